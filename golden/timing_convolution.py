@@ -33,6 +33,8 @@ LOAD_CLOCKS = 5
 #: drift gain (4), sum over tiles, constants and tag (3), operands and addition (2), rescaler (4),
 #: word (1).
 COLLECT_CLOCKS = 14
+#: Clocks from a list's last job to its first word, where that does not follow in memory.
+RETURN_CLOCKS = 2
 #: Clocks from the acceptance of a calibration's last code to the end of the unit.
 CALIBRATE_CLOCKS = 5
 
@@ -99,7 +101,7 @@ class _Tile:
         self.taken = taken
         self.wait(taken + length, self.added, ((self.held_up[0], -inf),))
         self.emitted = max(taken + length, self.added)
-        self.added = max(self.emitted + 1, self.moved)
+        self.added = max(self.emitted, self.moved) + 1
         self.held_up[0] = self.held_up[1]
 
     def accept(self, interval: int, bank: int, freeing: Cause) -> None:
@@ -179,7 +181,7 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
     flags = [iter(stopped[tile].tolist()) for tile in range(distinct)] if stopped else None
     sign_mask = chip.mask_words if chip.array.polarity else 0
     tiles = [_Tile(1 if layer.stream else
-                   3 + (0 if lists[tile][0][0].void else sign_mask + chip.mask_words))
+                   4 + (0 if lists[tile][0][0].void else sign_mask + chip.mask_words))
              for tile in range(distinct)]
     for tile in tiles:
         tile.accepted = zeroed - interval
@@ -204,14 +206,20 @@ def convolution_timing(chip: Chip, layer: Convolution, phases: Phases | None = N
             releases[t][(position * layer.chunks + chunk) & 1] = accept + before_release
             tile.idle = held = max(accept + before_hold, tile.held) + hold
             for number, job in enumerate(jobs):
-                following = jobs[number + 1] if number + 1 < count else (
-                    jobs[0] if group + 1 < layer.row_groups else
-                    lists[t][(chunk + 1) % layer.chunks][0])
-                ready = tile.job_ready
+                ready, returning = tile.job_ready, False
+                if number + 1 < count:
+                    following = jobs[number + 1]
+                elif group + 1 < layer.row_groups:
+                    following, returning = jobs[0], True
+                else:
+                    following = lists[t][(chunk + 1) % layer.chunks][0]
+                    returning = chunk + 1 == layer.chunks
+                present = ready + (RETURN_CLOCKS if returning else 0)
                 for repeat in range(1 if job.void else 1 << layer.averaging):
                     start = max(ready, held, tile.taken + 1)
                     if repeat == 0:
-                        tile.job_ready = start + (following.fetch or 1)
+                        tile.job_ready = (max(start, present) + following.fetch
+                                          if following.fetch else start + 1)
                     if job.void:
                         sampled = start + 1
                         length = 1

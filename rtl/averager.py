@@ -35,8 +35,9 @@ class CodeAverager(Component):
 
     Latency
     -------
-    The last code of a job taken in clock 0 leaves `mean_valid` set in clock 2; a code is taken in
-    every clock until a mean waits behind another.
+    The last code of a job taken in clock 0 leaves `mean_valid` set in clock 2. The codes of a job
+    are taken in every clock, the first of the next job two clocks after the last of the one
+    before, or where a mean waits behind another, in the clock after the first of them is taken.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -58,7 +59,8 @@ class CodeAverager(Component):
         move, accept = Signal(), Signal()
         m.d.comb += [
             move.eq(whole & (~self.mean_valid | self.mean_ready)),
-            self.code_ready.eq(~whole | move),
+            # Nothing of this clock decides: the converter waits for it with its own decision.
+            self.code_ready.eq(~whole),
             accept.eq(self.code_valid & self.code_ready),
         ]
         # What a sum begins with: half of the divisor, so that what is shifted out rounds, less the

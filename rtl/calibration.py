@@ -59,8 +59,8 @@ class CalibrationUnit(Component):
     measured : out
         The result.
     done : out
-        From the end of the calibration until the next `start`. The result comes no later than the
-        clock before.
+        From the end of the calibration until the next `start`. The result comes no later than
+        with it.
 
     Latency
     -------
@@ -69,7 +69,7 @@ class CalibrationUnit(Component):
     """
 
     #: Clocks from the last code to `done`: magnitude, sum, result.
-    LATENCY = 4
+    LATENCY = 3
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
@@ -124,7 +124,7 @@ class CalibrationUnit(Component):
                     with m.If(self.measure == Measure.GAIN):
                         m.next = "DIVIDE"
                     with m.Else():
-                        m.next = "DONE"
+                        m.d.sync += self.done.eq(1)
             with m.State("DIVIDE"):
                 m.d.sync += [
                     count.eq(count - 1), dividend.eq(Cat(fits, dividend[:-1])),
@@ -134,10 +134,7 @@ class CalibrationUnit(Component):
             with m.State("RESULT"):
                 good = (total != 0) & (dividend != 0) & (dividend[GAIN_BITS:] == 0)
                 m.d.sync += [measured.gain.eq(dividend[:GAIN_BITS]), measured.gain_valid.eq(good),
-                             measured.failed.eq(~good)]
-                m.next = "DONE"
-            with m.State("DONE"):
-                m.d.sync += self.done.eq(1)
+                             measured.failed.eq(~good), self.done.eq(1)]
                 m.next = "WATCH"
         with m.If(self.start):
             m.d.sync += [active.eq(1), left.eq(self.columns), total.eq(0), self.done.eq(0)]

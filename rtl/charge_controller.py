@@ -76,15 +76,16 @@ class ChargeController(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         held_valid = Signal()
+        holds = Signal()        # `held_valid` rises after this clock
         held = Signal(product_layout(self.chip))
         ending = Signal()       # the last conversion of the held product is sampled
         with m.If(ending):
             m.d.sync += held_valid.eq(0)
-        self._array_sequencer(m, held_valid, held, ending)
-        self._adder_sequencer(m, held_valid, held, ending)
+        self._array_sequencer(m, held_valid, holds, held, ending)
+        self._adder_sequencer(m, held_valid, holds, held, ending)
         return m
 
-    def _array_sequencer(self, m: Module, held_valid: Signal, held: Signal,
+    def _array_sequencer(self, m: Module, held_valid: Signal, holds: Signal, held: Signal,
                          ending: Signal) -> None:
         current = Signal(product_layout(self.chip))
         count = Signal(Phases.BITS)
@@ -121,10 +122,11 @@ class ChargeController(Component):
                             m.next = following.upper()
                     else:
                         with m.Else():
+                            m.d.comb += holds.eq(1)
                             m.d.sync += [held_valid.eq(1), held.eq(current)]
                             m.next = "IDLE"
 
-    def _adder_sequencer(self, m: Module, held_valid: Signal, held: Signal,
+    def _adder_sequencer(self, m: Module, held_valid: Signal, holds: Signal, held: Signal,
                          ending: Signal) -> None:
         count = Signal(Phases.BITS)
         next_conversion = Signal(CONVERSION_BITS)
@@ -138,10 +140,15 @@ class ChargeController(Component):
             m.d.sync += self.sample_valid.eq(0)
             with m.If(~tag.void):
                 m.d.sync += [self.side.eq(~self.side), self.convert_side.eq(self.side)]
+        # A register: idle, without a sample or one to repeat, in the next clock. `held_valid` falls
+        # with the last job, so a job never reaches a stale product.
+        idle = Signal()
+        m.d.sync += self.job_ready.eq(
+            idle & ~(self.job_valid & self.job_ready) & ~again & (held_valid | holds)
+            & (~self.sample_valid | self.sample_ready))
         with m.FSM(name="adder_phase"):
             with m.State("IDLE"):
-                # `held_valid` falls with the last job, so a job never reaches a stale product.
-                m.d.comb += self.job_ready.eq(held_valid & ~self.sample_valid & ~again)
+                m.d.comb += idle.eq(1)
                 with m.If(again & ~self.sample_valid):
                     m.d.sync += [left.eq(left - 1), again.eq(left != 1),
                                  tag.partial.eq(left != 1), tag.conversion.eq(next_conversion),

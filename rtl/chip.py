@@ -131,12 +131,14 @@ class ChipTop(Component):
         self._connect_tenants(m, registers, scheduler, buffer, window, tiles, transfers)
 
         use = scheduler.window.tiles
+        # A register, since the end of a unit decides on much in its clock.
         calibrating, calibrated = Signal(), Signal()
-        m.d.comb += calibrated.eq(
-            calibrating & (Cat(*(tile.calibrated for tile in tiles)) | ~use).all())
+        all_calibrated = (Cat(*(tile.calibrated for tile in tiles)) | ~use).all()
+        m.d.sync += [calibrated.eq(calibrating & all_calibrated),
+                     scheduler.timed_out.eq(Cat(*(tile.timed_out for tile in tiles)).any())]
         with m.If(scheduler.calibrate):
             m.d.sync += calibrating.eq(1)
-        with m.Elif(calibrated | scheduler.clear):
+        with m.Elif(all_calibrated | scheduler.clear):
             m.d.sync += calibrating.eq(0)
         # A convolution's descriptor, with the addresses of the memories for those of the windows.
         convolution = Signal(DescriptorLayout)
@@ -145,7 +147,6 @@ class ChipTop(Component):
             read_field(convolution, "constants").eq(scheduler.constants),
             read_field(convolution, "coefficients").eq(scheduler.coefficients),
 
-            scheduler.timed_out.eq(Cat(*(tile.timed_out for tile in tiles)).any()),
             scheduler.unit_done.eq(collector.done | elementwise.done | calibrated),
             self.irq.eq(registers.irq),
 
@@ -215,13 +216,13 @@ class ChipTop(Component):
                         transfers: list[TransferUnit]) -> None:
         m.d.comb += [buffer.tenant.eq(scheduler.tenant), buffer.window.eq(scheduler.window),
                      buffer.windows.eq(registers.windows)]
-        for unit, enable in (
-                # Addresses of pixels outside the image mean nothing.
-                (loader, loader.read_enable & ~window.pad),
-                (elementwise, elementwise.read_enable)):
-            m.d.comb += unit.read_data.eq(buffer.read_data)
-            with m.If(enable):
-                m.d.comb += [buffer.read.enable.eq(1), buffer.read.address.eq(unit.read_address)]
+        m.d.comb += [
+            loader.read_data.eq(buffer.read_data), elementwise.read_data.eq(buffer.read_data),
+            # Addresses of pixels outside the image mean nothing.
+            buffer.read.enable.eq(elementwise.read_enable | loader.read_enable & ~window.pad),
+            buffer.read.address.eq(Mux(elementwise.read_enable, elementwise.read_address,
+                                       loader.read_address)),
+        ]
         for unit in (collector, elementwise):
             with m.If(unit.write_enable):
                 m.d.comb += [buffer.write.enable.eq(1),

@@ -1,6 +1,6 @@
 """The single-ADC interface: successive approximation, sign first."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, ValueLike, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import LEVEL_FRACTION_BITS, Chip
@@ -73,7 +73,8 @@ class Converter(Component):
         tag = Signal(tag_layout(self.chip))
         sign = Signal()                     # this decision is the sign
         step = Signal(bits)                 # weight of this decision, one hot
-        waited = Signal(16)
+        stoppable = Signal()                # it may end the conversion
+        waiting = Signal(16, init=1)        # number of this clock of a wait, from 1
         free = Signal()                     # the output register can be written
         m.d.comb += free.eq(~self.code_valid | self.code_ready)
 
@@ -98,71 +99,62 @@ class Converter(Component):
             base.eq(modulo(self.trial - ~self.comparator, bits).as_signed()),
             next_upper.eq(modulo(Mux(self.comparator, upper + quarter, lower + quarter), bits)),
             next_lower.eq(modulo(Mux(self.comparator, upper - quarter, lower - quarter), bits)),
-            stopped.eq(sign & ~self.comparator & tag.stop),
+            stopped.eq(stoppable & ~self.comparator),
             # Of the first trial's four, those above 0 are the lower two of their address.
             upper_half.eq(self.comparator ^ sign),
         ]
+        # What it does: a conversion (`convert`), one of these, or nothing.
+        keeping = Signal()                  # a code waits for the output register
+        voiding = Signal()
+        ends = Signal()                     # this decision is the last,
+        done = Signal()                     # and it is made
+        m.d.comb += [
+            self.busy.eq(self.convert), ends.eq(step[0] | stopped),
+            done.eq(self.convert & self.decided & ends),
+            # The decision, which comes last, on its own.
+            self.sample_ready.eq((~self.convert | self.decided & ends)
+                                 & (free | ~(self.convert | keeping | voiding))),
+        ]
+
+        with m.If(self.convert & self.decided):
+            m.d.sync += [sign.eq(0), stoppable.eq(0), step.eq(step >> 1)]
+            with m.If(ends):
+                # While the accumulator holds the last code, `trial` and `stop` keep this one.
+                m.d.sync += [self.convert.eq(0), keeping.eq(~free),
+                             self.trial.eq(Mux(stopped, -1, base)), tag.stop.eq(stopped)]
+            with m.Else():
+                m.d.sync += [
+                    self.trial.eq(Mux(self.comparator, upper, lower)),
+                    upper.eq(next_upper), lower.eq(next_lower),
+                    level.eq(Mux(self.comparator, upper_level, lower_level)),
+                    upper_level.eq(Mux(upper_half, levels.levels[3], levels.levels[1])),
+                    lower_level.eq(Mux(upper_half, levels.levels[2], levels.levels[0])),
+                    *(address.eq(Mux(self.comparator, upper, lower) >> 2) for address in
+                      (levels.lower_address, levels.upper_address))]
+        with m.If(~self.convert | self.decided):
+            m.d.sync += waiting.eq(1)
+        with m.Elif(self.timeout != 0):
+            m.d.sync += waiting.eq(waiting + 1)
+            m.d.comb += self.timed_out.eq(waiting == self.timeout)
+
         with m.If(self.code_ready):
             m.d.sync += self.code_valid.eq(0)
+        with m.If(free & (done | keeping | voiding)):
+            m.d.sync += [
+                self.code_valid.eq(1), keeping.eq(0), voiding.eq(0), self.code.tag.eq(tag),
+                self.code.code.eq(Mux(voiding, 0, Mux(keeping, self.trial,
+                                                      Mux(stopped, -1, base)))),
+                self.code.stopped.eq(Mux(self.convert, stopped, keeping & tag.stop))]
 
         first_step = Signal(bits)
         m.d.comb += first_step.eq(1 << (self.resolution - 1)[:4])
-
-        def take() -> None:
-            m.d.comb += self.sample_ready.eq(1)
-            with m.If(~self.sample_valid):
-                m.next = "IDLE"
-            with m.Else():
-                m.d.sync += [tag.eq(self.tag), waited.eq(0)]
-                with m.If(self.tag.void):
-                    m.next = "VOID"
-                with m.Else():
-                    m.d.sync += [self.convert.eq(1), self.trial.eq(0), sign.eq(1),
-                                 step.eq(first_step),
-                                 upper.eq(first_step >> 1), lower.eq(-(first_step >> 1)),
-                                 level.eq(levels.first), upper_level.eq(levels.first_upper),
-                                 lower_level.eq(levels.first_lower),
-                                 levels.lower_address.eq(first_step >> 2),
-                                 levels.upper_address.eq(modulo(-first_step >> 2, bits - 2))]
-                    m.next = "CONVERT"
-
-        def emit(code: ValueLike, is_stopped: ValueLike) -> None:
-            m.d.sync += [self.code_valid.eq(1), self.code.tag.eq(tag), self.code.code.eq(code),
-                         self.code.stopped.eq(is_stopped)]
-            take()
-
-        with m.FSM(name="conversion"):
-            with m.State("IDLE"):
-                take()
-            with m.State("CONVERT"):
-                m.d.comb += self.busy.eq(1)
-                with m.If(self.decided):
-                    m.d.sync += [waited.eq(0), sign.eq(0), step.eq(step >> 1)]
-                    with m.If(step[0] | stopped):
-                        m.d.sync += self.convert.eq(0)
-                        with m.If(free):
-                            emit(Mux(stopped, -1, base), stopped)
-                        with m.Else():
-                            m.d.sync += [self.trial.eq(Mux(stopped, -1, base)),
-                                         tag.stop.eq(stopped)]
-                            m.next = "WAIT"
-                    with m.Else():
-                        m.d.sync += [
-                            self.trial.eq(Mux(self.comparator, upper, lower)),
-                            upper.eq(next_upper), lower.eq(next_lower),
-                            level.eq(Mux(self.comparator, upper_level, lower_level)),
-                            upper_level.eq(Mux(upper_half, levels.levels[3], levels.levels[1])),
-                            lower_level.eq(Mux(upper_half, levels.levels[2], levels.levels[0])),
-                            *(address.eq(Mux(self.comparator, upper, lower) >> 2) for address in
-                              (levels.lower_address, levels.upper_address))]
-                with m.Elif(self.timeout != 0):
-                    m.d.sync += waited.eq(waited + 1)
-                    m.d.comb += self.timed_out.eq(waited == self.timeout - 1)
-            with m.State("WAIT"):
-                # The accumulator still holds the last code; `trial` and `stop` keep this one.
-                with m.If(free):
-                    emit(self.trial, tag.stop)
-            with m.State("VOID"):
-                with m.If(free):
-                    emit(0, 0)
+        with m.If(self.sample_valid & self.sample_ready):
+            m.d.sync += [
+                tag.eq(self.tag), voiding.eq(self.tag.void),
+                self.convert.eq(~self.tag.void), self.trial.eq(0), sign.eq(1),
+                stoppable.eq(self.tag.stop), step.eq(first_step),
+                upper.eq(first_step >> 1), lower.eq(-(first_step >> 1)),
+                level.eq(levels.first), upper_level.eq(levels.first_upper),
+                lower_level.eq(levels.first_lower), levels.lower_address.eq(first_step >> 2),
+                levels.upper_address.eq(modulo(-first_step >> 2, bits - 2))]
         return m

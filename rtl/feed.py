@@ -58,14 +58,13 @@ class ProductFeed(Component):
         group = Signal(8)
         number = Signal(PRODUCT_BITS)
         rows, first_rows = Signal(granules), Signal(granules)
-        release = Signal()
+        release = Signal()          # group + 1 == row_groups
         shift = Signal(bits_for(granules))
         m.d.comb += [
             shift.eq(self.group_granules),
             first_rows.eq((1 << shift) - 1),
             self.bank_free.eq(outstanding != 2),
             self.product_valid.eq(available != 0),
-            release.eq(group + 1 == self.row_groups),
             self.product.bank.eq(bank), self.product.row_enable.eq(rows),
             self.product.number.eq(number), self.product.release.eq(release),
             self.product.final.eq(release & final.bit_select(bank, 1)),
@@ -79,10 +78,13 @@ class ProductFeed(Component):
             m.d.sync += [final.bit_select(load_bank, 1).eq(self.chunk_final),
                          load_bank.eq(~load_bank)]
         with m.If(self.started):
-            m.d.sync += [number.eq(number + 1), group.eq(group + 1), rows.eq(rows << shift)]
+            m.d.sync += [number.eq(number + 1), group.eq(group + 1), rows.eq(rows << shift),
+                         release.eq(group + 2 == self.row_groups)]
             with m.If(release):
-                m.d.sync += [bank.eq(~bank), group.eq(0), rows.eq(first_rows)]
+                m.d.sync += [bank.eq(~bank), group.eq(0), rows.eq(first_rows),
+                             release.eq(self.row_groups == 1)]
         with m.If(self.start):
             m.d.sync += [outstanding.eq(0), available.eq(0), load_bank.eq(0), bank.eq(0),
-                         group.eq(0), rows.eq(first_rows), number.eq(self.first_product)]
+                         group.eq(0), release.eq(self.row_groups == 1), rows.eq(first_rows),
+                         number.eq(self.first_product)]
         return m

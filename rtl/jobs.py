@@ -41,7 +41,10 @@ class JobSource(Component):
     unselected : in
         In stream mode the jobs select no column at all; constant after `start`.
     read_enable, read_address : out; read_data : in
-        Coefficient memory; data the clock after `read_enable` and until the next one.
+        Coefficient memory; data the clock after `read_enable` and until the next one. Up to two
+        words are read ahead, also beyond a list's end.
+    looked_at, address : out
+        Pulse: the word at `address` is made use of.
     job_valid, job, job_ready
         Jobs out.
     overrun : out
@@ -49,10 +52,13 @@ class JobSource(Component):
 
     Latency
     -------
-    The first job is valid 1 clock after `start` in stream mode and ``2 + mask words`` (one sign
+    The first job is valid 1 clock after `start` in stream mode and ``3 + mask words`` (one sign
     mask more with polarity) after it in merge mode, then one job per clock, or one memory word
-    per clock.
+    per clock, and `RETURN_CLOCKS` more where a list is read again or the first one follows.
     """
+
+    #: Clocks in which no word is there, after the return to another than the next word.
+    RETURN_CLOCKS = 2
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
@@ -62,6 +68,7 @@ class JobSource(Component):
             "base": In(address), "row_groups": In(8), "chunks": In(12),
             "read_enable": Out(1), "read_address": Out(address),
             "read_data": In(chip.accumulator.word_bits),
+            "looked_at": Out(1), "address": Out(address),
             "job_valid": Out(1), "job": Out(job_layout(chip)), "job_ready": In(1),
             "overrun": Out(1),
         })
@@ -72,42 +79,51 @@ class JobSource(Component):
         planes, word_bits, mask_words = chip.planes, chip.accumulator.word_bits, chip.mask_words
         columns = chip.array.columns
 
-        # Header fields as they stand in the word being read.
-        header_last, header_stop = self.read_data[0], self.read_data[1]
-        header_planes = self.read_data[2:2 + planes]
-        header_kernel = self.read_data[2 + planes:chip.entry_header_bits]
+        # The word being looked at, from a register: a block memory answers late in its clock.
+        # Header fields as they stand in it.
+        current = Signal.like(self.read_data)
+        header_last, header_stop = current[0], current[1]
+        header_planes = current[2:2 + planes]
+        header_kernel = current[2 + planes:chip.entry_header_bits]
 
-        address = Signal.like(self.read_address)        # of the word in read_data
+        address = self.address                          # of the current word
+        ahead = Signal.like(address)                    # of the word to be read next
         loop = Signal.like(address)                     # where the chunk's list begins
-        # The words after these and after the base: no addition precedes the memory's address.
-        next_address, next_loop, next_base = (
-            Signal.like(address, name=f"next_{name}") for name in ("address", "loop", "base"))
         groups_left, chunks_left = Signal.like(self.row_groups), Signal.like(self.chunks)
         last_group, last_chunk = Signal(), Signal()
-        again, rewind = Signal(), Signal()              # at a list's end: back to loop, to base
-        present = Signal()                              # read_data holds the word at `address`
         primed = Signal()                               # the first read has been asked for
-        consume, list_end = Signal(), Signal()
+        read = Signal()                                 # read_data holds the word after `current`
+        present = Signal()                              # `current` is the word at `address`
+        consume = Signal()
+        list_end = Signal()
+        back = Signal()                                 # at a list's end: not to the word after it
         entry_last = Signal()
         pending = Signal(planes)                        # planes whose mask is still to come
         word = Signal(range(max(mask_words, 2)))
         free = Signal()
-        following = Signal.like(address)
+        move = Signal()
+        state = Signal(_State)
         m.d.comb += [
             free.eq(~self.job_valid | self.job_ready),
-            self.read_enable.eq(primed & (consume | ~present)),
-            self.read_address.eq(Mux(present, following, address)),
-            again.eq(consume & list_end & ~last_group),
-            rewind.eq(consume & list_end & last_group & last_chunk),
-            following.eq(Mux(again, loop, Mux(rewind, self.base, next_address))),
+            # A sign mask waits for nobody: its header has waited.
+            consume.eq(present & (free | (state == _State.SIGN))),
+            # While there is a current word, there is one behind it too.
+            move.eq(~present | free | (state == _State.SIGN)),
+            self.read_enable.eq(primed & move), self.read_address.eq(ahead),
+            self.looked_at.eq(consume),
+            back.eq(list_end & (~last_group | last_chunk)),
         ]
         with m.If(self.job_ready):
             m.d.sync += self.job_valid.eq(0)
         with m.If(self.read_enable):
-            m.d.sync += [present.eq(1), address.eq(self.read_address)]
-        with m.If(self.read_enable & present):
-            m.d.sync += next_address.eq(Mux(again, next_loop, Mux(
-                rewind, next_base, modulo(next_address + 1, len(address)))))
+            m.d.sync += [read.eq(1), ahead.eq(modulo(ahead + 1, len(ahead)))]
+        with m.If(move):
+            m.d.sync += [present.eq(read), current.eq(self.read_data)]
+        with m.If(consume):
+            m.d.sync += address.eq(modulo(address + 1, len(address)))
+        with m.If(consume & back):
+            target = Mux(last_group, self.base, loop)
+            m.d.sync += [read.eq(0), present.eq(0), ahead.eq(target), address.eq(target)]
         with m.If(consume & list_end):
             m.d.sync += [groups_left.eq(Mux(last_group, self.row_groups,
                                             modulo(groups_left - 1, len(groups_left)))),
@@ -117,9 +133,7 @@ class JobSource(Component):
                     chunks_left.eq(Mux(last_chunk, self.chunks,
                                        modulo(chunks_left - 1, len(chunks_left)))),
                     last_chunk.eq(Mux(last_chunk, self.chunks == 1, chunks_left == 2)),
-                    loop.eq(Mux(last_chunk, self.base, next_address)),
-                    next_loop.eq(Mux(last_chunk, next_base,
-                                     modulo(next_address + 1, len(address))))]
+                    loop.eq(Mux(last_chunk, self.base, modulo(address + 1, len(address))))]
         m.d.sync += self.overrun.eq(consume & ~list_end & address.all())
 
         lowest = pending & (~pending + 1)[:planes]
@@ -129,10 +143,9 @@ class JobSource(Component):
             for i in range(mask_words):
                 low, high = i * word_bits, min((i + 1) * word_bits, columns)
                 with m.If(word == i if mask_words > 1 else 1):
-                    m.d.sync += target[low:high].eq(self.read_data[:high - low])
+                    m.d.sync += target[low:high].eq(current[:high - low])
             m.d.sync += word.eq(Mux(last_word, 0, word + 1))
 
-        state = Signal(_State)
         with m.Switch(state):
             with m.Case(_State.COLUMN):
                 with m.If(self.job_ready):
@@ -143,8 +156,7 @@ class JobSource(Component):
                         m.d.sync += [job.index.eq(0), job.select.eq(~self.unselected),
                                      job.last.eq(self.columns == 1)]
             with m.Case(_State.HEADER):
-                with m.If(present & free):
-                    m.d.comb += consume.eq(1)
+                with m.If(consume):
                     m.d.sync += [job.index.eq(header_kernel), job.stop.eq(header_stop),
                                  entry_last.eq(header_last), pending.eq(header_planes),
                                  job.void.eq(header_planes == 0), job.last.eq(header_last),
@@ -156,14 +168,12 @@ class JobSource(Component):
                         m.d.sync += state.eq(
                             _State.SIGN if chip.array.polarity else _State.MASK)
             with m.Case(_State.SIGN):
-                with m.If(present):
-                    m.d.comb += consume.eq(1)
+                with m.If(consume):
                     write_mask(job.negate)
                     with m.If(last_word):
                         m.d.sync += state.eq(_State.MASK)
             with m.Case(_State.MASK):
-                with m.If(present & free):
-                    m.d.comb += consume.eq(1)
+                with m.If(consume):
                     write_mask(job.select)
                     with m.If(last_word):
                         for plane in range(planes):
@@ -178,10 +188,8 @@ class JobSource(Component):
         with m.If(self.start):
             m.d.sync += [
                 self.job_valid.eq(self.stream), job.eq(0), job.select.eq(~self.unselected),
-                job.last.eq(self.columns == 1), primed.eq(~self.stream), present.eq(0),
-                address.eq(self.base), loop.eq(self.base),
-                *(each.eq(modulo(self.base + 1, len(address)))
-                  for each in (next_address, next_loop, next_base)),
+                job.last.eq(self.columns == 1), primed.eq(~self.stream), read.eq(0),
+                present.eq(0), address.eq(self.base), ahead.eq(self.base), loop.eq(self.base),
                 groups_left.eq(self.row_groups), last_group.eq(self.row_groups == 1),
                 chunks_left.eq(self.chunks), last_chunk.eq(self.chunks == 1),
                 state.eq(Mux(self.stream, _State.COLUMN, _State.HEADER)),

@@ -37,13 +37,14 @@ class DescriptorCheck(Component):
     clock : in
         Clock of the fetch, from 0.
     legal : out
-        In clock ``DESCRIPTOR_WORDS + 1``: every field that the opcode uses is in range. High for
+        From clock ``DESCRIPTOR_WORDS`` on: every field that the opcode uses is in range. High for
         opcodes that do not exist.
 
     Latency
     -------
-    One clock for each comparison and one to join them, so that words up to 13 are looked at; the
-    products of a position take the clocks between word 8 and the end of the fetch.
+    One clock for each comparison and one to join them, so that words up to 12 are looked at; the
+    products of a position take the clocks between word 8 and the end of the fetch, and are
+    compared on their own.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -91,7 +92,6 @@ class DescriptorCheck(Component):
             within("block_words", 1, 4095), within("blocks", 1, 4095),
             within("chunk_words", 1, chip.array.row_words),
             within("chunks", 1, products), within("row_groups", 1, products),
-            self._products(m) <= products,
             within("group_granules", 1, chip.array.granules),
             within("kernels", 1, chip.accumulator.kernels),
             within("columns", 1, chip.array.columns),
@@ -114,6 +114,10 @@ class DescriptorCheck(Component):
         store = [field("count") != 0, end("source", "count") <= activation_words]
 
         opcode = field("opcode")
+        joined = Signal()       # all checks but one
+        few = Signal()          # a position has no more products than an accumulator can sum
+        m.d.sync += few.eq((self._products(m) <= products) | (opcode != Opcode.CONVOLVE))
+        m.d.comb += self.legal.eq(joined & few)
         for checks, opcodes in (
                 (convolve, (Opcode.CONVOLVE,)), (calibrate, (Opcode.CALIBRATE,)),
                 (add, (Opcode.ADD,)),
@@ -122,9 +126,9 @@ class DescriptorCheck(Component):
             passed = Signal(len(checks), name=f"{opcodes[0].name.lower()}_passed")
             m.d.sync += passed.eq(Cat(*checks))
             with m.If(Cat(*(opcode == each for each in opcodes)).any()):
-                m.d.sync += self.legal.eq(passed.all())
+                m.d.sync += joined.eq(passed.all())
         with m.If((opcode == Opcode.END) | (opcode > max(Opcode))):
-            m.d.sync += self.legal.eq(1)
+            m.d.sync += joined.eq(1)
         return m
 
     def _products(self, m: Module) -> Value:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from .arithmetic import modulo
@@ -31,7 +31,8 @@ class LoopNest(Component):
     """Nested loops that take one iteration per clock, without a bubble at any loop's end.
 
     Instead of multiplying indices, every level of a walker keeps the number at which its present
-    run began; a step adds to that. So each clock holds one addition behind registers.
+    run began; a step adds to that. Which level is the next to step is known a clock before, one
+    bit per level, so that each clock holds a choice of operands and one addition.
 
     Parameters
     ----------
@@ -43,11 +44,12 @@ class LoopNest(Component):
     Members
     -------
     load : in
-        Take counts and origins: go to the first iteration. Has priority over `advance`.
+        Take counts and origins: go to the first iteration. After a reset, or at the last iteration
+        of the run before, and not together with `advance`.
     advance : in
         Go to the next iteration. Meaningless after the last one.
     `{level}_count` : in
-        Iterations of a loop, at least one; stable while the nest runs.
+        Iterations of a loop, at least one; stable while the nest runs, and two clocks before.
     `{level}_last` : out
         The loop is at its last iteration.
     `{walker}_origin`, `{walker}_{level}_step` : in
@@ -79,41 +81,87 @@ class LoopNest(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        carry: Value = self.advance
-        for level, width in self.levels.items():
-            count, last = getattr(self, f"{level}_count"), getattr(self, f"{level}_last")
-            left = Signal(width, name=f"{level}_left")
-            # `last` is a register of its own, so that no comparison precedes the carry.
-            with m.If(self.load):
-                m.d.sync += [left.eq(count), last.eq(count == 1)]
-            with m.Elif(carry):
-                m.d.sync += [left.eq(Mux(last, count, modulo(left - 1, width))),
-                             last.eq(Mux(last, count == 1, left == 2))]
-            carry = carry & last
+        steps, moves = self._add_counters(m)
         for name, walker in self.walkers.items():
-            self._add_walker(m, name, walker)
+            self._add_walker(m, name, walker, steps, moves)
         return m
 
-    def _add_walker(self, m: Module, name: str, walker: Walker) -> None:
+    def _add_counters(self, m: Module) -> tuple[list[Signal], list[Signal]]:
+        """The loops' counters.
+
+        Which level steps with the next `advance`, none after the last; which levels move then:
+        that one, and those inside it.
+        """
+        order = list(self.levels)
+        steps, moves, lasts, nears, inside_single = [], [], [], [], []
+        for level in order:
+            steps.append(Signal(name=f"{level}_step"))
+            moves.append(Signal(name=f"{level}_moves"))
+            lasts.append(getattr(self, f"{level}_last"))
+            nears.append(Signal(name=f"{level}_near"))              # one more, then `last`
+            inside_single.append(Signal(name=f"{level}_inside"))    # loops inside it: one iteration
+        singles = []
+        for place, (level, width) in enumerate(self.levels.items()):
+            count, last, near = getattr(self, f"{level}_count"), lasts[place], nears[place]
+            left = Signal(width, name=f"{level}_left")
+            single, double = (Signal(name=f"{level}_{name}") for name in ("single", "double"))
+            m.d.sync += [single.eq(count == 1), double.eq(count == 2),
+                         inside_single[place].eq(Cat(Const(1, 1), *singles).all())]
+            singles.append(single)
+            with m.If(self.load | self.advance & moves[place]):
+                m.d.sync += [left.eq(count), last.eq(single), near.eq(double)]
+                with m.If(steps[place]):
+                    m.d.sync += [left.eq(modulo(left - 1, width)), last.eq(near),
+                                 near.eq(left == 3)]
+        choices = []
+        for place in range(len(steps)):
+            # The innermost level that is not at its last iteration then: after a step of level
+            # `moved` those inside it begin anew, and those outside stand where they are.
+            first = inside_single[place] & ~singles[place]
+            following = []
+            for moved, moving in enumerate(steps):
+                if place < moved:
+                    following.append(moving & first)
+                elif place == moved:
+                    following.append(moving & inside_single[moved] & ~nears[moved])
+                else:
+                    following.append(moving & inside_single[moved] & nears[moved]
+                                     & Cat(*lasts[moved + 1:place]).all() & ~lasts[place])
+            choices.append((first, Cat(*following).any()))
+        for place, (step, move) in enumerate(zip(steps, moves, strict=True)):
+            with m.If(self.load):
+                m.d.sync += [step.eq(choices[place][0]),
+                             move.eq(Cat(*(first for first, _ in choices[place:])).any())]
+            with m.Elif(self.advance):
+                m.d.sync += [step.eq(choices[place][1]),
+                             move.eq(Cat(*(later for _, later in choices[place:])).any())]
+        return steps, moves
+
+    def _add_walker(self, m: Module, name: str, walker: Walker, steps: list[Signal],
+                    moves: list[Signal]) -> None:
         origin = getattr(self, f"{name}_origin")
         order = list(self.levels)
         # The walker at index zero of a level and of all inside it.
         starts = {level: Signal(walker.width, name=f"{name}_{level}_start")
                   for level in order if level in walker.levels}
-        with m.If(self.load):
-            m.d.sync += [start.eq(origin) for start in starts.values()]
-        with m.Elif(self.advance):
-            inner = Const(1, 1)  # every loop inside the present level is at its last iteration
-            for position, level in enumerate(order):
-                last = getattr(self, f"{level}_last")
-                if level in starts:
-                    step = getattr(self, f"{name}_{level}_step")
-                    landing = modulo(starts[level] + step, walker.width)
-                else:
-                    outside = [starts[other] for other in order[position:] if other in starts]
-                    landing = outside[0] if outside else origin
-                with m.If(inner & ~last):
-                    m.d.sync += [starts[other].eq(landing) for other in order[:position + 1]
-                                 if other in starts]
-                inner = inner & last
+        bases, distances = [origin & self.load.replicate(walker.width)], []
+        for place, level in enumerate(order):
+            chosen = steps[place].replicate(walker.width)
+            outside = [starts[other] for other in order[place:] if other in starts]
+            bases.append((outside[0] if outside else origin) & chosen)
+            if level in starts:
+                distances.append(getattr(self, f"{name}_{level}_step") & chosen)
+        landing = modulo(_joined(bases) + _joined(distances), walker.width)
+        for place, level in enumerate(order):
+            if level in starts:
+                with m.If(self.load | self.advance & moves[place]):
+                    m.d.sync += starts[level].eq(landing)
         m.d.comb += getattr(self, name).eq(next(iter(starts.values())))
+
+
+def _joined(choices: list[Value]) -> Value:
+    """The one of ``choices`` that is not zero, if any."""
+    result = choices[0]
+    for choice in choices[1:]:
+        result = result | choice
+    return result

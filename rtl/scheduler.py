@@ -61,7 +61,8 @@ class TileScheduler(Component):
     constants, coefficients : out
         Where its requantizer entries and coefficients begin in their memories, constant as long.
     convolve, calibrate, combine : out
-        Pulse: start of a convolution or, with `calibrate`, a calibration; of an add or pool.
+        Pulse: start of a convolution or, with `calibrate`, a calibration; of an add or pool. If
+        the tenant is stopped in that clock, `clear` follows.
     transfer : out
         Pulse for each tenant: start of a load or store.
     unit_done : in
@@ -72,7 +73,7 @@ class TileScheduler(Component):
         Return every unit but the transfers' to idle, with all switches open; comes the clock
         after the abort or failure.
     transfer_clear : out
-        The same for each tenant's transfer unit.
+        The same for each tenant's transfer unit, in the clock of what stops it.
     busy, layer, ended, failed, failed_cause : out
         Of each tenant, to the register file.
     fetching, transferring, turn : out
@@ -132,16 +133,21 @@ class TileScheduler(Component):
         engaged = Signal()              # a descriptor of it is fetched, checked or run
         handed, passed, ending = Signal(), Signal(), Signal()
         refused, refusal = Signal(), Signal(Cause)
+        halted = Signal(tenants)        # who is aborted, or was led outside
+        halt = Signal()                 # the present tenant is
         stopped = Signal()              # it is to be left alone: aborted or failed
         requests, chosen = Signal(tenants), Signal.like(self.tenant)
-        m.d.comb += chosen.eq(self._choice(m, requests))
+        m.d.comb += [chosen.eq(self._choice(m, requests)),
+                     halted.eq(self.busy & (self.abort | self.illegal | self.host_late))]
         for t in range(tenants):
             present = Signal(name=f"present{t}")
             m.d.comb += present.eq(engaged & (self.tenant == t))
+            with m.If(self.tenant == t):
+                m.d.comb += halt.eq(halted[t])
             self._add_tenant(m, t, index[t], present, requests[t],
                              passed=passed & present, ending=ending & present,
                              handed=handed & present, refused=refused & present,
-                             refusal=refusal, stopped=stopped)
+                             refusal=refusal, halted=halted[t], stopped=stopped)
         # A register, since it resets every unit: they go on for a clock, in which their tenant and
         # its windows still stand, and the next unit starts many clocks later.
         m.d.sync += self.clear.eq(stopped)
@@ -157,7 +163,17 @@ class TileScheduler(Component):
             with m.Else():
                 m.next = "CHOOSE"
 
+        # Starts reach every unit, so they are registers: where the tenant is stopped in the same
+        # clock, `clear` follows.
         opcode = read_field(self.descriptor, "opcode")
+        opening = Signal()              # the clock before the start of a legal descriptor
+        for start, opcodes in ((self.convolve, (Opcode.CONVOLVE, Opcode.CALIBRATE)),
+                               (self.calibrate, (Opcode.CALIBRATE,)),
+                               (self.combine, (Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL)),
+                               (handed, (Opcode.LOAD, Opcode.STORE))):
+            kind = Signal(name=f"{start.name}_opcode")
+            m.d.sync += [kind.eq(Cat(*(opcode == each for each in opcodes)).any()),
+                         start.eq(opening & kind)]
         with m.FSM(name="program"):
             with m.State("CHOOSE"):
                 fetch_next()
@@ -174,29 +190,19 @@ class TileScheduler(Component):
                             m.d.sync += self.window.eq(self.windows[t])
                 m.d.sync += word.eq(word + 1)
                 with m.If(word == DESCRIPTOR_WORDS):
+                    m.d.comb += opening.eq(alive & ~halt & check.legal)
                     m.next = "START"
-                with m.If(stopped | ~alive):
+                with m.If(halt | ~alive):
                     m.next = "CHOOSE"
             with m.State("START"):
-                m.d.comb += [engaged.eq(1), self.fetching.eq(1 << self.tenant)]
+                m.d.comb += [engaged.eq(1), self.fetching.eq(1 << self.tenant),
+                             ending.eq(opcode == Opcode.END)]
                 m.next = "CHOOSE"
-                with m.Switch(opcode):
-                    with m.Case(Opcode.END):
-                        m.d.comb += ending.eq(1)
-                    with m.Case(Opcode.LOAD, Opcode.STORE):
-                        m.d.comb += handed.eq(check.legal)
-                    with m.Case(Opcode.CONVOLVE):
-                        m.d.comb += self.convolve.eq(check.legal & ~stopped)
-                    with m.Case(Opcode.CALIBRATE):
-                        m.d.comb += [self.calibrate.eq(check.legal & ~stopped),
-                                     self.convolve.eq(self.calibrate)]
-                    with m.Case(Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL):
-                        m.d.comb += self.combine.eq(check.legal & ~stopped)
-                    with m.Default():
-                        m.d.comb += [refused.eq(1), refusal.eq(Cause.OPCODE)]
+                with m.If(opcode > max(Opcode)):
+                    m.d.comb += [refused.eq(1), refusal.eq(Cause.OPCODE)]
                 with m.If(~check.legal):
                     m.d.comb += [refused.eq(1), refusal.eq(Cause.FIELD)]
-                with m.If(self.convolve | self.combine):
+                with m.If((self.convolve | self.combine) & ~halt):
                     m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += [engaged.eq(1), self.working.eq(1)]
@@ -205,7 +211,8 @@ class TileScheduler(Component):
                     fetch_next()
                 with m.If(self.timed_out):
                     m.d.comb += [refused.eq(1), refusal.eq(Cause.TIMEOUT)]
-                with m.If(stopped & ~self.unit_done):
+                # The same as of `stopped`: what else stops it, comes with `unit_done`.
+                with m.If((halt | self.timed_out) & ~self.unit_done):
                     m.next = "CHOOSE"
 
         return m
@@ -238,10 +245,11 @@ class TileScheduler(Component):
 
     def _add_tenant(self, m: Module, t: int, index: Signal, present: Signal, request: Value, *,
                     passed: Value, ending: Value, handed: Value, refused: Value, refusal: Signal,
-                    stopped: Signal) -> None:
+                    halted: Value, stopped: Signal) -> None:
         """A tenant's program counter and state; the keywords are the state machine's events."""
         busy, window, transferring = self.busy[t], self.windows[t], self.transferring[t]
         left = Signal(12, name=f"left{t}")              # descriptors of its window, this one too
+        last = Signal(name=f"last{t}")                  # this one is the last: left < 2
         done, advance, aborted = (Signal(name=f"{name}{t}") for name in (
             "transfer_done", "advance", "aborted"))
         m.d.comb += [
@@ -250,8 +258,8 @@ class TileScheduler(Component):
             self.turn[t].eq(busy & ~present & ~transferring),
             self.layer_done[t].eq((advance | ending) & ~aborted & ~self.failed[t]),
             self.ended[t].eq((ending & ~self.failed[t]) | aborted),
-            self.transfer[t].eq(handed & ~aborted & ~self.failed[t]),
-            self.transfer_clear[t].eq(aborted | self.failed[t]),
+            self.transfer[t].eq(handed),
+            self.transfer_clear[t].eq(halted),
             request.eq((busy | self.start[t]) & (~transferring | done)),
         ]
 
@@ -260,7 +268,7 @@ class TileScheduler(Component):
 
         with m.If(busy & ~aborted):
             # Where several things go wrong in one clock, the last of these is told.
-            with m.If(advance & ~left[1:].any()):
+            with m.If(advance & last):
                 fail(Cause.OPCODE)
             with m.If(refused):
                 fail(refusal.as_value())
@@ -276,11 +284,13 @@ class TileScheduler(Component):
             m.d.sync += self.layer_cycles[t].eq(self.layer_cycles[t] + 1)
         with m.If(advance):
             m.d.sync += [self.layer[t].eq(self.layer[t] + 1), left.eq(modulo(left - 1, 12)),
-                         index.eq(modulo(index + 1, len(index))), transferring.eq(0)]
+                         last.eq(left == 2), index.eq(modulo(index + 1, len(index))),
+                         transferring.eq(0)]
         with m.If(self.transfer[t]):
             m.d.sync += transferring.eq(1)
-        with m.If(self.ended[t] | self.failed[t]):
+        with m.If(self.ended[t] | self.failed[t]):      # while `busy` alone
             m.d.sync += [busy.eq(0), transferring.eq(0)]
-        with m.Elif(self.start[t] & ~busy):
+        with m.If(self.start[t] & ~busy):
             m.d.sync += [busy.eq(1), self.layer[t].eq(0), left.eq(window.program_length),
+                         last.eq(window.program_length[1:] == 0),
                          index.eq(modulo(window.program_base, len(index)))]

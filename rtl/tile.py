@@ -18,7 +18,7 @@ from .drift_gain import DriftGain
 from .feed import ProductFeed
 from .gating import gated
 from .jobs import JobSource
-from .messages import PhaseLengths, macro_signature, trace_signature
+from .messages import AVERAGING_BITS, PhaseLengths, macro_signature, trace_signature
 
 __all__ = ["Tile", "tile_signature"]
 
@@ -134,25 +134,33 @@ class Tile(Component):
             shape=chip.accumulator.word_bits, depth=chip.memories.coefficient_words, init=[])
         read, write = coefficients.read_port(), coefficients.write_port()
 
-        # In two clocks: the memory's address comes late.
-        asked, outside = Signal(), Signal()
-        distance = Signal(21)
-        m.d.sync += [
-            asked.eq(read.en), distance.eq(modulo(read.addr - self.coefficient_base, 21)),
-            outside.eq(asked & (distance >= self.coefficient_words)),
-        ]
-
+        # Registers, as the descriptor stands in the fetch already.
         stream, unselected = Signal(), Signal()
         lane_bits = (chip.accumulator.lanes - 1).bit_length()
         kernels = read_field(self.descriptor, "kernels")
         base = read_field(self.descriptor, "coefficients")
-        averaging = read_field(self.descriptor, "averaging")
-        converted = Signal()        # a code of a conversion leaves the converter
-        m.d.comb += [
+        averaging = Signal(AVERAGING_BITS)
+        m.d.sync += [
+            averaging.eq(read_field(self.descriptor, "averaging")),
             stream.eq(read_field(self.descriptor, "stream")),
             calibrating.eq(read_field(self.descriptor, "opcode") == Opcode.CALIBRATE),
             unselected.eq(calibrating
                           & (read_field(self.descriptor, "measure") == Measure.OFFSET)),
+        ]
+
+        # Words that are made use of: the jobs are read ahead, to other tenants' words too. In two
+        # clocks, one for the distance and one for the comparison.
+        asked, outside = Signal(), Signal()
+        distance = Signal(21)
+        m.d.sync += [
+            asked.eq(Mux(stream, accumulator.read_enable, jobs.looked_at)),
+            distance.eq(modulo(Mux(stream, accumulator.read_address, jobs.address)
+                               - self.coefficient_base, 21)),
+            outside.eq(asked & (distance >= self.coefficient_words)),
+        ]
+
+        converted = Signal()        # a code of a conversion leaves the converter
+        m.d.comb += [
             # The coefficient memory serves the accumulator in stream mode, the jobs in merge.
             read.en.eq(Mux(stream, accumulator.read_enable, jobs.read_enable)),
             read.addr.eq(Mux(stream, accumulator.read_address, jobs.read_address)),
@@ -185,8 +193,6 @@ class Tile(Component):
             converter.resolution.eq(read_field(self.descriptor, "resolution")),
             converter.timeout.eq(self.timeout),
             converter.levels_enable.eq(self.settings.levels),
-            *(getattr(converter, name).eq(getattr(self, name)) for name in (
-                "level_write", "level_index", "level_data")),
             converter.sample_valid.eq(controller.sample_valid), converter.tag.eq(controller.tag),
             controller.sample_ready.eq(converter.sample_ready),
             self.converting.eq(converter.busy), self.timed_out.eq(converter.timed_out),
@@ -238,6 +244,9 @@ class Tile(Component):
             *(getattr(self.trace, name).eq(getattr(accumulator.trace, name))
               for name in self.trace.signature.members),
         ]
+        # The table's own decoder and the bus's are a clock apart.
+        m.d.sync += [getattr(converter, name).eq(getattr(self, name)) for name in (
+            "level_write", "level_index", "level_data")]
         # Looked at when a job is taken: one on offer may be fetched ahead for another layer.
         m.d.sync += self.refused.eq(jobs.job_ready & jobs.job.stop & (averaging != 0))
         return m

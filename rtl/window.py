@@ -1,6 +1,7 @@
 """Window (im2col) address generator of a convolution."""
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip, bits_for
@@ -140,26 +141,36 @@ class WindowGenerator(Component):
         m.d.sync += self.mismatch.eq(nest.advance & Mux(window_end, ~last_chunk,
                                                         chunk_full & last_chunk))
 
-        final = Signal()        # the output holds the last word of the layer
-        m.d.comb += nest.advance.eq(walking & (~self.valid | self.ready))
-        with m.If(self.ready):
-            m.d.sync += self.valid.eq(0)
+        # The output, and behind it a spare register for the word that came when it was not taken:
+        # so the nest advances by what registers say, however late `ready` comes.
+        word = data.StructLayout({
+            "address": ADDRESS_BITS, "pad": 1, "row_word": len(row_word), "first": 1, "last": 1,
+            "last_chunk": 1, "last_position": 1, "final": 1})
+        fresh, spare, shown = (Signal(word, name=name) for name in ("fresh", "spare", "shown"))
+        waiting = Signal()      # `spare` holds a word
+        m.d.comb += [
+            fresh.address.eq(nest.address),
+            fresh.pad.eq((nest.pixel_x >= field("in_width"))
+                         | (nest.pixel_y >= field("in_height"))),
+            fresh.row_word.eq(row_word), fresh.first.eq(row_word == 0),
+            fresh.last.eq(chunk_end), fresh.last_chunk.eq(last_chunk),
+            fresh.last_position.eq(last_position), fresh.final.eq(window_end & last_position),
+            *(getattr(self, name).eq(shown[name]) for name in word.members if name != "final"),
+            nest.advance.eq(walking & ~waiting),
+        ]
+        with m.If(~self.valid | self.ready):
+            m.d.sync += [self.valid.eq(waiting | nest.advance), waiting.eq(0),
+                         shown.eq(Mux(waiting, spare, fresh))]
+        with m.Elif(nest.advance):
+            m.d.sync += waiting.eq(1)
         with m.If(nest.advance):
-            m.d.sync += [
-                self.valid.eq(1), self.address.eq(nest.address),
-                self.pad.eq((nest.pixel_x >= field("in_width"))
-                            | (nest.pixel_y >= field("in_height"))),
-                self.row_word.eq(row_word), self.first.eq(row_word == 0),
-                self.last.eq(chunk_end), self.last_chunk.eq(last_chunk),
-                self.last_position.eq(last_position),
-                final.eq(window_end & last_position),
-            ]
+            m.d.sync += spare.eq(fresh)
             with m.If(window_end & last_position):
                 m.d.sync += walking.eq(0)
         with m.If(nest.load):
             m.d.sync += walking.eq(1)
         with m.If(starting):
             m.d.sync += self.busy.eq(1)
-        with m.Elif(self.valid & self.ready & final):
+        with m.Elif(self.valid & self.ready & shown.final):
             m.d.sync += self.busy.eq(0)
         return ResetInserter(self.abort)(m)

@@ -170,6 +170,7 @@ def bench_of(component=ChargeController):
         m.d.sync += [held.eq(1), number.eq(dut.product_number), gap.eq(dut.lengths.gap)]
     held_number = bench.probe("dut.held", Value.cast(dut.product).shape())
     held_valid = bench.probe("dut.held_valid", 1)
+    bench.lemma(dut.job_ready == ((adder_state == 0) & held_valid & ~dut.sample_valid & ~again))
     bench.lemma(implies(held_valid, held & (rest >= gap) & ~dut.hold
                         & (product_layout(CHIP)(held_number).number == number)))
     bench.lemma(implies(adder_state != 0, held_valid & (dut.tag.product == number)))
@@ -204,8 +205,7 @@ def test_proof():
      "one side is filled while the other is converted"),
     ("count.eq(lengths[following] - 1)", "count.eq(lengths[following])", "drive: length"),
     ("count.eq(lengths.add - 1)", "count.eq(lengths.clear - 1)", "add: length"),
-    ("self.job_ready.eq(held_valid & ~self.sample_valid & ~again)",
-     "self.job_ready.eq(held_valid & ~again)", "sample holds until taken"),
+    ("& (~self.sample_valid | self.sample_ready))", ")", "sample holds until taken"),
     ("with m.If(again & ~self.sample_valid)", "with m.If(again)", "sample holds until taken"),
     ("ending.eq(tag.last & ~again)", "ending.eq(tag.last)", "add only after hold"),
     ("tag.partial.eq(left != 1), ", "", "as many samples as are averaged"),

@@ -84,7 +84,7 @@ def bench_of(component=Converter):
         m.d.sync += waited.eq(waited + 1)
     with m.If(dut.decided & converting | taken):
         m.d.sync += waited.eq(0)
-    bench.lemma(implies(converting, waited == bench.probe("dut.waited", 16)))
+    bench.lemma(implies(converting, (waited + 1)[:16] == bench.probe("dut.waiting", 16)))
     bench.always("time-out", dut.timed_out == (
         converting & ~dut.decided & (dut.timeout != 0) & (waited == dut.timeout - 1)))
 
@@ -114,6 +114,8 @@ def bench_of(component=Converter):
         bench.lemma(implies(converting & ~step[0], address == Mux(
             decisions == 0, first >> 2, dut.trial >> 2)[:BITS - 2]))
     bench.lemma(implies(converting, bench.probe("dut.sign", 1) == (decisions == 0)))
+    bench.lemma(implies(converting, bench.probe("dut.stoppable", 1)
+                        == (decisions == 0) & dut.tag.shape()(tag).stop))
     bench.always("level of the trial itself", implies(dut.convert & ~enabled, dut.level == own))
     bench.always("level from the table", implies(
         dut.convert & enabled & written & here, dut.level == entry))
@@ -122,6 +124,10 @@ def bench_of(component=Converter):
 
     # What has been decided so far brackets the sample; `step` is the weight of this decision.
     bench.lemma(dut.convert == converting)
+    keeping, voiding = (bench.probe(f"dut.{name}", 1) for name in ("keeping", "voiding"))
+    bench.lemma(converting + keeping + voiding <= 1)
+    bench.lemma(inside == converting + keeping + voiding + dut.code_valid)
+    bench.lemma(implies(keeping, dut.code_valid))
     bench.lemma(inside <= 2)
     bench.lemma(implies(dut.code_valid, inside != 0))
     bench.lemma(implies(converting, step == (1 << (resolution - 1)[:4] >> decisions)))
@@ -148,13 +154,14 @@ def test_proof():
 
 @pytest.mark.parametrize("old, new, broken", [
     ("free.eq(~self.code_valid | self.code_ready)", "free.eq(1)", "code holds until taken"),
-    ("with m.If(step[0] | stopped)", "with m.If(step[1] | stopped)",
+    ("ends.eq(step[0] | stopped)", "ends.eq(step[1] | stopped)",
      "convert from the take to the last decision"),
-    ("with m.If(self.decided):", "with m.If(self.decided | self.tag.void):",
+    ("with m.If(self.convert & self.decided):",
+     "with m.If(self.convert & (self.decided | self.tag.void)):",
      "trial waits for the decision"),
     ("base.eq(modulo(self.trial - ~self.comparator,", "base.eq(modulo(self.trial - sign,",
      "code of the sample"),
-    ("waited.eq(0), sign.eq(0)", "sign.eq(0)", "time-out"),
+    ("m.d.sync += waiting.eq(1)", "m.d.sync += waiting.eq(2)", "time-out"),
     ("lower.eq(-(first_step >> 1))", "lower.eq(first_step >> 1)", "code of the sample"),
     ("level.eq(levels.first), ", "", "level from the table"),
     ("self.code.tag.eq(tag)", "self.code.tag.eq(self.tag)", "tag of the sample"),

@@ -131,6 +131,7 @@ def bench_of(loader_type=RowLoader, feed_type=ProductFeed, controller_type=Charg
     m.d.comb += rows.eq(Cat((first_granule <= granule) & (granule < first_granule + group_granules)
                             for granule in range(CHIP.array.granules)))
     bench.lemma(implies(used, (group == bench.probe("feed.group", 8)) & (group < row_groups)))
+    bench.lemma(implies(used, bench.probe("feed.release", 1) == (group + 1 == row_groups)))
     bench.always("row groups in order", implies(handed, feed.product.row_enable == rows))
     bench.always("each row group once", implies(
         handed, feed.product.release == (group + 1 == row_groups)))
@@ -163,8 +164,8 @@ def test_proof():
      "self.word_ready.eq(1)", "two banks at most are in use"),
     ("feed_type", ProductFeed, "rows.eq(rows << shift)", "rows.eq(rows << 1)",
      "row groups in order"),
-    ("feed_type", ProductFeed, "[bank.eq(~bank), group.eq(0),", "[bank.eq(~bank),",
-     "each row group once"),
+    ("feed_type", ProductFeed, "release.eq(group + 2 == self.row_groups)",
+     "release.eq(group + 1 == self.row_groups)", "each row group once"),
 ])
 def test_defects_are_found(part, component, old, new, broken):
     bench = bench_of(**{part: defective(component, old, new)})

@@ -80,7 +80,7 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
         always("idle after abort, failure or end", implies(
             bench.past(leaving & dut.busy[t]), ~dut.busy[t] & ~dut.transfer[t]))
         always("an abort or failure clears its transfer",
-               implies(stopped[t], dut.transfer_clear[t]))
+               implies(stopped[t] & (moving[t] | dut.transfer[t]), dut.transfer_clear[t]))
         always("its transfer is cleared only by its own abort or failure",
                implies(dut.transfer_clear[t], stopped[t]))
         always("nothing happens while idle", implies(
@@ -112,7 +112,7 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
                    implies(dut.turn[t] & again, ~had))
     fallen = bench.past(Cat(stopped[t] & (dut.tenant == t) for t in range(tenants)).any())
     bench.always("an abort or failure clears the units",
-                 implies(fallen & bench.past(running), dut.clear))
+                 implies(fallen & bench.past(running | started), dut.clear))
     bench.always("the units are cleared only for their tenant", implies(dut.clear, fallen))
     bench.always("a timed-out unit is stopped", implies(
         bench.past(dut.timed_out & running & ~dut.clear), dut.clear))
@@ -205,8 +205,10 @@ def test_proof(tenants, contents):
      '''                with m.If(word == DESCRIPTOR_WORDS):
                     m.next = "START"
                 with m.If(0):''', "tenant 0: nothing happens while idle"),
-    ("self.convolve.eq(check.legal & ~stopped)", "self.convolve.eq(1)", "a legal convolution"),
-    ("self.calibrate.eq(check.legal & ~stopped)", "self.calibrate.eq(1)", "a legal calibration"),
+    ("opening.eq(alive & ~halt & check.legal)", "opening.eq(alive & ~halt)",
+     "a legal convolution"),
+    ("(self.calibrate, (Opcode.CALIBRATE,))", "(self.calibrate, (Opcode.CONVOLVE,))",
+     "a legal calibration"),
     ("with m.If(self.unit_done):", "with m.If(1):", "no start while a unit runs"),
     ("arrived.eq(word)]", "arrived.eq(word ^ 1)]", "the descriptor is the memory's"),
     ("candidate = (last + distance) % tenants", "candidate = distance % tenants",

@@ -97,8 +97,8 @@ def test_proof(bench_of):
 
 
 @pytest.mark.parametrize("bench_of, component, old, new, broken", [
-    (window, WindowGenerator, "walking & (~self.valid | self.ready)", "walking",
-     "window holds until taken"),
+    (window, WindowGenerator, "with m.If(~self.valid | self.ready):",
+     "with m.If(~self.valid | self.ready | waiting):", "window holds until taken"),
     (jobs, JobSource, "free.eq(~self.job_valid | self.job_ready)", "free.eq(1)",
      "job holds until taken"),
     (transfer, TransferUnit, "self.out_valid.eq(queue.r_rdy)",

@@ -105,10 +105,10 @@ def test_means(averaging, offer, take):
 
 
 def test_latency():
-    """A code in every clock; each mean two clocks after the last code of its job."""
+    """A job's codes in every clock, a clock between jobs; each mean two clocks after the last."""
     jobs = [[3] * 4] * 5
     means, taken = run(CodeAverager(PRESETS["tiny"]), 2, jobs)
-    assert taken == list(range(20))
+    assert taken == [5 * job + code for job in range(5) for code in range(4)]
     assert [mean[0] for mean in means] == [clock + 2 for clock in taken[3::4]]
 
 

@@ -21,22 +21,23 @@ async def calibrate(context, dut, generator, measure, codes, reference, rate):
     await context.tick()
     context.set(dut.start, 0)
     pulses, sent, clocks = [], 0, 0
-    while not context.get(dut.done):
+    while True:
+        for name, value in (("offset_valid", dut.measured.offset),
+                            ("gain_valid", dut.measured.gain),
+                            ("reference_valid", dut.measured.gain_reference), ("failed", None)):
+            if context.get(dut.measured[name]):
+                pulses.append((name, value if value is None else context.get(value)))
+        if context.get(dut.done):
+            return pulses, clocks + 1
         here = sent < len(codes) and generator.random() < rate
         context.set(dut.code.valid, here)
         code, compensated = codes[sent] if here else (generator.randrange(-9, 9), 3)
         context.set(dut.code.code, code)
         context.set(dut.code.compensated, compensated)
-        measured = dut.measured
-        for name, value in (("offset_valid", measured.offset), ("gain_valid", measured.gain),
-                            ("reference_valid", measured.gain_reference), ("failed", None)):
-            if context.get(measured[name]):
-                pulses.append((name, value if value is None else context.get(value)))
         clocks = 0 if here else clocks + 1
         sent += here
         await context.tick()
         assert clocks < 200, "it hangs"
-    return pulses, clocks + 1
 
 
 def random_codes(chip, columns, generator):

@@ -95,16 +95,23 @@ def test_jobs(chip, stream, rate):
 
 
 def test_clocks_between_jobs():
-    """One memory word per clock: header, sign and mask words of each job."""
+    """One memory word per clock: header, sign and mask words of each job; and two to return."""
     chip = PRESETS["default"]
-    layer = replace(layer_of(chip, False, seed=3), row_groups=1)
-    jobs, clocks = run(chip, layer, layer.chunks, 1.0, seed=0)
-    mask, before, ready = chip.mask_words, None, 2
-    for job, clock in zip(jobs, clocks, strict=True):
-        words = 1 if job[3] else mask if job[0] == before else 1 + 2 * mask
-        ready += words
-        assert clock == ready
-        before = None if job[4] else job[0]
+    for groups in (1, 2):
+        layer = replace(layer_of(chip, False, seed=3), row_groups=groups)
+        products = 2 * layer.chunks * groups
+        jobs, clocks = run(chip, layer, products, 1.0, seed=0)
+        mask, before, ready, product = chip.mask_words, None, 3, 0
+        for job, clock in zip(jobs, clocks, strict=True):
+            words = 1 if job[3] else mask if job[0] == before else 1 + 2 * mask
+            ready += words
+            assert clock == ready
+            before = job[0]
+            if job[4]:
+                before, product = None, product + 1
+                if product % groups or product == products // 2:
+                    ready += JobSource.RETURN_CLOCKS
+        assert product == products
 
 
 @pytest.mark.parametrize("word, entry", [
@@ -137,5 +144,5 @@ def test_a_list_without_end(word, entry):
                 await context.tick()
 
         simulate(dut, testbench, memory_of(dut, image))
-        # A clock for the first read, one per word, one for the pulse.
-        assert pulses == ([] if ended else [entries * entry + 1])
+        # Two clocks for the first read, one per word, one for the pulse.
+        assert pulses == ([] if ended else [entries * entry + 2])

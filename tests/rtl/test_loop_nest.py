@@ -31,6 +31,7 @@ def test_loop_nest():
                 for level in walker.levels:
                     steps[name, level] = generator.randrange(1 << walker.width)
                     context.set(getattr(dut, f"{name}_{level}_step"), steps[name, level])
+            await context.tick().repeat(2)
             context.set(dut.load, 1)
             await context.tick()
             context.set(dut.load, 0)

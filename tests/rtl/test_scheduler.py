@@ -71,7 +71,10 @@ class Bench:
             *STARTS, "busy", "ended", "failed", "layer_done")}
         seen |= {name: context.get(getattr(self.dut, name)[0]) for name in (
             "layer", "failed_cause", "layer_cycles")}
-        seen["clear"] = context.get(self.dut.transfer_clear)
+        seen["clear"] = seen["failed"] or inputs.get("abort", 0) and seen["busy"]
+        # A transfer's reset comes at once.
+        seen["transfer_clear"] = context.get(self.dut.transfer_clear)
+        assert not seen["transfer_clear"] or seen["clear"]
         # The units' reset follows in the clock after, where one of them was at work or on its way.
         assert not context.get(self.dut.clear) or self.fallen
         self.fallen = seen["clear"]
@@ -237,10 +240,14 @@ def test_a_unit_led_outside(wait):
         seen = await bench.clock(context, illegal=1, unit_done=bench.time == FETCH_CLOCKS + 2)
         assert seen["failed"] and seen["clear"] and seen["failed_cause"] == Cause.FIELD.value
         assert not seen["ended"] and not seen["layer_done"]
-        assert not any(seen[name] for name in STARTS)
+        # What starts in this clock is reset in the next one, a transfer at once.
+        assert seen["transfer_clear"]
+        begun = seen["convolve"] or seen["combine"]
         for _ in range(FETCH_CLOCKS + 2):
             seen = await bench.clock(context)
+            assert seen["unit_clear"] or not begun
             assert not seen["busy"] and not any(seen[name] for name in STARTS)
+            begun = False
 
     simulate(bench.dut, testbench, bench.memory)
 

@@ -33,81 +33,89 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$116 ;
   wire \$117 ;
   wire \$118 ;
-  wire [3:0] \$119 ;
+  wire \$119 ;
   wire \$12 ;
-  wire [3:0] \$120 ;
+  wire \$120 ;
   wire \$121 ;
-  wire \$122 ;
+  wire [3:0] \$122 ;
   wire [3:0] \$123 ;
-  wire [3:0] \$124 ;
+  wire \$124 ;
   wire \$125 ;
-  wire \$126 ;
-  wire [19:0] \$127 ;
+  wire [19:0] \$126 ;
+  wire \$127 ;
   wire \$128 ;
   wire \$129 ;
   wire \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
-  wire \$133 ;
-  wire [24:0] \$134 ;
-  wire [19:0] \$135 ;
+  wire [24:0] \$133 ;
+  wire [19:0] \$134 ;
+  wire \$135 ;
   wire \$136 ;
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
-  wire [1:0] \$14 ;
+  wire \$14 ;
   wire \$140 ;
-  wire \$141 ;
-  wire [24:0] \$142 ;
-  wire [19:0] \$143 ;
+  wire [24:0] \$141 ;
+  wire [19:0] \$142 ;
+  wire \$143 ;
   wire \$144 ;
   wire \$145 ;
   wire \$146 ;
   wire \$147 ;
   wire \$148 ;
-  wire \$149 ;
-  wire [2:0] \$15 ;
-  wire [24:0] \$150 ;
-  wire [19:0] \$151 ;
+  wire [24:0] \$149 ;
+  wire \$15 ;
+  wire [19:0] \$150 ;
+  wire \$151 ;
   wire \$152 ;
   wire \$153 ;
   wire \$154 ;
   wire \$155 ;
   wire \$156 ;
-  wire \$157 ;
-  wire [24:0] \$158 ;
+  wire [24:0] \$157 ;
+  wire \$158 ;
   wire \$159 ;
-  wire [3:0] \$16 ;
+  wire [1:0] \$16 ;
   wire \$160 ;
   wire \$161 ;
   wire \$162 ;
-  wire \$163 ;
-  wire \$164 ;
+  wire [3:0] \$163 ;
+  wire [3:0] \$164 ;
   wire \$165 ;
-  wire [30:0] \$166 ;
+  wire \$166 ;
   wire \$167 ;
-  wire [30:0] \$168 ;
-  wire [1:0] \$17 ;
-  wire [56:0] \$175 ;
-  wire [2:0] \$18 ;
-  wire [3:0] \$19 ;
+  wire [3:0] \$168 ;
+  wire [3:0] \$169 ;
+  wire [2:0] \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire [30:0] \$173 ;
+  wire \$174 ;
+  wire [30:0] \$175 ;
+  wire [3:0] \$18 ;
+  wire [25:0] \$184 ;
+  wire [56:0] \$185 ;
+  wire [1:0] \$19 ;
   wire \$2 ;
-  wire \$20 ;
-  wire \$21 ;
+  wire [2:0] \$20 ;
+  wire [3:0] \$21 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
   wire \$27 ;
-  wire [3:0] \$28 ;
+  wire \$28 ;
   wire \$29 ;
   wire \$3 ;
   wire [3:0] \$30 ;
-  wire [3:0] \$31 ;
-  wire \$32 ;
-  wire \$33 ;
+  wire \$31 ;
+  wire [3:0] \$32 ;
+  wire [3:0] \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
@@ -169,7 +177,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire \$9 ;
+  wire [15:0] \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
@@ -193,7 +201,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \adder$443 ;
   wire \adder$444 ;
   wire [15:0] address;
-  wire [15:0] \address$496 ;
+  wire [15:0] \address$486 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
@@ -209,10 +217,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$507 ;
-  wire \bank_free$508 ;
-  wire \bank_free$509 ;
-  wire \bank_free$510 ;
+  wire \bank_free$497 ;
+  wire \bank_free$498 ;
+  wire \bank_free$499 ;
+  wire \bank_free$500 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
@@ -226,60 +234,60 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [1:0] \busy$395 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$570 ;
-  wire \calibrate$661 ;
-  wire \calibrate$738 ;
-  wire \calibrate$815 ;
-  wire calibrated;
-  wire \calibrated$473 ;
-  wire \calibrated$474 ;
-  wire \calibrated$475 ;
-  wire \calibrated$476 ;
+  wire \calibrate$560 ;
+  wire \calibrate$651 ;
+  wire \calibrate$728 ;
+  wire \calibrate$805 ;
+  reg calibrated = 1'h0;
+  wire \calibrated$863 ;
+  wire \calibrated$864 ;
+  wire \calibrated$865 ;
+  wire \calibrated$866 ;
   wire chunk_begin;
-  wire \chunk_begin$539 ;
-  wire \chunk_begin$642 ;
-  wire \chunk_begin$719 ;
-  wire \chunk_begin$796 ;
+  wire \chunk_begin$529 ;
+  wire \chunk_begin$632 ;
+  wire \chunk_begin$709 ;
+  wire \chunk_begin$786 ;
   wire chunk_final;
-  wire \chunk_final$545 ;
-  wire \chunk_final$645 ;
-  wire \chunk_final$722 ;
-  wire \chunk_final$799 ;
+  wire \chunk_final$535 ;
+  wire \chunk_final$635 ;
+  wire \chunk_final$712 ;
+  wire \chunk_final$789 ;
   wire chunk_loaded;
-  wire \chunk_loaded$541 ;
-  wire \chunk_loaded$643 ;
-  wire \chunk_loaded$720 ;
-  wire \chunk_loaded$797 ;
+  wire \chunk_loaded$531 ;
+  wire \chunk_loaded$633 ;
+  wire \chunk_loaded$710 ;
+  wire \chunk_loaded$787 ;
   wire clear;
   wire \clear$369 ;
   wire \clear$378 ;
   wire \clear$387 ;
-  wire \clear$523 ;
-  wire \clear$524 ;
-  wire \clear$636 ;
-  wire \clear$713 ;
-  wire \clear$790 ;
+  wire \clear$513 ;
+  wire \clear$514 ;
+  wire \clear$626 ;
+  wire \clear$703 ;
+  wire \clear$780 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$638 ;
-  wire [19:0] \coefficient_base$715 ;
-  wire [19:0] \coefficient_base$792 ;
+  wire [19:0] \coefficient_base$628 ;
+  wire [19:0] \coefficient_base$705 ;
+  wire [19:0] \coefficient_base$782 ;
   wire [31:0] coefficient_data;
-  wire [31:0] \coefficient_data$656 ;
-  wire [31:0] \coefficient_data$733 ;
-  wire [31:0] \coefficient_data$810 ;
+  wire [31:0] \coefficient_data$646 ;
+  wire [31:0] \coefficient_data$723 ;
+  wire [31:0] \coefficient_data$800 ;
   wire [14:0] coefficient_index;
-  wire [14:0] \coefficient_index$655 ;
-  wire [14:0] \coefficient_index$732 ;
-  wire [14:0] \coefficient_index$809 ;
+  wire [14:0] \coefficient_index$645 ;
+  wire [14:0] \coefficient_index$722 ;
+  wire [14:0] \coefficient_index$799 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$639 ;
-  wire [20:0] \coefficient_words$716 ;
-  wire [20:0] \coefficient_words$793 ;
+  wire [20:0] \coefficient_words$629 ;
+  wire [20:0] \coefficient_words$706 ;
+  wire [20:0] \coefficient_words$783 ;
   wire coefficient_write;
-  wire \coefficient_write$654 ;
-  wire \coefficient_write$731 ;
-  wire \coefficient_write$808 ;
+  wire \coefficient_write$644 ;
+  wire \coefficient_write$721 ;
+  wire \coefficient_write$798 ;
   wire [19:0] coefficients;
   wire [3:0] coefficients_write;
   wire combine;
@@ -335,17 +343,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$659 ;
-  wire [5:0] \correction_data$736 ;
-  wire [5:0] \correction_data$813 ;
+  wire [5:0] \correction_data$649 ;
+  wire [5:0] \correction_data$726 ;
+  wire [5:0] \correction_data$803 ;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$658 ;
-  wire [7:0] \correction_index$735 ;
-  wire [7:0] \correction_index$812 ;
+  wire [7:0] \correction_index$648 ;
+  wire [7:0] \correction_index$725 ;
+  wire [7:0] \correction_index$802 ;
   wire correction_write;
-  wire \correction_write$657 ;
-  wire \correction_write$734 ;
-  wire \correction_write$811 ;
+  wire \correction_write$647 ;
+  wire \correction_write$724 ;
+  wire \correction_write$801 ;
   wire [3:0] corrections_write;
   wire decided;
   wire \decided$366 ;
@@ -386,125 +394,125 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor$467[7] ;
   wire [31:0] \descriptor$467[8] ;
   wire [31:0] \descriptor$467[9] ;
-  wire [511:0] \descriptor$488 ;
-  wire [31:0] \descriptor$488[0] ;
-  wire [31:0] \descriptor$488[10] ;
-  wire [31:0] \descriptor$488[11] ;
-  wire [31:0] \descriptor$488[12] ;
-  wire [31:0] \descriptor$488[13] ;
-  wire [31:0] \descriptor$488[14] ;
-  wire [31:0] \descriptor$488[15] ;
-  wire [31:0] \descriptor$488[1] ;
-  wire [31:0] \descriptor$488[2] ;
-  wire [31:0] \descriptor$488[3] ;
-  wire [31:0] \descriptor$488[4] ;
-  wire [31:0] \descriptor$488[5] ;
-  wire [31:0] \descriptor$488[6] ;
-  wire [31:0] \descriptor$488[7] ;
-  wire [31:0] \descriptor$488[8] ;
-  wire [31:0] \descriptor$488[9] ;
-  wire [511:0] \descriptor$511 ;
-  wire [31:0] \descriptor$511[0] ;
-  wire [31:0] \descriptor$511[10] ;
-  wire [31:0] \descriptor$511[11] ;
-  wire [31:0] \descriptor$511[12] ;
-  wire [31:0] \descriptor$511[13] ;
-  wire [31:0] \descriptor$511[14] ;
-  wire [31:0] \descriptor$511[15] ;
-  wire [31:0] \descriptor$511[1] ;
-  wire [31:0] \descriptor$511[2] ;
-  wire [31:0] \descriptor$511[3] ;
-  wire [31:0] \descriptor$511[4] ;
-  wire [31:0] \descriptor$511[5] ;
-  wire [31:0] \descriptor$511[6] ;
-  wire [31:0] \descriptor$511[7] ;
-  wire [31:0] \descriptor$511[8] ;
-  wire [31:0] \descriptor$511[9] ;
-  wire [511:0] \descriptor$513 ;
-  wire [31:0] \descriptor$513[0] ;
-  wire [31:0] \descriptor$513[10] ;
-  wire [31:0] \descriptor$513[11] ;
-  wire [31:0] \descriptor$513[12] ;
-  wire [31:0] \descriptor$513[13] ;
-  wire [31:0] \descriptor$513[14] ;
-  wire [31:0] \descriptor$513[15] ;
-  wire [31:0] \descriptor$513[1] ;
-  wire [31:0] \descriptor$513[2] ;
-  wire [31:0] \descriptor$513[3] ;
-  wire [31:0] \descriptor$513[4] ;
-  wire [31:0] \descriptor$513[5] ;
-  wire [31:0] \descriptor$513[6] ;
-  wire [31:0] \descriptor$513[7] ;
-  wire [31:0] \descriptor$513[8] ;
-  wire [31:0] \descriptor$513[9] ;
-  wire [511:0] \descriptor$627 ;
-  wire [31:0] \descriptor$627[0] ;
-  wire [31:0] \descriptor$627[10] ;
-  wire [31:0] \descriptor$627[11] ;
-  wire [31:0] \descriptor$627[12] ;
-  wire [31:0] \descriptor$627[13] ;
-  wire [31:0] \descriptor$627[14] ;
-  wire [31:0] \descriptor$627[15] ;
-  wire [31:0] \descriptor$627[1] ;
-  wire [31:0] \descriptor$627[2] ;
-  wire [31:0] \descriptor$627[3] ;
-  wire [31:0] \descriptor$627[4] ;
-  wire [31:0] \descriptor$627[5] ;
-  wire [31:0] \descriptor$627[6] ;
-  wire [31:0] \descriptor$627[7] ;
-  wire [31:0] \descriptor$627[8] ;
-  wire [31:0] \descriptor$627[9] ;
-  wire [511:0] \descriptor$710 ;
-  wire [31:0] \descriptor$710[0] ;
-  wire [31:0] \descriptor$710[10] ;
-  wire [31:0] \descriptor$710[11] ;
-  wire [31:0] \descriptor$710[12] ;
-  wire [31:0] \descriptor$710[13] ;
-  wire [31:0] \descriptor$710[14] ;
-  wire [31:0] \descriptor$710[15] ;
-  wire [31:0] \descriptor$710[1] ;
-  wire [31:0] \descriptor$710[2] ;
-  wire [31:0] \descriptor$710[3] ;
-  wire [31:0] \descriptor$710[4] ;
-  wire [31:0] \descriptor$710[5] ;
-  wire [31:0] \descriptor$710[6] ;
-  wire [31:0] \descriptor$710[7] ;
-  wire [31:0] \descriptor$710[8] ;
-  wire [31:0] \descriptor$710[9] ;
-  wire [511:0] \descriptor$787 ;
-  wire [31:0] \descriptor$787[0] ;
-  wire [31:0] \descriptor$787[10] ;
-  wire [31:0] \descriptor$787[11] ;
-  wire [31:0] \descriptor$787[12] ;
-  wire [31:0] \descriptor$787[13] ;
-  wire [31:0] \descriptor$787[14] ;
-  wire [31:0] \descriptor$787[15] ;
-  wire [31:0] \descriptor$787[1] ;
-  wire [31:0] \descriptor$787[2] ;
-  wire [31:0] \descriptor$787[3] ;
-  wire [31:0] \descriptor$787[4] ;
-  wire [31:0] \descriptor$787[5] ;
-  wire [31:0] \descriptor$787[6] ;
-  wire [31:0] \descriptor$787[7] ;
-  wire [31:0] \descriptor$787[8] ;
-  wire [31:0] \descriptor$787[9] ;
-  wire [511:0] \descriptor$864 ;
-  wire [31:0] \descriptor$864[0] ;
-  wire [31:0] \descriptor$864[10] ;
-  wire [31:0] \descriptor$864[11] ;
-  wire [31:0] \descriptor$864[12] ;
-  wire [31:0] \descriptor$864[13] ;
-  wire [31:0] \descriptor$864[14] ;
-  wire [31:0] \descriptor$864[15] ;
-  wire [31:0] \descriptor$864[1] ;
-  wire [31:0] \descriptor$864[2] ;
-  wire [31:0] \descriptor$864[3] ;
-  wire [31:0] \descriptor$864[4] ;
-  wire [31:0] \descriptor$864[5] ;
-  wire [31:0] \descriptor$864[6] ;
-  wire [31:0] \descriptor$864[7] ;
-  wire [31:0] \descriptor$864[8] ;
-  wire [31:0] \descriptor$864[9] ;
+  wire [511:0] \descriptor$478 ;
+  wire [31:0] \descriptor$478[0] ;
+  wire [31:0] \descriptor$478[10] ;
+  wire [31:0] \descriptor$478[11] ;
+  wire [31:0] \descriptor$478[12] ;
+  wire [31:0] \descriptor$478[13] ;
+  wire [31:0] \descriptor$478[14] ;
+  wire [31:0] \descriptor$478[15] ;
+  wire [31:0] \descriptor$478[1] ;
+  wire [31:0] \descriptor$478[2] ;
+  wire [31:0] \descriptor$478[3] ;
+  wire [31:0] \descriptor$478[4] ;
+  wire [31:0] \descriptor$478[5] ;
+  wire [31:0] \descriptor$478[6] ;
+  wire [31:0] \descriptor$478[7] ;
+  wire [31:0] \descriptor$478[8] ;
+  wire [31:0] \descriptor$478[9] ;
+  wire [511:0] \descriptor$501 ;
+  wire [31:0] \descriptor$501[0] ;
+  wire [31:0] \descriptor$501[10] ;
+  wire [31:0] \descriptor$501[11] ;
+  wire [31:0] \descriptor$501[12] ;
+  wire [31:0] \descriptor$501[13] ;
+  wire [31:0] \descriptor$501[14] ;
+  wire [31:0] \descriptor$501[15] ;
+  wire [31:0] \descriptor$501[1] ;
+  wire [31:0] \descriptor$501[2] ;
+  wire [31:0] \descriptor$501[3] ;
+  wire [31:0] \descriptor$501[4] ;
+  wire [31:0] \descriptor$501[5] ;
+  wire [31:0] \descriptor$501[6] ;
+  wire [31:0] \descriptor$501[7] ;
+  wire [31:0] \descriptor$501[8] ;
+  wire [31:0] \descriptor$501[9] ;
+  wire [511:0] \descriptor$503 ;
+  wire [31:0] \descriptor$503[0] ;
+  wire [31:0] \descriptor$503[10] ;
+  wire [31:0] \descriptor$503[11] ;
+  wire [31:0] \descriptor$503[12] ;
+  wire [31:0] \descriptor$503[13] ;
+  wire [31:0] \descriptor$503[14] ;
+  wire [31:0] \descriptor$503[15] ;
+  wire [31:0] \descriptor$503[1] ;
+  wire [31:0] \descriptor$503[2] ;
+  wire [31:0] \descriptor$503[3] ;
+  wire [31:0] \descriptor$503[4] ;
+  wire [31:0] \descriptor$503[5] ;
+  wire [31:0] \descriptor$503[6] ;
+  wire [31:0] \descriptor$503[7] ;
+  wire [31:0] \descriptor$503[8] ;
+  wire [31:0] \descriptor$503[9] ;
+  wire [511:0] \descriptor$617 ;
+  wire [31:0] \descriptor$617[0] ;
+  wire [31:0] \descriptor$617[10] ;
+  wire [31:0] \descriptor$617[11] ;
+  wire [31:0] \descriptor$617[12] ;
+  wire [31:0] \descriptor$617[13] ;
+  wire [31:0] \descriptor$617[14] ;
+  wire [31:0] \descriptor$617[15] ;
+  wire [31:0] \descriptor$617[1] ;
+  wire [31:0] \descriptor$617[2] ;
+  wire [31:0] \descriptor$617[3] ;
+  wire [31:0] \descriptor$617[4] ;
+  wire [31:0] \descriptor$617[5] ;
+  wire [31:0] \descriptor$617[6] ;
+  wire [31:0] \descriptor$617[7] ;
+  wire [31:0] \descriptor$617[8] ;
+  wire [31:0] \descriptor$617[9] ;
+  wire [511:0] \descriptor$700 ;
+  wire [31:0] \descriptor$700[0] ;
+  wire [31:0] \descriptor$700[10] ;
+  wire [31:0] \descriptor$700[11] ;
+  wire [31:0] \descriptor$700[12] ;
+  wire [31:0] \descriptor$700[13] ;
+  wire [31:0] \descriptor$700[14] ;
+  wire [31:0] \descriptor$700[15] ;
+  wire [31:0] \descriptor$700[1] ;
+  wire [31:0] \descriptor$700[2] ;
+  wire [31:0] \descriptor$700[3] ;
+  wire [31:0] \descriptor$700[4] ;
+  wire [31:0] \descriptor$700[5] ;
+  wire [31:0] \descriptor$700[6] ;
+  wire [31:0] \descriptor$700[7] ;
+  wire [31:0] \descriptor$700[8] ;
+  wire [31:0] \descriptor$700[9] ;
+  wire [511:0] \descriptor$777 ;
+  wire [31:0] \descriptor$777[0] ;
+  wire [31:0] \descriptor$777[10] ;
+  wire [31:0] \descriptor$777[11] ;
+  wire [31:0] \descriptor$777[12] ;
+  wire [31:0] \descriptor$777[13] ;
+  wire [31:0] \descriptor$777[14] ;
+  wire [31:0] \descriptor$777[15] ;
+  wire [31:0] \descriptor$777[1] ;
+  wire [31:0] \descriptor$777[2] ;
+  wire [31:0] \descriptor$777[3] ;
+  wire [31:0] \descriptor$777[4] ;
+  wire [31:0] \descriptor$777[5] ;
+  wire [31:0] \descriptor$777[6] ;
+  wire [31:0] \descriptor$777[7] ;
+  wire [31:0] \descriptor$777[8] ;
+  wire [31:0] \descriptor$777[9] ;
+  wire [511:0] \descriptor$854 ;
+  wire [31:0] \descriptor$854[0] ;
+  wire [31:0] \descriptor$854[10] ;
+  wire [31:0] \descriptor$854[11] ;
+  wire [31:0] \descriptor$854[12] ;
+  wire [31:0] \descriptor$854[13] ;
+  wire [31:0] \descriptor$854[14] ;
+  wire [31:0] \descriptor$854[15] ;
+  wire [31:0] \descriptor$854[1] ;
+  wire [31:0] \descriptor$854[2] ;
+  wire [31:0] \descriptor$854[3] ;
+  wire [31:0] \descriptor$854[4] ;
+  wire [31:0] \descriptor$854[5] ;
+  wire [31:0] \descriptor$854[6] ;
+  wire [31:0] \descriptor$854[7] ;
+  wire [31:0] \descriptor$854[8] ;
+  wire [31:0] \descriptor$854[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -524,40 +532,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire done;
   wire \done$217 ;
   wire \done$221 ;
-  wire \done$486 ;
+  wire \done$475 ;
   wire drain;
   wire \drain$454 ;
   wire \drain$455 ;
   wire \drain$456 ;
   wire drain_clear;
-  wire \drain_clear$588 ;
-  wire \drain_clear$671 ;
-  wire \drain_clear$748 ;
-  wire \drain_clear$825 ;
+  wire \drain_clear$578 ;
+  wire \drain_clear$661 ;
+  wire \drain_clear$738 ;
+  wire \drain_clear$815 ;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$584 ;
-  wire [2:0] \drain_group$669 ;
-  wire [2:0] \drain_group$746 ;
-  wire [2:0] \drain_group$823 ;
+  wire [2:0] \drain_group$574 ;
+  wire [2:0] \drain_group$659 ;
+  wire [2:0] \drain_group$736 ;
+  wire [2:0] \drain_group$813 ;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$586 ;
-  wire [2:0] \drain_lane$670 ;
-  wire [2:0] \drain_lane$747 ;
-  wire [2:0] \drain_lane$824 ;
+  wire [2:0] \drain_lane$576 ;
+  wire [2:0] \drain_lane$660 ;
+  wire [2:0] \drain_lane$737 ;
+  wire [2:0] \drain_lane$814 ;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$712 ;
-  wire [24:0] \drain_sum$789 ;
-  wire [24:0] \drain_sum$866 ;
+  wire [24:0] \drain_sum$702 ;
+  wire [24:0] \drain_sum$779 ;
+  wire [24:0] \drain_sum$856 ;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
   wire drain_valid;
-  wire \drain_valid$578 ;
-  wire \drain_valid$665 ;
-  wire \drain_valid$742 ;
-  wire \drain_valid$819 ;
+  wire \drain_valid$568 ;
+  wire \drain_valid$655 ;
+  wire \drain_valid$732 ;
+  wire \drain_valid$809 ;
   wire [2:0] early_stops;
   wire [1:0] ended;
   wire [1:0] \ended$399 ;
@@ -571,11 +579,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] \failed_cause.tenant1 ;
   wire [1:0] fetching;
   wire first;
-  wire \first$501 ;
+  wire \first$491 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$711 ;
-  wire [31:0] \first_product$788 ;
-  wire [31:0] \first_product$865 ;
+  wire [31:0] \first_product$701 ;
+  wire [31:0] \first_product$778 ;
+  wire [31:0] \first_product$855 ;
   wire hold;
   wire \hold$368 ;
   wire \hold$377 ;
@@ -595,13 +603,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \in_valid$324 ;
   output irq;
   wire irq;
-  wire \irq$487 ;
+  wire \irq$477 ;
   wire last;
-  wire \last$503 ;
+  wire \last$493 ;
   wire last_chunk;
-  wire \last_chunk$505 ;
+  wire \last_chunk$495 ;
   wire late;
-  wire \late$871 ;
+  wire \late$861 ;
   wire [23:0] layer;
   wire [23:0] \layer$397 ;
   wire [11:0] \layer$397.tenant0 ;
@@ -613,30 +621,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \layer_cycles.tenant1 ;
   wire [1:0] layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$641 ;
-  wire [5:0] \lengths$641.add ;
-  wire [5:0] \lengths$641.clear ;
-  wire [5:0] \lengths$641.drive ;
-  wire [5:0] \lengths$641.gap ;
-  wire [5:0] \lengths$641.hold ;
-  wire [5:0] \lengths$641.reset ;
-  wire [5:0] \lengths$641.share ;
-  wire [41:0] \lengths$718 ;
-  wire [5:0] \lengths$718.add ;
-  wire [5:0] \lengths$718.clear ;
-  wire [5:0] \lengths$718.drive ;
-  wire [5:0] \lengths$718.gap ;
-  wire [5:0] \lengths$718.hold ;
-  wire [5:0] \lengths$718.reset ;
-  wire [5:0] \lengths$718.share ;
-  wire [41:0] \lengths$795 ;
-  wire [5:0] \lengths$795.add ;
-  wire [5:0] \lengths$795.clear ;
-  wire [5:0] \lengths$795.drive ;
-  wire [5:0] \lengths$795.gap ;
-  wire [5:0] \lengths$795.hold ;
-  wire [5:0] \lengths$795.reset ;
-  wire [5:0] \lengths$795.share ;
+  wire [41:0] \lengths$631 ;
+  wire [5:0] \lengths$631.add ;
+  wire [5:0] \lengths$631.clear ;
+  wire [5:0] \lengths$631.drive ;
+  wire [5:0] \lengths$631.gap ;
+  wire [5:0] \lengths$631.hold ;
+  wire [5:0] \lengths$631.reset ;
+  wire [5:0] \lengths$631.share ;
+  wire [41:0] \lengths$708 ;
+  wire [5:0] \lengths$708.add ;
+  wire [5:0] \lengths$708.clear ;
+  wire [5:0] \lengths$708.drive ;
+  wire [5:0] \lengths$708.gap ;
+  wire [5:0] \lengths$708.hold ;
+  wire [5:0] \lengths$708.reset ;
+  wire [5:0] \lengths$708.share ;
+  wire [41:0] \lengths$785 ;
+  wire [5:0] \lengths$785.add ;
+  wire [5:0] \lengths$785.clear ;
+  wire [5:0] \lengths$785.drive ;
+  wire [5:0] \lengths$785.gap ;
+  wire [5:0] \lengths$785.hold ;
+  wire [5:0] \lengths$785.reset ;
+  wire [5:0] \lengths$785.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -645,43 +653,43 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [11:0] level_data;
-  wire [11:0] \level_data$668 ;
-  wire [11:0] \level_data$745 ;
-  wire [11:0] \level_data$822 ;
+  wire [11:0] \level_data$658 ;
+  wire [11:0] \level_data$735 ;
+  wire [11:0] \level_data$812 ;
   wire [7:0] level_index;
-  wire [7:0] \level_index$667 ;
-  wire [7:0] \level_index$744 ;
-  wire [7:0] \level_index$821 ;
+  wire [7:0] \level_index$657 ;
+  wire [7:0] \level_index$734 ;
+  wire [7:0] \level_index$811 ;
   wire level_write;
-  wire \level_write$666 ;
-  wire \level_write$743 ;
-  wire \level_write$820 ;
+  wire \level_write$656 ;
+  wire \level_write$733 ;
+  wire \level_write$810 ;
   wire [3:0] levels_write;
   wire load_bank;
-  wire \load_bank$547 ;
-  wire \load_bank$646 ;
-  wire \load_bank$723 ;
-  wire \load_bank$800 ;
+  wire \load_bank$537 ;
+  wire \load_bank$636 ;
+  wire \load_bank$713 ;
+  wire \load_bank$790 ;
   wire load_clear;
-  wire \load_clear$549 ;
-  wire \load_clear$647 ;
-  wire \load_clear$724 ;
-  wire \load_clear$801 ;
+  wire \load_clear$539 ;
+  wire \load_clear$637 ;
+  wire \load_clear$714 ;
+  wire \load_clear$791 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$553 ;
-  wire [31:0] \load_codes$649 ;
-  wire [31:0] \load_codes$726 ;
-  wire [31:0] \load_codes$803 ;
+  wire [31:0] \load_codes$543 ;
+  wire [31:0] \load_codes$639 ;
+  wire [31:0] \load_codes$716 ;
+  wire [31:0] \load_codes$793 ;
   wire load_enable;
-  wire \load_enable$543 ;
-  wire \load_enable$644 ;
-  wire \load_enable$721 ;
-  wire \load_enable$798 ;
+  wire \load_enable$533 ;
+  wire \load_enable$634 ;
+  wire \load_enable$711 ;
+  wire \load_enable$788 ;
   wire [5:0] load_row;
-  wire [5:0] \load_row$551 ;
-  wire [5:0] \load_row$648 ;
-  wire [5:0] \load_row$725 ;
-  wire [5:0] \load_row$802 ;
+  wire [5:0] \load_row$541 ;
+  wire [5:0] \load_row$638 ;
+  wire [5:0] \load_row$715 ;
+  wire [5:0] \load_row$792 ;
   wire loading;
   wire \loading$363 ;
   wire \loading$372 ;
@@ -935,154 +943,154 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [7:0] macro3__write_row;
   wire [7:0] macro3__write_row;
   wire macro__add;
-  wire \macro__add$697 ;
-  wire \macro__add$774 ;
-  wire \macro__add$851 ;
+  wire \macro__add$687 ;
+  wire \macro__add$764 ;
+  wire \macro__add$841 ;
   wire macro__bank;
-  wire \macro__bank$690 ;
-  wire \macro__bank$767 ;
-  wire \macro__bank$844 ;
+  wire \macro__bank$680 ;
+  wire \macro__bank$757 ;
+  wire \macro__bank$834 ;
   wire macro__clear;
-  wire \macro__clear$696 ;
-  wire \macro__clear$773 ;
-  wire \macro__clear$850 ;
+  wire \macro__clear$686 ;
+  wire \macro__clear$763 ;
+  wire \macro__clear$840 ;
   wire macro__comparator;
-  wire \macro__comparator$708 ;
-  wire \macro__comparator$785 ;
-  wire \macro__comparator$862 ;
+  wire \macro__comparator$698 ;
+  wire \macro__comparator$775 ;
+  wire \macro__comparator$852 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$707 ;
-  wire [15:0] \macro__conversion$784 ;
-  wire [15:0] \macro__conversion$861 ;
+  wire [15:0] \macro__conversion$697 ;
+  wire [15:0] \macro__conversion$774 ;
+  wire [15:0] \macro__conversion$851 ;
   wire macro__convert;
-  wire \macro__convert$701 ;
-  wire \macro__convert$778 ;
-  wire \macro__convert$855 ;
+  wire \macro__convert$691 ;
+  wire \macro__convert$768 ;
+  wire \macro__convert$845 ;
   wire macro__convert_side;
-  wire \macro__convert_side$702 ;
-  wire \macro__convert_side$779 ;
-  wire \macro__convert_side$856 ;
+  wire \macro__convert_side$692 ;
+  wire \macro__convert_side$769 ;
+  wire \macro__convert_side$846 ;
   wire macro__decided;
-  wire \macro__decided$709 ;
-  wire \macro__decided$786 ;
-  wire \macro__decided$863 ;
+  wire \macro__decided$699 ;
+  wire \macro__decided$776 ;
+  wire \macro__decided$853 ;
   wire macro__drive;
-  wire \macro__drive$693 ;
-  wire \macro__drive$770 ;
-  wire \macro__drive$847 ;
+  wire \macro__drive$683 ;
+  wire \macro__drive$760 ;
+  wire \macro__drive$837 ;
   wire macro__hold;
-  wire \macro__hold$695 ;
-  wire \macro__hold$772 ;
-  wire \macro__hold$849 ;
+  wire \macro__hold$685 ;
+  wire \macro__hold$762 ;
+  wire \macro__hold$839 ;
   wire [11:0] macro__level;
-  wire [11:0] \macro__level$704 ;
-  wire [11:0] \macro__level$781 ;
-  wire [11:0] \macro__level$858 ;
+  wire [11:0] \macro__level$694 ;
+  wire [11:0] \macro__level$771 ;
+  wire [11:0] \macro__level$848 ;
   wire macro__load_bank;
-  wire \macro__load_bank$686 ;
-  wire \macro__load_bank$763 ;
-  wire \macro__load_bank$840 ;
+  wire \macro__load_bank$676 ;
+  wire \macro__load_bank$753 ;
+  wire \macro__load_bank$830 ;
   wire macro__load_clear;
-  wire \macro__load_clear$687 ;
-  wire \macro__load_clear$764 ;
-  wire \macro__load_clear$841 ;
+  wire \macro__load_clear$677 ;
+  wire \macro__load_clear$754 ;
+  wire \macro__load_clear$831 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$689 ;
-  wire [31:0] \macro__load_codes$766 ;
-  wire [31:0] \macro__load_codes$843 ;
+  wire [31:0] \macro__load_codes$679 ;
+  wire [31:0] \macro__load_codes$756 ;
+  wire [31:0] \macro__load_codes$833 ;
   wire macro__load_enable;
-  wire \macro__load_enable$685 ;
-  wire \macro__load_enable$762 ;
-  wire \macro__load_enable$839 ;
+  wire \macro__load_enable$675 ;
+  wire \macro__load_enable$752 ;
+  wire \macro__load_enable$829 ;
   wire [5:0] macro__load_row;
-  wire [5:0] \macro__load_row$688 ;
-  wire [5:0] \macro__load_row$765 ;
-  wire [5:0] \macro__load_row$842 ;
+  wire [5:0] \macro__load_row$678 ;
+  wire [5:0] \macro__load_row$755 ;
+  wire [5:0] \macro__load_row$832 ;
   wire [63:0] macro__negate;
-  wire [63:0] \macro__negate$700 ;
-  wire [63:0] \macro__negate$777 ;
-  wire [63:0] \macro__negate$854 ;
+  wire [63:0] \macro__negate$690 ;
+  wire [63:0] \macro__negate$767 ;
+  wire [63:0] \macro__negate$844 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$706 ;
-  wire [31:0] \macro__product$783 ;
-  wire [31:0] \macro__product$860 ;
+  wire [31:0] \macro__product$696 ;
+  wire [31:0] \macro__product$773 ;
+  wire [31:0] \macro__product$850 ;
   wire [24:0] macro__reference;
-  wire [24:0] \macro__reference$705 ;
-  wire [24:0] \macro__reference$782 ;
-  wire [24:0] \macro__reference$859 ;
+  wire [24:0] \macro__reference$695 ;
+  wire [24:0] \macro__reference$772 ;
+  wire [24:0] \macro__reference$849 ;
   wire macro__reset;
-  wire \macro__reset$692 ;
-  wire \macro__reset$769 ;
-  wire \macro__reset$846 ;
+  wire \macro__reset$682 ;
+  wire \macro__reset$759 ;
+  wire \macro__reset$836 ;
   wire [8:0] macro__row_enable;
-  wire [8:0] \macro__row_enable$691 ;
-  wire [8:0] \macro__row_enable$768 ;
-  wire [8:0] \macro__row_enable$845 ;
+  wire [8:0] \macro__row_enable$681 ;
+  wire [8:0] \macro__row_enable$758 ;
+  wire [8:0] \macro__row_enable$835 ;
   wire [63:0] macro__select;
-  wire [63:0] \macro__select$699 ;
-  wire [63:0] \macro__select$776 ;
-  wire [63:0] \macro__select$853 ;
+  wire [63:0] \macro__select$689 ;
+  wire [63:0] \macro__select$766 ;
+  wire [63:0] \macro__select$843 ;
   wire macro__share;
-  wire \macro__share$694 ;
-  wire \macro__share$771 ;
-  wire \macro__share$848 ;
+  wire \macro__share$684 ;
+  wire \macro__share$761 ;
+  wire \macro__share$838 ;
   wire macro__side;
-  wire \macro__side$698 ;
-  wire \macro__side$775 ;
-  wire \macro__side$852 ;
+  wire \macro__side$688 ;
+  wire \macro__side$765 ;
+  wire \macro__side$842 ;
   wire [7:0] macro__trial;
-  wire [7:0] \macro__trial$703 ;
-  wire [7:0] \macro__trial$780 ;
-  wire [7:0] \macro__trial$857 ;
+  wire [7:0] \macro__trial$693 ;
+  wire [7:0] \macro__trial$770 ;
+  wire [7:0] \macro__trial$847 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$684 ;
-  wire [31:0] \macro__write_data$761 ;
-  wire [31:0] \macro__write_data$838 ;
+  wire [31:0] \macro__write_data$674 ;
+  wire [31:0] \macro__write_data$751 ;
+  wire [31:0] \macro__write_data$828 ;
   wire macro__write_enable;
-  wire \macro__write_enable$681 ;
-  wire \macro__write_enable$758 ;
-  wire \macro__write_enable$835 ;
+  wire \macro__write_enable$671 ;
+  wire \macro__write_enable$748 ;
+  wire \macro__write_enable$825 ;
   wire [3:0] macro__write_group;
-  wire [3:0] \macro__write_group$683 ;
-  wire [3:0] \macro__write_group$760 ;
-  wire [3:0] \macro__write_group$837 ;
+  wire [3:0] \macro__write_group$673 ;
+  wire [3:0] \macro__write_group$750 ;
+  wire [3:0] \macro__write_group$827 ;
   wire [7:0] macro__write_row;
-  wire [7:0] \macro__write_row$682 ;
-  wire [7:0] \macro__write_row$759 ;
-  wire [7:0] \macro__write_row$836 ;
+  wire [7:0] \macro__write_row$672 ;
+  wire [7:0] \macro__write_row$749 ;
+  wire [7:0] \macro__write_row$826 ;
   wire [171:0] measured;
-  wire [42:0] \measured$574 ;
-  wire \measured$574.failed ;
-  wire [15:0] \measured$574.gain ;
-  wire [14:0] \measured$574.gain_reference ;
-  wire \measured$574.gain_valid ;
-  wire [7:0] \measured$574.offset ;
-  wire \measured$574.offset_valid ;
-  wire \measured$574.reference_valid ;
-  wire [42:0] \measured$663 ;
-  wire \measured$663.failed ;
-  wire [15:0] \measured$663.gain ;
-  wire [14:0] \measured$663.gain_reference ;
-  wire \measured$663.gain_valid ;
-  wire [7:0] \measured$663.offset ;
-  wire \measured$663.offset_valid ;
-  wire \measured$663.reference_valid ;
-  wire [42:0] \measured$740 ;
-  wire \measured$740.failed ;
-  wire [15:0] \measured$740.gain ;
-  wire [14:0] \measured$740.gain_reference ;
-  wire \measured$740.gain_valid ;
-  wire [7:0] \measured$740.offset ;
-  wire \measured$740.offset_valid ;
-  wire \measured$740.reference_valid ;
-  wire [42:0] \measured$817 ;
-  wire \measured$817.failed ;
-  wire [15:0] \measured$817.gain ;
-  wire [14:0] \measured$817.gain_reference ;
-  wire \measured$817.gain_valid ;
-  wire [7:0] \measured$817.offset ;
-  wire \measured$817.offset_valid ;
-  wire \measured$817.reference_valid ;
+  wire [42:0] \measured$564 ;
+  wire \measured$564.failed ;
+  wire [15:0] \measured$564.gain ;
+  wire [14:0] \measured$564.gain_reference ;
+  wire \measured$564.gain_valid ;
+  wire [7:0] \measured$564.offset ;
+  wire \measured$564.offset_valid ;
+  wire \measured$564.reference_valid ;
+  wire [42:0] \measured$653 ;
+  wire \measured$653.failed ;
+  wire [15:0] \measured$653.gain ;
+  wire [14:0] \measured$653.gain_reference ;
+  wire \measured$653.gain_valid ;
+  wire [7:0] \measured$653.offset ;
+  wire \measured$653.offset_valid ;
+  wire \measured$653.reference_valid ;
+  wire [42:0] \measured$730 ;
+  wire \measured$730.failed ;
+  wire [15:0] \measured$730.gain ;
+  wire [14:0] \measured$730.gain_reference ;
+  wire \measured$730.gain_valid ;
+  wire [7:0] \measured$730.offset ;
+  wire \measured$730.offset_valid ;
+  wire \measured$730.reference_valid ;
+  wire [42:0] \measured$807 ;
+  wire \measured$807.failed ;
+  wire [15:0] \measured$807.gain ;
+  wire [14:0] \measured$807.gain_reference ;
+  wire \measured$807.gain_valid ;
+  wire [7:0] \measured$807.offset ;
+  wire \measured$807.offset_valid ;
+  wire \measured$807.reference_valid ;
   wire [42:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -1133,7 +1141,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \overrun$347 ;
   wire \overrun$349 ;
   wire pad;
-  wire \pad$497 ;
+  wire \pad$487 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -1142,15 +1150,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [3:0] position_done;
-  wire \position_done$630 ;
-  wire \position_done$631 ;
-  wire \position_done$632 ;
-  wire \position_done$633 ;
+  wire \position_done$620 ;
+  wire \position_done$621 ;
+  wire \position_done$622 ;
+  wire \position_done$623 ;
   wire position_freed;
-  wire \position_freed$568 ;
-  wire \position_freed$660 ;
-  wire \position_freed$737 ;
-  wire \position_freed$814 ;
+  wire \position_freed$558 ;
+  wire \position_freed$650 ;
+  wire \position_freed$727 ;
+  wire \position_freed$804 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   reg [29:0] product1 = 30'h00000000;
@@ -1160,7 +1168,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \product_started$424 ;
   wire program_write;
   wire [31:0] rdata;
-  reg [16:0] read;
+  wire [16:0] read;
   wire [15:0] \read.address ;
   wire \read.enable ;
   wire [9:0] read__addr;
@@ -1169,7 +1177,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [23:0] read_address;
   wire [23:0] \read_address$250 ;
   wire [9:0] \read_address$270 ;
-  wire [15:0] \read_address$289 ;
+  wire [15:0] \read_address$291 ;
   wire [15:0] \read_address$292 ;
   wire [15:0] \read_address$309 ;
   wire [15:0] \read_address$332 ;
@@ -1178,12 +1186,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \read_data$271 ;
   wire [31:0] \read_data$284 ;
   wire [31:0] \read_data$285 ;
-  wire [31:0] \read_data$290 ;
+  wire [31:0] \read_data$286 ;
   wire [31:0] \read_data$314 ;
   wire [31:0] \read_data$335 ;
   wire read_enable;
-  wire \read_enable$286 ;
-  wire \read_enable$291 ;
+  wire \read_enable$288 ;
+  wire \read_enable$289 ;
   wire \read_enable$308 ;
   wire \read_enable$331 ;
   wire read_error;
@@ -1204,7 +1212,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \reset$376 ;
   wire \reset$385 ;
   wire [5:0] row_word;
-  wire [5:0] \row_word$499 ;
+  wire [5:0] \row_word$489 ;
   wire rows;
   wire \rows$450 ;
   wire \rows$451 ;
@@ -1268,47 +1276,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [3:0] saturated;
-  wire \saturated$576 ;
-  wire \saturated$664 ;
-  wire \saturated$741 ;
-  wire \saturated$818 ;
+  wire \saturated$566 ;
+  wire \saturated$654 ;
+  wire \saturated$731 ;
+  wire \saturated$808 ;
   wire [39:0] settings;
-  wire [159:0] \settings$572 ;
-  wire [39:0] \settings$572[0] ;
-  wire [15:0] \settings$572[0].gain ;
-  wire [14:0] \settings$572[0].gain_reference ;
-  wire \settings$572[0].levels ;
-  wire [7:0] \settings$572[0].offset ;
-  wire [39:0] \settings$572[1] ;
-  wire [15:0] \settings$572[1].gain ;
-  wire [14:0] \settings$572[1].gain_reference ;
-  wire \settings$572[1].levels ;
-  wire [7:0] \settings$572[1].offset ;
-  wire [39:0] \settings$572[2] ;
-  wire [15:0] \settings$572[2].gain ;
-  wire [14:0] \settings$572[2].gain_reference ;
-  wire \settings$572[2].levels ;
-  wire [7:0] \settings$572[2].offset ;
-  wire [39:0] \settings$572[3] ;
-  wire [15:0] \settings$572[3].gain ;
-  wire [14:0] \settings$572[3].gain_reference ;
-  wire \settings$572[3].levels ;
-  wire [7:0] \settings$572[3].offset ;
-  wire [39:0] \settings$662 ;
-  wire [15:0] \settings$662.gain ;
-  wire [14:0] \settings$662.gain_reference ;
-  wire \settings$662.levels ;
-  wire [7:0] \settings$662.offset ;
-  wire [39:0] \settings$739 ;
-  wire [15:0] \settings$739.gain ;
-  wire [14:0] \settings$739.gain_reference ;
-  wire \settings$739.levels ;
-  wire [7:0] \settings$739.offset ;
-  wire [39:0] \settings$816 ;
-  wire [15:0] \settings$816.gain ;
-  wire [14:0] \settings$816.gain_reference ;
-  wire \settings$816.levels ;
-  wire [7:0] \settings$816.offset ;
+  wire [159:0] \settings$562 ;
+  wire [39:0] \settings$562[0] ;
+  wire [15:0] \settings$562[0].gain ;
+  wire [14:0] \settings$562[0].gain_reference ;
+  wire \settings$562[0].levels ;
+  wire [7:0] \settings$562[0].offset ;
+  wire [39:0] \settings$562[1] ;
+  wire [15:0] \settings$562[1].gain ;
+  wire [14:0] \settings$562[1].gain_reference ;
+  wire \settings$562[1].levels ;
+  wire [7:0] \settings$562[1].offset ;
+  wire [39:0] \settings$562[2] ;
+  wire [15:0] \settings$562[2].gain ;
+  wire [14:0] \settings$562[2].gain_reference ;
+  wire \settings$562[2].levels ;
+  wire [7:0] \settings$562[2].offset ;
+  wire [39:0] \settings$562[3] ;
+  wire [15:0] \settings$562[3].gain ;
+  wire [14:0] \settings$562[3].gain_reference ;
+  wire \settings$562[3].levels ;
+  wire [7:0] \settings$562[3].offset ;
+  wire [39:0] \settings$652 ;
+  wire [15:0] \settings$652.gain ;
+  wire [14:0] \settings$652.gain_reference ;
+  wire \settings$652.levels ;
+  wire [7:0] \settings$652.offset ;
+  wire [39:0] \settings$729 ;
+  wire [15:0] \settings$729.gain ;
+  wire [14:0] \settings$729.gain_reference ;
+  wire \settings$729.levels ;
+  wire [7:0] \settings$729.offset ;
+  wire [39:0] \settings$806 ;
+  wire [15:0] \settings$806.gain ;
+  wire [14:0] \settings$806.gain_reference ;
+  wire \settings$806.levels ;
+  wire [7:0] \settings$806.offset ;
   wire [15:0] \settings.gain ;
   wire [14:0] \settings.gain_reference ;
   wire \settings.levels ;
@@ -1321,14 +1329,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [1:0] \start$390 ;
   wire \start$433 ;
   wire \start$468 ;
-  wire \start$489 ;
-  wire \start$490 ;
-  wire \start$512 ;
-  wire \start$514 ;
-  wire \start$525 ;
-  wire \start$637 ;
-  wire \start$714 ;
-  wire \start$791 ;
+  wire \start$479 ;
+  wire \start$480 ;
+  wire \start$502 ;
+  wire \start$504 ;
+  wire \start$515 ;
+  wire \start$627 ;
+  wire \start$704 ;
+  wire \start$781 ;
   wire stopped;
   wire \stopped$411 ;
   wire \stopped$412 ;
@@ -1340,17 +1348,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [26:0] sum_value;
   wire tenant;
   wire \tenant$279 ;
-  wire timed_out;
-  wire \timed_out$481 ;
-  wire \timed_out$482 ;
-  wire \timed_out$483 ;
-  wire \timed_out$484 ;
+  reg timed_out = 1'h0;
+  wire \timed_out$868 ;
+  wire \timed_out$869 ;
+  wire \timed_out$870 ;
+  wire \timed_out$871 ;
   wire [23:0] timeout;
   wire [23:0] \timeout$466 ;
-  wire [15:0] \timeout$528 ;
-  wire [15:0] \timeout$640 ;
-  wire [15:0] \timeout$717 ;
-  wire [15:0] \timeout$794 ;
+  wire [15:0] \timeout$518 ;
+  wire [15:0] \timeout$630 ;
+  wire [15:0] \timeout$707 ;
+  wire [15:0] \timeout$784 ;
   output [7:0] trace0__code;
   wire [7:0] trace0__code;
   output [8:0] trace0__compensated;
@@ -1424,41 +1432,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace3__void;
   wire trace3__void;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$677 ;
-  wire [7:0] \trace__code$754 ;
-  wire [7:0] \trace__code$831 ;
+  wire [7:0] \trace__code$667 ;
+  wire [7:0] \trace__code$744 ;
+  wire [7:0] \trace__code$821 ;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$678 ;
-  wire [8:0] \trace__compensated$755 ;
-  wire [8:0] \trace__compensated$832 ;
+  wire [8:0] \trace__compensated$668 ;
+  wire [8:0] \trace__compensated$745 ;
+  wire [8:0] \trace__compensated$822 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$674 ;
-  wire [15:0] \trace__conversion$751 ;
-  wire [15:0] \trace__conversion$828 ;
+  wire [15:0] \trace__conversion$664 ;
+  wire [15:0] \trace__conversion$741 ;
+  wire [15:0] \trace__conversion$818 ;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$675 ;
-  wire [5:0] \trace__index$752 ;
-  wire [5:0] \trace__index$829 ;
+  wire [5:0] \trace__index$665 ;
+  wire [5:0] \trace__index$742 ;
+  wire [5:0] \trace__index$819 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$676 ;
-  wire [1:0] \trace__plane$753 ;
-  wire [1:0] \trace__plane$830 ;
+  wire [1:0] \trace__plane$666 ;
+  wire [1:0] \trace__plane$743 ;
+  wire [1:0] \trace__plane$820 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$673 ;
-  wire [31:0] \trace__product$750 ;
-  wire [31:0] \trace__product$827 ;
+  wire [31:0] \trace__product$663 ;
+  wire [31:0] \trace__product$740 ;
+  wire [31:0] \trace__product$817 ;
   wire trace__stopped;
-  wire \trace__stopped$679 ;
-  wire \trace__stopped$756 ;
-  wire \trace__stopped$833 ;
+  wire \trace__stopped$669 ;
+  wire \trace__stopped$746 ;
+  wire \trace__stopped$823 ;
   wire trace__valid;
-  wire \trace__valid$672 ;
-  wire \trace__valid$749 ;
-  wire \trace__valid$826 ;
+  wire \trace__valid$662 ;
+  wire \trace__valid$739 ;
+  wire \trace__valid$816 ;
   wire trace__void;
-  wire \trace__void$680 ;
-  wire \trace__void$757 ;
-  wire \trace__void$834 ;
+  wire \trace__void$670 ;
+  wire \trace__void$747 ;
+  wire \trace__void$824 ;
   output [31:0] trace_layer1__cycles;
   wire [31:0] trace_layer1__cycles;
   output trace_layer1__done;
@@ -1648,30 +1656,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \write_data$299 ;
   wire [31:0] \write_data$319 ;
   wire [31:0] \write_data$338 ;
-  wire [31:0] \write_data$558 ;
-  wire [31:0] \write_data$653 ;
-  wire [31:0] \write_data$730 ;
-  wire [31:0] \write_data$807 ;
+  wire [31:0] \write_data$548 ;
+  wire [31:0] \write_data$643 ;
+  wire [31:0] \write_data$720 ;
+  wire [31:0] \write_data$797 ;
   wire write_enable;
   wire \write_enable$297 ;
   wire \write_enable$317 ;
   wire \write_enable$336 ;
-  wire \write_enable$554 ;
-  wire \write_enable$650 ;
-  wire \write_enable$727 ;
-  wire \write_enable$804 ;
+  wire \write_enable$544 ;
+  wire \write_enable$640 ;
+  wire \write_enable$717 ;
+  wire \write_enable$794 ;
   wire write_error;
   wire \write_error$252 ;
   wire [3:0] write_group;
-  wire [3:0] \write_group$652 ;
-  wire [3:0] \write_group$729 ;
-  wire [3:0] \write_group$806 ;
+  wire [3:0] \write_group$642 ;
+  wire [3:0] \write_group$719 ;
+  wire [3:0] \write_group$796 ;
   wire write_ready;
   wire \write_ready$339 ;
   wire [7:0] write_row;
-  wire [7:0] \write_row$651 ;
-  wire [7:0] \write_row$728 ;
-  wire [7:0] \write_row$805 ;
+  wire [7:0] \write_row$641 ;
+  wire [7:0] \write_row$718 ;
+  wire [7:0] \write_row$795 ;
   wire write_valid;
   wire \write_valid$242 ;
   wire [97:0] written;
@@ -1728,201 +1736,206 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$4  = transfer[1] | \busy$220 ;
   assign \$5  = \$4  | \done$221 ;
   assign transfer1_moving = \$5  | transfer_clear[1];
-  assign \$6  = ~ pad;
-  assign \$7  = \read_enable$286  & \$6 ;
-  assign \$8  = beyond | mismatch;
-  assign \$9  = overrun | refused;
-  assign \$10  = \overrun$345  | \refused$346 ;
-  assign \$11  = \overrun$347  | \refused$348 ;
-  assign \$12  = \overrun$349  | \refused$350 ;
-  assign \$13  = | { \$12 , \$11 , \$10 , \$9  };
-  assign met = \$8  | \$13 ;
-  assign \$14  = converted + \converted$406 ;
-  assign \$15  = \$14  + \converted$407 ;
-  assign \$16  = \$15  + \converted$408 ;
-  assign \$17  = stopped + \stopped$411 ;
-  assign \$18  = \$17  + \stopped$412 ;
-  assign \$19  = \$18  + \stopped$413 ;
-  assign \$20  = ~ \combining$415 ;
-  assign \$21  = window[134] ? works : 1'h0;
-  assign \$22  = window[133] ? \works$417  : \$21 ;
-  assign \$23  = window[132] ? \works$418  : \$22 ;
-  assign \$24  = window[131] ? \works$419  : \$23 ;
-  assign \converting$414  = \$20  & \$24 ;
-  assign \$25  = window[134] ? product_started : 1'h0;
-  assign \$26  = window[133] ? \product_started$422  : \$25 ;
-  assign \$27  = window[132] ? \product_started$423  : \$26 ;
-  assign product = window[131] ? \product_started$424  : \$27 ;
-  assign \$28  = { \converting$382 , \converting$373 , \converting$364 , converting } & window[134:131];
-  assign \$29  = | \$28 ;
-  assign \$30  = ~ { \converting$382 , \converting$373 , \converting$364 , converting };
-  assign \$31  = \$30  & window[134:131];
-  assign \$32  = | \$31 ;
-  assign contest = \$29  & \$32 ;
-  assign \$33  = ! trace_tenant;
-  assign working0 = working & \$33 ;
-  assign \$34  = ~ \combining$415 ;
-  assign \$35  = window[134] ? comparator : 1'h0;
-  assign \$36  = window[133] ? \comparator$438  : \$35 ;
-  assign \$37  = window[132] ? \comparator$439  : \$36 ;
-  assign \$38  = window[131] ? \comparator$440  : \$37 ;
-  assign \$39  = \$34  & \$38 ;
-  assign \$40  = working0 & \$39 ;
-  assign \$41  = ~ \combining$415 ;
-  assign \$42  = window[134] ? adder : 1'h0;
-  assign \$43  = window[133] ? \adder$442  : \$42 ;
-  assign \$44  = window[132] ? \adder$443  : \$43 ;
-  assign \$45  = window[131] ? \adder$444  : \$44 ;
-  assign \$46  = \$41  & \$45 ;
-  assign \$47  = working0 & \$46 ;
-  assign \$48  = ~ \combining$415 ;
-  assign \$49  = window[134] ? array : 1'h0;
-  assign \$50  = window[133] ? \array$446  : \$49 ;
-  assign \$51  = window[132] ? \array$447  : \$50 ;
-  assign \$52  = window[131] ? \array$448  : \$51 ;
-  assign \$53  = \$48  & \$52 ;
-  assign \$54  = working0 & \$53 ;
-  assign \$55  = ~ \combining$415 ;
-  assign \$56  = window[134] ? rows : 1'h0;
-  assign \$57  = window[133] ? \rows$450  : \$56 ;
-  assign \$58  = window[132] ? \rows$451  : \$57 ;
-  assign \$59  = window[131] ? \rows$452  : \$58 ;
-  assign \$60  = \$55  & \$59 ;
-  assign \$61  = working0 & \$60 ;
-  assign \$62  = ~ \combining$415 ;
-  assign \$63  = window[134] ? drain : 1'h0;
-  assign \$64  = window[133] ? \drain$454  : \$63 ;
-  assign \$65  = window[132] ? \drain$455  : \$64 ;
-  assign \$66  = window[131] ? \drain$456  : \$65 ;
-  assign \$67  = \$62  & \$66 ;
-  assign \$68  = working0 & \$67 ;
-  assign \$69  = working0 & \combining$415 ;
-  assign \$70  = ~ host_wait;
-  assign \$71  = transferring[0] & \$70 ;
-  assign \$72  = ~ buffer_wait;
-  assign \$73  = \$71  & \$72 ;
-  assign \$74  = transferring[0] & host_wait;
-  assign \$75  = transferring[0] & buffer_wait;
-  assign working1 = working & \$76 ;
-  assign \$77  = ~ \combining$415 ;
-  assign \$78  = window[134] ? comparator : 1'h0;
-  assign \$79  = window[133] ? \comparator$438  : \$78 ;
-  assign \$80  = window[132] ? \comparator$439  : \$79 ;
-  assign \$81  = window[131] ? \comparator$440  : \$80 ;
-  assign \$82  = \$77  & \$81 ;
-  assign \$83  = working1 & \$82 ;
-  assign \$84  = ~ \combining$415 ;
-  assign \$85  = window[134] ? adder : 1'h0;
-  assign \$86  = window[133] ? \adder$442  : \$85 ;
-  assign \$87  = window[132] ? \adder$443  : \$86 ;
-  assign \$88  = window[131] ? \adder$444  : \$87 ;
-  assign \$89  = \$84  & \$88 ;
-  assign \$90  = working1 & \$89 ;
-  assign \$91  = ~ \combining$415 ;
-  assign \$92  = window[134] ? array : 1'h0;
-  assign \$93  = window[133] ? \array$446  : \$92 ;
-  assign \$94  = window[132] ? \array$447  : \$93 ;
-  assign \$95  = window[131] ? \array$448  : \$94 ;
-  assign \$96  = \$91  & \$95 ;
-  assign \$97  = working1 & \$96 ;
-  assign \$98  = ~ \combining$415 ;
-  assign \$99  = window[134] ? rows : 1'h0;
-  assign \$100  = window[133] ? \rows$450  : \$99 ;
-  assign \$101  = window[132] ? \rows$451  : \$100 ;
-  assign \$102  = window[131] ? \rows$452  : \$101 ;
-  assign \$103  = \$98  & \$102 ;
-  assign \$104  = working1 & \$103 ;
-  assign \$105  = ~ \combining$415 ;
-  assign \$106  = window[134] ? drain : 1'h0;
-  assign \$107  = window[133] ? \drain$454  : \$106 ;
-  assign \$108  = window[132] ? \drain$455  : \$107 ;
-  assign \$109  = window[131] ? \drain$456  : \$108 ;
-  assign \$110  = \$105  & \$109 ;
-  assign \$111  = working1 & \$110 ;
-  assign \$112  = working1 & \combining$415 ;
-  assign \$113  = ~ \host_wait$469 ;
-  assign \$114  = transferring[1] & \$113 ;
-  assign \$115  = ~ \buffer_wait$470 ;
-  assign \$116  = \$114  & \$115 ;
-  assign \$117  = transferring[1] & \host_wait$469 ;
-  assign \$118  = transferring[1] & \buffer_wait$470 ;
-  assign \$119  = ~ window[134:131];
-  assign \$120  = { \calibrated$476 , \calibrated$475 , \calibrated$474 , \calibrated$473  } | \$119 ;
-  assign \$121  = & \$120 ;
-  assign calibrated = \$signal  & \$121 ;
-  assign timed_out = | { \timed_out$484 , \timed_out$483 , \timed_out$482 , \timed_out$481  };
-  assign \$122  = \done$486  | done;
-  assign unit_done = \$122  | calibrated;
-  assign \$123  = ~ window[134:131];
-  assign \$124  = { \bank_free$510 , \bank_free$509 , \bank_free$508 , \bank_free$507  } | \$123 ;
-  assign bank_free = & \$124 ;
-  assign \$125  = ! trace_tenant;
-  assign \start$525  = start & window[131];
-  assign chunk_begin = \chunk_begin$539  & window[131];
-  assign chunk_loaded = \chunk_loaded$541  & window[131];
-  assign load_enable = \load_enable$543  & window[131];
-  assign position_freed = \position_freed$568  & window[131];
-  assign calibrate = \calibrate$570  & window[131];
-  assign \$128  = \saturated$576  & window[131];
-  assign drain_clear = \drain_clear$588  & window[131];
-  assign \$129  = window[134] ? \position_done$633  : 1'h0;
-  assign \$130  = window[133] ? \position_done$632  : \$129 ;
-  assign \$131  = window[132] ? \position_done$631  : \$130 ;
-  assign \$132  = window[131] ? \position_done$630  : \$131 ;
-  assign \$133  = window[131] ? \position_done$630  : \$132 ;
-  assign \$134  = window[131] ? drain_sum : 25'h0000000;
-  assign \start$637  = start & window[132];
-  assign \chunk_begin$642  = \chunk_begin$539  & window[132];
-  assign \chunk_loaded$643  = \chunk_loaded$541  & window[132];
-  assign \load_enable$644  = \load_enable$543  & window[132];
-  assign \position_freed$660  = \position_freed$568  & window[132];
-  assign \calibrate$661  = \calibrate$570  & window[132];
-  assign \$136  = \saturated$664  & window[132];
-  assign \drain_clear$671  = \drain_clear$588  & window[132];
-  assign \$137  = window[134] ? \position_done$633  : 1'h0;
-  assign \$138  = window[133] ? \position_done$632  : \$137 ;
-  assign \$139  = window[132] ? \position_done$631  : \$138 ;
-  assign \$140  = window[131] ? \position_done$630  : \$139 ;
-  assign \$141  = window[132] ? \position_done$631  : \$140 ;
-  assign \$142  = window[132] ? \drain_sum$712  : 25'h0000000;
-  assign \start$714  = start & window[133];
-  assign \chunk_begin$719  = \chunk_begin$539  & window[133];
-  assign \chunk_loaded$720  = \chunk_loaded$541  & window[133];
-  assign \load_enable$721  = \load_enable$543  & window[133];
-  assign \position_freed$737  = \position_freed$568  & window[133];
-  assign \calibrate$738  = \calibrate$570  & window[133];
-  assign \$144  = \saturated$741  & window[133];
-  assign \drain_clear$748  = \drain_clear$588  & window[133];
-  assign \$145  = window[134] ? \position_done$633  : 1'h0;
-  assign \$146  = window[133] ? \position_done$632  : \$145 ;
-  assign \$147  = window[132] ? \position_done$631  : \$146 ;
-  assign \$148  = window[131] ? \position_done$630  : \$147 ;
-  assign \$149  = window[133] ? \position_done$632  : \$148 ;
-  assign \$150  = window[133] ? \drain_sum$789  : 25'h0000000;
-  assign \start$791  = start & window[134];
-  assign \chunk_begin$796  = \chunk_begin$539  & window[134];
-  assign \chunk_loaded$797  = \chunk_loaded$541  & window[134];
-  assign \load_enable$798  = \load_enable$543  & window[134];
-  assign \position_freed$814  = \position_freed$568  & window[134];
-  assign \calibrate$815  = \calibrate$570  & window[134];
-  assign \$152  = \saturated$818  & window[134];
-  assign \drain_clear$825  = \drain_clear$588  & window[134];
-  assign \$153  = window[134] ? \position_done$633  : 1'h0;
-  assign \$154  = window[133] ? \position_done$632  : \$153 ;
-  assign \$155  = window[132] ? \position_done$631  : \$154 ;
-  assign \$156  = window[131] ? \position_done$630  : \$155 ;
-  assign \$157  = window[134] ? \position_done$633  : \$156 ;
-  assign \$158  = window[134] ? \drain_sum$866  : 25'h0000000;
-  assign \$159  = start | combine;
-  assign \$160  = working0 & met;
-  assign \$161  = \$160  | transfer_beyond[0];
-  assign \$162  = working1 & met;
-  assign \$163  = \$162  | transfer_beyond[1];
-  assign \$164  = calibrated | \clear$523 ;
-  assign \$165  = product & active[0];
-  assign \$166  = product0 + 1'h1;
-  assign \$167  = product & active[1];
-  assign \$168  = product1 + 1'h1;
+  assign \$6  = ~ \$184 [16];
+  assign \$7  = \read_enable$289  & \$6 ;
+  assign \$8  = \read_enable$288  | \$7 ;
+  assign \$9  = \read_enable$288  ? \read_address$292  : \$184 [15:0];
+  assign \$10  = beyond | mismatch;
+  assign \$11  = overrun | refused;
+  assign \$12  = \overrun$345  | \refused$346 ;
+  assign \$13  = \overrun$347  | \refused$348 ;
+  assign \$14  = \overrun$349  | \refused$350 ;
+  assign \$15  = | { \$14 , \$13 , \$12 , \$11  };
+  assign met = \$10  | \$15 ;
+  assign \$16  = converted + \converted$406 ;
+  assign \$17  = \$16  + \converted$407 ;
+  assign \$18  = \$17  + \converted$408 ;
+  assign \$19  = stopped + \stopped$411 ;
+  assign \$20  = \$19  + \stopped$412 ;
+  assign \$21  = \$20  + \stopped$413 ;
+  assign \$22  = ~ \combining$415 ;
+  assign \$23  = window[134] ? works : 1'h0;
+  assign \$24  = window[133] ? \works$417  : \$23 ;
+  assign \$25  = window[132] ? \works$418  : \$24 ;
+  assign \$26  = window[131] ? \works$419  : \$25 ;
+  assign \converting$414  = \$22  & \$26 ;
+  assign \$27  = window[134] ? product_started : 1'h0;
+  assign \$28  = window[133] ? \product_started$422  : \$27 ;
+  assign \$29  = window[132] ? \product_started$423  : \$28 ;
+  assign product = window[131] ? \product_started$424  : \$29 ;
+  assign \$30  = { \converting$382 , \converting$373 , \converting$364 , converting } & window[134:131];
+  assign \$31  = | \$30 ;
+  assign \$32  = ~ { \converting$382 , \converting$373 , \converting$364 , converting };
+  assign \$33  = \$32  & window[134:131];
+  assign \$34  = | \$33 ;
+  assign contest = \$31  & \$34 ;
+  assign \$35  = ! trace_tenant;
+  assign working0 = working & \$35 ;
+  assign \$36  = ~ \combining$415 ;
+  assign \$37  = window[134] ? comparator : 1'h0;
+  assign \$38  = window[133] ? \comparator$438  : \$37 ;
+  assign \$39  = window[132] ? \comparator$439  : \$38 ;
+  assign \$40  = window[131] ? \comparator$440  : \$39 ;
+  assign \$41  = \$36  & \$40 ;
+  assign \$42  = working0 & \$41 ;
+  assign \$43  = ~ \combining$415 ;
+  assign \$44  = window[134] ? adder : 1'h0;
+  assign \$45  = window[133] ? \adder$442  : \$44 ;
+  assign \$46  = window[132] ? \adder$443  : \$45 ;
+  assign \$47  = window[131] ? \adder$444  : \$46 ;
+  assign \$48  = \$43  & \$47 ;
+  assign \$49  = working0 & \$48 ;
+  assign \$50  = ~ \combining$415 ;
+  assign \$51  = window[134] ? array : 1'h0;
+  assign \$52  = window[133] ? \array$446  : \$51 ;
+  assign \$53  = window[132] ? \array$447  : \$52 ;
+  assign \$54  = window[131] ? \array$448  : \$53 ;
+  assign \$55  = \$50  & \$54 ;
+  assign \$56  = working0 & \$55 ;
+  assign \$57  = ~ \combining$415 ;
+  assign \$58  = window[134] ? rows : 1'h0;
+  assign \$59  = window[133] ? \rows$450  : \$58 ;
+  assign \$60  = window[132] ? \rows$451  : \$59 ;
+  assign \$61  = window[131] ? \rows$452  : \$60 ;
+  assign \$62  = \$57  & \$61 ;
+  assign \$63  = working0 & \$62 ;
+  assign \$64  = ~ \combining$415 ;
+  assign \$65  = window[134] ? drain : 1'h0;
+  assign \$66  = window[133] ? \drain$454  : \$65 ;
+  assign \$67  = window[132] ? \drain$455  : \$66 ;
+  assign \$68  = window[131] ? \drain$456  : \$67 ;
+  assign \$69  = \$64  & \$68 ;
+  assign \$70  = working0 & \$69 ;
+  assign \$71  = working0 & \combining$415 ;
+  assign \$72  = ~ host_wait;
+  assign \$73  = transferring[0] & \$72 ;
+  assign \$74  = ~ buffer_wait;
+  assign \$75  = \$73  & \$74 ;
+  assign \$76  = transferring[0] & host_wait;
+  assign \$77  = transferring[0] & buffer_wait;
+  assign working1 = working & \$78 ;
+  assign \$79  = ~ \combining$415 ;
+  assign \$80  = window[134] ? comparator : 1'h0;
+  assign \$81  = window[133] ? \comparator$438  : \$80 ;
+  assign \$82  = window[132] ? \comparator$439  : \$81 ;
+  assign \$83  = window[131] ? \comparator$440  : \$82 ;
+  assign \$84  = \$79  & \$83 ;
+  assign \$85  = working1 & \$84 ;
+  assign \$86  = ~ \combining$415 ;
+  assign \$87  = window[134] ? adder : 1'h0;
+  assign \$88  = window[133] ? \adder$442  : \$87 ;
+  assign \$89  = window[132] ? \adder$443  : \$88 ;
+  assign \$90  = window[131] ? \adder$444  : \$89 ;
+  assign \$91  = \$86  & \$90 ;
+  assign \$92  = working1 & \$91 ;
+  assign \$93  = ~ \combining$415 ;
+  assign \$94  = window[134] ? array : 1'h0;
+  assign \$95  = window[133] ? \array$446  : \$94 ;
+  assign \$96  = window[132] ? \array$447  : \$95 ;
+  assign \$97  = window[131] ? \array$448  : \$96 ;
+  assign \$98  = \$93  & \$97 ;
+  assign \$99  = working1 & \$98 ;
+  assign \$100  = ~ \combining$415 ;
+  assign \$101  = window[134] ? rows : 1'h0;
+  assign \$102  = window[133] ? \rows$450  : \$101 ;
+  assign \$103  = window[132] ? \rows$451  : \$102 ;
+  assign \$104  = window[131] ? \rows$452  : \$103 ;
+  assign \$105  = \$100  & \$104 ;
+  assign \$106  = working1 & \$105 ;
+  assign \$107  = ~ \combining$415 ;
+  assign \$108  = window[134] ? drain : 1'h0;
+  assign \$109  = window[133] ? \drain$454  : \$108 ;
+  assign \$110  = window[132] ? \drain$455  : \$109 ;
+  assign \$111  = window[131] ? \drain$456  : \$110 ;
+  assign \$112  = \$107  & \$111 ;
+  assign \$113  = working1 & \$112 ;
+  assign \$114  = working1 & \combining$415 ;
+  assign \$115  = ~ \host_wait$469 ;
+  assign \$116  = transferring[1] & \$115 ;
+  assign \$117  = ~ \buffer_wait$470 ;
+  assign \$118  = \$116  & \$117 ;
+  assign \$119  = transferring[1] & \host_wait$469 ;
+  assign \$120  = transferring[1] & \buffer_wait$470 ;
+  assign \$121  = \done$475  | done;
+  assign unit_done = \$121  | calibrated;
+  assign \$122  = ~ window[134:131];
+  assign \$123  = { \bank_free$500 , \bank_free$499 , \bank_free$498 , \bank_free$497  } | \$122 ;
+  assign bank_free = & \$123 ;
+  assign \$124  = ! trace_tenant;
+  assign \start$515  = start & window[131];
+  assign chunk_begin = \chunk_begin$529  & window[131];
+  assign chunk_loaded = \chunk_loaded$531  & window[131];
+  assign load_enable = \load_enable$533  & window[131];
+  assign position_freed = \position_freed$558  & window[131];
+  assign calibrate = \calibrate$560  & window[131];
+  assign \$127  = \saturated$566  & window[131];
+  assign drain_clear = \drain_clear$578  & window[131];
+  assign \$128  = window[134] ? \position_done$623  : 1'h0;
+  assign \$129  = window[133] ? \position_done$622  : \$128 ;
+  assign \$130  = window[132] ? \position_done$621  : \$129 ;
+  assign \$131  = window[131] ? \position_done$620  : \$130 ;
+  assign \$132  = window[131] ? \position_done$620  : \$131 ;
+  assign \$133  = window[131] ? drain_sum : 25'h0000000;
+  assign \start$627  = start & window[132];
+  assign \chunk_begin$632  = \chunk_begin$529  & window[132];
+  assign \chunk_loaded$633  = \chunk_loaded$531  & window[132];
+  assign \load_enable$634  = \load_enable$533  & window[132];
+  assign \position_freed$650  = \position_freed$558  & window[132];
+  assign \calibrate$651  = \calibrate$560  & window[132];
+  assign \$135  = \saturated$654  & window[132];
+  assign \drain_clear$661  = \drain_clear$578  & window[132];
+  assign \$136  = window[134] ? \position_done$623  : 1'h0;
+  assign \$137  = window[133] ? \position_done$622  : \$136 ;
+  assign \$138  = window[132] ? \position_done$621  : \$137 ;
+  assign \$139  = window[131] ? \position_done$620  : \$138 ;
+  assign \$140  = window[132] ? \position_done$621  : \$139 ;
+  assign \$141  = window[132] ? \drain_sum$702  : 25'h0000000;
+  assign \start$704  = start & window[133];
+  assign \chunk_begin$709  = \chunk_begin$529  & window[133];
+  assign \chunk_loaded$710  = \chunk_loaded$531  & window[133];
+  assign \load_enable$711  = \load_enable$533  & window[133];
+  assign \position_freed$727  = \position_freed$558  & window[133];
+  assign \calibrate$728  = \calibrate$560  & window[133];
+  assign \$143  = \saturated$731  & window[133];
+  assign \drain_clear$738  = \drain_clear$578  & window[133];
+  assign \$144  = window[134] ? \position_done$623  : 1'h0;
+  assign \$145  = window[133] ? \position_done$622  : \$144 ;
+  assign \$146  = window[132] ? \position_done$621  : \$145 ;
+  assign \$147  = window[131] ? \position_done$620  : \$146 ;
+  assign \$148  = window[133] ? \position_done$622  : \$147 ;
+  assign \$149  = window[133] ? \drain_sum$779  : 25'h0000000;
+  assign \start$781  = start & window[134];
+  assign \chunk_begin$786  = \chunk_begin$529  & window[134];
+  assign \chunk_loaded$787  = \chunk_loaded$531  & window[134];
+  assign \load_enable$788  = \load_enable$533  & window[134];
+  assign \position_freed$804  = \position_freed$558  & window[134];
+  assign \calibrate$805  = \calibrate$560  & window[134];
+  assign \$151  = \saturated$808  & window[134];
+  assign \drain_clear$815  = \drain_clear$578  & window[134];
+  assign \$152  = window[134] ? \position_done$623  : 1'h0;
+  assign \$153  = window[133] ? \position_done$622  : \$152 ;
+  assign \$154  = window[132] ? \position_done$621  : \$153 ;
+  assign \$155  = window[131] ? \position_done$620  : \$154 ;
+  assign \$156  = window[134] ? \position_done$623  : \$155 ;
+  assign \$157  = window[134] ? \drain_sum$856  : 25'h0000000;
+  assign \$158  = start | combine;
+  assign \$159  = working0 & met;
+  assign \$160  = \$159  | transfer_beyond[0];
+  assign \$161  = working1 & met;
+  assign \$162  = \$161  | transfer_beyond[1];
+  assign \$163  = ~ window[134:131];
+  assign \$164  = { \calibrated$866 , \calibrated$865 , \calibrated$864 , \calibrated$863  } | \$163 ;
+  assign \$165  = & \$164 ;
+  assign \$166  = \$signal  & \$165 ;
+  assign \$167  = | { \timed_out$871 , \timed_out$870 , \timed_out$869 , \timed_out$868  };
+  assign \$168  = ~ window[134:131];
+  assign \$169  = { \calibrated$866 , \calibrated$865 , \calibrated$864 , \calibrated$863  } | \$168 ;
+  assign \$170  = & \$169 ;
+  assign \$171  = \$170  | \clear$513 ;
+  assign \$172  = product & active[0];
+  assign \$173  = product0 + 1'h1;
+  assign \$174  = product & active[1];
+  assign \$175  = product1 + 1'h1;
   \crossloom.activity0  activity0 (
     .adder(\adder$444 ),
     .array(\array$448 ),
@@ -2045,21 +2058,21 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$523 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$486 ),
-    .drain_clear(\drain_clear$588 ),
+    .done(\done$475 ),
+    .drain_clear(\drain_clear$578 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$5635$0 (\$175 ),
+    .\port$7351$0 (\$185 ),
     .position_done(position_done),
-    .position_freed(\position_freed$568 ),
+    .position_freed(\position_freed$558 ),
     .\register$24 (drain_valid),
     .rst(rst),
     .start(start),
@@ -2069,14 +2082,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.elementwise  elementwise (
     .busy(busy),
-    .clear(\clear$523 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .combining(combining),
     .descriptor(descriptor),
     .\done$171 (done),
     .read_address(\read_address$292 ),
     .read_data(\read_data$284 ),
-    .read_enable(\read_enable$291 ),
+    .read_enable(\read_enable$288 ),
     .rst(rst),
     .start(combine),
     .write_address(\write_address$298 ),
@@ -2085,24 +2098,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$539 ),
+    .chunk_begin(\chunk_begin$529 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$541 ),
-    .clear(\clear$523 ),
+    .chunk_loaded(\chunk_loaded$531 ),
+    .clear(\clear$513 ),
     .clk(aclk),
-    .first(first),
-    .last(last),
-    .last_chunk(last_chunk),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$543 ),
+    .load_enable(\load_enable$533 ),
     .load_row(load_row),
-    .pad(pad),
-    .read_address(\read_address$289 ),
+    .\port$6982$0 (\$184 ),
     .read_data(\read_data$284 ),
-    .read_enable(\read_enable$286 ),
-    .row_word(row_word),
+    .read_enable(\read_enable$289 ),
     .rst(rst),
     .start(start),
     .word_ready(ready),
@@ -2114,13 +2122,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .busy(\busy$394 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$528 ),
+    .comparator_timeout_clocks(\timeout$518 ),
     .constants_write(\write__en$263 ),
     .contest(contest),
-    .conversions(\$16 [2:0]),
+    .conversions(\$18 [2:0]),
     .converting(\converting$414 ),
     .corrections_write(corrections_write),
-    .early_stops(\$19 [2:0]),
+    .early_stops(\$21 [2:0]),
     .ended(ended),
     .failed(failed),
     .failed_cause(failed_cause),
@@ -2146,7 +2154,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$572 ),
+    .settings(\settings$562 ),
     .start(\start$389 ),
     .waiting(waiting),
     .weights_write(weights_write),
@@ -2159,8 +2167,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.scheduler  scheduler (
     .abort(abort),
     .busy(\busy$394 ),
-    .calibrate(\calibrate$570 ),
-    .clear(\clear$523 ),
+    .calibrate(\calibrate$560 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficients(coefficients),
     .combine(combine),
@@ -2194,13 +2202,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$507 ),
+    .bank_free(\bank_free$497 ),
     .calibrate(calibrate),
-    .calibrated(\calibrated$473 ),
+    .calibrated(\calibrated$863 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$523 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
@@ -2250,20 +2258,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$574 ),
+    .measured(\measured$564 ),
     .overrun(overrun),
-    .\port$5164$90 (window[130:90]),
-    .position_done(\position_done$630 ),
+    .\port$6817$90 (window[130:90]),
+    .position_done(\position_done$620 ),
     .position_freed(position_freed),
     .product_started(\product_started$424 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$576 ),
-    .settings(\settings$572 [39:0]),
-    .start(\start$525 ),
+    .saturated(\saturated$566 ),
+    .settings(\settings$562 [39:0]),
+    .start(\start$515 ),
     .stopped(stopped),
-    .timed_out(\timed_out$481 ),
-    .timeout(\timeout$528 ),
+    .timed_out(\timed_out$868 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -2275,16 +2283,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$127 [7:0])
+    .write_row(\$126 [7:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$508 ),
-    .calibrate(\calibrate$661 ),
-    .calibrated(\calibrated$474 ),
-    .chunk_begin(\chunk_begin$642 ),
+    .bank_free(\bank_free$498 ),
+    .calibrate(\calibrate$651 ),
+    .calibrated(\calibrated$864 ),
+    .chunk_begin(\chunk_begin$632 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$643 ),
-    .clear(\clear$523 ),
+    .chunk_loaded(\chunk_loaded$633 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
@@ -2292,18 +2300,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$364 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$671 ),
+    .drain_clear(\drain_clear$661 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$712 ),
+    .drain_sum(\drain_sum$702 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$641 ),
+    .lengths(\lengths$631 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$644 ),
+    .load_enable(\load_enable$634 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -2334,20 +2342,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$663 ),
+    .measured(\measured$653 ),
     .overrun(\overrun$345 ),
-    .\port$5164$90 (window[130:90]),
-    .position_done(\position_done$631 ),
-    .position_freed(\position_freed$660 ),
+    .\port$6817$90 (window[130:90]),
+    .position_done(\position_done$621 ),
+    .position_freed(\position_freed$650 ),
     .product_started(\product_started$423 ),
     .refused(\refused$346 ),
     .rst(rst),
-    .saturated(\saturated$664 ),
-    .settings(\settings$572 [79:40]),
-    .start(\start$637 ),
+    .saturated(\saturated$654 ),
+    .settings(\settings$562 [79:40]),
+    .start(\start$627 ),
     .stopped(\stopped$411 ),
-    .timed_out(\timed_out$482 ),
-    .timeout(\timeout$528 ),
+    .timed_out(\timed_out$869 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -2359,16 +2367,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$135 [7:0])
+    .write_row(\$134 [7:0])
   );
   \crossloom.tile2  tile2 (
-    .bank_free(\bank_free$509 ),
-    .calibrate(\calibrate$738 ),
-    .calibrated(\calibrated$475 ),
-    .chunk_begin(\chunk_begin$719 ),
+    .bank_free(\bank_free$499 ),
+    .calibrate(\calibrate$728 ),
+    .calibrated(\calibrated$865 ),
+    .chunk_begin(\chunk_begin$709 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$720 ),
-    .clear(\clear$523 ),
+    .chunk_loaded(\chunk_loaded$710 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
@@ -2376,18 +2384,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$373 ),
     .correction_write(corrections_write[2]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$748 ),
+    .drain_clear(\drain_clear$738 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$789 ),
+    .drain_sum(\drain_sum$779 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$718 ),
+    .lengths(\lengths$708 ),
     .level_write(levels_write[2]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$721 ),
+    .load_enable(\load_enable$711 ),
     .load_row(load_row),
     .macro__add(macro2__add),
     .macro__bank(macro2__bank),
@@ -2418,20 +2426,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
-    .measured(\measured$740 ),
+    .measured(\measured$730 ),
     .overrun(\overrun$347 ),
-    .\port$5164$90 (window[130:90]),
-    .position_done(\position_done$632 ),
-    .position_freed(\position_freed$737 ),
+    .\port$6817$90 (window[130:90]),
+    .position_done(\position_done$622 ),
+    .position_freed(\position_freed$727 ),
     .product_started(\product_started$422 ),
     .refused(\refused$348 ),
     .rst(rst),
-    .saturated(\saturated$741 ),
-    .settings(\settings$572 [119:80]),
-    .start(\start$714 ),
+    .saturated(\saturated$731 ),
+    .settings(\settings$562 [119:80]),
+    .start(\start$704 ),
     .stopped(\stopped$412 ),
-    .timed_out(\timed_out$483 ),
-    .timeout(\timeout$528 ),
+    .timed_out(\timed_out$870 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace2__code),
     .trace__compensated(trace2__compensated),
     .trace__conversion(trace2__conversion),
@@ -2443,16 +2451,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace2__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[2]),
-    .write_row(\$143 [7:0])
+    .write_row(\$142 [7:0])
   );
   \crossloom.tile3  tile3 (
-    .bank_free(\bank_free$510 ),
-    .calibrate(\calibrate$815 ),
-    .calibrated(\calibrated$476 ),
-    .chunk_begin(\chunk_begin$796 ),
+    .bank_free(\bank_free$500 ),
+    .calibrate(\calibrate$805 ),
+    .calibrated(\calibrated$866 ),
+    .chunk_begin(\chunk_begin$786 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$797 ),
-    .clear(\clear$523 ),
+    .chunk_loaded(\chunk_loaded$787 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
@@ -2460,18 +2468,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$382 ),
     .correction_write(corrections_write[3]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$825 ),
+    .drain_clear(\drain_clear$815 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$866 ),
+    .drain_sum(\drain_sum$856 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$795 ),
+    .lengths(\lengths$785 ),
     .level_write(levels_write[3]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$798 ),
+    .load_enable(\load_enable$788 ),
     .load_row(load_row),
     .macro__add(macro3__add),
     .macro__bank(macro3__bank),
@@ -2502,20 +2510,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
-    .measured(\measured$817 ),
+    .measured(\measured$807 ),
     .overrun(\overrun$349 ),
-    .\port$5164$90 (window[130:90]),
-    .position_done(\position_done$633 ),
-    .position_freed(\position_freed$814 ),
+    .\port$6817$90 (window[130:90]),
+    .position_done(\position_done$623 ),
+    .position_freed(\position_freed$804 ),
     .product_started(product_started),
     .refused(\refused$350 ),
     .rst(rst),
-    .saturated(\saturated$818 ),
-    .settings(\settings$572 [159:120]),
-    .start(\start$791 ),
+    .saturated(\saturated$808 ),
+    .settings(\settings$562 [159:120]),
+    .start(\start$781 ),
     .stopped(\stopped$413 ),
-    .timed_out(\timed_out$484 ),
-    .timeout(\timeout$528 ),
+    .timed_out(\timed_out$871 ),
+    .timeout(\timeout$518 ),
     .trace__code(trace3__code),
     .trace__compensated(trace3__compensated),
     .trace__conversion(trace3__conversion),
@@ -2527,7 +2535,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace3__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[3]),
-    .write_row(\$151 [7:0])
+    .write_row(\$150 [7:0])
   );
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear[0]),
@@ -2569,7 +2577,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .in_data(s_axis1_tdata),
     .in_ready(s_axis1_tready),
     .in_valid(s_axis1_tvalid),
-    .late(\late$871 ),
+    .late(\late$861 ),
     .out_data(m_axis1_tdata),
     .out_last(m_axis1_tlast),
     .out_ready(m_axis1_tready),
@@ -2590,34 +2598,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_ready(transfer_write_ready[1])
   );
   \crossloom.window$876  \window$876  (
-    .address(\read_address$289 ),
     .busy(loading),
-    .clear(\clear$523 ),
+    .clear(\clear$513 ),
     .clk(aclk),
     .descriptor(convolution),
-    .first(first),
-    .last(last),
-    .\last_chunk$65 (last_chunk),
     .mismatch(mismatch),
-    .pad(pad),
+    .\port$6982$0 (\$184 ),
     .ready(ready),
-    .\row_word$62 (row_word),
     .rst(rst),
     .start(start),
     .valid(word_valid)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    read = 17'h00000;
-    if (\$7 ) begin
-      read[0] = 1'h1;
-      read[16:1] = \read_address$289 ;
-    end
-    if (\read_enable$291 ) begin
-      read[0] = 1'h1;
-      read[16:1] = \read_address$292 ;
-    end
-  end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     write = 49'h0000000000000;
@@ -2635,15 +2626,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$125 ) begin
+    if (\$124 ) begin
       next_number = { 2'h0, product0 };
     end
-    if (\$126 ) begin
+    if (\$125 ) begin
       next_number = { 2'h1, product1 };
     end
   end
   always @(posedge aclk) begin
-    if (\$159 ) begin
+    if (\$158 ) begin
       \combining$415  <= combine;
     end
     if (rst) begin
@@ -2651,23 +2642,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    illegal [0] <= \$161 ;
-    illegal [1] <= \$163 ;
+    illegal [0] <= \$160 ;
+    illegal [1] <= \$162 ;
     if (rst) begin
       illegal <= 2'h0;
     end
   end
   always @(posedge aclk) begin
     host_late [0] <= late;
-    host_late [1] <= \late$871 ;
+    host_late [1] <= \late$861 ;
     if (rst) begin
       host_late <= 2'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\calibrate$570 ) begin
+    calibrated <= \$166 ;
+    if (rst) begin
+      calibrated <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    timed_out <= \$167 ;
+    if (rst) begin
+      timed_out <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    if (\calibrate$560 ) begin
       \$signal  <= 1'h1;
-    end else if (\$164 ) begin
+    end else if (\$171 ) begin
       \$signal  <= 1'h0;
     end
     if (rst) begin
@@ -2675,8 +2678,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$165 ) begin
-      product0 <= \$166 [29:0];
+    if (\$172 ) begin
+      product0 <= \$173 [29:0];
     end
     if (\start$389 [0]) begin
       product0 <= 30'h00000000;
@@ -2686,8 +2689,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$167 ) begin
-      product1 <= \$168 [29:0];
+    if (\$174 ) begin
+      product1 <= \$175 [29:0];
     end
     if (\start$389 [1]) begin
       product1 <= 30'h00000000;
@@ -2741,7 +2744,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window$281  = window;
   assign \windows$283  = windows;
   assign \read_data$285  = \read_data$284 ;
-  assign \read_data$290  = \read_data$284 ;
+  assign \read_data$286  = \read_data$284 ;
+  assign pad = \$184 [16];
+  assign \read_address$291  = \$184 [15:0];
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -2804,8 +2809,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \ended$399  = ended;
   assign \failed$401  = failed;
   assign \failed_cause$403  = failed_cause;
-  assign conversions = \$16 [2:0];
-  assign early_stops = \$19 [2:0];
+  assign conversions = \$18 [2:0];
+  assign early_stops = \$21 [2:0];
   assign \abort$428  = transfer_clear[0];
   assign timeout = host_timeout[23:0];
   assign \descriptor$432  = descriptor;
@@ -2814,54 +2819,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \timeout$466  = host_timeout[47:24];
   assign \descriptor$467  = descriptor;
   assign \start$468  = transfer[1];
-  assign \irq$487  = irq;
-  assign \descriptor$488  = convolution;
-  assign \start$489  = start;
-  assign \start$490  = start;
+  assign \irq$477  = irq;
+  assign \descriptor$478  = convolution;
+  assign \start$479  = start;
+  assign \start$480  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \read_address$289 ;
-  assign \address$496  = \read_address$289 ;
-  assign \pad$497  = pad;
-  assign \row_word$499  = row_word;
-  assign \first$501  = first;
-  assign \last$503  = last;
-  assign \last_chunk$505  = last_chunk;
-  assign \descriptor$511  = convolution;
-  assign \start$512  = start;
-  assign \descriptor$513  = descriptor;
-  assign \start$514  = combine;
+  assign address = \$184 [15:0];
+  assign \address$486  = \$184 [15:0];
+  assign \pad$487  = \$184 [16];
+  assign row_word = \$184 [22:17];
+  assign \row_word$489  = \$184 [22:17];
+  assign first = \$184 [23];
+  assign \first$491  = \$184 [23];
+  assign last = \$184 [24];
+  assign \last$493  = \$184 [24];
+  assign last_chunk = \$184 [25];
+  assign \last_chunk$495  = \$184 [25];
+  assign \descriptor$501  = convolution;
+  assign \start$502  = start;
+  assign \descriptor$503  = descriptor;
+  assign \start$504  = combine;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$175 [32:27];
-  assign sum_position = \$175 [56:33];
-  assign sum_value = \$175 [26:0];
+  assign sum_kernel = \$185 [32:27];
+  assign sum_position = \$185 [56:33];
+  assign sum_value = \$185 [26:0];
   assign sum_output = trace_sum__output;
-  assign \clear$524  = \clear$523 ;
+  assign \clear$514  = \clear$513 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$528 ;
-  assign \chunk_final$545  = chunk_final;
-  assign \load_bank$547  = load_bank;
-  assign \load_clear$549  = load_clear;
-  assign \load_row$551  = load_row;
-  assign \load_codes$553  = load_codes;
-  assign \write_enable$554  = weights_write[0];
-  assign write_row = \$127 [7:0];
+  assign comparator_timeout = \timeout$518 ;
+  assign \chunk_final$535  = chunk_final;
+  assign \load_bank$537  = load_bank;
+  assign \load_clear$539  = load_clear;
+  assign \load_row$541  = load_row;
+  assign \load_codes$543  = load_codes;
+  assign \write_enable$544  = weights_write[0];
+  assign write_row = \$126 [7:0];
   assign write_group = memory_index[3:0];
-  assign \write_data$558  = memory_data[31:0];
+  assign \write_data$548  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[14:0];
   assign coefficient_data = memory_data[31:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[7:0];
   assign correction_data = memory_data[5:0];
-  assign settings = \settings$572 [39:0];
-  assign \drain_valid$578  = drain_valid;
+  assign settings = \settings$562 [39:0];
+  assign \drain_valid$568  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[7:0];
   assign level_data = memory_data[11:0];
-  assign \drain_group$584  = drain_group;
-  assign \drain_lane$586  = drain_lane;
+  assign \drain_group$574  = drain_group;
+  assign \drain_lane$576  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -2900,209 +2909,209 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$627  = convolution;
+  assign \descriptor$617  = convolution;
   assign first_product = next_number;
-  assign \clear$636  = \clear$523 ;
-  assign \coefficient_base$638  = window[109:90];
-  assign \coefficient_words$639  = window[130:110];
-  assign \timeout$640  = \timeout$528 ;
-  assign \chunk_final$645  = chunk_final;
-  assign \load_bank$646  = load_bank;
-  assign \load_clear$647  = load_clear;
-  assign \load_row$648  = load_row;
-  assign \load_codes$649  = load_codes;
-  assign \write_enable$650  = weights_write[1];
-  assign \write_row$651  = \$135 [7:0];
-  assign \write_group$652  = memory_index[3:0];
-  assign \write_data$653  = memory_data[31:0];
-  assign \coefficient_write$654  = coefficients_write[1];
-  assign \coefficient_index$655  = memory_index[14:0];
-  assign \coefficient_data$656  = memory_data[31:0];
-  assign \correction_write$657  = corrections_write[1];
-  assign \correction_index$658  = memory_index[7:0];
-  assign \correction_data$659  = memory_data[5:0];
-  assign \settings$662  = \settings$572 [79:40];
-  assign \drain_valid$665  = drain_valid;
-  assign \level_write$666  = levels_write[1];
-  assign \level_index$667  = memory_index[7:0];
-  assign \level_data$668  = memory_data[11:0];
-  assign \drain_group$669  = drain_group;
-  assign \drain_lane$670  = drain_lane;
-  assign \trace__valid$672  = trace1__valid;
-  assign \trace__product$673  = trace1__product;
-  assign \trace__conversion$674  = trace1__conversion;
-  assign \trace__index$675  = trace1__index;
-  assign \trace__plane$676  = trace1__plane;
-  assign \trace__code$677  = trace1__code;
-  assign \trace__compensated$678  = trace1__compensated;
-  assign \trace__stopped$679  = trace1__stopped;
-  assign \trace__void$680  = trace1__void;
-  assign \macro__write_enable$681  = macro1__write_enable;
-  assign \macro__write_row$682  = macro1__write_row;
-  assign \macro__write_group$683  = macro1__write_group;
-  assign \macro__write_data$684  = macro1__write_data;
-  assign \macro__load_enable$685  = macro1__load_enable;
-  assign \macro__load_bank$686  = macro1__load_bank;
-  assign \macro__load_clear$687  = macro1__load_clear;
-  assign \macro__load_row$688  = macro1__load_row;
-  assign \macro__load_codes$689  = macro1__load_codes;
-  assign \macro__bank$690  = macro1__bank;
-  assign \macro__row_enable$691  = macro1__row_enable;
-  assign \macro__reset$692  = macro1__reset;
-  assign \macro__drive$693  = macro1__drive;
-  assign \macro__share$694  = macro1__share;
-  assign \macro__hold$695  = macro1__hold;
-  assign \macro__clear$696  = macro1__clear;
-  assign \macro__add$697  = macro1__add;
-  assign \macro__side$698  = macro1__side;
-  assign \macro__select$699  = macro1__select;
-  assign \macro__negate$700  = macro1__negate;
-  assign \macro__convert$701  = macro1__convert;
-  assign \macro__convert_side$702  = macro1__convert_side;
-  assign \macro__trial$703  = macro1__trial;
-  assign \macro__level$704  = macro1__level;
-  assign \macro__reference$705  = macro1__reference;
-  assign \macro__product$706  = macro1__product;
-  assign \macro__conversion$707  = macro1__conversion;
-  assign \macro__comparator$708  = macro1__comparator;
-  assign \macro__decided$709  = macro1__decided;
-  assign \descriptor$710  = convolution;
-  assign \first_product$711  = next_number;
-  assign \clear$713  = \clear$523 ;
-  assign \coefficient_base$715  = window[109:90];
-  assign \coefficient_words$716  = window[130:110];
-  assign \timeout$717  = \timeout$528 ;
-  assign \chunk_final$722  = chunk_final;
-  assign \load_bank$723  = load_bank;
-  assign \load_clear$724  = load_clear;
-  assign \load_row$725  = load_row;
-  assign \load_codes$726  = load_codes;
-  assign \write_enable$727  = weights_write[2];
-  assign \write_row$728  = \$143 [7:0];
-  assign \write_group$729  = memory_index[3:0];
-  assign \write_data$730  = memory_data[31:0];
-  assign \coefficient_write$731  = coefficients_write[2];
-  assign \coefficient_index$732  = memory_index[14:0];
-  assign \coefficient_data$733  = memory_data[31:0];
-  assign \correction_write$734  = corrections_write[2];
-  assign \correction_index$735  = memory_index[7:0];
-  assign \correction_data$736  = memory_data[5:0];
-  assign \settings$739  = \settings$572 [119:80];
-  assign \drain_valid$742  = drain_valid;
-  assign \level_write$743  = levels_write[2];
-  assign \level_index$744  = memory_index[7:0];
-  assign \level_data$745  = memory_data[11:0];
-  assign \drain_group$746  = drain_group;
-  assign \drain_lane$747  = drain_lane;
-  assign \trace__valid$749  = trace2__valid;
-  assign \trace__product$750  = trace2__product;
-  assign \trace__conversion$751  = trace2__conversion;
-  assign \trace__index$752  = trace2__index;
-  assign \trace__plane$753  = trace2__plane;
-  assign \trace__code$754  = trace2__code;
-  assign \trace__compensated$755  = trace2__compensated;
-  assign \trace__stopped$756  = trace2__stopped;
-  assign \trace__void$757  = trace2__void;
-  assign \macro__write_enable$758  = macro2__write_enable;
-  assign \macro__write_row$759  = macro2__write_row;
-  assign \macro__write_group$760  = macro2__write_group;
-  assign \macro__write_data$761  = macro2__write_data;
-  assign \macro__load_enable$762  = macro2__load_enable;
-  assign \macro__load_bank$763  = macro2__load_bank;
-  assign \macro__load_clear$764  = macro2__load_clear;
-  assign \macro__load_row$765  = macro2__load_row;
-  assign \macro__load_codes$766  = macro2__load_codes;
-  assign \macro__bank$767  = macro2__bank;
-  assign \macro__row_enable$768  = macro2__row_enable;
-  assign \macro__reset$769  = macro2__reset;
-  assign \macro__drive$770  = macro2__drive;
-  assign \macro__share$771  = macro2__share;
-  assign \macro__hold$772  = macro2__hold;
-  assign \macro__clear$773  = macro2__clear;
-  assign \macro__add$774  = macro2__add;
-  assign \macro__side$775  = macro2__side;
-  assign \macro__select$776  = macro2__select;
-  assign \macro__negate$777  = macro2__negate;
-  assign \macro__convert$778  = macro2__convert;
-  assign \macro__convert_side$779  = macro2__convert_side;
-  assign \macro__trial$780  = macro2__trial;
-  assign \macro__level$781  = macro2__level;
-  assign \macro__reference$782  = macro2__reference;
-  assign \macro__product$783  = macro2__product;
-  assign \macro__conversion$784  = macro2__conversion;
-  assign \macro__comparator$785  = macro2__comparator;
-  assign \macro__decided$786  = macro2__decided;
-  assign \descriptor$787  = convolution;
-  assign \first_product$788  = next_number;
-  assign \clear$790  = \clear$523 ;
-  assign \coefficient_base$792  = window[109:90];
-  assign \coefficient_words$793  = window[130:110];
-  assign \timeout$794  = \timeout$528 ;
-  assign \chunk_final$799  = chunk_final;
-  assign \load_bank$800  = load_bank;
-  assign \load_clear$801  = load_clear;
-  assign \load_row$802  = load_row;
-  assign \load_codes$803  = load_codes;
-  assign \write_enable$804  = weights_write[3];
-  assign \write_row$805  = \$151 [7:0];
-  assign \write_group$806  = memory_index[3:0];
-  assign \write_data$807  = memory_data[31:0];
-  assign \coefficient_write$808  = coefficients_write[3];
-  assign \coefficient_index$809  = memory_index[14:0];
-  assign \coefficient_data$810  = memory_data[31:0];
-  assign \correction_write$811  = corrections_write[3];
-  assign \correction_index$812  = memory_index[7:0];
-  assign \correction_data$813  = memory_data[5:0];
-  assign \settings$816  = \settings$572 [159:120];
-  assign \drain_valid$819  = drain_valid;
-  assign \level_write$820  = levels_write[3];
-  assign \level_index$821  = memory_index[7:0];
-  assign \level_data$822  = memory_data[11:0];
-  assign \drain_group$823  = drain_group;
-  assign \drain_lane$824  = drain_lane;
-  assign \trace__valid$826  = trace3__valid;
-  assign \trace__product$827  = trace3__product;
-  assign \trace__conversion$828  = trace3__conversion;
-  assign \trace__index$829  = trace3__index;
-  assign \trace__plane$830  = trace3__plane;
-  assign \trace__code$831  = trace3__code;
-  assign \trace__compensated$832  = trace3__compensated;
-  assign \trace__stopped$833  = trace3__stopped;
-  assign \trace__void$834  = trace3__void;
-  assign \macro__write_enable$835  = macro3__write_enable;
-  assign \macro__write_row$836  = macro3__write_row;
-  assign \macro__write_group$837  = macro3__write_group;
-  assign \macro__write_data$838  = macro3__write_data;
-  assign \macro__load_enable$839  = macro3__load_enable;
-  assign \macro__load_bank$840  = macro3__load_bank;
-  assign \macro__load_clear$841  = macro3__load_clear;
-  assign \macro__load_row$842  = macro3__load_row;
-  assign \macro__load_codes$843  = macro3__load_codes;
-  assign \macro__bank$844  = macro3__bank;
-  assign \macro__row_enable$845  = macro3__row_enable;
-  assign \macro__reset$846  = macro3__reset;
-  assign \macro__drive$847  = macro3__drive;
-  assign \macro__share$848  = macro3__share;
-  assign \macro__hold$849  = macro3__hold;
-  assign \macro__clear$850  = macro3__clear;
-  assign \macro__add$851  = macro3__add;
-  assign \macro__side$852  = macro3__side;
-  assign \macro__select$853  = macro3__select;
-  assign \macro__negate$854  = macro3__negate;
-  assign \macro__convert$855  = macro3__convert;
-  assign \macro__convert_side$856  = macro3__convert_side;
-  assign \macro__trial$857  = macro3__trial;
-  assign \macro__level$858  = macro3__level;
-  assign \macro__reference$859  = macro3__reference;
-  assign \macro__product$860  = macro3__product;
-  assign \macro__conversion$861  = macro3__conversion;
-  assign \macro__comparator$862  = macro3__comparator;
-  assign \macro__decided$863  = macro3__decided;
-  assign \descriptor$864  = convolution;
-  assign \first_product$865  = next_number;
-  assign trace_sum__kernel = \$175 [32:27];
-  assign trace_sum__position = \$175 [56:33];
-  assign trace_sum__value = \$175 [26:0];
+  assign \clear$626  = \clear$513 ;
+  assign \coefficient_base$628  = window[109:90];
+  assign \coefficient_words$629  = window[130:110];
+  assign \timeout$630  = \timeout$518 ;
+  assign \chunk_final$635  = chunk_final;
+  assign \load_bank$636  = load_bank;
+  assign \load_clear$637  = load_clear;
+  assign \load_row$638  = load_row;
+  assign \load_codes$639  = load_codes;
+  assign \write_enable$640  = weights_write[1];
+  assign \write_row$641  = \$134 [7:0];
+  assign \write_group$642  = memory_index[3:0];
+  assign \write_data$643  = memory_data[31:0];
+  assign \coefficient_write$644  = coefficients_write[1];
+  assign \coefficient_index$645  = memory_index[14:0];
+  assign \coefficient_data$646  = memory_data[31:0];
+  assign \correction_write$647  = corrections_write[1];
+  assign \correction_index$648  = memory_index[7:0];
+  assign \correction_data$649  = memory_data[5:0];
+  assign \settings$652  = \settings$562 [79:40];
+  assign \drain_valid$655  = drain_valid;
+  assign \level_write$656  = levels_write[1];
+  assign \level_index$657  = memory_index[7:0];
+  assign \level_data$658  = memory_data[11:0];
+  assign \drain_group$659  = drain_group;
+  assign \drain_lane$660  = drain_lane;
+  assign \trace__valid$662  = trace1__valid;
+  assign \trace__product$663  = trace1__product;
+  assign \trace__conversion$664  = trace1__conversion;
+  assign \trace__index$665  = trace1__index;
+  assign \trace__plane$666  = trace1__plane;
+  assign \trace__code$667  = trace1__code;
+  assign \trace__compensated$668  = trace1__compensated;
+  assign \trace__stopped$669  = trace1__stopped;
+  assign \trace__void$670  = trace1__void;
+  assign \macro__write_enable$671  = macro1__write_enable;
+  assign \macro__write_row$672  = macro1__write_row;
+  assign \macro__write_group$673  = macro1__write_group;
+  assign \macro__write_data$674  = macro1__write_data;
+  assign \macro__load_enable$675  = macro1__load_enable;
+  assign \macro__load_bank$676  = macro1__load_bank;
+  assign \macro__load_clear$677  = macro1__load_clear;
+  assign \macro__load_row$678  = macro1__load_row;
+  assign \macro__load_codes$679  = macro1__load_codes;
+  assign \macro__bank$680  = macro1__bank;
+  assign \macro__row_enable$681  = macro1__row_enable;
+  assign \macro__reset$682  = macro1__reset;
+  assign \macro__drive$683  = macro1__drive;
+  assign \macro__share$684  = macro1__share;
+  assign \macro__hold$685  = macro1__hold;
+  assign \macro__clear$686  = macro1__clear;
+  assign \macro__add$687  = macro1__add;
+  assign \macro__side$688  = macro1__side;
+  assign \macro__select$689  = macro1__select;
+  assign \macro__negate$690  = macro1__negate;
+  assign \macro__convert$691  = macro1__convert;
+  assign \macro__convert_side$692  = macro1__convert_side;
+  assign \macro__trial$693  = macro1__trial;
+  assign \macro__level$694  = macro1__level;
+  assign \macro__reference$695  = macro1__reference;
+  assign \macro__product$696  = macro1__product;
+  assign \macro__conversion$697  = macro1__conversion;
+  assign \macro__comparator$698  = macro1__comparator;
+  assign \macro__decided$699  = macro1__decided;
+  assign \descriptor$700  = convolution;
+  assign \first_product$701  = next_number;
+  assign \clear$703  = \clear$513 ;
+  assign \coefficient_base$705  = window[109:90];
+  assign \coefficient_words$706  = window[130:110];
+  assign \timeout$707  = \timeout$518 ;
+  assign \chunk_final$712  = chunk_final;
+  assign \load_bank$713  = load_bank;
+  assign \load_clear$714  = load_clear;
+  assign \load_row$715  = load_row;
+  assign \load_codes$716  = load_codes;
+  assign \write_enable$717  = weights_write[2];
+  assign \write_row$718  = \$142 [7:0];
+  assign \write_group$719  = memory_index[3:0];
+  assign \write_data$720  = memory_data[31:0];
+  assign \coefficient_write$721  = coefficients_write[2];
+  assign \coefficient_index$722  = memory_index[14:0];
+  assign \coefficient_data$723  = memory_data[31:0];
+  assign \correction_write$724  = corrections_write[2];
+  assign \correction_index$725  = memory_index[7:0];
+  assign \correction_data$726  = memory_data[5:0];
+  assign \settings$729  = \settings$562 [119:80];
+  assign \drain_valid$732  = drain_valid;
+  assign \level_write$733  = levels_write[2];
+  assign \level_index$734  = memory_index[7:0];
+  assign \level_data$735  = memory_data[11:0];
+  assign \drain_group$736  = drain_group;
+  assign \drain_lane$737  = drain_lane;
+  assign \trace__valid$739  = trace2__valid;
+  assign \trace__product$740  = trace2__product;
+  assign \trace__conversion$741  = trace2__conversion;
+  assign \trace__index$742  = trace2__index;
+  assign \trace__plane$743  = trace2__plane;
+  assign \trace__code$744  = trace2__code;
+  assign \trace__compensated$745  = trace2__compensated;
+  assign \trace__stopped$746  = trace2__stopped;
+  assign \trace__void$747  = trace2__void;
+  assign \macro__write_enable$748  = macro2__write_enable;
+  assign \macro__write_row$749  = macro2__write_row;
+  assign \macro__write_group$750  = macro2__write_group;
+  assign \macro__write_data$751  = macro2__write_data;
+  assign \macro__load_enable$752  = macro2__load_enable;
+  assign \macro__load_bank$753  = macro2__load_bank;
+  assign \macro__load_clear$754  = macro2__load_clear;
+  assign \macro__load_row$755  = macro2__load_row;
+  assign \macro__load_codes$756  = macro2__load_codes;
+  assign \macro__bank$757  = macro2__bank;
+  assign \macro__row_enable$758  = macro2__row_enable;
+  assign \macro__reset$759  = macro2__reset;
+  assign \macro__drive$760  = macro2__drive;
+  assign \macro__share$761  = macro2__share;
+  assign \macro__hold$762  = macro2__hold;
+  assign \macro__clear$763  = macro2__clear;
+  assign \macro__add$764  = macro2__add;
+  assign \macro__side$765  = macro2__side;
+  assign \macro__select$766  = macro2__select;
+  assign \macro__negate$767  = macro2__negate;
+  assign \macro__convert$768  = macro2__convert;
+  assign \macro__convert_side$769  = macro2__convert_side;
+  assign \macro__trial$770  = macro2__trial;
+  assign \macro__level$771  = macro2__level;
+  assign \macro__reference$772  = macro2__reference;
+  assign \macro__product$773  = macro2__product;
+  assign \macro__conversion$774  = macro2__conversion;
+  assign \macro__comparator$775  = macro2__comparator;
+  assign \macro__decided$776  = macro2__decided;
+  assign \descriptor$777  = convolution;
+  assign \first_product$778  = next_number;
+  assign \clear$780  = \clear$513 ;
+  assign \coefficient_base$782  = window[109:90];
+  assign \coefficient_words$783  = window[130:110];
+  assign \timeout$784  = \timeout$518 ;
+  assign \chunk_final$789  = chunk_final;
+  assign \load_bank$790  = load_bank;
+  assign \load_clear$791  = load_clear;
+  assign \load_row$792  = load_row;
+  assign \load_codes$793  = load_codes;
+  assign \write_enable$794  = weights_write[3];
+  assign \write_row$795  = \$150 [7:0];
+  assign \write_group$796  = memory_index[3:0];
+  assign \write_data$797  = memory_data[31:0];
+  assign \coefficient_write$798  = coefficients_write[3];
+  assign \coefficient_index$799  = memory_index[14:0];
+  assign \coefficient_data$800  = memory_data[31:0];
+  assign \correction_write$801  = corrections_write[3];
+  assign \correction_index$802  = memory_index[7:0];
+  assign \correction_data$803  = memory_data[5:0];
+  assign \settings$806  = \settings$562 [159:120];
+  assign \drain_valid$809  = drain_valid;
+  assign \level_write$810  = levels_write[3];
+  assign \level_index$811  = memory_index[7:0];
+  assign \level_data$812  = memory_data[11:0];
+  assign \drain_group$813  = drain_group;
+  assign \drain_lane$814  = drain_lane;
+  assign \trace__valid$816  = trace3__valid;
+  assign \trace__product$817  = trace3__product;
+  assign \trace__conversion$818  = trace3__conversion;
+  assign \trace__index$819  = trace3__index;
+  assign \trace__plane$820  = trace3__plane;
+  assign \trace__code$821  = trace3__code;
+  assign \trace__compensated$822  = trace3__compensated;
+  assign \trace__stopped$823  = trace3__stopped;
+  assign \trace__void$824  = trace3__void;
+  assign \macro__write_enable$825  = macro3__write_enable;
+  assign \macro__write_row$826  = macro3__write_row;
+  assign \macro__write_group$827  = macro3__write_group;
+  assign \macro__write_data$828  = macro3__write_data;
+  assign \macro__load_enable$829  = macro3__load_enable;
+  assign \macro__load_bank$830  = macro3__load_bank;
+  assign \macro__load_clear$831  = macro3__load_clear;
+  assign \macro__load_row$832  = macro3__load_row;
+  assign \macro__load_codes$833  = macro3__load_codes;
+  assign \macro__bank$834  = macro3__bank;
+  assign \macro__row_enable$835  = macro3__row_enable;
+  assign \macro__reset$836  = macro3__reset;
+  assign \macro__drive$837  = macro3__drive;
+  assign \macro__share$838  = macro3__share;
+  assign \macro__hold$839  = macro3__hold;
+  assign \macro__clear$840  = macro3__clear;
+  assign \macro__add$841  = macro3__add;
+  assign \macro__side$842  = macro3__side;
+  assign \macro__select$843  = macro3__select;
+  assign \macro__negate$844  = macro3__negate;
+  assign \macro__convert$845  = macro3__convert;
+  assign \macro__convert_side$846  = macro3__convert_side;
+  assign \macro__trial$847  = macro3__trial;
+  assign \macro__level$848  = macro3__level;
+  assign \macro__reference$849  = macro3__reference;
+  assign \macro__product$850  = macro3__product;
+  assign \macro__conversion$851  = macro3__conversion;
+  assign \macro__comparator$852  = macro3__comparator;
+  assign \macro__decided$853  = macro3__decided;
+  assign \descriptor$854  = convolution;
+  assign \first_product$855  = next_number;
+  assign trace_sum__kernel = \$185 [32:27];
+  assign trace_sum__position = \$185 [56:33];
+  assign trace_sum__value = \$185 [26:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
   assign trace_word__data = written[48:17];
@@ -3300,54 +3309,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$488[0]  = convolution[31:0];
-  assign \descriptor$488[1]  = convolution[63:32];
-  assign \descriptor$488[2]  = convolution[95:64];
-  assign \descriptor$488[3]  = convolution[127:96];
-  assign \descriptor$488[4]  = convolution[159:128];
-  assign \descriptor$488[5]  = convolution[191:160];
-  assign \descriptor$488[6]  = convolution[223:192];
-  assign \descriptor$488[7]  = convolution[255:224];
-  assign \descriptor$488[8]  = convolution[287:256];
-  assign \descriptor$488[9]  = convolution[319:288];
-  assign \descriptor$488[10]  = convolution[351:320];
-  assign \descriptor$488[11]  = convolution[383:352];
-  assign \descriptor$488[12]  = convolution[415:384];
-  assign \descriptor$488[13]  = convolution[447:416];
-  assign \descriptor$488[14]  = convolution[479:448];
-  assign \descriptor$488[15]  = convolution[511:480];
-  assign \descriptor$511[0]  = convolution[31:0];
-  assign \descriptor$511[1]  = convolution[63:32];
-  assign \descriptor$511[2]  = convolution[95:64];
-  assign \descriptor$511[3]  = convolution[127:96];
-  assign \descriptor$511[4]  = convolution[159:128];
-  assign \descriptor$511[5]  = convolution[191:160];
-  assign \descriptor$511[6]  = convolution[223:192];
-  assign \descriptor$511[7]  = convolution[255:224];
-  assign \descriptor$511[8]  = convolution[287:256];
-  assign \descriptor$511[9]  = convolution[319:288];
-  assign \descriptor$511[10]  = convolution[351:320];
-  assign \descriptor$511[11]  = convolution[383:352];
-  assign \descriptor$511[12]  = convolution[415:384];
-  assign \descriptor$511[13]  = convolution[447:416];
-  assign \descriptor$511[14]  = convolution[479:448];
-  assign \descriptor$511[15]  = convolution[511:480];
-  assign \descriptor$513[0]  = descriptor[31:0];
-  assign \descriptor$513[1]  = descriptor[63:32];
-  assign \descriptor$513[2]  = descriptor[95:64];
-  assign \descriptor$513[3]  = descriptor[127:96];
-  assign \descriptor$513[4]  = descriptor[159:128];
-  assign \descriptor$513[5]  = descriptor[191:160];
-  assign \descriptor$513[6]  = descriptor[223:192];
-  assign \descriptor$513[7]  = descriptor[255:224];
-  assign \descriptor$513[8]  = descriptor[287:256];
-  assign \descriptor$513[9]  = descriptor[319:288];
-  assign \descriptor$513[10]  = descriptor[351:320];
-  assign \descriptor$513[11]  = descriptor[383:352];
-  assign \descriptor$513[12]  = descriptor[415:384];
-  assign \descriptor$513[13]  = descriptor[447:416];
-  assign \descriptor$513[14]  = descriptor[479:448];
-  assign \descriptor$513[15]  = descriptor[511:480];
+  assign \descriptor$478[0]  = convolution[31:0];
+  assign \descriptor$478[1]  = convolution[63:32];
+  assign \descriptor$478[2]  = convolution[95:64];
+  assign \descriptor$478[3]  = convolution[127:96];
+  assign \descriptor$478[4]  = convolution[159:128];
+  assign \descriptor$478[5]  = convolution[191:160];
+  assign \descriptor$478[6]  = convolution[223:192];
+  assign \descriptor$478[7]  = convolution[255:224];
+  assign \descriptor$478[8]  = convolution[287:256];
+  assign \descriptor$478[9]  = convolution[319:288];
+  assign \descriptor$478[10]  = convolution[351:320];
+  assign \descriptor$478[11]  = convolution[383:352];
+  assign \descriptor$478[12]  = convolution[415:384];
+  assign \descriptor$478[13]  = convolution[447:416];
+  assign \descriptor$478[14]  = convolution[479:448];
+  assign \descriptor$478[15]  = convolution[511:480];
+  assign \descriptor$501[0]  = convolution[31:0];
+  assign \descriptor$501[1]  = convolution[63:32];
+  assign \descriptor$501[2]  = convolution[95:64];
+  assign \descriptor$501[3]  = convolution[127:96];
+  assign \descriptor$501[4]  = convolution[159:128];
+  assign \descriptor$501[5]  = convolution[191:160];
+  assign \descriptor$501[6]  = convolution[223:192];
+  assign \descriptor$501[7]  = convolution[255:224];
+  assign \descriptor$501[8]  = convolution[287:256];
+  assign \descriptor$501[9]  = convolution[319:288];
+  assign \descriptor$501[10]  = convolution[351:320];
+  assign \descriptor$501[11]  = convolution[383:352];
+  assign \descriptor$501[12]  = convolution[415:384];
+  assign \descriptor$501[13]  = convolution[447:416];
+  assign \descriptor$501[14]  = convolution[479:448];
+  assign \descriptor$501[15]  = convolution[511:480];
+  assign \descriptor$503[0]  = descriptor[31:0];
+  assign \descriptor$503[1]  = descriptor[63:32];
+  assign \descriptor$503[2]  = descriptor[95:64];
+  assign \descriptor$503[3]  = descriptor[127:96];
+  assign \descriptor$503[4]  = descriptor[159:128];
+  assign \descriptor$503[5]  = descriptor[191:160];
+  assign \descriptor$503[6]  = descriptor[223:192];
+  assign \descriptor$503[7]  = descriptor[255:224];
+  assign \descriptor$503[8]  = descriptor[287:256];
+  assign \descriptor$503[9]  = descriptor[319:288];
+  assign \descriptor$503[10]  = descriptor[351:320];
+  assign \descriptor$503[11]  = descriptor[383:352];
+  assign \descriptor$503[12]  = descriptor[415:384];
+  assign \descriptor$503[13]  = descriptor[447:416];
+  assign \descriptor$503[14]  = descriptor[479:448];
+  assign \descriptor$503[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -3355,30 +3364,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$572 [0];
-  assign \settings.offset  = \settings$572 [8:1];
-  assign \settings.gain  = \settings$572 [24:9];
-  assign \settings.gain_reference  = \settings$572 [39:25];
-  assign \settings$572[0]  = \settings$572 [39:0];
-  assign \settings$572[0].levels  = \settings$572 [0];
-  assign \settings$572[0].offset  = \settings$572 [8:1];
-  assign \settings$572[0].gain  = \settings$572 [24:9];
-  assign \settings$572[0].gain_reference  = \settings$572 [39:25];
-  assign \settings$572[1]  = \settings$572 [79:40];
-  assign \settings$572[1].levels  = \settings$572 [40];
-  assign \settings$572[1].offset  = \settings$572 [48:41];
-  assign \settings$572[1].gain  = \settings$572 [64:49];
-  assign \settings$572[1].gain_reference  = \settings$572 [79:65];
-  assign \settings$572[2]  = \settings$572 [119:80];
-  assign \settings$572[2].levels  = \settings$572 [80];
-  assign \settings$572[2].offset  = \settings$572 [88:81];
-  assign \settings$572[2].gain  = \settings$572 [104:89];
-  assign \settings$572[2].gain_reference  = \settings$572 [119:105];
-  assign \settings$572[3]  = \settings$572 [159:120];
-  assign \settings$572[3].levels  = \settings$572 [120];
-  assign \settings$572[3].offset  = \settings$572 [128:121];
-  assign \settings$572[3].gain  = \settings$572 [144:129];
-  assign \settings$572[3].gain_reference  = \settings$572 [159:145];
+  assign \settings.levels  = \settings$562 [0];
+  assign \settings.offset  = \settings$562 [8:1];
+  assign \settings.gain  = \settings$562 [24:9];
+  assign \settings.gain_reference  = \settings$562 [39:25];
+  assign \settings$562[0]  = \settings$562 [39:0];
+  assign \settings$562[0].levels  = \settings$562 [0];
+  assign \settings$562[0].offset  = \settings$562 [8:1];
+  assign \settings$562[0].gain  = \settings$562 [24:9];
+  assign \settings$562[0].gain_reference  = \settings$562 [39:25];
+  assign \settings$562[1]  = \settings$562 [79:40];
+  assign \settings$562[1].levels  = \settings$562 [40];
+  assign \settings$562[1].offset  = \settings$562 [48:41];
+  assign \settings$562[1].gain  = \settings$562 [64:49];
+  assign \settings$562[1].gain_reference  = \settings$562 [79:65];
+  assign \settings$562[2]  = \settings$562 [119:80];
+  assign \settings$562[2].levels  = \settings$562 [80];
+  assign \settings$562[2].offset  = \settings$562 [88:81];
+  assign \settings$562[2].gain  = \settings$562 [104:89];
+  assign \settings$562[2].gain_reference  = \settings$562 [119:105];
+  assign \settings$562[3]  = \settings$562 [159:120];
+  assign \settings$562[3].levels  = \settings$562 [120];
+  assign \settings$562[3].offset  = \settings$562 [128:121];
+  assign \settings$562[3].gain  = \settings$562 [144:129];
+  assign \settings$562[3].gain_reference  = \settings$562 [159:145];
   assign \measured[0]  = measured[42:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[8:1];
@@ -3411,172 +3420,172 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[3].reference_valid  = measured[155];
   assign \measured[3].gain_reference  = measured[170:156];
   assign \measured[3].failed  = measured[171];
-  assign \measured$574.offset_valid  = \measured$574 [0];
-  assign \measured$574.offset  = \measured$574 [8:1];
-  assign \measured$574.gain_valid  = \measured$574 [9];
-  assign \measured$574.gain  = \measured$574 [25:10];
-  assign \measured$574.reference_valid  = \measured$574 [26];
-  assign \measured$574.gain_reference  = \measured$574 [41:27];
-  assign \measured$574.failed  = \measured$574 [42];
-  assign \descriptor$627[0]  = convolution[31:0];
-  assign \descriptor$627[1]  = convolution[63:32];
-  assign \descriptor$627[2]  = convolution[95:64];
-  assign \descriptor$627[3]  = convolution[127:96];
-  assign \descriptor$627[4]  = convolution[159:128];
-  assign \descriptor$627[5]  = convolution[191:160];
-  assign \descriptor$627[6]  = convolution[223:192];
-  assign \descriptor$627[7]  = convolution[255:224];
-  assign \descriptor$627[8]  = convolution[287:256];
-  assign \descriptor$627[9]  = convolution[319:288];
-  assign \descriptor$627[10]  = convolution[351:320];
-  assign \descriptor$627[11]  = convolution[383:352];
-  assign \descriptor$627[12]  = convolution[415:384];
-  assign \descriptor$627[13]  = convolution[447:416];
-  assign \descriptor$627[14]  = convolution[479:448];
-  assign \descriptor$627[15]  = convolution[511:480];
+  assign \measured$564.offset_valid  = \measured$564 [0];
+  assign \measured$564.offset  = \measured$564 [8:1];
+  assign \measured$564.gain_valid  = \measured$564 [9];
+  assign \measured$564.gain  = \measured$564 [25:10];
+  assign \measured$564.reference_valid  = \measured$564 [26];
+  assign \measured$564.gain_reference  = \measured$564 [41:27];
+  assign \measured$564.failed  = \measured$564 [42];
+  assign \descriptor$617[0]  = convolution[31:0];
+  assign \descriptor$617[1]  = convolution[63:32];
+  assign \descriptor$617[2]  = convolution[95:64];
+  assign \descriptor$617[3]  = convolution[127:96];
+  assign \descriptor$617[4]  = convolution[159:128];
+  assign \descriptor$617[5]  = convolution[191:160];
+  assign \descriptor$617[6]  = convolution[223:192];
+  assign \descriptor$617[7]  = convolution[255:224];
+  assign \descriptor$617[8]  = convolution[287:256];
+  assign \descriptor$617[9]  = convolution[319:288];
+  assign \descriptor$617[10]  = convolution[351:320];
+  assign \descriptor$617[11]  = convolution[383:352];
+  assign \descriptor$617[12]  = convolution[415:384];
+  assign \descriptor$617[13]  = convolution[447:416];
+  assign \descriptor$617[14]  = convolution[479:448];
+  assign \descriptor$617[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
-  assign \lengths$641.reset  = \lengths$641 [5:0];
-  assign \lengths$641.drive  = \lengths$641 [11:6];
-  assign \lengths$641.share  = \lengths$641 [17:12];
-  assign \lengths$641.hold  = \lengths$641 [23:18];
-  assign \lengths$641.clear  = \lengths$641 [29:24];
-  assign \lengths$641.add  = \lengths$641 [35:30];
-  assign \lengths$641.gap  = \lengths$641 [41:36];
-  assign \settings$662.levels  = \settings$572 [40];
-  assign \settings$662.offset  = \settings$572 [48:41];
-  assign \settings$662.gain  = \settings$572 [64:49];
-  assign \settings$662.gain_reference  = \settings$572 [79:65];
-  assign \measured$663.offset_valid  = \measured$663 [0];
-  assign \measured$663.offset  = \measured$663 [8:1];
-  assign \measured$663.gain_valid  = \measured$663 [9];
-  assign \measured$663.gain  = \measured$663 [25:10];
-  assign \measured$663.reference_valid  = \measured$663 [26];
-  assign \measured$663.gain_reference  = \measured$663 [41:27];
-  assign \measured$663.failed  = \measured$663 [42];
-  assign \descriptor$710[0]  = convolution[31:0];
-  assign \descriptor$710[1]  = convolution[63:32];
-  assign \descriptor$710[2]  = convolution[95:64];
-  assign \descriptor$710[3]  = convolution[127:96];
-  assign \descriptor$710[4]  = convolution[159:128];
-  assign \descriptor$710[5]  = convolution[191:160];
-  assign \descriptor$710[6]  = convolution[223:192];
-  assign \descriptor$710[7]  = convolution[255:224];
-  assign \descriptor$710[8]  = convolution[287:256];
-  assign \descriptor$710[9]  = convolution[319:288];
-  assign \descriptor$710[10]  = convolution[351:320];
-  assign \descriptor$710[11]  = convolution[383:352];
-  assign \descriptor$710[12]  = convolution[415:384];
-  assign \descriptor$710[13]  = convolution[447:416];
-  assign \descriptor$710[14]  = convolution[479:448];
-  assign \descriptor$710[15]  = convolution[511:480];
-  assign \lengths$718.reset  = \lengths$718 [5:0];
-  assign \lengths$718.drive  = \lengths$718 [11:6];
-  assign \lengths$718.share  = \lengths$718 [17:12];
-  assign \lengths$718.hold  = \lengths$718 [23:18];
-  assign \lengths$718.clear  = \lengths$718 [29:24];
-  assign \lengths$718.add  = \lengths$718 [35:30];
-  assign \lengths$718.gap  = \lengths$718 [41:36];
-  assign \settings$739.levels  = \settings$572 [80];
-  assign \settings$739.offset  = \settings$572 [88:81];
-  assign \settings$739.gain  = \settings$572 [104:89];
-  assign \settings$739.gain_reference  = \settings$572 [119:105];
-  assign \measured$740.offset_valid  = \measured$740 [0];
-  assign \measured$740.offset  = \measured$740 [8:1];
-  assign \measured$740.gain_valid  = \measured$740 [9];
-  assign \measured$740.gain  = \measured$740 [25:10];
-  assign \measured$740.reference_valid  = \measured$740 [26];
-  assign \measured$740.gain_reference  = \measured$740 [41:27];
-  assign \measured$740.failed  = \measured$740 [42];
-  assign \descriptor$787[0]  = convolution[31:0];
-  assign \descriptor$787[1]  = convolution[63:32];
-  assign \descriptor$787[2]  = convolution[95:64];
-  assign \descriptor$787[3]  = convolution[127:96];
-  assign \descriptor$787[4]  = convolution[159:128];
-  assign \descriptor$787[5]  = convolution[191:160];
-  assign \descriptor$787[6]  = convolution[223:192];
-  assign \descriptor$787[7]  = convolution[255:224];
-  assign \descriptor$787[8]  = convolution[287:256];
-  assign \descriptor$787[9]  = convolution[319:288];
-  assign \descriptor$787[10]  = convolution[351:320];
-  assign \descriptor$787[11]  = convolution[383:352];
-  assign \descriptor$787[12]  = convolution[415:384];
-  assign \descriptor$787[13]  = convolution[447:416];
-  assign \descriptor$787[14]  = convolution[479:448];
-  assign \descriptor$787[15]  = convolution[511:480];
-  assign \lengths$795.reset  = \lengths$795 [5:0];
-  assign \lengths$795.drive  = \lengths$795 [11:6];
-  assign \lengths$795.share  = \lengths$795 [17:12];
-  assign \lengths$795.hold  = \lengths$795 [23:18];
-  assign \lengths$795.clear  = \lengths$795 [29:24];
-  assign \lengths$795.add  = \lengths$795 [35:30];
-  assign \lengths$795.gap  = \lengths$795 [41:36];
-  assign \settings$816.levels  = \settings$572 [120];
-  assign \settings$816.offset  = \settings$572 [128:121];
-  assign \settings$816.gain  = \settings$572 [144:129];
-  assign \settings$816.gain_reference  = \settings$572 [159:145];
-  assign \measured$817.offset_valid  = \measured$817 [0];
-  assign \measured$817.offset  = \measured$817 [8:1];
-  assign \measured$817.gain_valid  = \measured$817 [9];
-  assign \measured$817.gain  = \measured$817 [25:10];
-  assign \measured$817.reference_valid  = \measured$817 [26];
-  assign \measured$817.gain_reference  = \measured$817 [41:27];
-  assign \measured$817.failed  = \measured$817 [42];
-  assign \descriptor$864[0]  = convolution[31:0];
-  assign \descriptor$864[1]  = convolution[63:32];
-  assign \descriptor$864[2]  = convolution[95:64];
-  assign \descriptor$864[3]  = convolution[127:96];
-  assign \descriptor$864[4]  = convolution[159:128];
-  assign \descriptor$864[5]  = convolution[191:160];
-  assign \descriptor$864[6]  = convolution[223:192];
-  assign \descriptor$864[7]  = convolution[255:224];
-  assign \descriptor$864[8]  = convolution[287:256];
-  assign \descriptor$864[9]  = convolution[319:288];
-  assign \descriptor$864[10]  = convolution[351:320];
-  assign \descriptor$864[11]  = convolution[383:352];
-  assign \descriptor$864[12]  = convolution[415:384];
-  assign \descriptor$864[13]  = convolution[447:416];
-  assign \descriptor$864[14]  = convolution[479:448];
-  assign \descriptor$864[15]  = convolution[511:480];
-  assign \lengths$795 [41:36] = phase_gap;
-  assign \lengths$795 [35:30] = phase_add;
-  assign \lengths$795 [29:24] = phase_clear;
-  assign \lengths$795 [23:18] = phase_hold;
-  assign \lengths$795 [17:12] = phase_share;
-  assign \lengths$795 [11:6] = phase_drive;
-  assign \lengths$795 [5:0] = phase_reset;
-  assign \lengths$718 [41:36] = phase_gap;
-  assign \lengths$718 [35:30] = phase_add;
-  assign \lengths$718 [29:24] = phase_clear;
-  assign \lengths$718 [23:18] = phase_hold;
-  assign \lengths$718 [17:12] = phase_share;
-  assign \lengths$718 [11:6] = phase_drive;
-  assign \lengths$718 [5:0] = phase_reset;
-  assign \lengths$641 [41:36] = phase_gap;
-  assign \lengths$641 [35:30] = phase_add;
-  assign \lengths$641 [29:24] = phase_clear;
-  assign \lengths$641 [23:18] = phase_hold;
-  assign \lengths$641 [17:12] = phase_share;
-  assign \lengths$641 [11:6] = phase_drive;
-  assign \lengths$641 [5:0] = phase_reset;
-  assign drain_sums[99:75] = \$158 ;
-  assign drain_sums[74:50] = \$150 ;
-  assign drain_sums[49:25] = \$142 ;
-  assign drain_sums[24:0] = \$134 ;
-  assign position_done[3] = \$157 ;
-  assign position_done[2] = \$149 ;
-  assign position_done[1] = \$141 ;
-  assign position_done[0] = \$133 ;
-  assign saturated[3] = \$152 ;
-  assign saturated[2] = \$144 ;
-  assign saturated[1] = \$136 ;
-  assign saturated[0] = \$128 ;
-  assign measured[171:129] = \measured$817 ;
-  assign measured[128:86] = \measured$740 ;
-  assign measured[85:43] = \measured$663 ;
-  assign measured[42:0] = \measured$574 ;
+  assign \lengths$631.reset  = \lengths$631 [5:0];
+  assign \lengths$631.drive  = \lengths$631 [11:6];
+  assign \lengths$631.share  = \lengths$631 [17:12];
+  assign \lengths$631.hold  = \lengths$631 [23:18];
+  assign \lengths$631.clear  = \lengths$631 [29:24];
+  assign \lengths$631.add  = \lengths$631 [35:30];
+  assign \lengths$631.gap  = \lengths$631 [41:36];
+  assign \settings$652.levels  = \settings$562 [40];
+  assign \settings$652.offset  = \settings$562 [48:41];
+  assign \settings$652.gain  = \settings$562 [64:49];
+  assign \settings$652.gain_reference  = \settings$562 [79:65];
+  assign \measured$653.offset_valid  = \measured$653 [0];
+  assign \measured$653.offset  = \measured$653 [8:1];
+  assign \measured$653.gain_valid  = \measured$653 [9];
+  assign \measured$653.gain  = \measured$653 [25:10];
+  assign \measured$653.reference_valid  = \measured$653 [26];
+  assign \measured$653.gain_reference  = \measured$653 [41:27];
+  assign \measured$653.failed  = \measured$653 [42];
+  assign \descriptor$700[0]  = convolution[31:0];
+  assign \descriptor$700[1]  = convolution[63:32];
+  assign \descriptor$700[2]  = convolution[95:64];
+  assign \descriptor$700[3]  = convolution[127:96];
+  assign \descriptor$700[4]  = convolution[159:128];
+  assign \descriptor$700[5]  = convolution[191:160];
+  assign \descriptor$700[6]  = convolution[223:192];
+  assign \descriptor$700[7]  = convolution[255:224];
+  assign \descriptor$700[8]  = convolution[287:256];
+  assign \descriptor$700[9]  = convolution[319:288];
+  assign \descriptor$700[10]  = convolution[351:320];
+  assign \descriptor$700[11]  = convolution[383:352];
+  assign \descriptor$700[12]  = convolution[415:384];
+  assign \descriptor$700[13]  = convolution[447:416];
+  assign \descriptor$700[14]  = convolution[479:448];
+  assign \descriptor$700[15]  = convolution[511:480];
+  assign \lengths$708.reset  = \lengths$708 [5:0];
+  assign \lengths$708.drive  = \lengths$708 [11:6];
+  assign \lengths$708.share  = \lengths$708 [17:12];
+  assign \lengths$708.hold  = \lengths$708 [23:18];
+  assign \lengths$708.clear  = \lengths$708 [29:24];
+  assign \lengths$708.add  = \lengths$708 [35:30];
+  assign \lengths$708.gap  = \lengths$708 [41:36];
+  assign \settings$729.levels  = \settings$562 [80];
+  assign \settings$729.offset  = \settings$562 [88:81];
+  assign \settings$729.gain  = \settings$562 [104:89];
+  assign \settings$729.gain_reference  = \settings$562 [119:105];
+  assign \measured$730.offset_valid  = \measured$730 [0];
+  assign \measured$730.offset  = \measured$730 [8:1];
+  assign \measured$730.gain_valid  = \measured$730 [9];
+  assign \measured$730.gain  = \measured$730 [25:10];
+  assign \measured$730.reference_valid  = \measured$730 [26];
+  assign \measured$730.gain_reference  = \measured$730 [41:27];
+  assign \measured$730.failed  = \measured$730 [42];
+  assign \descriptor$777[0]  = convolution[31:0];
+  assign \descriptor$777[1]  = convolution[63:32];
+  assign \descriptor$777[2]  = convolution[95:64];
+  assign \descriptor$777[3]  = convolution[127:96];
+  assign \descriptor$777[4]  = convolution[159:128];
+  assign \descriptor$777[5]  = convolution[191:160];
+  assign \descriptor$777[6]  = convolution[223:192];
+  assign \descriptor$777[7]  = convolution[255:224];
+  assign \descriptor$777[8]  = convolution[287:256];
+  assign \descriptor$777[9]  = convolution[319:288];
+  assign \descriptor$777[10]  = convolution[351:320];
+  assign \descriptor$777[11]  = convolution[383:352];
+  assign \descriptor$777[12]  = convolution[415:384];
+  assign \descriptor$777[13]  = convolution[447:416];
+  assign \descriptor$777[14]  = convolution[479:448];
+  assign \descriptor$777[15]  = convolution[511:480];
+  assign \lengths$785.reset  = \lengths$785 [5:0];
+  assign \lengths$785.drive  = \lengths$785 [11:6];
+  assign \lengths$785.share  = \lengths$785 [17:12];
+  assign \lengths$785.hold  = \lengths$785 [23:18];
+  assign \lengths$785.clear  = \lengths$785 [29:24];
+  assign \lengths$785.add  = \lengths$785 [35:30];
+  assign \lengths$785.gap  = \lengths$785 [41:36];
+  assign \settings$806.levels  = \settings$562 [120];
+  assign \settings$806.offset  = \settings$562 [128:121];
+  assign \settings$806.gain  = \settings$562 [144:129];
+  assign \settings$806.gain_reference  = \settings$562 [159:145];
+  assign \measured$807.offset_valid  = \measured$807 [0];
+  assign \measured$807.offset  = \measured$807 [8:1];
+  assign \measured$807.gain_valid  = \measured$807 [9];
+  assign \measured$807.gain  = \measured$807 [25:10];
+  assign \measured$807.reference_valid  = \measured$807 [26];
+  assign \measured$807.gain_reference  = \measured$807 [41:27];
+  assign \measured$807.failed  = \measured$807 [42];
+  assign \descriptor$854[0]  = convolution[31:0];
+  assign \descriptor$854[1]  = convolution[63:32];
+  assign \descriptor$854[2]  = convolution[95:64];
+  assign \descriptor$854[3]  = convolution[127:96];
+  assign \descriptor$854[4]  = convolution[159:128];
+  assign \descriptor$854[5]  = convolution[191:160];
+  assign \descriptor$854[6]  = convolution[223:192];
+  assign \descriptor$854[7]  = convolution[255:224];
+  assign \descriptor$854[8]  = convolution[287:256];
+  assign \descriptor$854[9]  = convolution[319:288];
+  assign \descriptor$854[10]  = convolution[351:320];
+  assign \descriptor$854[11]  = convolution[383:352];
+  assign \descriptor$854[12]  = convolution[415:384];
+  assign \descriptor$854[13]  = convolution[447:416];
+  assign \descriptor$854[14]  = convolution[479:448];
+  assign \descriptor$854[15]  = convolution[511:480];
+  assign \lengths$785 [41:36] = phase_gap;
+  assign \lengths$785 [35:30] = phase_add;
+  assign \lengths$785 [29:24] = phase_clear;
+  assign \lengths$785 [23:18] = phase_hold;
+  assign \lengths$785 [17:12] = phase_share;
+  assign \lengths$785 [11:6] = phase_drive;
+  assign \lengths$785 [5:0] = phase_reset;
+  assign \lengths$708 [41:36] = phase_gap;
+  assign \lengths$708 [35:30] = phase_add;
+  assign \lengths$708 [29:24] = phase_clear;
+  assign \lengths$708 [23:18] = phase_hold;
+  assign \lengths$708 [17:12] = phase_share;
+  assign \lengths$708 [11:6] = phase_drive;
+  assign \lengths$708 [5:0] = phase_reset;
+  assign \lengths$631 [41:36] = phase_gap;
+  assign \lengths$631 [35:30] = phase_add;
+  assign \lengths$631 [29:24] = phase_clear;
+  assign \lengths$631 [23:18] = phase_hold;
+  assign \lengths$631 [17:12] = phase_share;
+  assign \lengths$631 [11:6] = phase_drive;
+  assign \lengths$631 [5:0] = phase_reset;
+  assign drain_sums[99:75] = \$157 ;
+  assign drain_sums[74:50] = \$149 ;
+  assign drain_sums[49:25] = \$141 ;
+  assign drain_sums[24:0] = \$133 ;
+  assign position_done[3] = \$156 ;
+  assign position_done[2] = \$148 ;
+  assign position_done[1] = \$140 ;
+  assign position_done[0] = \$132 ;
+  assign saturated[3] = \$151 ;
+  assign saturated[2] = \$143 ;
+  assign saturated[1] = \$135 ;
+  assign saturated[0] = \$127 ;
+  assign measured[171:129] = \measured$807 ;
+  assign measured[128:86] = \measured$730 ;
+  assign measured[85:43] = \measured$653 ;
+  assign measured[42:0] = \measured$564 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -3587,8 +3596,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign waiting[21:11] = { turn[1], fetching[1], \$118 , \$117 , \$116 , \$112 , \$111 , \$104 , \$97 , \$90 , \$83  };
-  assign waiting[10:0] = { turn[0], fetching[0], \$75 , \$74 , \$73 , \$69 , \$68 , \$61 , \$54 , \$47 , \$40  };
+  assign waiting[21:11] = { turn[1], fetching[1], \$120 , \$119 , \$118 , \$114 , \$113 , \$106 , \$99 , \$92 , \$85  };
+  assign waiting[10:0] = { turn[0], fetching[0], \$77 , \$76 , \$75 , \$71 , \$70 , \$63 , \$56 , \$49 , \$42  };
   assign active[1] = working1;
   assign active[0] = working0;
   assign transfer_done[1] = \done$221 ;
@@ -3605,12 +3614,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign transfer_read[17] = \read_enable$331 ;
   assign transfer_read[16:1] = \read_address$309 ;
   assign transfer_read[0] = \read_enable$308 ;
-  assign \$76  = trace_tenant;
-  assign \$126  = trace_tenant;
-  assign \$127  = { 4'h0, memory_index[19:4] };
-  assign \$135  = { 4'h0, memory_index[19:4] };
-  assign \$143  = { 4'h0, memory_index[19:4] };
-  assign \$151  = { 4'h0, memory_index[19:4] };
+  assign read[16:1] = \$9 ;
+  assign read[0] = \$8 ;
+  assign \$78  = trace_tenant;
+  assign \$125  = trace_tenant;
+  assign \$126  = { 4'h0, memory_index[19:4] };
+  assign \$134  = { 4'h0, memory_index[19:4] };
+  assign \$142  = { 4'h0, memory_index[19:4] };
+  assign \$150  = { 4'h0, memory_index[19:4] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -5523,7 +5534,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$24 , write_enable, done, write_address, write_data, out_valid, \port$5635$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$24 , write_enable, done, write_address, write_data, out_valid, \port$7351$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -5658,8 +5669,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$5635$0 ;
-  wire [56:0] \port$5635$0 ;
+  output [56:0] \port$7351$0 ;
+  wire [56:0] \port$7351$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5756,7 +5767,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$4165$0 (constant[52:0]),
+    .\port$5794$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -6237,7 +6248,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
-  assign \port$5635$0  = out_tag[56:0];
+  assign \port$7351$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6291,7 +6302,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$39  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$4165$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$5794$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [44:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -6327,8 +6338,8 @@ module \crossloom.collector.requantizer (rst, \port$4165$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$4165$0 ;
-  wire [52:0] \port$4165$0 ;
+  input [52:0] \port$5794$0 ;
+  wire [52:0] \port$5794$0 ;
   wire [42:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -6396,10 +6407,10 @@ module \crossloom.collector.requantizer (rst, \port$4165$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5557$0 (register),
-    .\port$5559$0 (\register$4 ),
-    .\port$5561$0 (\register$5 ),
-    .\port$5563$0 (\register$6 ),
+    .\port$7273$0 (register),
+    .\port$7275$0 (\register$4 ),
+    .\port$7277$0 (\register$5 ),
+    .\port$7279$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -6579,17 +6590,17 @@ module \crossloom.collector.requantizer (rst, \port$4165$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$4165$0 [47:32];
+      multiplier <= \port$5794$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$4165$0 [52:48];
+      shift <= \port$5794$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$4165$0 [31:0];
+      bias <= \port$5794$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -6657,9 +6668,9 @@ module \crossloom.collector.requantizer (rst, \port$4165$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$4165$0 [47:32];
-  assign \shift$18  = \port$4165$0 [52:48];
-  assign \bias$20  = \port$4165$0 [31:0];
+  assign \multiplier$16  = \port$5794$0 [47:32];
+  assign \shift$18  = \port$5794$0 [52:48];
+  assign \bias$20  = \port$5794$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -6685,7 +6696,7 @@ module \crossloom.collector.requantizer (rst, \port$4165$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[58];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5557$0 , \port$5559$0 , \port$5561$0 , \port$5563$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7273$0 , \port$7275$0 , \port$7277$0 , \port$7279$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -6757,14 +6768,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5557$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
-  input \port$5557$0 ;
-  wire \port$5557$0 ;
-  input \port$5559$0 ;
-  wire \port$5559$0 ;
-  input \port$5561$0 ;
-  wire \port$5561$0 ;
-  input \port$5563$0 ;
-  wire \port$5563$0 ;
+  input \port$7273$0 ;
+  wire \port$7273$0 ;
+  input \port$7275$0 ;
+  wire \port$7275$0 ;
+  input \port$7277$0 ;
+  wire \port$7277$0 ;
+  input \port$7279$0 ;
+  wire \port$7279$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -6809,81 +6820,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5557$0 , \
   assign \$29  = multiplier[11] ? \$28  : 28'h0000000;
   assign \$30  = $signed(\$27 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\port$5557$0 ) begin
+    if (\port$7273$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5557$0 ) begin
+    if (\port$7273$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5557$0 ) begin
+    if (\port$7273$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5557$0 ) begin
+    if (\port$7273$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5557$0 ) begin
+    if (\port$7273$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5557$0 ) begin
+    if (\port$7273$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5557$0 ) begin
+    if (\port$7273$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5557$0 ) begin
+    if (\port$7273$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5559$0 ) begin
+    if (\port$7275$0 ) begin
       total <= \$42 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5559$0 ) begin
+    if (\port$7275$0 ) begin
       \total$14  <= \$44 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5559$0 ) begin
+    if (\port$7275$0 ) begin
       \total$15  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5559$0 ) begin
+    if (\port$7275$0 ) begin
       \total$16  <= \$48 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5561$0 ) begin
+    if (\port$7277$0 ) begin
       \total$17  <= \$50 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5561$0 ) begin
+    if (\port$7277$0 ) begin
       \total$18  <= \$52 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5563$0 ) begin
+    if (\port$7279$0 ) begin
       \total$19  <= \$54 [43:0];
     end
   end
-  assign valid = { \port$5563$0 , \port$5561$0 , \port$5559$0 , \port$5557$0  };
+  assign valid = { \port$7279$0 , \port$7277$0 , \port$7275$0 , \port$7273$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -7522,35 +7533,35 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$3231$0 (\$3 ),
-    .\port$3232$4 (\$4 [4]),
-    .\port$3233$4 (\$5 [4]),
-    .\port$3234$4 (\$6 [4]),
-    .\port$3235$4 (\$7 [4]),
-    .\port$3236$4 (\$8 [4]),
-    .\port$3237$4 (\$9 [4]),
-    .\port$3238$4 (\$10 [4]),
-    .\port$3239$4 (\$11 [4]),
-    .\port$3240$4 (\$12 [4]),
-    .\port$3241$4 (\$13 [4]),
-    .\port$3242$4 (\$14 [4]),
-    .\port$3243$4 (\$15 [4]),
-    .\port$3244$0 (\$16 ),
-    .\port$3245$4 (\$17 [4]),
-    .\port$3246$4 (\$18 [4]),
-    .\port$3247$4 (\$19 [4]),
-    .\port$3248$4 (\$20 [4]),
-    .\port$3249$4 (\$21 [4]),
-    .\port$3250$4 (\$22 [4]),
-    .\port$3251$4 (\$23 [4]),
-    .\port$3252$4 (\$24 [4]),
-    .\port$3253$4 (\$25 [4]),
-    .\port$3254$4 (\$26 [4]),
-    .\port$3255$4 (\$27 [4]),
-    .\port$3256$4 (\$28 [4]),
-    .\port$5134$136 (descriptor[139:136]),
-    .\port$5134$160 (descriptor[171:160]),
-    .\port$5134$96 (descriptor[119:96]),
+    .\port$4215$0 (\$3 ),
+    .\port$4216$4 (\$4 [4]),
+    .\port$4217$4 (\$5 [4]),
+    .\port$4218$4 (\$6 [4]),
+    .\port$4219$4 (\$7 [4]),
+    .\port$4220$4 (\$8 [4]),
+    .\port$4221$4 (\$9 [4]),
+    .\port$4222$4 (\$10 [4]),
+    .\port$4223$4 (\$11 [4]),
+    .\port$4224$4 (\$12 [4]),
+    .\port$4225$4 (\$13 [4]),
+    .\port$4226$4 (\$14 [4]),
+    .\port$4227$4 (\$15 [4]),
+    .\port$4228$0 (\$16 ),
+    .\port$4229$4 (\$17 [4]),
+    .\port$4230$4 (\$18 [4]),
+    .\port$4231$4 (\$19 [4]),
+    .\port$4232$4 (\$20 [4]),
+    .\port$4233$4 (\$21 [4]),
+    .\port$4234$4 (\$22 [4]),
+    .\port$4235$4 (\$23 [4]),
+    .\port$4236$4 (\$24 [4]),
+    .\port$4237$4 (\$25 [4]),
+    .\port$4238$4 (\$26 [4]),
+    .\port$4239$4 (\$27 [4]),
+    .\port$4240$4 (\$28 [4]),
+    .\port$6767$136 (descriptor[139:136]),
+    .\port$6767$160 (descriptor[171:160]),
+    .\port$6767$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7572,7 +7583,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5134$136 (descriptor[147:136]),
+    .\port$6767$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7586,7 +7597,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$5134$320 (descriptor[347:320]),
+    .\port$6767$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8557,7 +8568,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5722$0 (multiplier),
+    .\port$7438$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8681,7 +8692,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$5722$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$7438$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -8724,8 +8735,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5722$0 ;
-  wire [15:0] \port$5722$0 ;
+  input [15:0] \port$7438$0 ;
+  wire [15:0] \port$7438$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8787,17 +8798,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5722$0  };
+  assign multiplicand = { 1'h0, \port$7438$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5722$0  };
-  assign \$4  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5722$0  };
-  assign \$9  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5722$0  };
-  assign \$14  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5722$0  };
-  assign \$19  = { 1'h0, \port$5722$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7438$0  };
+  assign \$4  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7438$0  };
+  assign \$9  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7438$0  };
+  assign \$14  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7438$0  };
+  assign \$19  = { 1'h0, \port$7438$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -9035,7 +9046,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5722$0 (multiplier),
+    .\port$7438$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9159,7 +9170,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$5722$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$7438$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9202,8 +9213,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5722$0 ;
-  wire [15:0] \port$5722$0 ;
+  input [15:0] \port$7438$0 ;
+  wire [15:0] \port$7438$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9265,17 +9276,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5722$0  };
+  assign multiplicand = { 1'h0, \port$7438$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5722$0  };
-  assign \$4  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5722$0  };
-  assign \$9  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5722$0  };
-  assign \$14  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5722$0  };
-  assign \$19  = { 1'h0, \port$5722$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7438$0  };
+  assign \$4  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7438$0  };
+  assign \$9  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7438$0  };
+  assign \$14  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7438$0  };
+  assign \$19  = { 1'h0, \port$7438$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -9513,7 +9524,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5722$0 (multiplier),
+    .\port$7438$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9637,7 +9648,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$5722$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$7438$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9680,8 +9691,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5722$0 ;
-  wire [15:0] \port$5722$0 ;
+  input [15:0] \port$7438$0 ;
+  wire [15:0] \port$7438$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9743,17 +9754,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5722$0  };
+  assign multiplicand = { 1'h0, \port$7438$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5722$0  };
-  assign \$4  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5722$0  };
-  assign \$9  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5722$0  };
-  assign \$14  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5722$0  };
-  assign \$19  = { 1'h0, \port$5722$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7438$0  };
+  assign \$4  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7438$0  };
+  assign \$9  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7438$0  };
+  assign \$14  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7438$0  };
+  assign \$19  = { 1'h0, \port$7438$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -9991,7 +10002,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5722$0 (multiplier),
+    .\port$7438$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10115,7 +10126,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$5722$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$7438$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -10158,8 +10169,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5722$0 ;
-  wire [15:0] \port$5722$0 ;
+  input [15:0] \port$7438$0 ;
+  wire [15:0] \port$7438$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10221,17 +10232,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5722$0  };
+  assign multiplicand = { 1'h0, \port$7438$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5722$0  };
-  assign \$4  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5722$0  };
-  assign \$9  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5722$0  };
-  assign \$14  = { 1'h0, \port$5722$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5722$0  };
-  assign \$19  = { 1'h0, \port$5722$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7438$0  };
+  assign \$4  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7438$0  };
+  assign \$9  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7438$0  };
+  assign \$14  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7438$0  };
+  assign \$19  = { 1'h0, \port$7438$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -10409,14 +10420,14 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, channel_origin, \port$3231$0 , \port$3232$4 , \port$3233$4 , \port$3234$4 , \port$3235$4 , \port$3236$4 , \port$3237$4 , \port$3238$4 , \port$3239$4 , \port$3240$4 , \port$3241$4 , \port$3242$4 , \port$3243$4 , \port$3244$0 , \port$3245$4 , \port$3246$4 
-, \port$3247$4 , \port$3248$4 , \port$3249$4 , \port$3250$4 , \port$3251$4 , \port$3252$4 , \port$3253$4 , \port$3254$4 , \port$3255$4 , \port$3256$4 , \port$5134$96 , \port$5134$136 , \port$5134$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin
+module \crossloom.elementwise.nest (rst, combining, column_count, row_count, channel_origin, \port$4215$0 , \port$4216$4 , \port$4217$4 , \port$4218$4 , \port$4219$4 , \port$4220$4 , \port$4221$4 , \port$4222$4 , \port$4223$4 , \port$4224$4 , \port$4225$4 , \port$4226$4 , \port$4227$4 , \port$4228$0 , \port$4229$4 , \port$4230$4 
+, \port$4231$4 , \port$4232$4 , \port$4233$4 , \port$4234$4 , \port$4235$4 , \port$4236$4 , \port$4237$4 , \port$4238$4 , \port$4239$4 , \port$4240$4 , \port$6767$96 , \port$6767$136 , \port$6767$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin
 , second_x_step, second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
-  wire [4:0] \$10 ;
+  wire \$10 ;
   wire \$100 ;
   wire \$101 ;
-  wire [13:0] \$102 ;
+  wire \$102 ;
   wire \$103 ;
   wire \$104 ;
   wire \$105 ;
@@ -10424,14 +10435,14 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire [3:0] \$11 ;
+  wire \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
   wire \$113 ;
   wire \$114 ;
   wire \$115 ;
-  wire [17:0] \$116 ;
+  wire \$116 ;
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
@@ -10445,9 +10456,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$126 ;
   wire \$127 ;
   wire \$128 ;
-  wire [17:0] \$129 ;
+  wire \$129 ;
   wire \$13 ;
-  wire [17:0] \$130 ;
+  wire \$130 ;
   wire \$131 ;
   wire \$132 ;
   wire \$133 ;
@@ -10457,8 +10468,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
-  wire \$14 ;
-  wire [17:0] \$140 ;
+  wire [4:0] \$14 ;
+  wire \$140 ;
   wire \$141 ;
   wire \$142 ;
   wire \$143 ;
@@ -10475,88 +10486,742 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$153 ;
   wire \$154 ;
   wire \$155 ;
-  wire [17:0] \$156 ;
-  wire [17:0] \$157 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire \$16 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
   wire \$17 ;
-  wire [12:0] \$18 ;
-  wire [11:0] \$19 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
+  wire \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
+  wire \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire \$2 ;
   wire \$20 ;
-  wire \$21 ;
+  wire \$200 ;
+  wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
+  wire [12:0] \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
   wire \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire \$222 ;
+  wire \$223 ;
+  wire \$224 ;
+  wire \$225 ;
+  wire \$226 ;
+  wire \$227 ;
+  wire \$228 ;
+  wire \$229 ;
   wire \$23 ;
+  wire \$230 ;
+  wire \$231 ;
+  wire \$232 ;
+  wire \$233 ;
+  wire \$234 ;
+  wire \$235 ;
+  wire \$236 ;
+  wire \$237 ;
+  wire \$238 ;
+  wire \$239 ;
   wire \$24 ;
+  wire \$240 ;
+  wire \$241 ;
+  wire \$242 ;
+  wire \$243 ;
+  wire \$244 ;
+  wire \$245 ;
+  wire \$246 ;
+  wire \$247 ;
+  wire \$248 ;
+  wire \$249 ;
   wire \$25 ;
+  wire \$250 ;
+  wire \$251 ;
+  wire \$252 ;
+  wire \$253 ;
+  wire \$254 ;
+  wire \$255 ;
+  wire \$256 ;
+  wire \$257 ;
+  wire \$258 ;
+  wire \$259 ;
   wire \$26 ;
-  wire [12:0] \$27 ;
-  wire [11:0] \$28 ;
+  wire \$260 ;
+  wire \$261 ;
+  wire \$262 ;
+  wire \$263 ;
+  wire \$264 ;
+  wire \$265 ;
+  wire \$266 ;
+  wire \$267 ;
+  wire \$268 ;
+  wire \$269 ;
+  wire \$27 ;
+  wire \$270 ;
+  wire \$271 ;
+  wire \$272 ;
+  wire \$273 ;
+  wire \$274 ;
+  wire \$275 ;
+  wire \$276 ;
+  wire \$277 ;
+  wire \$278 ;
+  wire \$279 ;
+  wire [12:0] \$28 ;
+  wire \$280 ;
+  wire \$281 ;
+  wire \$282 ;
+  wire \$283 ;
+  wire \$284 ;
+  wire \$285 ;
+  wire \$286 ;
+  wire \$287 ;
+  wire \$288 ;
+  wire \$289 ;
   wire \$29 ;
-  wire [4:0] \$3 ;
+  wire \$290 ;
+  wire \$291 ;
+  wire \$292 ;
+  wire \$293 ;
+  wire \$294 ;
+  wire \$295 ;
+  wire \$296 ;
+  wire \$297 ;
+  wire \$298 ;
+  wire \$299 ;
+  wire \$3 ;
   wire \$30 ;
+  wire \$300 ;
+  wire \$301 ;
+  wire \$302 ;
+  wire \$303 ;
+  wire \$304 ;
+  wire \$305 ;
+  wire \$306 ;
+  wire \$307 ;
+  wire \$308 ;
+  wire \$309 ;
   wire \$31 ;
+  wire \$310 ;
+  wire \$311 ;
+  wire \$312 ;
+  wire \$313 ;
+  wire \$314 ;
+  wire \$315 ;
+  wire \$316 ;
+  wire \$317 ;
+  wire \$318 ;
+  wire \$319 ;
   wire \$32 ;
+  wire \$320 ;
+  wire \$321 ;
+  wire \$322 ;
+  wire \$323 ;
+  wire \$324 ;
+  wire \$325 ;
+  wire \$326 ;
+  wire \$327 ;
+  wire \$328 ;
+  wire \$329 ;
   wire \$33 ;
+  wire \$330 ;
+  wire \$331 ;
+  wire \$332 ;
+  wire \$333 ;
+  wire \$334 ;
+  wire \$335 ;
+  wire \$336 ;
+  wire \$337 ;
+  wire \$338 ;
+  wire \$339 ;
   wire \$34 ;
-  wire \$35 ;
+  wire \$340 ;
+  wire \$341 ;
+  wire \$342 ;
+  wire \$343 ;
+  wire \$344 ;
+  wire \$345 ;
+  wire \$346 ;
+  wire \$347 ;
+  wire \$348 ;
+  wire \$349 ;
+  wire [12:0] \$35 ;
+  wire \$350 ;
+  wire \$351 ;
+  wire \$352 ;
+  wire \$353 ;
+  wire \$354 ;
+  wire \$355 ;
+  wire \$356 ;
+  wire \$357 ;
+  wire \$358 ;
+  wire \$359 ;
   wire \$36 ;
-  wire [12:0] \$37 ;
-  wire [11:0] \$38 ;
+  wire \$360 ;
+  wire \$361 ;
+  wire \$362 ;
+  wire \$363 ;
+  wire \$364 ;
+  wire \$365 ;
+  wire \$366 ;
+  wire \$367 ;
+  wire \$368 ;
+  wire \$369 ;
+  wire \$37 ;
+  wire \$370 ;
+  wire \$371 ;
+  wire \$372 ;
+  wire \$373 ;
+  wire \$374 ;
+  wire \$375 ;
+  wire \$376 ;
+  wire \$377 ;
+  wire \$378 ;
+  wire \$379 ;
+  wire \$38 ;
+  wire \$380 ;
+  wire \$381 ;
+  wire \$382 ;
+  wire \$383 ;
+  wire \$384 ;
+  wire \$385 ;
+  wire \$386 ;
+  wire \$387 ;
+  wire \$388 ;
+  wire \$389 ;
   wire \$39 ;
-  wire [3:0] \$4 ;
+  wire \$390 ;
+  wire \$391 ;
+  wire \$392 ;
+  wire \$393 ;
+  wire \$394 ;
+  wire \$395 ;
+  wire \$396 ;
+  wire \$397 ;
+  wire \$398 ;
+  wire \$399 ;
+  wire \$4 ;
   wire \$40 ;
+  wire \$400 ;
+  wire \$401 ;
+  wire \$402 ;
+  wire \$403 ;
+  wire \$404 ;
+  wire \$405 ;
+  wire \$406 ;
+  wire \$407 ;
+  wire \$408 ;
+  wire \$409 ;
   wire \$41 ;
+  wire \$410 ;
+  wire \$411 ;
+  wire \$412 ;
+  wire \$413 ;
+  wire \$414 ;
+  wire \$415 ;
+  wire \$416 ;
+  wire \$417 ;
+  wire \$418 ;
+  wire \$419 ;
   wire \$42 ;
+  wire \$420 ;
+  wire \$421 ;
+  wire \$422 ;
+  wire \$423 ;
+  wire \$424 ;
+  wire \$425 ;
+  wire \$426 ;
+  wire \$427 ;
+  wire \$428 ;
+  wire \$429 ;
   wire \$43 ;
-  wire [16:0] \$44 ;
+  wire \$430 ;
+  wire \$431 ;
+  wire \$432 ;
+  wire \$433 ;
+  wire \$434 ;
+  wire \$435 ;
+  wire \$436 ;
+  wire \$437 ;
+  wire \$438 ;
+  wire \$439 ;
+  wire \$44 ;
+  wire \$440 ;
+  wire \$441 ;
+  wire \$442 ;
+  wire \$443 ;
+  wire \$444 ;
+  wire \$445 ;
+  wire \$446 ;
+  wire \$447 ;
+  wire \$448 ;
+  wire \$449 ;
   wire \$45 ;
+  wire \$450 ;
+  wire \$451 ;
+  wire \$452 ;
+  wire \$453 ;
+  wire \$454 ;
+  wire \$455 ;
+  wire \$456 ;
+  wire \$457 ;
+  wire \$458 ;
+  wire \$459 ;
   wire \$46 ;
+  wire \$460 ;
+  wire \$461 ;
+  wire \$462 ;
+  wire \$463 ;
+  wire \$464 ;
+  wire \$465 ;
+  wire \$466 ;
+  wire \$467 ;
+  wire \$468 ;
+  wire \$469 ;
   wire \$47 ;
-  wire [16:0] \$48 ;
-  wire [16:0] \$49 ;
+  wire \$470 ;
+  wire \$471 ;
+  wire \$472 ;
+  wire \$473 ;
+  wire \$474 ;
+  wire \$475 ;
+  wire \$476 ;
+  wire \$477 ;
+  wire \$478 ;
+  wire \$479 ;
+  wire \$48 ;
+  wire \$480 ;
+  wire \$481 ;
+  wire \$482 ;
+  wire \$483 ;
+  wire \$484 ;
+  wire \$485 ;
+  wire \$486 ;
+  wire \$487 ;
+  wire \$488 ;
+  wire \$489 ;
+  wire \$49 ;
+  wire \$490 ;
+  wire \$491 ;
+  wire \$492 ;
+  wire \$493 ;
+  wire \$494 ;
+  wire \$495 ;
+  wire \$496 ;
+  wire \$497 ;
+  wire \$498 ;
+  wire \$499 ;
   wire \$5 ;
   wire \$50 ;
+  wire \$500 ;
+  wire \$501 ;
+  wire \$502 ;
+  wire \$503 ;
+  wire \$504 ;
+  wire \$505 ;
+  wire \$506 ;
+  wire \$507 ;
+  wire \$508 ;
+  wire \$509 ;
   wire \$51 ;
+  wire \$510 ;
+  wire \$511 ;
+  wire \$512 ;
+  wire \$513 ;
+  wire \$514 ;
+  wire \$515 ;
+  wire \$516 ;
+  wire \$517 ;
+  wire \$518 ;
+  wire \$519 ;
   wire \$52 ;
+  wire \$520 ;
+  wire \$521 ;
+  wire \$522 ;
+  wire \$523 ;
+  wire \$524 ;
+  wire \$525 ;
+  wire \$526 ;
+  wire \$527 ;
+  wire \$528 ;
+  wire \$529 ;
   wire \$53 ;
-  wire [16:0] \$54 ;
-  wire [16:0] \$55 ;
-  wire [16:0] \$56 ;
+  wire \$530 ;
+  wire \$531 ;
+  wire \$532 ;
+  wire \$533 ;
+  wire \$534 ;
+  wire \$535 ;
+  wire \$536 ;
+  wire \$537 ;
+  wire \$538 ;
+  wire \$539 ;
+  wire \$54 ;
+  wire \$540 ;
+  wire \$541 ;
+  wire \$542 ;
+  wire \$543 ;
+  wire \$544 ;
+  wire \$545 ;
+  wire \$546 ;
+  wire \$547 ;
+  wire \$548 ;
+  wire \$549 ;
+  wire \$55 ;
+  wire \$550 ;
+  wire \$551 ;
+  wire \$552 ;
+  wire \$553 ;
+  wire \$554 ;
+  wire \$555 ;
+  wire \$556 ;
+  wire \$557 ;
+  wire \$558 ;
+  wire [15:0] \$559 ;
+  wire \$56 ;
+  wire [15:0] \$560 ;
+  wire [15:0] \$561 ;
+  wire [15:0] \$562 ;
+  wire [15:0] \$563 ;
+  wire [15:0] \$564 ;
+  wire [15:0] \$565 ;
+  wire [15:0] \$566 ;
+  wire [15:0] \$567 ;
+  wire [15:0] \$568 ;
+  wire [15:0] \$569 ;
   wire \$57 ;
+  wire [15:0] \$570 ;
+  wire [15:0] \$571 ;
+  wire [15:0] \$572 ;
+  wire [15:0] \$573 ;
+  wire [15:0] \$574 ;
+  wire [15:0] \$575 ;
+  wire [15:0] \$576 ;
+  wire [15:0] \$577 ;
+  wire [15:0] \$578 ;
+  wire [16:0] \$579 ;
   wire \$58 ;
+  wire \$580 ;
+  wire \$581 ;
+  wire [15:0] \$582 ;
+  wire [15:0] \$583 ;
+  wire [15:0] \$584 ;
+  wire [15:0] \$585 ;
+  wire [15:0] \$586 ;
+  wire [15:0] \$587 ;
+  wire [15:0] \$588 ;
+  wire [15:0] \$589 ;
   wire \$59 ;
+  wire [15:0] \$590 ;
+  wire [15:0] \$591 ;
+  wire [15:0] \$592 ;
+  wire [15:0] \$593 ;
+  wire [15:0] \$594 ;
+  wire [15:0] \$595 ;
+  wire [15:0] \$596 ;
+  wire [15:0] \$597 ;
+  wire [15:0] \$598 ;
+  wire [15:0] \$599 ;
   wire \$6 ;
   wire \$60 ;
+  wire [15:0] \$600 ;
+  wire [15:0] \$601 ;
+  wire [16:0] \$602 ;
+  wire \$603 ;
+  wire \$604 ;
+  wire [15:0] \$605 ;
+  wire [15:0] \$606 ;
+  wire [15:0] \$607 ;
+  wire [15:0] \$608 ;
+  wire [15:0] \$609 ;
   wire \$61 ;
-  wire [16:0] \$62 ;
-  wire [16:0] \$63 ;
-  wire [16:0] \$64 ;
-  wire [16:0] \$65 ;
+  wire [15:0] \$610 ;
+  wire [15:0] \$611 ;
+  wire [15:0] \$612 ;
+  wire [15:0] \$613 ;
+  wire [15:0] \$614 ;
+  wire [15:0] \$615 ;
+  wire [15:0] \$616 ;
+  wire [15:0] \$617 ;
+  wire [15:0] \$618 ;
+  wire [15:0] \$619 ;
+  wire \$62 ;
+  wire [15:0] \$620 ;
+  wire [15:0] \$621 ;
+  wire [15:0] \$622 ;
+  wire [15:0] \$623 ;
+  wire [15:0] \$624 ;
+  wire [16:0] \$625 ;
+  wire \$626 ;
+  wire \$627 ;
+  wire [15:0] \$628 ;
+  wire [15:0] \$629 ;
+  wire \$63 ;
+  wire [15:0] \$630 ;
+  wire [15:0] \$631 ;
+  wire [15:0] \$632 ;
+  wire [15:0] \$633 ;
+  wire [15:0] \$634 ;
+  wire [15:0] \$635 ;
+  wire [15:0] \$636 ;
+  wire [15:0] \$637 ;
+  wire [15:0] \$638 ;
+  wire [15:0] \$639 ;
+  wire \$64 ;
+  wire [15:0] \$640 ;
+  wire [15:0] \$641 ;
+  wire [15:0] \$642 ;
+  wire [15:0] \$643 ;
+  wire [15:0] \$644 ;
+  wire [15:0] \$645 ;
+  wire [15:0] \$646 ;
+  wire [15:0] \$647 ;
+  wire [16:0] \$648 ;
+  wire \$649 ;
+  wire \$65 ;
+  wire \$650 ;
+  wire [15:0] \$651 ;
+  wire [15:0] \$652 ;
+  wire [15:0] \$653 ;
+  wire [15:0] \$654 ;
+  wire [15:0] \$655 ;
+  wire [15:0] \$656 ;
+  wire [15:0] \$657 ;
+  wire [15:0] \$658 ;
+  wire [15:0] \$659 ;
   wire \$66 ;
+  wire [15:0] \$660 ;
+  wire [15:0] \$661 ;
+  wire [15:0] \$662 ;
+  wire [15:0] \$663 ;
+  wire [15:0] \$664 ;
+  wire [15:0] \$665 ;
+  wire [15:0] \$666 ;
+  wire [15:0] \$667 ;
+  wire [15:0] \$668 ;
+  wire [15:0] \$669 ;
   wire \$67 ;
+  wire [15:0] \$670 ;
+  wire [16:0] \$671 ;
+  wire \$672 ;
+  wire \$673 ;
+  wire [15:0] \$674 ;
+  wire [15:0] \$675 ;
+  wire [15:0] \$676 ;
+  wire [15:0] \$677 ;
+  wire [15:0] \$678 ;
+  wire [15:0] \$679 ;
   wire \$68 ;
+  wire [15:0] \$680 ;
+  wire [15:0] \$681 ;
+  wire [15:0] \$682 ;
+  wire [15:0] \$683 ;
+  wire [15:0] \$684 ;
+  wire [15:0] \$685 ;
+  wire [15:0] \$686 ;
+  wire [15:0] \$687 ;
+  wire [15:0] \$688 ;
+  wire [15:0] \$689 ;
   wire \$69 ;
-  wire \$7 ;
+  wire [16:0] \$690 ;
+  wire \$691 ;
+  wire \$692 ;
+  wire [15:0] \$693 ;
+  wire [15:0] \$694 ;
+  wire [15:0] \$695 ;
+  wire [15:0] \$696 ;
+  wire [15:0] \$697 ;
+  wire [15:0] \$698 ;
+  wire [15:0] \$699 ;
+  wire [4:0] \$7 ;
   wire \$70 ;
+  wire [15:0] \$700 ;
+  wire [15:0] \$701 ;
+  wire [15:0] \$702 ;
+  wire [15:0] \$703 ;
+  wire [15:0] \$704 ;
+  wire [15:0] \$705 ;
+  wire [15:0] \$706 ;
+  wire [15:0] \$707 ;
+  wire [15:0] \$708 ;
+  wire [16:0] \$709 ;
   wire \$71 ;
-  wire [16:0] \$72 ;
-  wire [16:0] \$73 ;
-  wire [16:0] \$74 ;
-  wire [16:0] \$75 ;
-  wire [16:0] \$76 ;
+  wire \$710 ;
+  wire \$711 ;
+  wire [15:0] \$712 ;
+  wire [15:0] \$713 ;
+  wire [15:0] \$714 ;
+  wire [15:0] \$715 ;
+  wire [15:0] \$716 ;
+  wire [15:0] \$717 ;
+  wire [15:0] \$718 ;
+  wire [15:0] \$719 ;
+  wire \$72 ;
+  wire [15:0] \$720 ;
+  wire [15:0] \$721 ;
+  wire [15:0] \$722 ;
+  wire [15:0] \$723 ;
+  wire [15:0] \$724 ;
+  wire [15:0] \$725 ;
+  wire [15:0] \$726 ;
+  wire [15:0] \$727 ;
+  wire [16:0] \$728 ;
+  wire \$729 ;
+  wire \$73 ;
+  wire \$730 ;
+  wire [12:0] \$731 ;
+  wire [12:0] \$732 ;
+  wire [12:0] \$733 ;
+  wire [12:0] \$734 ;
+  wire [12:0] \$735 ;
+  wire [12:0] \$736 ;
+  wire [12:0] \$737 ;
+  wire [12:0] \$738 ;
+  wire [12:0] \$739 ;
+  wire \$74 ;
+  wire [12:0] \$740 ;
+  wire [12:0] \$741 ;
+  wire [12:0] \$742 ;
+  wire [13:0] \$743 ;
+  wire \$744 ;
+  wire \$745 ;
+  wire [16:0] \$746 ;
+  wire [16:0] \$747 ;
+  wire [16:0] \$748 ;
+  wire [16:0] \$749 ;
+  wire \$75 ;
+  wire [16:0] \$750 ;
+  wire [16:0] \$751 ;
+  wire [16:0] \$752 ;
+  wire [16:0] \$753 ;
+  wire [16:0] \$754 ;
+  wire [16:0] \$755 ;
+  wire [16:0] \$756 ;
+  wire [16:0] \$757 ;
+  wire [16:0] \$758 ;
+  wire [16:0] \$759 ;
+  wire \$76 ;
+  wire [17:0] \$760 ;
+  wire \$761 ;
+  wire \$762 ;
+  wire [16:0] \$763 ;
+  wire [16:0] \$764 ;
+  wire [16:0] \$765 ;
+  wire [16:0] \$766 ;
+  wire [16:0] \$767 ;
+  wire [16:0] \$768 ;
+  wire [16:0] \$769 ;
   wire \$77 ;
+  wire [16:0] \$770 ;
+  wire [16:0] \$771 ;
+  wire [16:0] \$772 ;
+  wire [16:0] \$773 ;
+  wire [16:0] \$774 ;
+  wire [16:0] \$775 ;
+  wire [16:0] \$776 ;
+  wire [17:0] \$777 ;
+  wire \$778 ;
+  wire \$779 ;
   wire \$78 ;
+  wire [16:0] \$780 ;
+  wire [16:0] \$781 ;
+  wire [16:0] \$782 ;
+  wire [16:0] \$783 ;
+  wire [16:0] \$784 ;
+  wire [16:0] \$785 ;
+  wire [16:0] \$786 ;
+  wire [16:0] \$787 ;
+  wire [16:0] \$788 ;
+  wire [16:0] \$789 ;
   wire \$79 ;
+  wire [16:0] \$790 ;
+  wire [16:0] \$791 ;
+  wire [16:0] \$792 ;
+  wire [16:0] \$793 ;
+  wire [17:0] \$794 ;
+  wire \$795 ;
+  wire \$796 ;
+  wire [16:0] \$797 ;
+  wire [16:0] \$798 ;
+  wire [16:0] \$799 ;
   wire \$8 ;
   wire \$80 ;
-  wire [16:0] \$81 ;
+  wire [16:0] \$800 ;
+  wire [16:0] \$801 ;
+  wire [16:0] \$802 ;
+  wire [16:0] \$803 ;
+  wire [16:0] \$804 ;
+  wire [16:0] \$805 ;
+  wire [16:0] \$806 ;
+  wire [16:0] \$807 ;
+  wire [16:0] \$808 ;
+  wire [16:0] \$809 ;
+  wire \$81 ;
+  wire [16:0] \$810 ;
+  wire [17:0] \$811 ;
   wire \$82 ;
   wire \$83 ;
   wire \$84 ;
   wire \$85 ;
   wire \$86 ;
-  wire [16:0] \$87 ;
-  wire [16:0] \$88 ;
+  wire \$87 ;
+  wire \$88 ;
   wire \$89 ;
   wire \$9 ;
   wire \$90 ;
@@ -10564,9 +11229,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$92 ;
   wire \$93 ;
   wire \$94 ;
-  wire [16:0] \$95 ;
-  wire [16:0] \$96 ;
-  wire [16:0] \$97 ;
+  wire \$95 ;
+  wire \$96 ;
+  wire \$97 ;
   wire \$98 ;
   wire \$99 ;
   wire abort;
@@ -10603,9 +11268,15 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire clk;
   input [3:0] column_count;
   wire [3:0] column_count;
+  reg column_double = 1'h0;
+  reg column_inside = 1'h0;
   output column_last;
   reg column_last = 1'h0;
   reg [3:0] column_left = 4'h0;
+  reg column_moves = 1'h0;
+  reg column_near = 1'h0;
+  reg column_single = 1'h0;
+  reg column_step = 1'h0;
   input combining;
   wire combining;
   input load;
@@ -10626,69 +11297,75 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$3231$0 ;
-  wire [4:0] \port$3231$0 ;
-  input \port$3232$4 ;
-  wire \port$3232$4 ;
-  input \port$3233$4 ;
-  wire \port$3233$4 ;
-  input \port$3234$4 ;
-  wire \port$3234$4 ;
-  input \port$3235$4 ;
-  wire \port$3235$4 ;
-  input \port$3236$4 ;
-  wire \port$3236$4 ;
-  input \port$3237$4 ;
-  wire \port$3237$4 ;
-  input \port$3238$4 ;
-  wire \port$3238$4 ;
-  input \port$3239$4 ;
-  wire \port$3239$4 ;
-  input \port$3240$4 ;
-  wire \port$3240$4 ;
-  input \port$3241$4 ;
-  wire \port$3241$4 ;
-  input \port$3242$4 ;
-  wire \port$3242$4 ;
-  input \port$3243$4 ;
-  wire \port$3243$4 ;
-  input [4:0] \port$3244$0 ;
-  wire [4:0] \port$3244$0 ;
-  input \port$3245$4 ;
-  wire \port$3245$4 ;
-  input \port$3246$4 ;
-  wire \port$3246$4 ;
-  input \port$3247$4 ;
-  wire \port$3247$4 ;
-  input \port$3248$4 ;
-  wire \port$3248$4 ;
-  input \port$3249$4 ;
-  wire \port$3249$4 ;
-  input \port$3250$4 ;
-  wire \port$3250$4 ;
-  input \port$3251$4 ;
-  wire \port$3251$4 ;
-  input \port$3252$4 ;
-  wire \port$3252$4 ;
-  input \port$3253$4 ;
-  wire \port$3253$4 ;
-  input \port$3254$4 ;
-  wire \port$3254$4 ;
-  input \port$3255$4 ;
-  wire \port$3255$4 ;
-  input \port$3256$4 ;
-  wire \port$3256$4 ;
-  input [3:0] \port$5134$136 ;
-  wire [3:0] \port$5134$136 ;
-  input [11:0] \port$5134$160 ;
-  wire [11:0] \port$5134$160 ;
-  input [23:0] \port$5134$96 ;
-  wire [23:0] \port$5134$96 ;
+  input [4:0] \port$4215$0 ;
+  wire [4:0] \port$4215$0 ;
+  input \port$4216$4 ;
+  wire \port$4216$4 ;
+  input \port$4217$4 ;
+  wire \port$4217$4 ;
+  input \port$4218$4 ;
+  wire \port$4218$4 ;
+  input \port$4219$4 ;
+  wire \port$4219$4 ;
+  input \port$4220$4 ;
+  wire \port$4220$4 ;
+  input \port$4221$4 ;
+  wire \port$4221$4 ;
+  input \port$4222$4 ;
+  wire \port$4222$4 ;
+  input \port$4223$4 ;
+  wire \port$4223$4 ;
+  input \port$4224$4 ;
+  wire \port$4224$4 ;
+  input \port$4225$4 ;
+  wire \port$4225$4 ;
+  input \port$4226$4 ;
+  wire \port$4226$4 ;
+  input \port$4227$4 ;
+  wire \port$4227$4 ;
+  input [4:0] \port$4228$0 ;
+  wire [4:0] \port$4228$0 ;
+  input \port$4229$4 ;
+  wire \port$4229$4 ;
+  input \port$4230$4 ;
+  wire \port$4230$4 ;
+  input \port$4231$4 ;
+  wire \port$4231$4 ;
+  input \port$4232$4 ;
+  wire \port$4232$4 ;
+  input \port$4233$4 ;
+  wire \port$4233$4 ;
+  input \port$4234$4 ;
+  wire \port$4234$4 ;
+  input \port$4235$4 ;
+  wire \port$4235$4 ;
+  input \port$4236$4 ;
+  wire \port$4236$4 ;
+  input \port$4237$4 ;
+  wire \port$4237$4 ;
+  input \port$4238$4 ;
+  wire \port$4238$4 ;
+  input \port$4239$4 ;
+  wire \port$4239$4 ;
+  input \port$4240$4 ;
+  wire \port$4240$4 ;
+  input [3:0] \port$6767$136 ;
+  wire [3:0] \port$6767$136 ;
+  input [11:0] \port$6767$160 ;
+  wire [11:0] \port$6767$160 ;
+  input [23:0] \port$6767$96 ;
+  wire [23:0] \port$6767$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
+  reg row_double = 1'h0;
+  reg row_inside = 1'h0;
   output row_last;
   reg row_last = 1'h0;
   reg [3:0] row_left = 4'h0;
+  reg row_moves = 1'h0;
+  reg row_near = 1'h0;
+  reg row_single = 1'h0;
+  reg row_step = 1'h0;
   input rst;
   wire rst;
   (* init = 16'h0000 *)
@@ -10706,160 +11383,818 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [15:0] second_y_step;
   input [11:0] word_count;
   wire [11:0] word_count;
+  reg word_double = 1'h0;
+  reg word_inside = 1'h0;
   output word_last;
   reg word_last = 1'h0;
   reg [11:0] word_left = 12'h000;
+  reg word_moves = 1'h0;
+  reg word_near = 1'h0;
+  reg word_single = 1'h0;
+  reg word_step = 1'h0;
   wire [11:0] x_count;
+  reg x_double = 1'h0;
+  reg x_inside = 1'h0;
   output x_last;
   reg x_last = 1'h0;
   reg [11:0] x_left = 12'h000;
+  reg x_moves = 1'h0;
+  reg x_near = 1'h0;
+  reg x_single = 1'h0;
+  reg x_step = 1'h0;
   wire [11:0] y_count;
+  reg y_double = 1'h0;
+  reg y_inside = 1'h0;
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
+  reg y_moves = 1'h0;
+  reg y_near = 1'h0;
+  reg y_single = 1'h0;
+  reg y_step = 1'h0;
+  assign \$136  = \$135  & word_near;
+  assign \$139  = ~ x_last;
+  assign \$140  = \$138  & \$139 ;
+  assign \$141  = x_step & x_inside;
+  assign \$142  = ~ x_near;
+  assign \$143  = \$141  & \$142 ;
+  assign \$144  = ~ x_single;
+  assign \$145  = x_inside & \$144 ;
+  assign \$146  = y_step & \$145 ;
+  assign \$147  = | { \$146 , \$143 , \$140 , \$134 , \$128  };
+  assign \$148  = column_step & column_inside;
+  assign \$149  = \$148  & column_near;
+  assign \$150  = & { x_last, word_last, row_last };
+  assign \$151  = \$149  & \$150 ;
+  assign \$152  = ~ y_last;
+  assign \$153  = \$151  & \$152 ;
+  assign \$154  = row_step & row_inside;
+  assign \$155  = \$154  & row_near;
+  assign \$156  = & { x_last, word_last };
+  assign \$157  = \$155  & \$156 ;
+  assign \$158  = ~ y_last;
+  assign \$159  = \$157  & \$158 ;
+  assign \$160  = word_step & word_inside;
+  assign \$161  = \$160  & word_near;
+  assign \$163  = \$161  & \$162 ;
+  assign \$164  = ~ y_last;
+  assign \$165  = \$163  & \$164 ;
+  assign \$166  = x_step & x_inside;
+  assign \$167  = \$166  & x_near;
+  assign \$170  = ~ y_last;
+  assign \$171  = \$169  & \$170 ;
+  assign \$172  = y_step & y_inside;
+  assign \$173  = ~ y_near;
+  assign \$174  = \$172  & \$173 ;
+  assign \$175  = | { \$174 , \$171 , \$165 , \$159 , \$153  };
+  assign \$176  = | { \$175 , \$147 , \$122 , \$100 , \$81  };
+  assign \$177  = ~ row_single;
+  assign \$178  = row_inside & \$177 ;
+  assign \$179  = ~ row_single;
+  assign \$180  = row_inside & \$179 ;
+  assign \$181  = ~ word_single;
+  assign \$182  = word_inside & \$181 ;
+  assign \$183  = ~ x_single;
+  assign \$184  = x_inside & \$183 ;
+  assign \$185  = ~ y_single;
+  assign \$186  = y_inside & \$185 ;
+  assign \$187  = | { \$186 , \$184 , \$182 , \$180  };
+  assign \$188  = column_step & column_inside;
+  assign \$189  = \$188  & column_near;
+  assign \$192  = ~ row_last;
+  assign \$193  = \$191  & \$192 ;
+  assign \$194  = row_step & row_inside;
+  assign \$195  = ~ row_near;
+  assign \$196  = \$194  & \$195 ;
+  assign \$197  = ~ row_single;
+  assign \$198  = row_inside & \$197 ;
+  assign \$199  = word_step & \$198 ;
+  assign \$200  = ~ row_single;
+  assign \$201  = row_inside & \$200 ;
+  assign \$202  = x_step & \$201 ;
+  assign \$203  = ~ row_single;
+  assign \$204  = row_inside & \$203 ;
+  assign \$205  = y_step & \$204 ;
+  assign \$206  = | { \$205 , \$202 , \$199 , \$196 , \$193  };
+  assign \$207  = column_step & column_inside;
+  assign \$208  = \$207  & column_near;
+  assign \$211  = ~ row_last;
+  assign \$212  = \$210  & \$211 ;
+  assign \$213  = row_step & row_inside;
+  assign \$214  = ~ row_near;
+  assign \$215  = \$213  & \$214 ;
+  assign \$216  = ~ row_single;
+  assign \$217  = row_inside & \$216 ;
+  assign \$218  = word_step & \$217 ;
+  assign \$219  = ~ row_single;
+  assign \$220  = row_inside & \$219 ;
+  assign \$221  = x_step & \$220 ;
+  assign \$222  = ~ row_single;
+  assign \$223  = row_inside & \$222 ;
+  assign \$224  = y_step & \$223 ;
+  assign \$225  = | { \$224 , \$221 , \$218 , \$215 , \$212  };
+  assign \$226  = column_step & column_inside;
+  assign \$227  = \$226  & column_near;
+  assign \$229  = \$227  & \$228 ;
+  assign \$230  = ~ word_last;
+  assign \$231  = \$229  & \$230 ;
+  assign \$232  = row_step & row_inside;
+  assign \$233  = \$232  & row_near;
+  assign \$236  = ~ word_last;
+  assign \$237  = \$235  & \$236 ;
+  assign \$238  = word_step & word_inside;
+  assign \$239  = ~ word_near;
+  assign \$240  = \$238  & \$239 ;
+  assign \$241  = ~ word_single;
+  assign \$242  = word_inside & \$241 ;
+  assign \$243  = x_step & \$242 ;
+  assign \$244  = ~ word_single;
+  assign \$245  = word_inside & \$244 ;
+  assign \$246  = y_step & \$245 ;
+  assign \$247  = | { \$246 , \$243 , \$240 , \$237 , \$231  };
+  assign \$248  = column_step & column_inside;
+  assign \$249  = \$248  & column_near;
+  assign \$250  = & { word_last, row_last };
+  assign \$251  = \$249  & \$250 ;
+  assign \$252  = ~ x_last;
+  assign \$253  = \$251  & \$252 ;
+  assign \$254  = row_step & row_inside;
+  assign \$255  = \$254  & row_near;
+  assign \$257  = \$255  & \$256 ;
+  assign \$258  = ~ x_last;
+  assign \$259  = \$257  & \$258 ;
+  assign \$260  = word_step & word_inside;
+  assign \$261  = \$260  & word_near;
+  assign \$264  = ~ x_last;
+  assign \$265  = \$263  & \$264 ;
+  assign \$266  = x_step & x_inside;
+  assign \$267  = ~ x_near;
+  assign \$268  = \$266  & \$267 ;
+  assign \$269  = ~ x_single;
+  assign \$270  = x_inside & \$269 ;
+  assign \$271  = y_step & \$270 ;
+  assign \$272  = | { \$271 , \$268 , \$265 , \$259 , \$253  };
+  assign \$273  = column_step & column_inside;
+  assign \$274  = \$273  & column_near;
+  assign \$275  = & { x_last, word_last, row_last };
+  assign \$276  = \$274  & \$275 ;
+  assign \$277  = ~ y_last;
+  assign \$278  = \$276  & \$277 ;
+  assign \$279  = row_step & row_inside;
+  assign \$280  = \$279  & row_near;
+  assign \$281  = & { x_last, word_last };
+  assign \$282  = \$280  & \$281 ;
+  assign \$283  = ~ y_last;
+  assign \$284  = \$282  & \$283 ;
+  assign \$285  = word_step & word_inside;
+  assign \$286  = \$285  & word_near;
+  assign \$288  = \$286  & \$287 ;
+  assign \$289  = ~ y_last;
+  assign \$290  = \$288  & \$289 ;
+  assign \$291  = x_step & x_inside;
+  assign \$292  = \$291  & x_near;
+  assign \$295  = ~ y_last;
+  assign \$296  = \$294  & \$295 ;
+  assign \$297  = y_step & y_inside;
+  assign \$298  = ~ y_near;
+  assign \$299  = \$297  & \$298 ;
+  assign \$300  = | { \$299 , \$296 , \$290 , \$284 , \$278  };
+  assign \$301  = | { \$300 , \$272 , \$247 , \$225  };
+  assign \$302  = ~ word_single;
+  assign \$303  = word_inside & \$302 ;
+  assign \$304  = ~ word_single;
+  assign \$305  = word_inside & \$304 ;
+  assign \$306  = ~ x_single;
+  assign \$307  = x_inside & \$306 ;
+  assign \$308  = ~ y_single;
+  assign \$309  = y_inside & \$308 ;
+  assign \$310  = | { \$309 , \$307 , \$305  };
+  assign \$311  = column_step & column_inside;
+  assign \$312  = \$311  & column_near;
+  assign \$314  = \$312  & \$313 ;
+  assign \$315  = ~ word_last;
+  assign \$316  = \$314  & \$315 ;
+  assign \$317  = row_step & row_inside;
+  assign \$318  = \$317  & row_near;
+  assign \$321  = ~ word_last;
+  assign \$322  = \$320  & \$321 ;
+  assign \$323  = word_step & word_inside;
+  assign \$324  = ~ word_near;
+  assign \$325  = \$323  & \$324 ;
+  assign \$326  = ~ word_single;
+  assign \$327  = word_inside & \$326 ;
+  assign \$328  = x_step & \$327 ;
+  assign \$329  = ~ word_single;
+  assign \$330  = word_inside & \$329 ;
+  assign \$331  = y_step & \$330 ;
+  assign \$332  = | { \$331 , \$328 , \$325 , \$322 , \$316  };
+  assign \$333  = column_step & column_inside;
+  assign \$334  = \$333  & column_near;
+  assign \$336  = \$334  & \$335 ;
+  assign \$337  = ~ word_last;
+  assign \$338  = \$336  & \$337 ;
+  assign \$339  = row_step & row_inside;
+  assign \$340  = \$339  & row_near;
+  assign \$343  = ~ word_last;
+  assign \$344  = \$342  & \$343 ;
+  assign \$345  = word_step & word_inside;
+  assign \$346  = ~ word_near;
+  assign \$347  = \$345  & \$346 ;
+  assign \$348  = ~ word_single;
+  assign \$349  = word_inside & \$348 ;
+  assign \$350  = x_step & \$349 ;
+  assign \$351  = ~ word_single;
+  assign \$352  = word_inside & \$351 ;
+  assign \$353  = y_step & \$352 ;
+  assign \$354  = | { \$353 , \$350 , \$347 , \$344 , \$338  };
+  assign \$355  = column_step & column_inside;
+  assign \$356  = \$355  & column_near;
+  assign \$357  = & { word_last, row_last };
+  assign \$358  = \$356  & \$357 ;
+  assign \$359  = ~ x_last;
+  assign \$360  = \$358  & \$359 ;
+  assign \$361  = row_step & row_inside;
+  assign \$362  = \$361  & row_near;
+  assign \$364  = \$362  & \$363 ;
+  assign \$365  = ~ x_last;
+  assign \$366  = \$364  & \$365 ;
+  assign \$367  = word_step & word_inside;
+  assign \$368  = \$367  & word_near;
+  assign \$371  = ~ x_last;
+  assign \$372  = \$370  & \$371 ;
+  assign \$373  = x_step & x_inside;
+  assign \$374  = ~ x_near;
+  assign \$375  = \$373  & \$374 ;
+  assign \$376  = ~ x_single;
+  assign \$377  = x_inside & \$376 ;
+  assign \$378  = y_step & \$377 ;
+  assign \$379  = | { \$378 , \$375 , \$372 , \$366 , \$360  };
+  assign \$380  = column_step & column_inside;
+  assign \$381  = \$380  & column_near;
+  assign \$382  = & { x_last, word_last, row_last };
+  assign \$383  = \$381  & \$382 ;
+  assign \$384  = ~ y_last;
+  assign \$385  = \$383  & \$384 ;
+  assign \$386  = row_step & row_inside;
+  assign \$387  = \$386  & row_near;
+  assign \$388  = & { x_last, word_last };
+  assign \$389  = \$387  & \$388 ;
+  assign \$390  = ~ y_last;
+  assign \$391  = \$389  & \$390 ;
+  assign \$392  = word_step & word_inside;
+  assign \$393  = \$392  & word_near;
+  assign \$395  = \$393  & \$394 ;
+  assign \$396  = ~ y_last;
+  assign \$397  = \$395  & \$396 ;
+  assign \$398  = x_step & x_inside;
+  assign \$399  = \$398  & x_near;
+  assign \$402  = ~ y_last;
+  assign \$403  = \$401  & \$402 ;
+  assign \$404  = y_step & y_inside;
+  assign \$405  = ~ y_near;
+  assign \$406  = \$404  & \$405 ;
+  assign \$407  = | { \$406 , \$403 , \$397 , \$391 , \$385  };
+  assign \$408  = | { \$407 , \$379 , \$354  };
+  assign \$409  = ~ x_single;
+  assign \$410  = x_inside & \$409 ;
+  assign \$411  = ~ x_single;
+  assign \$412  = x_inside & \$411 ;
+  assign \$413  = ~ y_single;
+  assign \$414  = y_inside & \$413 ;
+  assign \$415  = | { \$414 , \$412  };
+  assign \$416  = column_step & column_inside;
+  assign \$417  = \$416  & column_near;
+  assign \$418  = & { word_last, row_last };
+  assign \$419  = \$417  & \$418 ;
+  assign \$420  = ~ x_last;
+  assign \$421  = \$419  & \$420 ;
+  assign \$422  = row_step & row_inside;
+  assign \$423  = \$422  & row_near;
+  assign \$425  = \$423  & \$424 ;
+  assign \$426  = ~ x_last;
+  assign \$427  = \$425  & \$426 ;
+  assign \$428  = word_step & word_inside;
+  assign \$429  = \$428  & word_near;
+  assign \$432  = ~ x_last;
+  assign \$433  = \$431  & \$432 ;
+  assign \$434  = x_step & x_inside;
+  assign \$435  = ~ x_near;
+  assign \$436  = \$434  & \$435 ;
+  assign \$437  = ~ x_single;
+  assign \$438  = x_inside & \$437 ;
+  assign \$439  = y_step & \$438 ;
+  assign \$440  = | { \$439 , \$436 , \$433 , \$427 , \$421  };
+  assign \$441  = column_step & column_inside;
+  assign \$442  = \$441  & column_near;
+  assign \$443  = & { word_last, row_last };
+  assign \$444  = \$442  & \$443 ;
+  assign \$445  = ~ x_last;
+  assign \$446  = \$444  & \$445 ;
+  assign \$447  = row_step & row_inside;
+  assign \$448  = \$447  & row_near;
+  assign \$450  = \$448  & \$449 ;
+  assign \$451  = ~ x_last;
+  assign \$452  = \$450  & \$451 ;
+  assign \$453  = word_step & word_inside;
+  assign \$454  = \$453  & word_near;
+  assign \$457  = ~ x_last;
+  assign \$458  = \$456  & \$457 ;
+  assign \$459  = x_step & x_inside;
+  assign \$460  = ~ x_near;
+  assign \$461  = \$459  & \$460 ;
+  assign \$462  = ~ x_single;
+  assign \$463  = x_inside & \$462 ;
+  assign \$464  = y_step & \$463 ;
+  assign \$465  = | { \$464 , \$461 , \$458 , \$452 , \$446  };
+  assign \$466  = column_step & column_inside;
+  assign \$467  = \$466  & column_near;
+  assign \$468  = & { x_last, word_last, row_last };
+  assign \$469  = \$467  & \$468 ;
+  assign \$470  = ~ y_last;
+  assign \$471  = \$469  & \$470 ;
+  assign \$472  = row_step & row_inside;
+  assign \$473  = \$472  & row_near;
+  assign \$474  = & { x_last, word_last };
+  assign \$475  = \$473  & \$474 ;
+  assign \$476  = ~ y_last;
+  assign \$477  = \$475  & \$476 ;
+  assign \$478  = word_step & word_inside;
+  assign \$479  = \$478  & word_near;
+  assign \$481  = \$479  & \$480 ;
+  assign \$482  = ~ y_last;
+  assign \$483  = \$481  & \$482 ;
+  assign \$484  = x_step & x_inside;
+  assign \$485  = \$484  & x_near;
+  assign \$488  = ~ y_last;
+  assign \$489  = \$487  & \$488 ;
+  assign \$490  = y_step & y_inside;
+  assign \$491  = ~ y_near;
+  assign \$492  = \$490  & \$491 ;
+  assign \$493  = | { \$492 , \$489 , \$483 , \$477 , \$471  };
+  assign \$494  = | { \$493 , \$465  };
+  assign \$495  = ~ y_single;
+  assign \$496  = y_inside & \$495 ;
+  assign \$497  = ~ y_single;
+  assign \$498  = y_inside & \$497 ;
+  assign \$500  = column_step & column_inside;
+  assign \$501  = \$500  & column_near;
+  assign \$502  = & { x_last, word_last, row_last };
+  assign \$503  = \$501  & \$502 ;
+  assign \$504  = ~ y_last;
+  assign \$505  = \$503  & \$504 ;
+  assign \$506  = row_step & row_inside;
+  assign \$507  = \$506  & row_near;
+  assign \$508  = & { x_last, word_last };
+  assign \$509  = \$507  & \$508 ;
+  assign \$510  = ~ y_last;
+  assign \$511  = \$509  & \$510 ;
+  assign \$512  = word_step & word_inside;
+  assign \$513  = \$512  & word_near;
+  assign \$515  = \$513  & \$514 ;
+  assign \$516  = ~ y_last;
+  assign \$517  = \$515  & \$516 ;
+  assign \$518  = x_step & x_inside;
+  assign \$519  = \$518  & x_near;
+  assign \$522  = ~ y_last;
+  assign \$523  = \$521  & \$522 ;
+  assign \$524  = y_step & y_inside;
+  assign \$525  = ~ y_near;
+  assign \$526  = \$524  & \$525 ;
+  assign \$527  = | { \$526 , \$523 , \$517 , \$511 , \$505  };
+  assign \$528  = column_step & column_inside;
+  assign \$529  = \$528  & column_near;
+  assign \$530  = & { x_last, word_last, row_last };
+  assign \$531  = \$529  & \$530 ;
+  assign \$532  = ~ y_last;
+  assign \$533  = \$531  & \$532 ;
+  assign \$534  = row_step & row_inside;
+  assign \$535  = \$534  & row_near;
+  assign \$536  = & { x_last, word_last };
+  assign \$537  = \$535  & \$536 ;
+  assign \$538  = ~ y_last;
+  assign \$539  = \$537  & \$538 ;
+  assign \$540  = word_step & word_inside;
+  assign \$541  = \$540  & word_near;
+  assign \$543  = \$541  & \$542 ;
+  assign \$544  = ~ y_last;
+  assign \$545  = \$543  & \$544 ;
+  assign \$546  = x_step & x_inside;
+  assign \$547  = \$546  & x_near;
+  assign \$550  = ~ y_last;
+  assign \$551  = \$549  & \$550 ;
+  assign \$552  = y_step & y_inside;
+  assign \$553  = ~ y_near;
+  assign \$554  = \$552  & \$553 ;
+  assign \$555  = | { \$554 , \$551 , \$545 , \$539 , \$533  };
+  assign \$557  = advance & column_moves;
+  assign \$558  = load | \$557 ;
+  assign \$559  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$560  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$561  = \$559  | \$560 ;
+  assign \$562  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$563  = \$561  | \$562 ;
+  assign \$564  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$565  = \$563  | \$564 ;
+  assign \$566  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$567  = \$565  | \$566 ;
+  assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$569  = \$567  | \$568 ;
+  assign \$570  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$572  = \$570  | \$571 ;
+  assign \$574  = \$572  | \$573 ;
+  assign \$575  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$576  = \$574  | \$575 ;
+  assign \$577  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$578  = \$576  | \$577 ;
+  assign \$579  = \$569  + \$578 ;
+  assign \$580  = advance & row_moves;
+  assign \$581  = load | \$580 ;
+  assign \$582  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$583  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$584  = \$582  | \$583 ;
+  assign \$585  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$586  = \$584  | \$585 ;
+  assign \$587  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$588  = \$586  | \$587 ;
+  assign \$589  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$590  = \$588  | \$589 ;
+  assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$592  = \$590  | \$591 ;
+  assign \$593  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$595  = \$593  | \$594 ;
+  assign \$597  = \$595  | \$596 ;
+  assign \$598  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$599  = \$597  | \$598 ;
+  assign \$600  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$601  = \$599  | \$600 ;
+  assign \$602  = \$592  + \$601 ;
+  assign \$603  = advance & word_moves;
+  assign \$604  = load | \$603 ;
+  assign \$605  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$606  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$607  = \$605  | \$606 ;
+  assign \$608  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$609  = \$607  | \$608 ;
+  assign \$610  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$611  = \$609  | \$610 ;
+  assign \$612  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$613  = \$611  | \$612 ;
+  assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$615  = \$613  | \$614 ;
+  assign \$616  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$618  = \$616  | \$617 ;
+  assign \$620  = \$618  | \$619 ;
+  assign \$621  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$622  = \$620  | \$621 ;
+  assign \$623  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$624  = \$622  | \$623 ;
+  assign \$625  = \$615  + \$624 ;
+  assign \$626  = advance & x_moves;
+  assign \$627  = load | \$626 ;
+  assign \$628  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$629  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$630  = \$628  | \$629 ;
+  assign \$631  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$632  = \$630  | \$631 ;
+  assign \$633  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$634  = \$632  | \$633 ;
+  assign \$635  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$636  = \$634  | \$635 ;
+  assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$638  = \$636  | \$637 ;
+  assign \$639  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$641  = \$639  | \$640 ;
+  assign \$643  = \$641  | \$642 ;
+  assign \$644  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$645  = \$643  | \$644 ;
+  assign \$646  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$647  = \$645  | \$646 ;
+  assign \$648  = \$638  + \$647 ;
+  assign \$649  = advance & y_moves;
+  assign \$650  = load | \$649 ;
+  assign \$651  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$652  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$653  = \$651  | \$652 ;
+  assign \$654  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$655  = \$653  | \$654 ;
+  assign \$656  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$657  = \$655  | \$656 ;
+  assign \$658  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$659  = \$657  | \$658 ;
+  assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$661  = \$659  | \$660 ;
+  assign \$662  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$664  = \$662  | \$663 ;
+  assign \$666  = \$664  | \$665 ;
+  assign \$667  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$668  = \$666  | \$667 ;
+  assign \$669  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$670  = \$668  | \$669 ;
+  assign \$671  = \$661  + \$670 ;
+  assign \$672  = advance & word_moves;
+  assign \$673  = load | \$672 ;
+  assign \$674  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$675  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$676  = \$674  | \$675 ;
+  assign \$677  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$678  = \$676  | \$677 ;
+  assign \$679  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$680  = \$678  | \$679 ;
+  assign \$681  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$682  = \$680  | \$681 ;
+  assign \$683  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$684  = \$682  | \$683 ;
+  assign \$686  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$687  = \$685  | \$686 ;
+  assign \$688  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$689  = \$687  | \$688 ;
+  assign \$690  = \$684  + \$689 ;
+  assign \$691  = advance & x_moves;
+  assign \$692  = load | \$691 ;
+  assign \$693  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$694  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$695  = \$693  | \$694 ;
+  assign \$696  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$697  = \$695  | \$696 ;
+  assign \$698  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$699  = \$697  | \$698 ;
+  assign \$700  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$701  = \$699  | \$700 ;
+  assign \$702  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$703  = \$701  | \$702 ;
+  assign \$705  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$706  = \$704  | \$705 ;
+  assign \$707  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$708  = \$706  | \$707 ;
+  assign \$709  = \$703  + \$708 ;
+  assign \$710  = advance & y_moves;
+  assign \$711  = load | \$710 ;
+  assign \$712  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$713  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$714  = \$712  | \$713 ;
+  assign \$715  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$716  = \$714  | \$715 ;
+  assign \$717  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$718  = \$716  | \$717 ;
+  assign \$719  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$720  = \$718  | \$719 ;
+  assign \$721  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$722  = \$720  | \$721 ;
+  assign \$724  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$725  = \$723  | \$724 ;
+  assign \$726  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$727  = \$725  | \$726 ;
+  assign \$728  = \$722  + \$727 ;
+  assign \$729  = advance & word_moves;
+  assign \$730  = load | \$729 ;
+  assign \$731  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$732  = channel_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$733  = \$731  | \$732 ;
+  assign \$734  = channel_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$735  = \$733  | \$734 ;
+  assign \$736  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$737  = \$735  | \$736 ;
+  assign \$738  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$739  = \$737  | \$738 ;
+  assign \$740  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$741  = \$739  | \$740 ;
+  assign \$743  = \$741  + \$742 ;
+  assign \$744  = advance & column_moves;
+  assign \$745  = load | \$744 ;
+  assign \$746  = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$747  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$748  = \$746  | \$747 ;
+  assign \$749  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$750  = \$748  | \$749 ;
+  assign \$751  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$752  = \$750  | \$751 ;
+  assign \$753  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$754  = \$752  | \$753 ;
+  assign \$755  = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$756  = \$754  | \$755 ;
+  assign \$758  = { 13'h0000, \port$6767$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$759  = \$757  | \$758 ;
+  assign \$760  = \$756  + \$759 ;
+  assign \$761  = advance & x_moves;
+  assign \$762  = load | \$761 ;
+  assign \$763  = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$764  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$765  = \$763  | \$764 ;
+  assign \$766  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$767  = \$765  | \$766 ;
+  assign \$768  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$769  = \$767  | \$768 ;
+  assign \$770  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$771  = \$769  | \$770 ;
+  assign \$772  = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = \$771  | \$772 ;
+  assign \$775  = { 13'h0000, \port$6767$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$776  = \$774  | \$775 ;
+  assign \$777  = \$773  + \$776 ;
+  assign \$778  = advance & row_moves;
+  assign \$779  = load | \$778 ;
+  assign \$780  = { \port$4240$4 , \port$4239$4 , \port$4238$4 , \port$4237$4 , \port$4236$4 , \port$4235$4 , \port$4234$4 , \port$4233$4 , \port$4232$4 , \port$4231$4 , \port$4230$4 , \port$4229$4 , \port$4228$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$781  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$782  = \$780  | \$781 ;
+  assign \$783  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$784  = \$782  | \$783 ;
+  assign \$785  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$786  = \$784  | \$785 ;
+  assign \$787  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$788  = \$786  | \$787 ;
+  assign \$789  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$790  = \$788  | \$789 ;
+  assign \$792  = { 13'h0000, \port$6767$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$793  = \$791  | \$792 ;
+  assign \$794  = \$790  + \$793 ;
+  assign \$795  = advance & y_moves;
+  assign \$796  = load | \$795 ;
+  assign \$797  = { \port$4240$4 , \port$4239$4 , \port$4238$4 , \port$4237$4 , \port$4236$4 , \port$4235$4 , \port$4234$4 , \port$4233$4 , \port$4232$4 , \port$4231$4 , \port$4230$4 , \port$4229$4 , \port$4228$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$798  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$799  = \$797  | \$798 ;
+  assign \$800  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$801  = \$799  | \$800 ;
+  assign \$802  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$803  = \$801  | \$802 ;
+  assign \$804  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$805  = \$803  | \$804 ;
+  assign \$806  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$807  = \$805  | \$806 ;
+  assign \$809  = { 13'h0000, \port$6767$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$810  = \$808  | \$809 ;
+  assign \$811  = \$807  + \$810 ;
   assign \$1  = combining | clear;
   assign \$2  = column_count == 1'h1;
-  assign \$3  = column_left - 1'h1;
-  assign \$4  = column_last ? column_count : \$3 [3:0];
-  assign \$5  = column_count == 1'h1;
-  assign \$6  = column_left == 2'h2;
-  assign \$7  = column_last ? \$5  : \$6 ;
-  assign \$8  = advance & column_last;
+  assign \$3  = column_count == 2'h2;
+  assign \$5  = advance & column_moves;
+  assign \$6  = load | \$5 ;
+  assign \$7  = column_left - 1'h1;
+  assign \$8  = column_left == 2'h3;
   assign \$9  = row_count == 1'h1;
-  assign \$10  = row_left - 1'h1;
-  assign \$11  = row_last ? row_count : \$10 [3:0];
-  assign \$12  = row_count == 1'h1;
-  assign \$13  = row_left == 2'h2;
-  assign \$14  = row_last ? \$12  : \$13 ;
-  assign \$15  = advance & column_last;
-  assign \$16  = \$15  & row_last;
-  assign \$17  = word_count == 1'h1;
-  assign \$18  = word_left - 1'h1;
-  assign \$19  = word_last ? word_count : \$18 [11:0];
-  assign \$20  = word_count == 1'h1;
-  assign \$21  = word_left == 2'h2;
-  assign \$22  = word_last ? \$20  : \$21 ;
-  assign \$23  = advance & column_last;
-  assign \$24  = \$23  & row_last;
-  assign \$25  = \$24  & word_last;
-  assign \$26  = \port$5134$96 [11:0] == 1'h1;
-  assign \$27  = x_left - 1'h1;
-  assign \$28  = x_last ? \port$5134$96 [11:0] : \$27 [11:0];
-  assign \$29  = \port$5134$96 [11:0] == 1'h1;
-  assign \$30  = x_left == 2'h2;
-  assign \$31  = x_last ? \$29  : \$30 ;
-  assign \$32  = advance & column_last;
-  assign \$33  = \$32  & row_last;
-  assign \$34  = \$33  & word_last;
-  assign \$35  = \$34  & x_last;
-  assign \$36  = \port$5134$96 [23:12] == 1'h1;
-  assign \$37  = y_left - 1'h1;
-  assign \$38  = y_last ? \port$5134$96 [23:12] : \$37 [11:0];
-  assign \$39  = \port$5134$96 [23:12] == 1'h1;
-  assign \$40  = y_left == 2'h2;
-  assign \$41  = y_last ? \$39  : \$40 ;
-  assign \$42  = ~ column_last;
-  assign \$44  = address_column_start + \port$5134$160 ;
-  assign \$46  = ~ row_last;
-  assign \$47  = \$45  & \$46 ;
-  assign \$48  = address_row_start + address_row_step;
-  assign \$49  = address_row_start + address_row_step;
-  assign \$51  = \$50  & row_last;
-  assign \$52  = ~ word_last;
-  assign \$53  = \$51  & \$52 ;
-  assign \$54  = address_word_start + 1'h1;
-  assign \$55  = address_word_start + 1'h1;
-  assign \$56  = address_word_start + 1'h1;
-  assign \$58  = \$57  & row_last;
-  assign \$59  = \$58  & word_last;
-  assign \$60  = ~ x_last;
-  assign \$61  = \$59  & \$60 ;
-  assign \$62  = address_x_start + address_x_step;
-  assign \$63  = address_x_start + address_x_step;
-  assign \$64  = address_x_start + address_x_step;
-  assign \$65  = address_x_start + address_x_step;
-  assign \$67  = \$66  & row_last;
-  assign \$68  = \$67  & word_last;
-  assign \$69  = \$68  & x_last;
-  assign \$70  = ~ y_last;
-  assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_y_start + address_y_step;
-  assign \$73  = address_y_start + address_y_step;
-  assign \$74  = address_y_start + address_y_step;
-  assign \$75  = address_y_start + address_y_step;
-  assign \$76  = address_y_start + address_y_step;
-  assign \$78  = \$77  & row_last;
-  assign \$79  = ~ word_last;
-  assign \$80  = \$78  & \$79 ;
-  assign \$81  = second_word_start + 1'h1;
-  assign \$83  = \$82  & row_last;
-  assign \$84  = \$83  & word_last;
-  assign \$85  = ~ x_last;
-  assign \$86  = \$84  & \$85 ;
-  assign \$87  = second_x_start + second_x_step;
-  assign \$88  = second_x_start + second_x_step;
-  assign \$90  = \$89  & row_last;
-  assign \$91  = \$90  & word_last;
-  assign \$92  = \$91  & x_last;
-  assign \$93  = ~ y_last;
-  assign \$94  = \$92  & \$93 ;
-  assign \$95  = second_y_start + second_y_step;
-  assign \$96  = second_y_start + second_y_step;
-  assign \$97  = second_y_start + second_y_step;
-  assign \$99  = \$98  & row_last;
-  assign \$100  = ~ word_last;
-  assign \$101  = \$99  & \$100 ;
-  assign \$102  = channel_word_start + 1'h1;
-  assign \$104  = \$103  & row_last;
-  assign \$105  = \$104  & word_last;
-  assign \$106  = ~ x_last;
-  assign \$107  = \$105  & \$106 ;
-  assign \$109  = \$108  & row_last;
-  assign \$110  = \$109  & word_last;
-  assign \$111  = \$110  & x_last;
-  assign \$112  = ~ y_last;
-  assign \$113  = \$111  & \$112 ;
-  assign \$114  = ~ column_last;
-  assign \$116  = pixel_x_column_start + 1'h1;
-  assign \$118  = ~ row_last;
-  assign \$119  = \$117  & \$118 ;
-  assign \$121  = \$120  & row_last;
-  assign \$122  = ~ word_last;
-  assign \$123  = \$121  & \$122 ;
-  assign \$125  = \$124  & row_last;
-  assign \$126  = \$125  & word_last;
+  assign \$10  = row_count == 2'h2;
+  assign \$12  = advance & row_moves;
+  assign \$13  = load | \$12 ;
+  assign \$14  = row_left - 1'h1;
+  assign \$15  = row_left == 2'h3;
+  assign \$16  = word_count == 1'h1;
+  assign \$17  = word_count == 2'h2;
+  assign \$18  = & { row_single, column_single, 1'h1 };
+  assign \$19  = advance & word_moves;
+  assign \$20  = load | \$19 ;
+  assign \$21  = word_left - 1'h1;
+  assign \$22  = word_left == 2'h3;
+  assign \$23  = \port$6767$96 [11:0] == 1'h1;
+  assign \$24  = \port$6767$96 [11:0] == 2'h2;
+  assign \$25  = & { word_single, row_single, column_single, 1'h1 };
+  assign \$26  = advance & x_moves;
+  assign \$27  = load | \$26 ;
+  assign \$28  = x_left - 1'h1;
+  assign \$29  = x_left == 2'h3;
+  assign \$30  = \port$6767$96 [23:12] == 1'h1;
+  assign \$31  = \port$6767$96 [23:12] == 2'h2;
+  assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
+  assign \$33  = advance & y_moves;
+  assign \$34  = load | \$33 ;
+  assign \$35  = y_left - 1'h1;
+  assign \$36  = y_left == 2'h3;
+  assign \$37  = ~ column_single;
+  assign \$38  = column_inside & \$37 ;
+  assign \$39  = ~ column_single;
+  assign \$40  = column_inside & \$39 ;
+  assign \$41  = ~ row_single;
+  assign \$42  = row_inside & \$41 ;
+  assign \$43  = ~ word_single;
+  assign \$44  = word_inside & \$43 ;
+  assign \$45  = ~ x_single;
+  assign \$46  = x_inside & \$45 ;
+  assign \$47  = ~ y_single;
+  assign \$48  = y_inside & \$47 ;
+  assign \$49  = | { \$48 , \$46 , \$44 , \$42 , \$40  };
+  assign \$50  = column_step & column_inside;
+  assign \$51  = ~ column_near;
+  assign \$52  = \$50  & \$51 ;
+  assign \$53  = ~ column_single;
+  assign \$54  = column_inside & \$53 ;
+  assign \$55  = row_step & \$54 ;
+  assign \$56  = ~ column_single;
+  assign \$57  = column_inside & \$56 ;
+  assign \$58  = word_step & \$57 ;
+  assign \$59  = ~ column_single;
+  assign \$60  = column_inside & \$59 ;
+  assign \$61  = x_step & \$60 ;
+  assign \$62  = ~ column_single;
+  assign \$63  = column_inside & \$62 ;
+  assign \$64  = y_step & \$63 ;
+  assign \$65  = | { \$64 , \$61 , \$58 , \$55 , \$52  };
+  assign \$66  = column_step & column_inside;
+  assign \$67  = ~ column_near;
+  assign \$68  = \$66  & \$67 ;
+  assign \$69  = ~ column_single;
+  assign \$70  = column_inside & \$69 ;
+  assign \$71  = row_step & \$70 ;
+  assign \$72  = ~ column_single;
+  assign \$73  = column_inside & \$72 ;
+  assign \$74  = word_step & \$73 ;
+  assign \$75  = ~ column_single;
+  assign \$76  = column_inside & \$75 ;
+  assign \$77  = x_step & \$76 ;
+  assign \$78  = ~ column_single;
+  assign \$79  = column_inside & \$78 ;
+  assign \$80  = y_step & \$79 ;
+  assign \$81  = | { \$80 , \$77 , \$74 , \$71 , \$68  };
+  assign \$82  = column_step & column_inside;
+  assign \$83  = \$82  & column_near;
+  assign \$86  = ~ row_last;
+  assign \$87  = \$85  & \$86 ;
+  assign \$88  = row_step & row_inside;
+  assign \$89  = ~ row_near;
+  assign \$90  = \$88  & \$89 ;
+  assign \$91  = ~ row_single;
+  assign \$92  = row_inside & \$91 ;
+  assign \$93  = word_step & \$92 ;
+  assign \$94  = ~ row_single;
+  assign \$95  = row_inside & \$94 ;
+  assign \$96  = x_step & \$95 ;
+  assign \$97  = ~ row_single;
+  assign \$98  = row_inside & \$97 ;
+  assign \$99  = y_step & \$98 ;
+  assign \$100  = | { \$99 , \$96 , \$93 , \$90 , \$87  };
+  assign \$101  = column_step & column_inside;
+  assign \$102  = \$101  & column_near;
+  assign \$104  = \$102  & \$103 ;
+  assign \$105  = ~ word_last;
+  assign \$106  = \$104  & \$105 ;
+  assign \$107  = row_step & row_inside;
+  assign \$108  = \$107  & row_near;
+  assign \$111  = ~ word_last;
+  assign \$112  = \$110  & \$111 ;
+  assign \$113  = word_step & word_inside;
+  assign \$114  = ~ word_near;
+  assign \$115  = \$113  & \$114 ;
+  assign \$116  = ~ word_single;
+  assign \$117  = word_inside & \$116 ;
+  assign \$118  = x_step & \$117 ;
+  assign \$119  = ~ word_single;
+  assign \$120  = word_inside & \$119 ;
+  assign \$121  = y_step & \$120 ;
+  assign \$122  = | { \$121 , \$118 , \$115 , \$112 , \$106  };
+  assign \$123  = column_step & column_inside;
+  assign \$124  = \$123  & column_near;
+  assign \$125  = & { word_last, row_last };
+  assign \$126  = \$124  & \$125 ;
   assign \$127  = ~ x_last;
   assign \$128  = \$126  & \$127 ;
-  assign \$129  = pixel_x_x_start + \port$5134$136 ;
-  assign \$130  = pixel_x_x_start + \port$5134$136 ;
-  assign \$132  = \$131  & row_last;
-  assign \$133  = \$132  & word_last;
-  assign \$134  = \$133  & x_last;
-  assign \$135  = ~ y_last;
-  assign \$136  = \$134  & \$135 ;
-  assign \$138  = ~ row_last;
-  assign \$139  = \$137  & \$138 ;
-  assign \$140  = pixel_y_row_start + 1'h1;
-  assign \$142  = \$141  & row_last;
-  assign \$143  = ~ word_last;
-  assign \$144  = \$142  & \$143 ;
-  assign \$146  = \$145  & row_last;
-  assign \$147  = \$146  & word_last;
-  assign \$148  = ~ x_last;
-  assign \$149  = \$147  & \$148 ;
-  assign \$151  = \$150  & row_last;
-  assign \$152  = \$151  & word_last;
-  assign \$153  = \$152  & x_last;
-  assign \$154  = ~ y_last;
-  assign \$155  = \$153  & \$154 ;
-  assign \$156  = pixel_y_y_start + \port$5134$136 ;
-  assign \$157  = pixel_y_y_start + \port$5134$136 ;
+  assign \$129  = row_step & row_inside;
+  assign \$130  = \$129  & row_near;
+  assign \$132  = \$130  & \$131 ;
+  assign \$133  = ~ x_last;
+  assign \$134  = \$132  & \$133 ;
+  assign \$135  = word_step & word_inside;
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
+      column_single <= \$2 ;
+      if (clear) begin
+        column_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      column_double <= \$3 ;
+      if (clear) begin
+        column_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      column_inside <= \$4 ;
+      if (clear) begin
+        column_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$6 ) begin
         column_left <= column_count;
-      end else if (advance) begin
-        column_left <= \$4 ;
+        if (column_step) begin
+          column_left <= \$7 [3:0];
+        end
       end
       if (clear) begin
         column_left <= 4'h0;
@@ -10871,10 +12206,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        column_last <= \$2 ;
-      end else if (advance) begin
-        column_last <= \$7 ;
+      if (\$6 ) begin
+        column_last <= column_single;
+        if (column_step) begin
+          column_last <= column_near;
+        end
       end
       if (clear) begin
         column_last <= 1'h0;
@@ -10886,10 +12222,60 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
+      if (\$6 ) begin
+        column_near <= column_double;
+        if (column_step) begin
+          column_near <= \$8 ;
+        end
+      end
+      if (clear) begin
+        column_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      row_single <= \$9 ;
+      if (clear) begin
+        row_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      row_double <= \$10 ;
+      if (clear) begin
+        row_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      row_inside <= \$11 ;
+      if (clear) begin
+        row_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$13 ) begin
         row_left <= row_count;
-      end else if (\$8 ) begin
-        row_left <= \$11 ;
+        if (row_step) begin
+          row_left <= \$14 [3:0];
+        end
       end
       if (clear) begin
         row_left <= 4'h0;
@@ -10901,10 +12287,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        row_last <= \$9 ;
-      end else if (\$8 ) begin
-        row_last <= \$14 ;
+      if (\$13 ) begin
+        row_last <= row_single;
+        if (row_step) begin
+          row_last <= row_near;
+        end
       end
       if (clear) begin
         row_last <= 1'h0;
@@ -10916,10 +12303,60 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
+      if (\$13 ) begin
+        row_near <= row_double;
+        if (row_step) begin
+          row_near <= \$15 ;
+        end
+      end
+      if (clear) begin
+        row_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      word_single <= \$16 ;
+      if (clear) begin
+        word_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      word_double <= \$17 ;
+      if (clear) begin
+        word_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      word_inside <= \$18 ;
+      if (clear) begin
+        word_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$20 ) begin
         word_left <= word_count;
-      end else if (\$16 ) begin
-        word_left <= \$19 ;
+        if (word_step) begin
+          word_left <= \$21 [11:0];
+        end
       end
       if (clear) begin
         word_left <= 12'h000;
@@ -10931,10 +12368,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        word_last <= \$17 ;
-      end else if (\$16 ) begin
-        word_last <= \$22 ;
+      if (\$20 ) begin
+        word_last <= word_single;
+        if (word_step) begin
+          word_last <= word_near;
+        end
       end
       if (clear) begin
         word_last <= 1'h0;
@@ -10946,10 +12384,60 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        x_left <= \port$5134$96 [11:0];
-      end else if (\$25 ) begin
-        x_left <= \$28 ;
+      if (\$20 ) begin
+        word_near <= word_double;
+        if (word_step) begin
+          word_near <= \$22 ;
+        end
+      end
+      if (clear) begin
+        word_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      x_single <= \$23 ;
+      if (clear) begin
+        x_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      x_double <= \$24 ;
+      if (clear) begin
+        x_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      x_inside <= \$25 ;
+      if (clear) begin
+        x_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$27 ) begin
+        x_left <= \port$6767$96 [11:0];
+        if (x_step) begin
+          x_left <= \$28 [11:0];
+        end
       end
       if (clear) begin
         x_left <= 12'h000;
@@ -10961,10 +12449,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        x_last <= \$26 ;
-      end else if (\$25 ) begin
-        x_last <= \$31 ;
+      if (\$27 ) begin
+        x_last <= x_single;
+        if (x_step) begin
+          x_last <= x_near;
+        end
       end
       if (clear) begin
         x_last <= 1'h0;
@@ -10976,10 +12465,60 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        y_left <= \port$5134$96 [23:12];
-      end else if (\$35 ) begin
-        y_left <= \$38 ;
+      if (\$27 ) begin
+        x_near <= x_double;
+        if (x_step) begin
+          x_near <= \$29 ;
+        end
+      end
+      if (clear) begin
+        x_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      y_single <= \$30 ;
+      if (clear) begin
+        y_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      y_double <= \$31 ;
+      if (clear) begin
+        y_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      y_inside <= \$32 ;
+      if (clear) begin
+        y_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$34 ) begin
+        y_left <= \port$6767$96 [23:12];
+        if (y_step) begin
+          y_left <= \$35 [11:0];
+        end
       end
       if (clear) begin
         y_left <= 12'h000;
@@ -10991,10 +12530,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        y_last <= \$36 ;
-      end else if (\$35 ) begin
-        y_last <= \$41 ;
+      if (\$34 ) begin
+        y_last <= y_single;
+        if (y_step) begin
+          y_last <= y_near;
+        end
       end
       if (clear) begin
         y_last <= 1'h0;
@@ -11006,24 +12546,174 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
+      if (\$34 ) begin
+        y_near <= y_double;
+        if (y_step) begin
+          y_near <= \$36 ;
+        end
+      end
+      if (clear) begin
+        y_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
       if (load) begin
-        address_column_start <= address_origin;
+        column_step <= \$38 ;
       end else if (advance) begin
-        if (\$43 ) begin
-          address_column_start <= \$44 [15:0];
-        end
-        if (\$47 ) begin
-          address_column_start <= \$48 [15:0];
-        end
-        if (\$53 ) begin
-          address_column_start <= \$54 [15:0];
-        end
-        if (\$61 ) begin
-          address_column_start <= \$62 [15:0];
-        end
-        if (\$71 ) begin
-          address_column_start <= \$72 [15:0];
-        end
+        column_step <= \$65 ;
+      end
+      if (clear) begin
+        column_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        column_moves <= \$49 ;
+      end else if (advance) begin
+        column_moves <= \$176 ;
+      end
+      if (clear) begin
+        column_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        row_step <= \$178 ;
+      end else if (advance) begin
+        row_step <= \$206 ;
+      end
+      if (clear) begin
+        row_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        row_moves <= \$187 ;
+      end else if (advance) begin
+        row_moves <= \$301 ;
+      end
+      if (clear) begin
+        row_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        word_step <= \$303 ;
+      end else if (advance) begin
+        word_step <= \$332 ;
+      end
+      if (clear) begin
+        word_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        word_moves <= \$310 ;
+      end else if (advance) begin
+        word_moves <= \$408 ;
+      end
+      if (clear) begin
+        word_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        x_step <= \$410 ;
+      end else if (advance) begin
+        x_step <= \$440 ;
+      end
+      if (clear) begin
+        x_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        x_moves <= \$415 ;
+      end else if (advance) begin
+        x_moves <= \$494 ;
+      end
+      if (clear) begin
+        x_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        y_step <= \$496 ;
+      end else if (advance) begin
+        y_step <= \$527 ;
+      end
+      if (clear) begin
+        y_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        y_moves <= \$499 ;
+      end else if (advance) begin
+        y_moves <= \$556 ;
+      end
+      if (clear) begin
+        y_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$558 ) begin
+        address_column_start <= \$579 [15:0];
       end
       if (clear) begin
         address_column_start <= 16'h0000;
@@ -11035,21 +12725,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        address_row_start <= address_origin;
-      end else if (advance) begin
-        if (\$47 ) begin
-          address_row_start <= \$49 [15:0];
-        end
-        if (\$53 ) begin
-          address_row_start <= \$55 [15:0];
-        end
-        if (\$61 ) begin
-          address_row_start <= \$63 [15:0];
-        end
-        if (\$71 ) begin
-          address_row_start <= \$73 [15:0];
-        end
+      if (\$581 ) begin
+        address_row_start <= \$602 [15:0];
       end
       if (clear) begin
         address_row_start <= 16'h0000;
@@ -11061,18 +12738,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        address_word_start <= address_origin;
-      end else if (advance) begin
-        if (\$53 ) begin
-          address_word_start <= \$56 [15:0];
-        end
-        if (\$61 ) begin
-          address_word_start <= \$64 [15:0];
-        end
-        if (\$71 ) begin
-          address_word_start <= \$74 [15:0];
-        end
+      if (\$604 ) begin
+        address_word_start <= \$625 [15:0];
       end
       if (clear) begin
         address_word_start <= 16'h0000;
@@ -11084,15 +12751,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        address_x_start <= address_origin;
-      end else if (advance) begin
-        if (\$61 ) begin
-          address_x_start <= \$65 [15:0];
-        end
-        if (\$71 ) begin
-          address_x_start <= \$75 [15:0];
-        end
+      if (\$627 ) begin
+        address_x_start <= \$648 [15:0];
       end
       if (clear) begin
         address_x_start <= 16'h0000;
@@ -11104,12 +12764,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        address_y_start <= address_origin;
-      end else if (advance) begin
-        if (\$71 ) begin
-          address_y_start <= \$76 [15:0];
-        end
+      if (\$650 ) begin
+        address_y_start <= \$671 [15:0];
       end
       if (clear) begin
         address_y_start <= 16'h0000;
@@ -11121,18 +12777,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        second_word_start <= second_origin;
-      end else if (advance) begin
-        if (\$80 ) begin
-          second_word_start <= \$81 [15:0];
-        end
-        if (\$86 ) begin
-          second_word_start <= \$87 [15:0];
-        end
-        if (\$94 ) begin
-          second_word_start <= \$95 [15:0];
-        end
+      if (\$673 ) begin
+        second_word_start <= \$690 [15:0];
       end
       if (clear) begin
         second_word_start <= 16'h0000;
@@ -11144,15 +12790,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        second_x_start <= second_origin;
-      end else if (advance) begin
-        if (\$86 ) begin
-          second_x_start <= \$88 [15:0];
-        end
-        if (\$94 ) begin
-          second_x_start <= \$96 [15:0];
-        end
+      if (\$692 ) begin
+        second_x_start <= \$709 [15:0];
       end
       if (clear) begin
         second_x_start <= 16'h0000;
@@ -11164,12 +12803,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        second_y_start <= second_origin;
-      end else if (advance) begin
-        if (\$94 ) begin
-          second_y_start <= \$97 [15:0];
-        end
+      if (\$711 ) begin
+        second_y_start <= \$728 [15:0];
       end
       if (clear) begin
         second_y_start <= 16'h0000;
@@ -11181,18 +12816,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        channel_word_start <= channel_origin;
-      end else if (advance) begin
-        if (\$101 ) begin
-          channel_word_start <= \$102 [12:0];
-        end
-        if (\$107 ) begin
-          channel_word_start <= channel_origin;
-        end
-        if (\$113 ) begin
-          channel_word_start <= channel_origin;
-        end
+      if (\$730 ) begin
+        channel_word_start <= \$743 [12:0];
       end
       if (clear) begin
         channel_word_start <= 13'h0000;
@@ -11204,24 +12829,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        pixel_x_column_start <= { \port$3243$4 , \port$3242$4 , \port$3241$4 , \port$3240$4 , \port$3239$4 , \port$3238$4 , \port$3237$4 , \port$3236$4 , \port$3235$4 , \port$3234$4 , \port$3233$4 , \port$3232$4 , \port$3231$0  };
-      end else if (advance) begin
-        if (\$115 ) begin
-          pixel_x_column_start <= \$116 [16:0];
-        end
-        if (\$119 ) begin
-          pixel_x_column_start <= pixel_x_x_start;
-        end
-        if (\$123 ) begin
-          pixel_x_column_start <= pixel_x_x_start;
-        end
-        if (\$128 ) begin
-          pixel_x_column_start <= \$129 [16:0];
-        end
-        if (\$136 ) begin
-          pixel_x_column_start <= { \port$3243$4 , \port$3242$4 , \port$3241$4 , \port$3240$4 , \port$3239$4 , \port$3238$4 , \port$3237$4 , \port$3236$4 , \port$3235$4 , \port$3234$4 , \port$3233$4 , \port$3232$4 , \port$3231$0  };
-        end
+      if (\$745 ) begin
+        pixel_x_column_start <= \$760 [16:0];
       end
       if (clear) begin
         pixel_x_column_start <= 17'h00000;
@@ -11233,15 +12842,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        pixel_x_x_start <= { \port$3243$4 , \port$3242$4 , \port$3241$4 , \port$3240$4 , \port$3239$4 , \port$3238$4 , \port$3237$4 , \port$3236$4 , \port$3235$4 , \port$3234$4 , \port$3233$4 , \port$3232$4 , \port$3231$0  };
-      end else if (advance) begin
-        if (\$128 ) begin
-          pixel_x_x_start <= \$130 [16:0];
-        end
-        if (\$136 ) begin
-          pixel_x_x_start <= { \port$3243$4 , \port$3242$4 , \port$3241$4 , \port$3240$4 , \port$3239$4 , \port$3238$4 , \port$3237$4 , \port$3236$4 , \port$3235$4 , \port$3234$4 , \port$3233$4 , \port$3232$4 , \port$3231$0  };
-        end
+      if (\$762 ) begin
+        pixel_x_x_start <= \$777 [16:0];
       end
       if (clear) begin
         pixel_x_x_start <= 17'h00000;
@@ -11253,21 +12855,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        pixel_y_row_start <= { \port$3256$4 , \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$0  };
-      end else if (advance) begin
-        if (\$139 ) begin
-          pixel_y_row_start <= \$140 [16:0];
-        end
-        if (\$144 ) begin
-          pixel_y_row_start <= pixel_y_y_start;
-        end
-        if (\$149 ) begin
-          pixel_y_row_start <= pixel_y_y_start;
-        end
-        if (\$155 ) begin
-          pixel_y_row_start <= \$156 [16:0];
-        end
+      if (\$779 ) begin
+        pixel_y_row_start <= \$794 [16:0];
       end
       if (clear) begin
         pixel_y_row_start <= 17'h00000;
@@ -11279,12 +12868,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        pixel_y_y_start <= { \port$3256$4 , \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$0  };
-      end else if (advance) begin
-        if (\$155 ) begin
-          pixel_y_y_start <= \$157 [16:0];
-        end
+      if (\$796 ) begin
+        pixel_y_y_start <= \$811 [16:0];
       end
       if (clear) begin
         pixel_y_y_start <= 17'h00000;
@@ -11294,47 +12879,108 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$5134$96 [11:0];
-  assign y_count = \port$5134$96 [23:12];
-  assign address_column_step = { 4'h0, \port$5134$160  };
+  assign x_count = \port$6767$96 [11:0];
+  assign y_count = \port$6767$96 [23:12];
+  assign address_column_step = { 4'h0, \port$6767$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$3243$4 , \port$3242$4 , \port$3241$4 , \port$3240$4 , \port$3239$4 , \port$3238$4 , \port$3237$4 , \port$3236$4 , \port$3235$4 , \port$3234$4 , \port$3233$4 , \port$3232$4 , \port$3231$0  };
+  assign pixel_x_origin = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5134$136  };
-  assign pixel_y_origin = { \port$3256$4 , \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$6767$136  };
+  assign pixel_y_origin = { \port$4240$4 , \port$4239$4 , \port$4238$4 , \port$4237$4 , \port$4236$4 , \port$4235$4 , \port$4234$4 , \port$4233$4 , \port$4232$4 , \port$4231$4 , \port$4230$4 , \port$4229$4 , \port$4228$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5134$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$6767$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
   assign channel = channel_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
-  assign \$43  = \$42 ;
-  assign \$45  = column_last;
-  assign \$50  = column_last;
-  assign \$57  = column_last;
-  assign \$66  = column_last;
-  assign \$77  = column_last;
-  assign \$82  = column_last;
-  assign \$89  = column_last;
-  assign \$98  = column_last;
-  assign \$103  = column_last;
-  assign \$108  = column_last;
-  assign \$115  = \$114 ;
-  assign \$117  = column_last;
-  assign \$120  = column_last;
-  assign \$124  = column_last;
-  assign \$131  = column_last;
-  assign \$137  = column_last;
-  assign \$141  = column_last;
-  assign \$145  = column_last;
-  assign \$150  = column_last;
+  assign \$4  = 1'h1;
+  assign \$11  = column_single;
+  assign \$84  = 1'h1;
+  assign \$85  = \$83 ;
+  assign \$103  = row_last;
+  assign \$109  = 1'h1;
+  assign \$110  = \$108 ;
+  assign \$131  = word_last;
+  assign \$137  = 1'h1;
+  assign \$138  = \$136 ;
+  assign \$162  = x_last;
+  assign \$168  = 1'h1;
+  assign \$169  = \$167 ;
+  assign \$190  = 1'h1;
+  assign \$191  = \$189 ;
+  assign \$209  = 1'h1;
+  assign \$210  = \$208 ;
+  assign \$228  = row_last;
+  assign \$234  = 1'h1;
+  assign \$235  = \$233 ;
+  assign \$256  = word_last;
+  assign \$262  = 1'h1;
+  assign \$263  = \$261 ;
+  assign \$287  = x_last;
+  assign \$293  = 1'h1;
+  assign \$294  = \$292 ;
+  assign \$313  = row_last;
+  assign \$319  = 1'h1;
+  assign \$320  = \$318 ;
+  assign \$335  = row_last;
+  assign \$341  = 1'h1;
+  assign \$342  = \$340 ;
+  assign \$363  = word_last;
+  assign \$369  = 1'h1;
+  assign \$370  = \$368 ;
+  assign \$394  = x_last;
+  assign \$400  = 1'h1;
+  assign \$401  = \$399 ;
+  assign \$424  = word_last;
+  assign \$430  = 1'h1;
+  assign \$431  = \$429 ;
+  assign \$449  = word_last;
+  assign \$455  = 1'h1;
+  assign \$456  = \$454 ;
+  assign \$480  = x_last;
+  assign \$486  = 1'h1;
+  assign \$487  = \$485 ;
+  assign \$499  = \$498 ;
+  assign \$514  = x_last;
+  assign \$520  = 1'h1;
+  assign \$521  = \$519 ;
+  assign \$542  = x_last;
+  assign \$548  = 1'h1;
+  assign \$549  = \$547 ;
+  assign \$556  = \$555 ;
+  assign \$573 [15:1] = 15'h0000;
+  assign \$573 [0] = word_step;
+  assign \$596 [15:1] = 15'h0000;
+  assign \$596 [0] = word_step;
+  assign \$619 [15:1] = 15'h0000;
+  assign \$619 [0] = word_step;
+  assign \$642 [15:1] = 15'h0000;
+  assign \$642 [0] = word_step;
+  assign \$665 [15:1] = 15'h0000;
+  assign \$665 [0] = word_step;
+  assign \$685 [15:1] = 15'h0000;
+  assign \$685 [0] = word_step;
+  assign \$704 [15:1] = 15'h0000;
+  assign \$704 [0] = word_step;
+  assign \$723 [15:1] = 15'h0000;
+  assign \$723 [0] = word_step;
+  assign \$742 [12:1] = 12'h000;
+  assign \$742 [0] = word_step;
+  assign \$757 [16:1] = 16'h0000;
+  assign \$757 [0] = column_step;
+  assign \$774 [16:1] = 16'h0000;
+  assign \$774 [0] = column_step;
+  assign \$791 [16:1] = 16'h0000;
+  assign \$791 [0] = row_step;
+  assign \$808 [16:1] = 16'h0000;
+  assign \$808 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$5134$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$6767$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -11386,8 +13032,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5134$136 ;
-  wire [11:0] \port$5134$136 ;
+  input [11:0] \port$6767$136 ;
+  wire [11:0] \port$6767$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11494,7 +13140,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$5134$136 [3:0];
+        rotating_stride <= \port$6767$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -11509,7 +13155,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_left <= \port$5134$136 [7:4];
+        rotating_left <= \port$6767$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -11524,7 +13170,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_top <= \port$5134$136 [11:8];
+        rotating_top <= \port$6767$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -11641,9 +13287,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$5134$136 [3:0];
-  assign pad_left = \port$5134$136 [7:4];
-  assign pad_top = \port$5134$136 [11:8];
+  assign stride = \port$6767$136 [3:0];
+  assign pad_left = \port$6767$136 [7:4];
+  assign pad_top = \port$6767$136 [11:8];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -11653,7 +13299,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$5134$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$6767$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -11703,8 +13349,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$5134$320 ;
-  wire [27:0] \port$5134$320 ;
+  input [27:0] \port$6767$320 ;
+  wire [27:0] \port$6767$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11722,14 +13368,14 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$1  = combining | clear;
   assign \$2  = clock + 1'h1;
   assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$5134$320 [11:0] : 12'h000;
+  assign \$6  = width[11] ? \port$6767$320 [11:0] : 12'h000;
   assign \$7  = \$5  + \$6 ;
   assign \$8  = clock >= 4'h8;
   assign \$9  = clock < 4'hc;
   assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$5134$320 [11:0] : 12'h000;
+  assign \$12  = rotating_stride[3] ? \port$6767$320 [11:0] : 12'h000;
   assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$5134$320 [11:0] : 12'h000;
+  assign \$15  = rotating_left[3] ? \port$6767$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
   assign \$17  = clock >= 4'hc;
   assign \$18  = clock < 5'h10;
@@ -11794,7 +13440,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        width <= \port$5134$320 [27:16];
+        width <= \port$6767$320 [27:16];
       end else if (running) begin
         width <= \$3 [11:0];
       end
@@ -11809,7 +13455,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$5134$320 [15:12];
+        rotating_stride <= \port$6767$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -11956,11 +13602,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       origin <= 16'h0000;
     end
   end
-  assign \width$9  = \port$5134$320 [27:16];
-  assign stride = \port$5134$320 [15:12];
+  assign \width$9  = \port$6767$320 [27:16];
+  assign stride = \port$6767$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$5134$320 [11:0];
+  assign pixel = \port$6767$320 [11:0];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -11970,8 +13616,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, read_address, pad, row_word, first, last, last_chunk, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
-, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$6982$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -11993,11 +13638,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire clear;
   input clk;
   wire clk;
-  input first;
   wire first;
-  input last;
   wire last;
-  input last_chunk;
   wire last_chunk;
   output load_bank;
   reg load_bank = 1'h0;
@@ -12009,9 +13651,9 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   reg load_enable = 1'h0;
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
-  input pad;
   wire pad;
-  input [15:0] read_address;
+  input [25:0] \port$6982$0 ;
+  wire [25:0] \port$6982$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -12035,7 +13677,6 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   reg [5:0] \register$29  = 6'h00;
   reg [5:0] \register$31  = 6'h00;
   reg [5:0] \register$32  = 6'h00;
-  input [5:0] row_word;
   wire [5:0] row_word;
   input rst;
   wire rst;
@@ -12045,10 +13686,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ first;
+  assign \$1  = ~ \port$6982$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & first;
+  assign chunk_begin = \$signal  & \port$6982$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -12082,7 +13723,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= pad;
+    \register$14  <= \port$6982$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -12109,7 +13750,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= first;
+    \register$18  <= \port$6982$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -12136,7 +13777,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= last;
+    \register$21  <= \port$6982$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -12163,7 +13804,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= last_chunk;
+    \register$25  <= \port$6982$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -12190,7 +13831,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= row_word;
+    \register$29  <= \port$6982$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -12293,7 +13934,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign address = read_address;
+  assign first = \port$6982$0 [23];
+  assign read_address = \port$6982$0 [15:0];
+  assign address = \port$6982$0 [15:0];
+  assign pad = \port$6982$0 [16];
+  assign last = \port$6982$0 [24];
+  assign last_chunk = \port$6982$0 [25];
+  assign row_word = \port$6982$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -18836,11 +20483,11 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$1022  = \$1021 ;
 endmodule
 
-module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done, illegal, host_late, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, clear, tenant, window, turn
-, layer_done, ended, transfer, transfer_clear, failed, failed_cause, read_enable, fetching, read_address, convolve, calibrate, combine, working, clk);
+module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, host_late, timed_out, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, clear, convolve, calibrate, combine
+, tenant, window, turn, layer_done, ended, transfer, transfer_clear, failed, failed_cause, read_enable, fetching, read_address, working, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire [16:0] \$1 ;
-  wire [32:0] \$10 ;
+  wire \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -18849,9 +20496,9 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$105 ;
   wire \$106 ;
   wire \$107 ;
-  wire [1:0] \$108 ;
+  wire \$108 ;
   wire \$109 ;
-  wire [12:0] \$11 ;
+  wire \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
@@ -18862,11 +20509,24 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
-  wire [12:0] \$12 ;
-  wire [6:0] \$13 ;
-  wire \$14 ;
+  wire [32:0] \$12 ;
+  wire \$120 ;
+  wire \$121 ;
+  wire \$122 ;
+  wire \$123 ;
+  wire \$124 ;
+  wire [1:0] \$125 ;
+  wire \$126 ;
+  wire \$127 ;
+  wire \$128 ;
+  wire \$129 ;
+  wire [12:0] \$13 ;
+  wire \$130 ;
+  wire \$131 ;
+  wire \$132 ;
+  wire [12:0] \$14 ;
   wire \$15 ;
-  wire \$16 ;
+  wire [6:0] \$16 ;
   wire \$17 ;
   wire \$18 ;
   wire \$19 ;
@@ -18877,7 +20537,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$23 ;
   wire \$24 ;
   wire \$25 ;
-  wire [5:0] \$26 ;
+  wire \$26 ;
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
@@ -18899,7 +20559,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire \$46 ;
+  wire [5:0] \$46 ;
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
@@ -18913,9 +20573,9 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$56 ;
   wire \$57 ;
   wire \$58 ;
-  wire \$59 ;
-  wire [6:0] \$6 ;
-  wire \$60 ;
+  wire [1:0] \$59 ;
+  wire \$6 ;
+  wire [1:0] \$60 ;
   wire \$61 ;
   wire \$62 ;
   wire \$63 ;
@@ -18925,7 +20585,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire \$7 ;
+  wire [6:0] \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -18960,10 +20620,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   wire \$99 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  wire [1:0] \$signal$29 ;
-  reg \$signal$44 ;
-  reg \$signal$50 ;
-  reg \$signal$53 ;
+  reg \$signal$38  = 1'h0;
+  wire [1:0] \$signal$40 ;
+  reg \$signal$59 ;
+  reg \$signal$66 ;
+  reg \$signal_opcode  = 1'h0;
   input [1:0] abort;
   wire [1:0] abort;
   wire aborted0;
@@ -18975,7 +20636,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [1:0] busy;
   reg [1:0] busy = 2'h0;
   output calibrate;
-  reg calibrate;
+  reg calibrate = 1'h0;
+  reg calibrate_opcode = 1'h0;
   output clear;
   reg clear = 1'h0;
   input clk;
@@ -18985,31 +20647,33 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [19:0] coefficients;
   reg [19:0] coefficients = 20'h00000;
   output combine;
-  reg combine;
+  reg combine = 1'h0;
+  reg combine_opcode = 1'h0;
   output [15:0] constants;
   reg [15:0] constants = 16'h0000;
   output convolve;
-  reg convolve;
+  reg convolve = 1'h0;
+  reg convolve_opcode = 1'h0;
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$36 ;
-  wire [31:0] \descriptor$36[0] ;
-  wire [31:0] \descriptor$36[10] ;
-  wire [31:0] \descriptor$36[11] ;
-  wire [31:0] \descriptor$36[12] ;
-  wire [31:0] \descriptor$36[13] ;
-  wire [31:0] \descriptor$36[14] ;
-  wire [31:0] \descriptor$36[15] ;
-  wire [31:0] \descriptor$36[1] ;
-  wire [31:0] \descriptor$36[2] ;
-  wire [31:0] \descriptor$36[3] ;
-  wire [31:0] \descriptor$36[4] ;
-  wire [31:0] \descriptor$36[5] ;
-  wire [31:0] \descriptor$36[6] ;
-  wire [31:0] \descriptor$36[7] ;
-  wire [31:0] \descriptor$36[8] ;
-  wire [31:0] \descriptor$36[9] ;
+  wire [511:0] \descriptor$47 ;
+  wire [31:0] \descriptor$47[0] ;
+  wire [31:0] \descriptor$47[10] ;
+  wire [31:0] \descriptor$47[11] ;
+  wire [31:0] \descriptor$47[12] ;
+  wire [31:0] \descriptor$47[13] ;
+  wire [31:0] \descriptor$47[14] ;
+  wire [31:0] \descriptor$47[15] ;
+  wire [31:0] \descriptor$47[1] ;
+  wire [31:0] \descriptor$47[2] ;
+  wire [31:0] \descriptor$47[3] ;
+  wire [31:0] \descriptor$47[4] ;
+  wire [31:0] \descriptor$47[5] ;
+  wire [31:0] \descriptor$47[6] ;
+  wire [31:0] \descriptor$47[7] ;
+  wire [31:0] \descriptor$47[8] ;
+  wire [31:0] \descriptor$47[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -19039,12 +20703,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [1:0] fetching;
   reg [1:0] fetching;
   wire first_request;
+  reg halt;
+  wire [1:0] halted;
   input [1:0] host_late;
   wire [1:0] host_late;
   input [1:0] illegal;
   wire [1:0] illegal;
   reg [5:0] index0 = 6'h00;
   reg [5:0] index1 = 6'h00;
+  reg last0 = 1'h0;
+  reg last1 = 1'h0;
   output [23:0] layer;
   reg [23:0] layer = 24'h000000;
   wire [11:0] \layer.tenant0 ;
@@ -19058,6 +20726,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   reg [11:0] left0 = 12'h000;
   reg [11:0] left1 = 12'h000;
   wire legal;
+  reg opening;
   wire present0;
   wire present1;
   reg [1:0] program_state = 2'h0;
@@ -19100,16 +20769,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   output [134:0] window;
   reg [134:0] window = 135'h0000000000000000000000000000000000;
   (* init = 135'h0000000000000000000000000000000000 *)
-  wire [134:0] \window$38 ;
-  wire [15:0] \window$38.activation_base ;
-  wire [16:0] \window$38.activation_words ;
-  wire [20:0] \window$38.coefficient_words ;
-  wire [19:0] \window$38.coefficients_base ;
-  wire [16:0] \window$38.constant_entries ;
-  wire [15:0] \window$38.constants_base ;
-  wire [11:0] \window$38.program_base ;
-  wire [11:0] \window$38.program_length ;
-  wire [3:0] \window$38.tiles ;
+  wire [134:0] \window$49 ;
+  wire [15:0] \window$49.activation_base ;
+  wire [16:0] \window$49.activation_words ;
+  wire [20:0] \window$49.coefficient_words ;
+  wire [19:0] \window$49.coefficients_base ;
+  wire [16:0] \window$49.constant_entries ;
+  wire [15:0] \window$49.constants_base ;
+  wire [11:0] \window$49.program_base ;
+  wire [11:0] \window$49.program_length ;
+  wire [3:0] \window$49.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -19149,123 +20818,135 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \$3  = layer_cycles[31:0] + 1'h1;
   assign \$4  = layer[11:0] + 1'h1;
   assign \$5  = left0 - 1'h1;
-  assign \$6  = index0 + 1'h1;
-  assign \$7  = ended[0] | failed[0];
-  assign \$8  = ~ busy[0];
-  assign \$9  = start[0] & \$8 ;
-  assign \$10  = layer_cycles[63:32] + 1'h1;
-  assign \$11  = layer[23:12] + 1'h1;
-  assign \$12  = left1 - 1'h1;
-  assign \$13  = index1 + 1'h1;
-  assign \$14  = ended[1] | failed[1];
-  assign \$15  = ~ busy[1];
-  assign \$16  = start[1] & \$15 ;
-  assign \$17  = | \$signal$29 ;
-  assign \$18  = ! \$like ;
-  assign \$20  = ! tenant;
-  assign \$21  = ! word;
-  assign \$22  = \$21  & busy[0];
-  assign \$24  = ! word;
-  assign \$25  = \$24  & busy[1];
-  assign \$26  = word + 1'h1;
-  assign \$27  = word == 5'h10;
-  assign \$28  = ~ alive;
-  assign \$29  = stopped | \$28 ;
-  assign \$30  = convolve | combine;
-  assign \$31  = | \$signal$29 ;
-  assign \$32  = ! \$like ;
-  assign \$34  = ~ unit_done;
-  assign \$35  = stopped & \$34 ;
-  assign \$36  = ! tenant;
-  assign present0 = engaged & \$36 ;
+  assign \$6  = left0 == 2'h2;
+  assign \$7  = index0 + 1'h1;
+  assign \$8  = ended[0] | failed[0];
+  assign \$9  = ~ busy[0];
+  assign \$10  = start[0] & \$9 ;
+  assign \$11  = ! windows[23:13];
+  assign \$12  = layer_cycles[63:32] + 1'h1;
+  assign \$13  = layer[23:12] + 1'h1;
+  assign \$14  = left1 - 1'h1;
+  assign \$15  = left1 == 2'h2;
+  assign \$16  = index1 + 1'h1;
+  assign \$17  = ended[1] | failed[1];
+  assign \$18  = ~ busy[1];
+  assign \$19  = start[1] & \$18 ;
+  assign \$20  = ! windows[158:148];
+  assign \$21  = descriptor[3:0] == 2'h3;
+  assign \$22  = descriptor[3:0] == 3'h7;
+  assign \$23  = | { \$22 , \$21  };
+  assign \$24  = opening & convolve_opcode;
+  assign \$25  = descriptor[3:0] == 3'h7;
+  assign \$27  = opening & calibrate_opcode;
+  assign \$28  = descriptor[3:0] == 3'h4;
+  assign \$29  = descriptor[3:0] == 3'h5;
+  assign \$30  = descriptor[3:0] == 3'h6;
+  assign \$31  = | { \$30 , \$29 , \$28  };
+  assign \$32  = opening & combine_opcode;
+  assign \$33  = descriptor[3:0] == 1'h1;
+  assign \$34  = descriptor[3:0] == 2'h2;
+  assign \$35  = | { \$34 , \$33  };
+  assign \$36  = opening & \$signal_opcode ;
+  assign \$37  = | \$signal$40 ;
+  assign \$38  = ! \$like ;
+  assign \$40  = ! tenant;
+  assign \$41  = ! word;
+  assign \$42  = \$41  & busy[0];
+  assign \$44  = ! word;
+  assign \$45  = \$44  & busy[1];
+  assign \$46  = word + 1'h1;
+  assign \$47  = word == 5'h10;
+  assign \$48  = ~ alive;
+  assign \$49  = halt | \$48 ;
+  assign \$50  = convolve | combine;
+  assign \$51  = ~ halt;
+  assign \$52  = \$50  & \$51 ;
+  assign \$53  = | \$signal$40 ;
+  assign \$54  = ! \$like ;
+  assign \$56  = halt | timed_out;
+  assign \$57  = ~ unit_done;
+  assign \$58  = \$56  & \$57 ;
+  assign \$59  = abort | illegal;
+  assign \$60  = \$59  | host_late;
+  assign halted = busy & \$60 ;
+  assign \$61  = ! tenant;
+  assign present0 = engaged & \$61 ;
+  assign \$62  = ! tenant;
   assign transfer_done0 = transfer_done[0] & transferring[0];
-  assign \$37  = \$signal$44  & present0;
-  assign advance0 = \$37  | transfer_done0;
+  assign \$63  = \$signal$59  & present0;
+  assign advance0 = \$63  | transfer_done0;
   assign aborted0 = abort[0] & busy[0];
-  assign \$38  = ~ present0;
-  assign \$39  = busy[0] & \$38 ;
-  assign \$40  = ~ transferring[0];
-  assign \$41  = \$39  & \$40 ;
-  assign \$42  = ending & present0;
-  assign \$43  = advance0 | \$42 ;
-  assign \$44  = ~ aborted0;
-  assign \$45  = \$43  & \$44 ;
-  assign \$46  = ~ failed[0];
-  assign \$47  = \$45  & \$46 ;
-  assign \$48  = ending & present0;
-  assign \$49  = ~ failed[0];
-  assign \$50  = \$48  & \$49 ;
-  assign \$51  = \$50  | aborted0;
-  assign \$52  = \$signal$50  & present0;
-  assign \$53  = ~ aborted0;
-  assign \$54  = \$52  & \$53 ;
-  assign \$55  = ~ failed[0];
-  assign \$56  = \$54  & \$55 ;
-  assign \$57  = aborted0 | failed[0];
-  assign \$58  = busy[0] | start[0];
-  assign \$59  = ~ transferring[0];
-  assign \$60  = \$59  | transfer_done0;
-  assign \$61  = \$58  & \$60 ;
-  assign \$62  = ~ aborted0;
-  assign \$63  = busy[0] & \$62 ;
-  assign \$64  = | left0[11:1];
-  assign \$65  = ~ \$64 ;
-  assign \$66  = advance0 & \$65 ;
-  assign \$67  = \$signal$53  & present0;
-  assign \$68  = aborted0 | failed[0];
-  assign \$69  = present0 & \$68 ;
-  assign present1 = engaged & \$70 ;
+  assign \$64  = ~ present0;
+  assign \$65  = busy[0] & \$64 ;
+  assign \$66  = ~ transferring[0];
+  assign \$67  = \$65  & \$66 ;
+  assign \$68  = ending & present0;
+  assign \$69  = advance0 | \$68 ;
+  assign \$70  = ~ aborted0;
+  assign \$71  = \$69  & \$70 ;
+  assign \$72  = ~ failed[0];
+  assign \$73  = \$71  & \$72 ;
+  assign \$74  = ending & present0;
+  assign \$75  = ~ failed[0];
+  assign \$76  = \$74  & \$75 ;
+  assign \$77  = \$76  | aborted0;
+  assign \$78  = \$signal$38  & present0;
+  assign \$79  = busy[0] | start[0];
+  assign \$80  = ~ transferring[0];
+  assign \$81  = \$80  | transfer_done0;
+  assign \$82  = \$79  & \$81 ;
+  assign \$83  = ~ aborted0;
+  assign \$84  = busy[0] & \$83 ;
+  assign \$85  = advance0 & last0;
+  assign \$86  = \$signal$66  & present0;
+  assign \$87  = aborted0 | failed[0];
+  assign \$88  = present0 & \$87 ;
+  assign present1 = engaged & \$89 ;
   assign transfer_done1 = transfer_done[1] & transferring[1];
-  assign \$71  = \$signal$44  & present1;
-  assign advance1 = \$71  | transfer_done1;
+  assign \$91  = \$signal$59  & present1;
+  assign advance1 = \$91  | transfer_done1;
   assign aborted1 = abort[1] & busy[1];
-  assign \$72  = ~ present1;
-  assign \$73  = busy[1] & \$72 ;
-  assign \$74  = ~ transferring[1];
-  assign \$75  = \$73  & \$74 ;
-  assign \$76  = ending & present1;
-  assign \$77  = advance1 | \$76 ;
-  assign \$78  = ~ aborted1;
-  assign \$79  = \$77  & \$78 ;
-  assign \$80  = ~ failed[1];
-  assign \$81  = \$79  & \$80 ;
-  assign \$82  = ending & present1;
-  assign \$83  = ~ failed[1];
-  assign \$84  = \$82  & \$83 ;
-  assign \$85  = \$84  | aborted1;
-  assign \$86  = \$signal$50  & present1;
-  assign \$87  = ~ aborted1;
-  assign \$88  = \$86  & \$87 ;
-  assign \$89  = ~ failed[1];
-  assign \$90  = \$88  & \$89 ;
-  assign \$91  = aborted1 | failed[1];
-  assign \$92  = busy[1] | start[1];
-  assign \$93  = ~ transferring[1];
-  assign \$94  = \$93  | transfer_done1;
-  assign \$95  = \$92  & \$94 ;
-  assign \$96  = ~ aborted1;
-  assign \$97  = busy[1] & \$96 ;
-  assign \$98  = | left1[11:1];
-  assign \$99  = ~ \$98 ;
-  assign \$100  = advance1 & \$99 ;
-  assign \$101  = \$signal$53  & present1;
-  assign \$102  = aborted1 | failed[1];
-  assign \$103  = present1 & \$102 ;
-  assign \$104  = word != 5'h10;
-  assign \$105  = alive & \$104 ;
-  assign \$106  = ! tenant;
-  assign \$108  = 1'h1 << tenant;
-  assign \$109  = ~ stopped;
-  assign \$110  = legal & \$109 ;
-  assign \$111  = ~ stopped;
-  assign \$112  = legal & \$111 ;
-  assign \$113  = ~ stopped;
-  assign \$114  = legal & \$113 ;
-  assign \$115  = ~ legal;
-  assign \$116  = ! program_state;
-  assign \$117  = program_state == 1'h1;
-  assign \$118  = program_state == 2'h2;
-  assign \$119  = program_state == 2'h3;
+  assign \$92  = ~ present1;
+  assign \$93  = busy[1] & \$92 ;
+  assign \$94  = ~ transferring[1];
+  assign \$95  = \$93  & \$94 ;
+  assign \$96  = ending & present1;
+  assign \$97  = advance1 | \$96 ;
+  assign \$98  = ~ aborted1;
+  assign \$99  = \$97  & \$98 ;
+  assign \$100  = ~ failed[1];
+  assign \$101  = \$99  & \$100 ;
+  assign \$102  = ending & present1;
+  assign \$103  = ~ failed[1];
+  assign \$104  = \$102  & \$103 ;
+  assign \$105  = \$104  | aborted1;
+  assign \$106  = \$signal$38  & present1;
+  assign \$107  = busy[1] | start[1];
+  assign \$108  = ~ transferring[1];
+  assign \$109  = \$108  | transfer_done1;
+  assign \$110  = \$107  & \$109 ;
+  assign \$111  = ~ aborted1;
+  assign \$112  = busy[1] & \$111 ;
+  assign \$113  = advance1 & last1;
+  assign \$114  = \$signal$66  & present1;
+  assign \$115  = aborted1 | failed[1];
+  assign \$116  = present1 & \$115 ;
+  assign \$117  = word != 5'h10;
+  assign \$118  = alive & \$117 ;
+  assign \$119  = ! tenant;
+  assign \$121  = word == 5'h10;
+  assign \$122  = ~ halt;
+  assign \$123  = alive & \$122 ;
+  assign \$124  = \$123  & legal;
+  assign \$125  = 1'h1 << tenant;
+  assign \$126  = ! descriptor[3:0];
+  assign \$127  = descriptor[3:0] > 3'h7;
+  assign \$128  = ~ legal;
+  assign \$129  = ! program_state;
+  assign \$130  = program_state == 1'h1;
+  assign \$131  = program_state == 2'h2;
+  assign \$132  = program_state == 2'h3;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -19345,16 +21026,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
       layer_cycles [31:0] <= \$3 [31:0];
     end
     if (busy[1]) begin
-      layer_cycles [63:32] <= \$10 [31:0];
+      layer_cycles [63:32] <= \$12 [31:0];
     end
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$17 ) begin
-            if (\$18 ) begin
+          if (\$37 ) begin
+            if (\$38 ) begin
               layer_cycles [31:0] <= 32'd1;
             end
-            if (\$19 ) begin
+            if (\$39 ) begin
               layer_cycles [63:32] <= 32'd1;
             end
           end
@@ -19364,11 +21045,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$31 ) begin
-              if (\$32 ) begin
+            if (\$53 ) begin
+              if (\$54 ) begin
                 layer_cycles [31:0] <= 32'd1;
               end
-              if (\$33 ) begin
+              if (\$55 ) begin
                 layer_cycles [63:32] <= 32'd1;
               end
             end
@@ -19382,15 +21063,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     if (advance0) begin
       layer [11:0] <= \$4 [11:0];
     end
-    if (\$7 ) begin
-    end else if (\$9 ) begin
+    if (\$10 ) begin
       layer [11:0] <= 12'h000;
     end
     if (advance1) begin
-      layer [23:12] <= \$11 [11:0];
+      layer [23:12] <= \$13 [11:0];
     end
-    if (\$14 ) begin
-    end else if (\$16 ) begin
+    if (\$19 ) begin
       layer [23:12] <= 12'h000;
     end
     if (rst) begin
@@ -19401,8 +21080,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     if (advance0) begin
       left0 <= \$5 [11:0];
     end
-    if (\$7 ) begin
-    end else if (\$9 ) begin
+    if (\$10 ) begin
       left0 <= windows[23:12];
     end
     if (rst) begin
@@ -19411,10 +21089,20 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @(posedge clk) begin
     if (advance0) begin
-      index0 <= \$6 [5:0];
+      last0 <= \$6 ;
     end
-    if (\$7 ) begin
-    end else if (\$9 ) begin
+    if (\$10 ) begin
+      last0 <= \$11 ;
+    end
+    if (rst) begin
+      last0 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (advance0) begin
+      index0 <= \$7 [5:0];
+    end
+    if (\$10 ) begin
       index0 <= windows[5:0];
     end
     if (rst) begin
@@ -19428,7 +21116,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     if (transfer[0]) begin
       transferring [0] <= 1'h1;
     end
-    if (\$7 ) begin
+    if (\$8 ) begin
       transferring [0] <= 1'h0;
     end
     if (advance1) begin
@@ -19437,7 +21125,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     if (transfer[1]) begin
       transferring [1] <= 1'h1;
     end
-    if (\$14 ) begin
+    if (\$17 ) begin
       transferring [1] <= 1'h0;
     end
     if (rst) begin
@@ -19445,14 +21133,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @(posedge clk) begin
-    if (\$7 ) begin
+    if (\$8 ) begin
       busy [0] <= 1'h0;
-    end else if (\$9 ) begin
+    end
+    if (\$10 ) begin
       busy [0] <= 1'h1;
     end
-    if (\$14 ) begin
+    if (\$17 ) begin
       busy [1] <= 1'h0;
-    end else if (\$16 ) begin
+    end
+    if (\$19 ) begin
       busy [1] <= 1'h1;
     end
     if (rst) begin
@@ -19461,10 +21151,9 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @(posedge clk) begin
     if (advance1) begin
-      left1 <= \$12 [11:0];
+      left1 <= \$14 [11:0];
     end
-    if (\$14 ) begin
-    end else if (\$16 ) begin
+    if (\$19 ) begin
       left1 <= windows[158:147];
     end
     if (rst) begin
@@ -19473,10 +21162,20 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @(posedge clk) begin
     if (advance1) begin
-      index1 <= \$13 [5:0];
+      last1 <= \$15 ;
     end
-    if (\$14 ) begin
-    end else if (\$16 ) begin
+    if (\$19 ) begin
+      last1 <= \$20 ;
+    end
+    if (rst) begin
+      last1 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (advance1) begin
+      index1 <= \$16 [5:0];
+    end
+    if (\$19 ) begin
       index1 <= windows[140:135];
     end
     if (rst) begin
@@ -19490,12 +21189,60 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     end
   end
   always @(posedge clk) begin
+    convolve_opcode <= \$23 ;
+    if (rst) begin
+      convolve_opcode <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    convolve <= \$24 ;
+    if (rst) begin
+      convolve <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    calibrate_opcode <= \$26 ;
+    if (rst) begin
+      calibrate_opcode <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    calibrate <= \$27 ;
+    if (rst) begin
+      calibrate <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    combine_opcode <= \$31 ;
+    if (rst) begin
+      combine_opcode <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    combine <= \$32 ;
+    if (rst) begin
+      combine <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal_opcode  <= \$35 ;
+    if (rst) begin
+      \$signal_opcode  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal$38  <= \$36 ;
+    if (rst) begin
+      \$signal$38  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           word <= 5'h00;
       2'h1:
-          word <= \$26 [4:0];
+          word <= \$46 [4:0];
       2'h2:
           /* empty */;
       2'h3:
@@ -19511,7 +21258,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$17 ) begin
+          if (\$37 ) begin
             tenant <= \$like ;
           end
       2'h1:
@@ -19520,7 +21267,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$31 ) begin
+            if (\$53 ) begin
               tenant <= \$like ;
             end
           end
@@ -19534,24 +21281,24 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$17 ) begin
+          if (\$37 ) begin
             program_state <= 2'h1;
           end else begin
             program_state <= 2'h0;
           end
       2'h1:
         begin
-          if (\$27 ) begin
+          if (\$47 ) begin
             program_state <= 2'h2;
           end
-          if (\$29 ) begin
+          if (\$49 ) begin
             program_state <= 2'h0;
           end
         end
       2'h2:
         begin
           program_state <= 2'h0;
-          if (\$30 ) begin
+          if (\$52 ) begin
             program_state <= 2'h3;
           end
         end
@@ -19559,13 +21306,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
         begin
           if (unit_done) begin
             (* full_case = 32'd1 *)
-            if (\$31 ) begin
+            if (\$53 ) begin
               program_state <= 2'h1;
             end else begin
               program_state <= 2'h0;
             end
           end
-          if (\$35 ) begin
+          if (\$58 ) begin
             program_state <= 2'h0;
           end
         end
@@ -19580,13 +21327,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h1:
         begin
-          if (\$20 ) begin
-            if (\$22 ) begin
+          if (\$40 ) begin
+            if (\$42 ) begin
               window <= windows[134:0];
             end
           end
-          if (\$23 ) begin
-            if (\$25 ) begin
+          if (\$43 ) begin
+            if (\$45 ) begin
               window <= windows[269:135];
             end
           end
@@ -19603,19 +21350,19 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
     casez (tenant)
       1'h0:
         begin
-          if (\$signal$29 [0]) begin
+          if (\$signal$40 [0]) begin
             \$like  = 1'h0;
           end
-          if (\$signal$29 [1]) begin
+          if (\$signal$40 [1]) begin
             \$like  = 1'h1;
           end
         end
       1'h1:
         begin
-          if (\$signal$29 [1]) begin
+          if (\$signal$40 [1]) begin
             \$like  = 1'h1;
           end
-          if (\$signal$29 [0]) begin
+          if (\$signal$40 [0]) begin
             \$like  = 1'h0;
           end
         end
@@ -19623,12 +21370,22 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    halt = 1'h0;
+    if (\$62 ) begin
+      halt = halted[0];
+    end
+    if (\$90 ) begin
+      halt = halted[1];
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed = 2'h0;
-    if (\$63 ) begin
-      if (\$66 ) begin
+    if (\$84 ) begin
+      if (\$85 ) begin
         failed[0] = 1'h1;
       end
-      if (\$67 ) begin
+      if (\$86 ) begin
         failed[0] = 1'h1;
       end
       if (host_late[0]) begin
@@ -19638,11 +21395,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
         failed[0] = 1'h1;
       end
     end
-    if (\$97 ) begin
-      if (\$100 ) begin
+    if (\$112 ) begin
+      if (\$113 ) begin
         failed[1] = 1'h1;
       end
-      if (\$101 ) begin
+      if (\$114 ) begin
         failed[1] = 1'h1;
       end
       if (host_late[1]) begin
@@ -19656,11 +21413,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed_cause = 8'h00;
-    if (\$63 ) begin
-      if (\$66 ) begin
+    if (\$84 ) begin
+      if (\$85 ) begin
         failed_cause[3:0] = 4'h1;
       end
-      if (\$67 ) begin
+      if (\$86 ) begin
         failed_cause[3:0] = refusal;
       end
       if (host_late[0]) begin
@@ -19670,11 +21427,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
         failed_cause[3:0] = 4'h2;
       end
     end
-    if (\$97 ) begin
-      if (\$100 ) begin
+    if (\$112 ) begin
+      if (\$113 ) begin
         failed_cause[7:4] = 4'h1;
       end
-      if (\$101 ) begin
+      if (\$114 ) begin
         failed_cause[7:4] = refusal;
       end
       if (host_late[1]) begin
@@ -19688,10 +21445,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     stopped = 1'h0;
-    if (\$69 ) begin
+    if (\$88 ) begin
       stopped = 1'h1;
     end
-    if (\$103 ) begin
+    if (\$116 ) begin
       stopped = 1'h1;
     end
   end
@@ -19717,7 +21474,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
       2'h0:
           /* empty */;
       2'h1:
-          read_enable = \$105 ;
+          read_enable = \$118 ;
     endcase
   end
   always @* begin
@@ -19728,10 +21485,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h1:
         begin
-          if (\$106 ) begin
+          if (\$119 ) begin
             alive = busy[0];
           end
-          if (\$107 ) begin
+          if (\$120 ) begin
             alive = busy[1];
           end
         end
@@ -19745,15 +21502,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h1:
         begin
-          if (\$106 ) begin
+          if (\$119 ) begin
             fetching[0] = busy[0];
           end
-          if (\$107 ) begin
+          if (\$120 ) begin
             fetching[1] = busy[1];
           end
         end
       2'h2:
-          fetching = \$108 ;
+          fetching = \$125 ;
     endcase
   end
   always @* begin
@@ -19764,13 +21521,25 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h1:
         begin
-          if (\$106 ) begin
+          if (\$119 ) begin
             read_address = { index0, word[3:0] };
           end
-          if (\$107 ) begin
+          if (\$120 ) begin
             read_address = { index1, word[3:0] };
           end
         end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    opening = 1'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          if (\$121 ) begin
+            opening = \$124 ;
+          end
     endcase
   end
   always @* begin
@@ -19782,97 +21551,12 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
       2'h1:
           /* empty */;
       2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                ending = 1'h1;
-          endcase
+          ending = \$126 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$50  = 1'h0;
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          /* empty */;
-      2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                \$signal$50  = legal;
-          endcase
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    convolve = 1'h0;
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          /* empty */;
-      2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                convolve = \$110 ;
-            4'h7:
-                convolve = calibrate;
-          endcase
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    calibrate = 1'h0;
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          /* empty */;
-      2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h7:
-                calibrate = \$112 ;
-          endcase
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    combine = 1'h0;
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          /* empty */;
-      2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h7:
-                /* empty */;
-            4'h4, 4'h5, 4'h6:
-                combine = \$114 ;
-          endcase
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$53  = 1'h0;
+    \$signal$66  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -19881,28 +21565,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h2:
         begin
-          (* full_case = 32'd1 *)
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h7:
-                /* empty */;
-            4'h4, 4'h5, 4'h6:
-                /* empty */;
-            default:
-                \$signal$53  = 1'h1;
-          endcase
-          if (\$115 ) begin
-            \$signal$53  = 1'h1;
+          if (\$127 ) begin
+            \$signal$66  = 1'h1;
+          end
+          if (\$128 ) begin
+            \$signal$66  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$53  = 1'h1;
+            \$signal$66  = 1'h1;
           end
     endcase
   end
@@ -19917,22 +21589,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h2:
         begin
-          (* full_case = 32'd1 *)
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h7:
-                /* empty */;
-            4'h4, 4'h5, 4'h6:
-                /* empty */;
-            default:
-                refusal = 4'h1;
-          endcase
-          if (\$115 ) begin
+          if (\$127 ) begin
+            refusal = 4'h1;
+          end
+          if (\$128 ) begin
             refusal = 4'h2;
           end
         end
@@ -19959,7 +21619,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$44  = 1'h0;
+    \$signal$59  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -19970,13 +21630,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$44  = 1'h1;
+            \$signal$59  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$36  = descriptor;
+  assign \descriptor$47  = descriptor;
   assign clock = word;
-  assign \window$38  = window;
+  assign \window$49  = window;
   assign first_request = \$like ;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -20027,55 +21687,57 @@ module \crossloom.scheduler (rst, timed_out, unit_done, read_data, transfer_done
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \descriptor$36[0]  = descriptor[31:0];
-  assign \descriptor$36[1]  = descriptor[63:32];
-  assign \descriptor$36[2]  = descriptor[95:64];
-  assign \descriptor$36[3]  = descriptor[127:96];
-  assign \descriptor$36[4]  = descriptor[159:128];
-  assign \descriptor$36[5]  = descriptor[191:160];
-  assign \descriptor$36[6]  = descriptor[223:192];
-  assign \descriptor$36[7]  = descriptor[255:224];
-  assign \descriptor$36[8]  = descriptor[287:256];
-  assign \descriptor$36[9]  = descriptor[319:288];
-  assign \descriptor$36[10]  = descriptor[351:320];
-  assign \descriptor$36[11]  = descriptor[383:352];
-  assign \descriptor$36[12]  = descriptor[415:384];
-  assign \descriptor$36[13]  = descriptor[447:416];
-  assign \descriptor$36[14]  = descriptor[479:448];
-  assign \descriptor$36[15]  = descriptor[511:480];
-  assign \window$38.program_base  = window[11:0];
-  assign \window$38.program_length  = window[23:12];
-  assign \window$38.activation_base  = window[39:24];
-  assign \window$38.activation_words  = window[56:40];
-  assign \window$38.constants_base  = window[72:57];
-  assign \window$38.constant_entries  = window[89:73];
-  assign \window$38.coefficients_base  = window[109:90];
-  assign \window$38.coefficient_words  = window[130:110];
-  assign \window$38.tiles  = window[134:131];
+  assign \descriptor$47[0]  = descriptor[31:0];
+  assign \descriptor$47[1]  = descriptor[63:32];
+  assign \descriptor$47[2]  = descriptor[95:64];
+  assign \descriptor$47[3]  = descriptor[127:96];
+  assign \descriptor$47[4]  = descriptor[159:128];
+  assign \descriptor$47[5]  = descriptor[191:160];
+  assign \descriptor$47[6]  = descriptor[223:192];
+  assign \descriptor$47[7]  = descriptor[255:224];
+  assign \descriptor$47[8]  = descriptor[287:256];
+  assign \descriptor$47[9]  = descriptor[319:288];
+  assign \descriptor$47[10]  = descriptor[351:320];
+  assign \descriptor$47[11]  = descriptor[383:352];
+  assign \descriptor$47[12]  = descriptor[415:384];
+  assign \descriptor$47[13]  = descriptor[447:416];
+  assign \descriptor$47[14]  = descriptor[479:448];
+  assign \descriptor$47[15]  = descriptor[511:480];
+  assign \window$49.program_base  = window[11:0];
+  assign \window$49.program_length  = window[23:12];
+  assign \window$49.activation_base  = window[39:24];
+  assign \window$49.activation_words  = window[56:40];
+  assign \window$49.constants_base  = window[72:57];
+  assign \window$49.constant_entries  = window[89:73];
+  assign \window$49.coefficients_base  = window[109:90];
+  assign \window$49.coefficient_words  = window[130:110];
+  assign \window$49.tiles  = window[134:131];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \$signal$29 [1] = \$95 ;
-  assign \$signal$29 [0] = \$61 ;
-  assign transfer_clear[1] = \$91 ;
-  assign transfer_clear[0] = \$57 ;
-  assign transfer[1] = \$90 ;
-  assign transfer[0] = \$56 ;
-  assign ended[1] = \$85 ;
-  assign ended[0] = \$51 ;
-  assign layer_done[1] = \$81 ;
-  assign layer_done[0] = \$47 ;
-  assign turn[1] = \$75 ;
-  assign turn[0] = \$41 ;
-  assign \$70  = tenant;
-  assign \$19  = \$like ;
-  assign \$23  = tenant;
-  assign \$33  = \$like ;
-  assign \$107  = tenant;
+  assign \$signal$40 [1] = \$110 ;
+  assign \$signal$40 [0] = \$82 ;
+  assign transfer_clear[1] = halted[1];
+  assign transfer_clear[0] = halted[0];
+  assign transfer[1] = \$106 ;
+  assign transfer[0] = \$78 ;
+  assign ended[1] = \$105 ;
+  assign ended[0] = \$77 ;
+  assign layer_done[1] = \$101 ;
+  assign layer_done[0] = \$73 ;
+  assign turn[1] = \$95 ;
+  assign turn[0] = \$67 ;
+  assign \$89  = tenant;
+  assign \$26  = \$25 ;
+  assign \$39  = \$like ;
+  assign \$43  = tenant;
+  assign \$55  = \$like ;
+  assign \$90  = tenant;
+  assign \$120  = tenant;
 endmodule
 
-module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
+module \crossloom.scheduler.check (rst, legal, descriptor, clock, window, clk);
   wire [12:0] \$1 ;
-  wire \$10 ;
+  wire [6:0] \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -20086,7 +21748,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire [11:0] \$11 ;
+  wire [12:0] \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
@@ -20108,7 +21770,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire [6:0] \$13 ;
+  wire \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
@@ -20119,7 +21781,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
-  wire [12:0] \$14 ;
+  wire [11:0] \$14 ;
   wire \$140 ;
   wire \$141 ;
   wire \$142 ;
@@ -20130,7 +21792,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$147 ;
   wire \$148 ;
   wire \$149 ;
-  wire [17:0] \$15 ;
+  wire \$15 ;
   wire \$150 ;
   wire \$151 ;
   wire \$152 ;
@@ -20141,7 +21803,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$157 ;
   wire \$158 ;
   wire \$159 ;
-  wire [18:0] \$16 ;
+  wire [6:0] \$16 ;
   wire \$160 ;
   wire \$161 ;
   wire \$162 ;
@@ -20152,7 +21814,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$167 ;
   wire \$168 ;
   wire \$169 ;
-  wire [16:0] \$17 ;
+  wire [12:0] \$17 ;
   wire \$170 ;
   wire \$171 ;
   wire \$172 ;
@@ -20174,7 +21836,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$187 ;
   wire \$188 ;
   wire \$189 ;
-  wire [17:0] \$19 ;
+  wire [18:0] \$19 ;
   wire \$190 ;
   wire \$191 ;
   wire \$192 ;
@@ -20189,6 +21851,8 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$20 ;
   wire \$200 ;
   wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
@@ -20198,7 +21862,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire \$3 ;
+  wire [16:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
@@ -20209,7 +21873,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire \$4 ;
+  wire [17:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
@@ -20220,7 +21884,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [11:0] \$5 ;
+  wire [17:0] \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -20242,7 +21906,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [6:0] \$7 ;
+  wire \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -20253,7 +21917,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$77 ;
   wire \$78 ;
   wire \$79 ;
-  wire [12:0] \$8 ;
+  wire [11:0] \$8 ;
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
@@ -20284,7 +21948,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   input [4:0] clock;
   wire [4:0] clock;
   reg [16:0] constants_end = 17'h00000;
-  reg [24:0] convolve_passed = 25'h0000000;
+  reg [23:0] convolve_passed = 24'h000000;
   input [511:0] descriptor;
   wire [511:0] descriptor;
   wire [31:0] \descriptor[0] ;
@@ -20305,9 +21969,11 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire [31:0] \descriptor[9] ;
   reg [17:0] destination_end = 18'h00000;
   wire [1:0] digit;
+  reg few = 1'h0;
+  reg joined = 1'h0;
   reg [11:0] kernel_words = 12'h000;
   output legal;
-  reg legal = 1'h0;
+  wire legal;
   reg [1:0] load_passed = 2'h0;
   reg [14:0] product = 15'h0000;
   reg [10:0] products0 = 11'h000;
@@ -20328,161 +21994,164 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire [11:0] \window.program_length ;
   wire [3:0] \window.tiles ;
   assign \$1  = descriptor[283:272] + 2'h3;
-  assign \$3  = clock < 4'ha;
-  assign \$4  = clock < 4'he;
-  assign \$6  = descriptor[259:256] >> digit;
-  assign \$7  = \$6  ? descriptor[242:236] : 7'h00;
-  assign \$8  = \$5  + \$7 ;
-  assign \$9  = clock < 4'ha;
-  assign \$10  = clock < 4'he;
-  assign \$12  = descriptor[263:260] >> digit;
-  assign \$13  = \$12  ? descriptor[242:236] : 7'h00;
-  assign \$14  = \$11  + \$13 ;
-  assign \$16  = products0 + \$15 ;
-  assign \$17  = descriptor[303:288] + descriptor[283:272];
-  assign \$18  = descriptor[63:48] + descriptor[80:64];
-  assign \$19  = descriptor[47:32] + descriptor[80:64];
-  assign \$20  = descriptor[47:32] < window[56:40];
-  assign \$21  = descriptor[63:48] < window[56:40];
-  assign \$22  = descriptor[75:64] >= 1'h1;
-  assign \$24  = descriptor[87:76] >= 1'h1;
-  assign \$26  = descriptor[107:96] >= 1'h1;
-  assign \$28  = descriptor[119:108] >= 1'h1;
-  assign \$30  = descriptor[131:128] >= 1'h1;
-  assign \$32  = descriptor[135:132] >= 1'h1;
-  assign \$34  = descriptor[139:136] >= 1'h1;
-  assign \$36  = descriptor[11:8] >= 3'h4;
-  assign \$37  = descriptor[11:8] <= 4'h8;
-  assign \$38  = & { \$37 , \$36  };
-  assign \$39  = descriptor[14:12] <= 2'h3;
-  assign \$41  = descriptor[203:192] >= 1'h1;
-  assign \$43  = descriptor[215:204] >= 1'h1;
-  assign \$45  = descriptor[235:224] >= 1'h1;
-  assign \$46  = descriptor[235:224] <= 6'h24;
-  assign \$47  = & { \$46 , \$45  };
-  assign \$48  = descriptor[247:236] >= 1'h1;
-  assign \$49  = descriptor[247:236] <= 7'h40;
+  assign \$3  = descriptor[303:288] + descriptor[283:272];
+  assign \$4  = descriptor[63:48] + descriptor[80:64];
+  assign \$5  = descriptor[47:32] + descriptor[80:64];
+  assign \$6  = clock < 4'ha;
+  assign \$7  = clock < 4'he;
+  assign \$9  = descriptor[259:256] >> digit;
+  assign \$10  = \$9  ? descriptor[242:236] : 7'h00;
+  assign \$11  = \$8  + \$10 ;
+  assign \$12  = clock < 4'ha;
+  assign \$13  = clock < 4'he;
+  assign \$15  = descriptor[263:260] >> digit;
+  assign \$16  = \$15  ? descriptor[242:236] : 7'h00;
+  assign \$17  = \$14  + \$16 ;
+  assign \$19  = products0 + \$18 ;
+  assign \$20  = product <= 7'h40;
+  assign \$21  = descriptor[3:0] != 2'h3;
+  assign \$22  = \$20  | \$21 ;
+  assign \$23  = descriptor[47:32] < window[56:40];
+  assign \$24  = descriptor[63:48] < window[56:40];
+  assign \$25  = descriptor[75:64] >= 1'h1;
+  assign \$27  = descriptor[87:76] >= 1'h1;
+  assign \$29  = descriptor[107:96] >= 1'h1;
+  assign \$31  = descriptor[119:108] >= 1'h1;
+  assign \$33  = descriptor[131:128] >= 1'h1;
+  assign \$35  = descriptor[135:132] >= 1'h1;
+  assign \$37  = descriptor[139:136] >= 1'h1;
+  assign \$39  = descriptor[11:8] >= 3'h4;
+  assign \$40  = descriptor[11:8] <= 4'h8;
+  assign \$41  = & { \$40 , \$39  };
+  assign \$42  = descriptor[14:12] <= 2'h3;
+  assign \$44  = descriptor[203:192] >= 1'h1;
+  assign \$46  = descriptor[215:204] >= 1'h1;
+  assign \$48  = descriptor[235:224] >= 1'h1;
+  assign \$49  = descriptor[235:224] <= 6'h24;
   assign \$50  = & { \$49 , \$48  };
-  assign \$51  = descriptor[263:256] >= 1'h1;
-  assign \$52  = descriptor[263:256] <= 7'h40;
+  assign \$51  = descriptor[247:236] >= 1'h1;
+  assign \$52  = descriptor[247:236] <= 7'h40;
   assign \$53  = & { \$52 , \$51  };
-  assign \$54  = product <= 7'h40;
-  assign \$55  = descriptor[271:264] >= 1'h1;
-  assign \$56  = descriptor[271:264] <= 4'h9;
-  assign \$57  = & { \$56 , \$55  };
-  assign \$58  = descriptor[283:272] >= 1'h1;
-  assign \$59  = descriptor[283:272] <= 7'h40;
-  assign \$60  = & { \$59 , \$58  };
-  assign \$61  = descriptor[315:304] >= 1'h1;
-  assign \$62  = descriptor[315:304] <= 7'h40;
-  assign \$63  = & { \$62 , \$61  };
-  assign \$64  = descriptor[379:352] >= 1'h1;
-  assign \$65  = descriptor[379:352] <= 25'h1ffffff;
-  assign \$66  = & { \$65 , \$64  };
-  assign \$67  = descriptor[339:320] < window[130:110];
-  assign \$68  = constants_end <= window[89:73];
-  assign \$69  = | window[134:131];
-  assign \$70  = descriptor[183:172] >= kernel_words;
-  assign \$71  = descriptor[3:0] == 2'h3;
-  assign \$73  = & convolve_passed;
-  assign \$74  = descriptor[47:32] < window[56:40];
-  assign \$75  = descriptor[63:48] < window[56:40];
-  assign \$76  = descriptor[75:64] >= 1'h1;
-  assign \$78  = descriptor[87:76] >= 1'h1;
-  assign \$80  = descriptor[107:96] >= 1'h1;
-  assign \$82  = descriptor[119:108] >= 1'h1;
-  assign \$84  = descriptor[131:128] >= 1'h1;
-  assign \$86  = descriptor[135:132] >= 1'h1;
-  assign \$88  = descriptor[139:136] >= 1'h1;
-  assign \$90  = descriptor[11:8] >= 3'h4;
-  assign \$91  = descriptor[11:8] <= 4'h8;
-  assign \$92  = & { \$91 , \$90  };
-  assign \$93  = descriptor[7:6] <= 2'h2;
-  assign \$95  = descriptor[107:96] >= 1'h1;
-  assign \$96  = descriptor[107:96] <= 1'h1;
-  assign \$97  = & { \$96 , \$95  };
-  assign \$98  = descriptor[119:108] >= 1'h1;
-  assign \$99  = descriptor[119:108] <= 1'h1;
-  assign \$100  = & { \$99 , \$98  };
-  assign \$101  = descriptor[215:204] >= 1'h1;
-  assign \$102  = descriptor[215:204] <= 1'h1;
-  assign \$103  = & { \$102 , \$101  };
-  assign \$104  = descriptor[131:128] >= 1'h1;
-  assign \$105  = descriptor[131:128] <= 1'h1;
-  assign \$106  = & { \$105 , \$104  };
-  assign \$107  = descriptor[135:132] >= 1'h1;
-  assign \$108  = descriptor[135:132] <= 1'h1;
-  assign \$109  = & { \$108 , \$107  };
-  assign \$110  = descriptor[203:192] >= 1'h1;
-  assign \$111  = descriptor[203:192] <= 6'h24;
-  assign \$112  = & { \$111 , \$110  };
-  assign \$113  = descriptor[203:192] == descriptor[235:224];
-  assign \$114  = descriptor[247:236] >= 1'h1;
-  assign \$115  = descriptor[247:236] <= 1'h1;
-  assign \$116  = & { \$115 , \$114  };
-  assign \$117  = descriptor[263:256] >= 1'h1;
-  assign \$118  = descriptor[263:256] <= 1'h1;
-  assign \$119  = & { \$118 , \$117  };
-  assign \$120  = descriptor[271:264] <= 4'h9;
-  assign \$122  = descriptor[283:272] >= 1'h1;
-  assign \$123  = descriptor[283:272] <= 1'h1;
-  assign \$124  = & { \$123 , \$122  };
-  assign \$125  = descriptor[315:304] >= 1'h1;
-  assign \$126  = descriptor[315:304] <= 7'h40;
-  assign \$127  = & { \$126 , \$125  };
-  assign \$128  = | window[134:131];
-  assign \$129  = descriptor[379:352] >= 1'h1;
-  assign \$130  = descriptor[379:352] <= 25'h1ffffff;
-  assign \$131  = & { \$130 , \$129  };
-  assign \$132  = descriptor[3:0] == 3'h7;
-  assign \$134  = & calibrate_passed;
-  assign \$135  = descriptor[47:32] < window[56:40];
-  assign \$136  = descriptor[63:48] < window[56:40];
-  assign \$137  = descriptor[75:64] >= 1'h1;
-  assign \$139  = descriptor[87:76] >= 1'h1;
-  assign \$141  = descriptor[107:96] >= 1'h1;
-  assign \$143  = descriptor[119:108] >= 1'h1;
-  assign \$145  = descriptor[131:128] >= 1'h1;
-  assign \$147  = descriptor[135:132] >= 1'h1;
-  assign \$149  = descriptor[139:136] >= 1'h1;
-  assign \$151  = descriptor[203:192] >= 1'h1;
-  assign \$153  = descriptor[183:172] >= descriptor[203:192];
-  assign \$154  = descriptor[131:128] >= 1'h1;
-  assign \$155  = descriptor[131:128] <= 1'h1;
-  assign \$156  = & { \$155 , \$154  };
-  assign \$157  = descriptor[135:132] >= 1'h1;
-  assign \$158  = descriptor[135:132] <= 1'h1;
-  assign \$159  = & { \$158 , \$157  };
-  assign \$160  = descriptor[335:332] >= 1'h1;
-  assign \$162  = descriptor[303:288] < window[56:40];
-  assign \$163  = descriptor[3:0] == 3'h4;
-  assign \$165  = & add_passed;
-  assign \$166  = descriptor[47:32] < window[56:40];
-  assign \$167  = descriptor[63:48] < window[56:40];
-  assign \$168  = descriptor[75:64] >= 1'h1;
-  assign \$170  = descriptor[87:76] >= 1'h1;
-  assign \$172  = descriptor[107:96] >= 1'h1;
-  assign \$174  = descriptor[119:108] >= 1'h1;
-  assign \$176  = descriptor[131:128] >= 1'h1;
-  assign \$178  = descriptor[135:132] >= 1'h1;
-  assign \$180  = descriptor[139:136] >= 1'h1;
-  assign \$182  = descriptor[203:192] >= 1'h1;
-  assign \$184  = descriptor[183:172] >= descriptor[203:192];
-  assign \$185  = descriptor[3:0] == 3'h5;
-  assign \$186  = descriptor[3:0] == 3'h6;
-  assign \$187  = | { \$186 , \$185  };
-  assign \$188  = & average_pool_passed;
-  assign \$189  = | descriptor[80:64];
-  assign \$190  = destination_end <= window[56:40];
-  assign \$191  = descriptor[3:0] == 1'h1;
-  assign \$193  = & load_passed;
-  assign \$194  = | descriptor[80:64];
-  assign \$195  = source_end <= window[56:40];
-  assign \$196  = descriptor[3:0] == 2'h2;
-  assign \$198  = & store_passed;
-  assign \$199  = ! descriptor[3:0];
-  assign \$200  = descriptor[3:0] > 3'h7;
-  assign \$201  = \$199  | \$200 ;
+  assign \$54  = descriptor[263:256] >= 1'h1;
+  assign \$55  = descriptor[263:256] <= 7'h40;
+  assign \$56  = & { \$55 , \$54  };
+  assign \$57  = descriptor[271:264] >= 1'h1;
+  assign \$58  = descriptor[271:264] <= 4'h9;
+  assign \$59  = & { \$58 , \$57  };
+  assign \$60  = descriptor[283:272] >= 1'h1;
+  assign \$61  = descriptor[283:272] <= 7'h40;
+  assign \$62  = & { \$61 , \$60  };
+  assign \$63  = descriptor[315:304] >= 1'h1;
+  assign \$64  = descriptor[315:304] <= 7'h40;
+  assign \$65  = & { \$64 , \$63  };
+  assign \$66  = descriptor[379:352] >= 1'h1;
+  assign \$67  = descriptor[379:352] <= 25'h1ffffff;
+  assign \$68  = & { \$67 , \$66  };
+  assign \$69  = descriptor[339:320] < window[130:110];
+  assign \$70  = constants_end <= window[89:73];
+  assign \$71  = | window[134:131];
+  assign \$72  = descriptor[183:172] >= kernel_words;
+  assign \$73  = descriptor[3:0] == 2'h3;
+  assign \$75  = & convolve_passed;
+  assign \$76  = descriptor[47:32] < window[56:40];
+  assign \$77  = descriptor[63:48] < window[56:40];
+  assign \$78  = descriptor[75:64] >= 1'h1;
+  assign \$80  = descriptor[87:76] >= 1'h1;
+  assign \$82  = descriptor[107:96] >= 1'h1;
+  assign \$84  = descriptor[119:108] >= 1'h1;
+  assign \$86  = descriptor[131:128] >= 1'h1;
+  assign \$88  = descriptor[135:132] >= 1'h1;
+  assign \$90  = descriptor[139:136] >= 1'h1;
+  assign \$92  = descriptor[11:8] >= 3'h4;
+  assign \$93  = descriptor[11:8] <= 4'h8;
+  assign \$94  = & { \$93 , \$92  };
+  assign \$95  = descriptor[7:6] <= 2'h2;
+  assign \$97  = descriptor[107:96] >= 1'h1;
+  assign \$98  = descriptor[107:96] <= 1'h1;
+  assign \$99  = & { \$98 , \$97  };
+  assign \$100  = descriptor[119:108] >= 1'h1;
+  assign \$101  = descriptor[119:108] <= 1'h1;
+  assign \$102  = & { \$101 , \$100  };
+  assign \$103  = descriptor[215:204] >= 1'h1;
+  assign \$104  = descriptor[215:204] <= 1'h1;
+  assign \$105  = & { \$104 , \$103  };
+  assign \$106  = descriptor[131:128] >= 1'h1;
+  assign \$107  = descriptor[131:128] <= 1'h1;
+  assign \$108  = & { \$107 , \$106  };
+  assign \$109  = descriptor[135:132] >= 1'h1;
+  assign \$110  = descriptor[135:132] <= 1'h1;
+  assign \$111  = & { \$110 , \$109  };
+  assign \$112  = descriptor[203:192] >= 1'h1;
+  assign \$113  = descriptor[203:192] <= 6'h24;
+  assign \$114  = & { \$113 , \$112  };
+  assign \$115  = descriptor[203:192] == descriptor[235:224];
+  assign \$116  = descriptor[247:236] >= 1'h1;
+  assign \$117  = descriptor[247:236] <= 1'h1;
+  assign \$118  = & { \$117 , \$116  };
+  assign \$119  = descriptor[263:256] >= 1'h1;
+  assign \$120  = descriptor[263:256] <= 1'h1;
+  assign \$121  = & { \$120 , \$119  };
+  assign \$122  = descriptor[271:264] <= 4'h9;
+  assign \$124  = descriptor[283:272] >= 1'h1;
+  assign \$125  = descriptor[283:272] <= 1'h1;
+  assign \$126  = & { \$125 , \$124  };
+  assign \$127  = descriptor[315:304] >= 1'h1;
+  assign \$128  = descriptor[315:304] <= 7'h40;
+  assign \$129  = & { \$128 , \$127  };
+  assign \$130  = | window[134:131];
+  assign \$131  = descriptor[379:352] >= 1'h1;
+  assign \$132  = descriptor[379:352] <= 25'h1ffffff;
+  assign \$133  = & { \$132 , \$131  };
+  assign \$134  = descriptor[3:0] == 3'h7;
+  assign \$136  = & calibrate_passed;
+  assign \$137  = descriptor[47:32] < window[56:40];
+  assign \$138  = descriptor[63:48] < window[56:40];
+  assign \$139  = descriptor[75:64] >= 1'h1;
+  assign \$141  = descriptor[87:76] >= 1'h1;
+  assign \$143  = descriptor[107:96] >= 1'h1;
+  assign \$145  = descriptor[119:108] >= 1'h1;
+  assign \$147  = descriptor[131:128] >= 1'h1;
+  assign \$149  = descriptor[135:132] >= 1'h1;
+  assign \$151  = descriptor[139:136] >= 1'h1;
+  assign \$153  = descriptor[203:192] >= 1'h1;
+  assign \$155  = descriptor[183:172] >= descriptor[203:192];
+  assign \$156  = descriptor[131:128] >= 1'h1;
+  assign \$157  = descriptor[131:128] <= 1'h1;
+  assign \$158  = & { \$157 , \$156  };
+  assign \$159  = descriptor[135:132] >= 1'h1;
+  assign \$160  = descriptor[135:132] <= 1'h1;
+  assign \$161  = & { \$160 , \$159  };
+  assign \$162  = descriptor[335:332] >= 1'h1;
+  assign \$164  = descriptor[303:288] < window[56:40];
+  assign \$165  = descriptor[3:0] == 3'h4;
+  assign \$167  = & add_passed;
+  assign \$168  = descriptor[47:32] < window[56:40];
+  assign \$169  = descriptor[63:48] < window[56:40];
+  assign \$170  = descriptor[75:64] >= 1'h1;
+  assign \$172  = descriptor[87:76] >= 1'h1;
+  assign \$174  = descriptor[107:96] >= 1'h1;
+  assign \$176  = descriptor[119:108] >= 1'h1;
+  assign \$178  = descriptor[131:128] >= 1'h1;
+  assign \$180  = descriptor[135:132] >= 1'h1;
+  assign \$182  = descriptor[139:136] >= 1'h1;
+  assign \$184  = descriptor[203:192] >= 1'h1;
+  assign \$186  = descriptor[183:172] >= descriptor[203:192];
+  assign \$187  = descriptor[3:0] == 3'h5;
+  assign \$188  = descriptor[3:0] == 3'h6;
+  assign \$189  = | { \$188 , \$187  };
+  assign \$190  = & average_pool_passed;
+  assign \$191  = | descriptor[80:64];
+  assign \$192  = destination_end <= window[56:40];
+  assign \$193  = descriptor[3:0] == 1'h1;
+  assign \$195  = & load_passed;
+  assign \$196  = | descriptor[80:64];
+  assign \$197  = source_end <= window[56:40];
+  assign \$198  = descriptor[3:0] == 2'h2;
+  assign \$200  = & store_passed;
+  assign \$201  = ! descriptor[3:0];
+  assign \$202  = descriptor[3:0] > 3'h7;
+  assign \$203  = \$201  | \$202 ;
+  assign legal = joined & few;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @(posedge clk) begin
     kernel_words <= \$2 [11:0];
@@ -20491,107 +22160,113 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     end
   end
   always @(posedge clk) begin
-    if (\$3 ) begin
-      products0 <= 11'h000;
-    end else if (\$4 ) begin
-      products0 <= \$8 [10:0];
-    end
-    if (rst) begin
-      products0 <= 11'h000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$9 ) begin
-      products1 <= 11'h000;
-    end else if (\$10 ) begin
-      products1 <= \$14 [10:0];
-    end
-    if (rst) begin
-      products1 <= 11'h000;
-    end
-  end
-  always @(posedge clk) begin
-    product <= \$16 [14:0];
-    if (rst) begin
-      product <= 15'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    constants_end <= \$17 ;
+    constants_end <= \$3 ;
     if (rst) begin
       constants_end <= 17'h00000;
     end
   end
   always @(posedge clk) begin
-    destination_end <= \$18 ;
+    destination_end <= \$4 ;
     if (rst) begin
       destination_end <= 18'h00000;
     end
   end
   always @(posedge clk) begin
-    source_end <= \$19 ;
+    source_end <= \$5 ;
     if (rst) begin
       source_end <= 18'h00000;
     end
   end
   always @(posedge clk) begin
-    convolve_passed <= { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
+    if (\$6 ) begin
+      products0 <= 11'h000;
+    end else if (\$7 ) begin
+      products0 <= \$11 [10:0];
+    end
     if (rst) begin
-      convolve_passed <= 25'h0000000;
+      products0 <= 11'h000;
     end
   end
   always @(posedge clk) begin
-    if (\$72 ) begin
-      legal <= \$73 ;
-    end
-    if (\$133 ) begin
-      legal <= \$134 ;
-    end
-    if (\$164 ) begin
-      legal <= \$165 ;
-    end
-    if (\$187 ) begin
-      legal <= \$188 ;
-    end
-    if (\$192 ) begin
-      legal <= \$193 ;
-    end
-    if (\$197 ) begin
-      legal <= \$198 ;
-    end
-    if (\$201 ) begin
-      legal <= 1'h1;
+    if (\$12 ) begin
+      products1 <= 11'h000;
+    end else if (\$13 ) begin
+      products1 <= \$17 [10:0];
     end
     if (rst) begin
-      legal <= 1'h0;
+      products1 <= 11'h000;
     end
   end
   always @(posedge clk) begin
-    calibrate_passed <= { \$131 , \$128 , \$127 , \$124 , \$121 , \$119 , \$116 , \$113 , \$112 , \$109 , \$106 , \$103 , \$100 , \$97 , descriptor[5], \$94 , \$92 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
+    product <= \$19 [14:0];
+    if (rst) begin
+      product <= 15'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    few <= \$22 ;
+    if (rst) begin
+      few <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    convolve_passed <= { \$72 , \$71 , \$70 , \$69 , \$68 , \$65 , \$62 , \$59 , \$56 , \$53 , \$50 , \$47 , \$45 , \$43 , \$41 , \$38 , \$36 , \$34 , \$32 , \$30 , \$28 , \$26 , \$24 , \$23  };
+    if (rst) begin
+      convolve_passed <= 24'h000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$74 ) begin
+      joined <= \$75 ;
+    end
+    if (\$135 ) begin
+      joined <= \$136 ;
+    end
+    if (\$166 ) begin
+      joined <= \$167 ;
+    end
+    if (\$189 ) begin
+      joined <= \$190 ;
+    end
+    if (\$194 ) begin
+      joined <= \$195 ;
+    end
+    if (\$199 ) begin
+      joined <= \$200 ;
+    end
+    if (\$203 ) begin
+      joined <= 1'h1;
+    end
+    if (rst) begin
+      joined <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    calibrate_passed <= { \$133 , \$130 , \$129 , \$126 , \$123 , \$121 , \$118 , \$115 , \$114 , \$111 , \$108 , \$105 , \$102 , \$99 , descriptor[5], \$96 , \$94 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$76  };
     if (rst) begin
       calibrate_passed <= 26'h0000000;
     end
   end
   always @(posedge clk) begin
-    add_passed <= { \$162 , \$161 , \$159 , \$156 , \$153 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$136 , \$135  };
+    add_passed <= { \$164 , \$163 , \$161 , \$158 , \$155 , \$154 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$137  };
     if (rst) begin
       add_passed <= 15'h0000;
     end
   end
   always @(posedge clk) begin
-    average_pool_passed <= { \$184 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$167 , \$166  };
+    average_pool_passed <= { \$186 , \$185 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$168  };
     if (rst) begin
       average_pool_passed <= 11'h000;
     end
   end
   always @(posedge clk) begin
-    load_passed <= { \$190 , \$189  };
+    load_passed <= { \$192 , \$191  };
     if (rst) begin
       load_passed <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    store_passed <= { \$195 , \$194  };
+    store_passed <= { \$197 , \$196  };
     if (rst) begin
       store_passed <= 2'h0;
     end
@@ -20622,33 +22297,32 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[134:131];
   assign \$2  = { 2'h0, \$1 [12:2] };
-  assign \$5  = { products0, 1'h0 };
+  assign \$8  = { products0, 1'h0 };
   assign digit[1] = clock[1];
   assign digit[0] = \$auto$rtlil.cc:2739:Not$2 ;
-  assign \$11  = { products1, 1'h0 };
-  assign \$15  = { 3'h0, products1, 4'h0 };
-  assign \$23  = \$22 ;
-  assign \$25  = \$24 ;
-  assign \$27  = \$26 ;
-  assign \$29  = \$28 ;
-  assign \$31  = \$30 ;
-  assign \$33  = \$32 ;
-  assign \$35  = \$34 ;
-  assign \$40  = \$39 ;
-  assign \$42  = \$41 ;
-  assign \$44  = \$43 ;
-  assign \$72  = \$71 ;
-  assign \$77  = \$76 ;
+  assign \$14  = { products1, 1'h0 };
+  assign \$18  = { 3'h0, products1, 4'h0 };
+  assign \$26  = \$25 ;
+  assign \$28  = \$27 ;
+  assign \$30  = \$29 ;
+  assign \$32  = \$31 ;
+  assign \$34  = \$33 ;
+  assign \$36  = \$35 ;
+  assign \$38  = \$37 ;
+  assign \$43  = \$42 ;
+  assign \$45  = \$44 ;
+  assign \$47  = \$46 ;
+  assign \$74  = \$73 ;
   assign \$79  = \$78 ;
   assign \$81  = \$80 ;
   assign \$83  = \$82 ;
   assign \$85  = \$84 ;
   assign \$87  = \$86 ;
   assign \$89  = \$88 ;
-  assign \$94  = \$93 ;
-  assign \$121  = \$120 ;
-  assign \$133  = \$132 ;
-  assign \$138  = \$137 ;
+  assign \$91  = \$90 ;
+  assign \$96  = \$95 ;
+  assign \$123  = \$122 ;
+  assign \$135  = \$134 ;
   assign \$140  = \$139 ;
   assign \$142  = \$141 ;
   assign \$144  = \$143 ;
@@ -20656,9 +22330,9 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$148  = \$147 ;
   assign \$150  = \$149 ;
   assign \$152  = \$151 ;
-  assign \$161  = \$160 ;
-  assign \$164  = \$163 ;
-  assign \$169  = \$168 ;
+  assign \$154  = \$153 ;
+  assign \$163  = \$162 ;
+  assign \$166  = \$165 ;
   assign \$171  = \$170 ;
   assign \$173  = \$172 ;
   assign \$175  = \$174 ;
@@ -20666,14 +22340,15 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$179  = \$178 ;
   assign \$181  = \$180 ;
   assign \$183  = \$182 ;
-  assign \$192  = \$191 ;
-  assign \$197  = \$196 ;
+  assign \$185  = \$184 ;
+  assign \$194  = \$193 ;
+  assign \$199  = \$198 ;
 endmodule
 
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5164$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6817$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -20827,8 +22502,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5164$90 ;
-  wire [40:0] \port$5164$90 ;
+  input [40:0] \port$6817$90 ;
+  wire [40:0] \port$6817$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -20889,10 +22564,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5164$90 [19:0]),
+    .coefficient_base(\port$6817$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5164$90 [40:20]),
+    .coefficient_words(\port$6817$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -20971,8 +22646,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5164$90 [19:0];
-  assign coefficient_words = \port$5164$90 [40:20];
+  assign coefficient_base = \port$6817$90 [19:0];
+  assign coefficient_words = \port$6817$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -21018,7 +22693,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5164$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6817$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -21172,8 +22847,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5164$90 ;
-  wire [40:0] \port$5164$90 ;
+  input [40:0] \port$6817$90 ;
+  wire [40:0] \port$6817$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21234,10 +22909,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5164$90 [19:0]),
+    .coefficient_base(\port$6817$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5164$90 [40:20]),
+    .coefficient_words(\port$6817$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -21316,8 +22991,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5164$90 [19:0];
-  assign coefficient_words = \port$5164$90 [40:20];
+  assign coefficient_base = \port$6817$90 [19:0];
+  assign coefficient_words = \port$6817$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -21363,7 +23038,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5164$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6817$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -21517,8 +23192,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5164$90 ;
-  wire [40:0] \port$5164$90 ;
+  input [40:0] \port$6817$90 ;
+  wire [40:0] \port$6817$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21579,10 +23254,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5164$90 [19:0]),
+    .coefficient_base(\port$6817$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5164$90 [40:20]),
+    .coefficient_words(\port$6817$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -21661,8 +23336,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5164$90 [19:0];
-  assign coefficient_words = \port$5164$90 [40:20];
+  assign coefficient_base = \port$6817$90 [19:0];
+  assign coefficient_words = \port$6817$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -21708,7 +23383,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5164$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6817$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -21862,8 +23537,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5164$90 ;
-  wire [40:0] \port$5164$90 ;
+  input [40:0] \port$6817$90 ;
+  wire [40:0] \port$6817$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21924,10 +23599,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5164$90 [19:0]),
+    .coefficient_base(\port$6817$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5164$90 [40:20]),
+    .coefficient_words(\port$6817$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22006,8 +23681,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5164$90 [19:0];
-  assign coefficient_words = \port$5164$90 [40:20];
+  assign coefficient_base = \port$6817$90 [19:0];
+  assign coefficient_words = \port$6817$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23234,7 +24909,7 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$6982$0 , busy, clk);
   wire \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -23263,19 +24938,19 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$32 ;
   wire \$33 ;
   wire \$34 ;
-  wire [12:0] \$35 ;
+  wire \$35 ;
   wire \$36 ;
-  wire [6:0] \$37 ;
+  wire \$37 ;
   wire \$38 ;
-  wire \$39 ;
+  wire [12:0] \$39 ;
   wire [4:0] \$4 ;
   wire \$40 ;
-  wire \$41 ;
-  wire [12:0] \$42 ;
+  wire [6:0] \$41 ;
+  wire \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire \$46 ;
+  wire [12:0] \$46 ;
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
@@ -23285,7 +24960,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
-  wire \$55 ;
+  wire [27:0] \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
   wire [4:0] \$6 ;
   wire [4:0] \$7 ;
   wire [4:0] \$8 ;
@@ -23293,11 +24971,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$signal ;
   wire \$signal$41 ;
   reg \$signal$42  = 1'h0;
-  reg [11:0] \$signal$52  = 12'h000;
+  reg [11:0] \$signal$65  = 12'h000;
   wire abort;
-  output [15:0] address;
-  reg [15:0] address = 16'h0000;
-  wire [15:0] \address$58 ;
+  wire [15:0] address;
+  wire [15:0] \address$52 ;
   wire [15:0] address_block_step;
   wire [15:0] address_column_step;
   wire [15:0] address_origin;
@@ -23338,22 +25015,26 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  reg \final  = 1'h0;
-  output first;
-  reg first = 1'h0;
-  output last;
-  reg last = 1'h0;
+  wire first;
+  wire [27:0] fresh;
+  wire [15:0] \fresh.address ;
+  wire \fresh.final ;
+  wire \fresh.first ;
+  wire \fresh.last ;
+  wire \fresh.last_chunk ;
+  wire \fresh.last_position ;
+  wire \fresh.pad ;
+  wire [5:0] \fresh.row_word ;
+  wire last;
   reg last_chunk = 1'h0;
-  output \last_chunk$65 ;
-  reg \last_chunk$65  = 1'h0;
+  wire \last_chunk$58 ;
   wire last_position;
-  reg \last_position$66  = 1'h0;
+  wire \last_position$59 ;
   wire load;
   output mismatch;
   reg mismatch = 1'h0;
   wire [15:0] origin;
-  output pad;
-  reg pad = 1'h0;
+  wire pad;
   wire [3:0] pad_left;
   wire [3:0] pad_top;
   wire [11:0] pixel;
@@ -23365,6 +25046,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
+  output [25:0] \port$6982$0 ;
+  wire [25:0] \port$6982$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -23372,10 +25055,27 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire row_last;
   wire [15:0] row_step;
   reg [5:0] row_word = 6'h00;
-  output [5:0] \row_word$62 ;
-  reg [5:0] \row_word$62  = 6'h00;
+  wire [5:0] \row_word$55 ;
   input rst;
   wire rst;
+  reg [27:0] shown = 28'h0000000;
+  wire [15:0] \shown.address ;
+  wire \shown.final ;
+  wire \shown.first ;
+  wire \shown.last ;
+  wire \shown.last_chunk ;
+  wire \shown.last_position ;
+  wire \shown.pad ;
+  wire [5:0] \shown.row_word ;
+  reg [27:0] spare = 28'h0000000;
+  wire [15:0] \spare.address ;
+  wire \spare.final ;
+  wire \spare.first ;
+  wire \spare.last ;
+  wire \spare.last_chunk ;
+  wire \spare.last_position ;
+  wire \spare.pad ;
+  wire [5:0] \spare.row_word ;
   input start;
   wire start;
   wire \start$3 ;
@@ -23383,6 +25083,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [3:0] stride;
   output valid;
   reg valid = 1'h0;
+  reg waiting = 1'h0;
   reg walking = 1'h0;
   wire [11:0] width;
   wire [11:0] word_count;
@@ -23391,39 +25092,40 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire x_last;
   wire [11:0] y_count;
   wire y_last;
-  assign \$27  = - descriptor[147:144];
-  assign \$28  = word_last & column_last;
   assign \$29  = \$28  & row_last;
   assign \$signal  = \$29  & block_last;
   assign \$signal$41  = \$signal  | \$signal$42 ;
   assign last_position = x_last & y_last;
-  assign \$30  = ~ valid;
-  assign \$31  = \$30  | ready;
-  assign advance = walking & \$31 ;
-  assign \$32  = advance & \$signal$41 ;
-  assign \$33  = load | \$32 ;
-  assign \$34  = descriptor[235:224] == 1'h1;
-  assign \$35  = \$signal$52  - 1'h1;
-  assign \$36  = \$signal$52  == 2'h2;
-  assign \$37  = row_word + 1'h1;
-  assign \$38  = advance & \$signal ;
-  assign \$39  = load | \$38 ;
-  assign \$40  = advance & \$signal$41 ;
-  assign \$41  = descriptor[247:236] == 1'h1;
-  assign \$42  = chunks_left - 1'h1;
-  assign \$43  = chunks_left == 2'h2;
-  assign \$44  = ~ last_chunk;
-  assign \$45  = \$signal$42  & last_chunk;
-  assign \$46  = \$signal  ? \$44  : \$45 ;
-  assign \$47  = advance & \$46 ;
-  assign \$48  = pixel_x >= descriptor[75:64];
-  assign \$49  = pixel_y >= descriptor[87:76];
-  assign \$50  = \$48  | \$49 ;
-  assign \$51  = ! row_word;
-  assign \$52  = \$signal  & last_position;
-  assign \$53  = \$signal  & last_position;
-  assign \$54  = valid & ready;
-  assign \$55  = \$54  & \final ;
+  assign \$30  = pixel_x >= descriptor[75:64];
+  assign \$31  = pixel_y >= descriptor[87:76];
+  assign \$32  = \$30  | \$31 ;
+  assign \$33  = ! row_word;
+  assign \$34  = \$signal  & last_position;
+  assign \$35  = ~ waiting;
+  assign advance = walking & \$35 ;
+  assign \$36  = advance & \$signal$41 ;
+  assign \$37  = load | \$36 ;
+  assign \$38  = descriptor[235:224] == 1'h1;
+  assign \$39  = \$signal$65  - 1'h1;
+  assign \$40  = \$signal$65  == 2'h2;
+  assign \$41  = row_word + 1'h1;
+  assign \$42  = advance & \$signal ;
+  assign \$43  = load | \$42 ;
+  assign \$44  = advance & \$signal$41 ;
+  assign \$45  = descriptor[247:236] == 1'h1;
+  assign \$46  = chunks_left - 1'h1;
+  assign \$47  = chunks_left == 2'h2;
+  assign \$48  = ~ last_chunk;
+  assign \$49  = \$signal$42  & last_chunk;
+  assign \$50  = \$signal  ? \$48  : \$49 ;
+  assign \$51  = advance & \$50 ;
+  assign \$52  = ~ valid;
+  assign \$53  = \$52  | ready;
+  assign \$54  = waiting | advance;
+  assign \$55  = waiting ? spare : fresh;
+  assign \$56  = \$signal  & last_position;
+  assign \$57  = valid & ready;
+  assign \$58  = \$57  & shown[27];
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = - descriptor[143:140];
@@ -23451,10 +25153,12 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
+  assign \$27  = - descriptor[147:144];
+  assign \$28  = word_last & column_last;
   \crossloom.window$876.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
-    .address_word_start(\address$58 ),
+    .address_word_start(address),
     .address_x_step(address_x_step),
     .address_y_step(address_y_step),
     .advance(advance),
@@ -23465,36 +25169,36 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$2680$0 (\$2 ),
-    .\port$2681$4 (\$3 [4]),
-    .\port$2682$4 (\$4 [4]),
-    .\port$2683$4 (\$5 [4]),
-    .\port$2684$4 (\$6 [4]),
-    .\port$2685$4 (\$7 [4]),
-    .\port$2686$4 (\$8 [4]),
-    .\port$2687$4 (\$9 [4]),
-    .\port$2688$4 (\$10 [4]),
-    .\port$2689$4 (\$11 [4]),
-    .\port$2690$4 (\$12 [4]),
-    .\port$2691$4 (\$13 [4]),
-    .\port$2692$4 (\$14 [4]),
-    .\port$2693$0 (\$15 ),
-    .\port$2694$4 (\$16 [4]),
-    .\port$2695$4 (\$17 [4]),
-    .\port$2696$4 (\$18 [4]),
-    .\port$2697$4 (\$19 [4]),
-    .\port$2698$4 (\$20 [4]),
-    .\port$2699$4 (\$21 [4]),
-    .\port$2700$4 (\$22 [4]),
-    .\port$2701$4 (\$23 [4]),
-    .\port$2702$4 (\$24 [4]),
-    .\port$2703$4 (\$25 [4]),
-    .\port$2704$4 (\$26 [4]),
-    .\port$2705$4 (\$27 [4]),
-    .\port$4262$128 (descriptor[139:128]),
-    .\port$4262$160 (descriptor[171:160]),
-    .\port$4262$192 (descriptor[215:192]),
-    .\port$4262$96 (descriptor[119:96]),
+    .\port$2702$0 (\$2 ),
+    .\port$2703$4 (\$3 [4]),
+    .\port$2704$4 (\$4 [4]),
+    .\port$2705$4 (\$5 [4]),
+    .\port$2706$4 (\$6 [4]),
+    .\port$2707$4 (\$7 [4]),
+    .\port$2708$4 (\$8 [4]),
+    .\port$2709$4 (\$9 [4]),
+    .\port$2710$4 (\$10 [4]),
+    .\port$2711$4 (\$11 [4]),
+    .\port$2712$4 (\$12 [4]),
+    .\port$2713$4 (\$13 [4]),
+    .\port$2714$4 (\$14 [4]),
+    .\port$2715$0 (\$15 ),
+    .\port$2716$4 (\$16 [4]),
+    .\port$2717$4 (\$17 [4]),
+    .\port$2718$4 (\$18 [4]),
+    .\port$2719$4 (\$19 [4]),
+    .\port$2720$4 (\$20 [4]),
+    .\port$2721$4 (\$21 [4]),
+    .\port$2722$4 (\$22 [4]),
+    .\port$2723$4 (\$23 [4]),
+    .\port$2724$4 (\$24 [4]),
+    .\port$2725$4 (\$25 [4]),
+    .\port$2726$4 (\$26 [4]),
+    .\port$2727$4 (\$27 [4]),
+    .\port$5891$128 (descriptor[139:128]),
+    .\port$5891$160 (descriptor[171:160]),
+    .\port$5891$192 (descriptor[215:192]),
+    .\port$5891$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -23509,7 +25213,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4262$136 (descriptor[147:136]),
+    .\port$5891$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -23517,23 +25221,23 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .\width$7 (descriptor[75:64])
   );
   always @(posedge clk) begin
-    if (\$33 ) begin
-      \$signal$52  <= descriptor[235:224];
+    if (\$37 ) begin
+      \$signal$65  <= descriptor[235:224];
     end else if (advance) begin
-      \$signal$52  <= \$35 [11:0];
+      \$signal$65  <= \$39 [11:0];
     end
     if (clear) begin
-      \$signal$52  <= 12'h000;
+      \$signal$65  <= 12'h000;
     end
     if (rst) begin
-      \$signal$52  <= 12'h000;
+      \$signal$65  <= 12'h000;
     end
   end
   always @(posedge clk) begin
-    if (\$33 ) begin
-      \$signal$42  <= \$34 ;
+    if (\$37 ) begin
+      \$signal$42  <= \$38 ;
     end else if (advance) begin
-      \$signal$42  <= \$36 ;
+      \$signal$42  <= \$40 ;
     end
     if (clear) begin
       \$signal$42  <= 1'h0;
@@ -23543,10 +25247,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$33 ) begin
+    if (\$37 ) begin
       row_word <= 6'h00;
     end else if (advance) begin
-      row_word <= \$37 [5:0];
+      row_word <= \$41 [5:0];
     end
     if (clear) begin
       row_word <= 6'h00;
@@ -23556,10 +25260,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$39 ) begin
+    if (\$43 ) begin
       chunks_left <= descriptor[247:236];
-    end else if (\$40 ) begin
-      chunks_left <= \$42 [11:0];
+    end else if (\$44 ) begin
+      chunks_left <= \$46 [11:0];
     end
     if (clear) begin
       chunks_left <= 12'h000;
@@ -23569,10 +25273,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$39 ) begin
-      last_chunk <= \$41 ;
-    end else if (\$40 ) begin
-      last_chunk <= \$43 ;
+    if (\$43 ) begin
+      last_chunk <= \$45 ;
+    end else if (\$44 ) begin
+      last_chunk <= \$47 ;
     end
     if (clear) begin
       last_chunk <= 1'h0;
@@ -23582,7 +25286,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    mismatch <= \$47 ;
+    mismatch <= \$51 ;
     if (clear) begin
       mismatch <= 1'h0;
     end
@@ -23591,11 +25295,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (ready) begin
-      valid <= 1'h0;
-    end
-    if (advance) begin
-      valid <= 1'h1;
+    if (\$53 ) begin
+      valid <= \$54 ;
     end
     if (clear) begin
       valid <= 1'h0;
@@ -23605,96 +25306,43 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (advance) begin
-      address <= \address$58 ;
+    if (\$53 ) begin
+      waiting <= 1'h0;
+    end else if (advance) begin
+      waiting <= 1'h1;
     end
     if (clear) begin
-      address <= 16'h0000;
+      waiting <= 1'h0;
     end
     if (rst) begin
-      address <= 16'h0000;
+      waiting <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$53 ) begin
+      shown <= \$55 ;
+    end
+    if (clear) begin
+      shown <= 28'h0000000;
+    end
+    if (rst) begin
+      shown <= 28'h0000000;
     end
   end
   always @(posedge clk) begin
     if (advance) begin
-      pad <= \$50 ;
+      spare <= fresh;
     end
     if (clear) begin
-      pad <= 1'h0;
+      spare <= 28'h0000000;
     end
     if (rst) begin
-      pad <= 1'h0;
+      spare <= 28'h0000000;
     end
   end
   always @(posedge clk) begin
     if (advance) begin
-      \row_word$62  <= row_word;
-    end
-    if (clear) begin
-      \row_word$62  <= 6'h00;
-    end
-    if (rst) begin
-      \row_word$62  <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      first <= \$51 ;
-    end
-    if (clear) begin
-      first <= 1'h0;
-    end
-    if (rst) begin
-      first <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      last <= \$signal$41 ;
-    end
-    if (clear) begin
-      last <= 1'h0;
-    end
-    if (rst) begin
-      last <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      \last_chunk$65  <= last_chunk;
-    end
-    if (clear) begin
-      \last_chunk$65  <= 1'h0;
-    end
-    if (rst) begin
-      \last_chunk$65  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      \last_position$66  <= last_position;
-    end
-    if (clear) begin
-      \last_position$66  <= 1'h0;
-    end
-    if (rst) begin
-      \last_position$66  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      \final  <= \$52 ;
-    end
-    if (clear) begin
-      \final  <= 1'h0;
-    end
-    if (rst) begin
-      \final  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      if (\$53 ) begin
+      if (\$56 ) begin
         walking <= 1'h0;
       end
     end
@@ -23711,7 +25359,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   always @(posedge clk) begin
     if (starting) begin
       busy <= 1'h1;
-    end else if (\$55 ) begin
+    end else if (\$58 ) begin
       busy <= 1'h0;
     end
     if (clear) begin
@@ -23748,7 +25396,15 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign pixel_y_origin = { \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15  };
   assign pixel_y_row_step = 17'h00001;
   assign pixel_y_y_step = { 13'h0000, descriptor[139:136] };
+  assign \address$52  = shown[15:0];
+  assign pad = shown[16];
+  assign \row_word$55  = shown[22:17];
+  assign first = shown[23];
+  assign last = shown[24];
+  assign \last_chunk$58  = shown[25];
+  assign \last_position$59  = shown[26];
   assign abort = 1'h0;
+  assign \port$6982$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -23765,26 +25421,173 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
+  assign \fresh.address  = fresh[15:0];
+  assign \fresh.pad  = fresh[16];
+  assign \fresh.row_word  = fresh[22:17];
+  assign \fresh.first  = fresh[23];
+  assign \fresh.last  = fresh[24];
+  assign \fresh.last_chunk  = fresh[25];
+  assign \fresh.last_position  = fresh[26];
+  assign \fresh.final  = fresh[27];
+  assign \shown.address  = shown[15:0];
+  assign \shown.pad  = shown[16];
+  assign \shown.row_word  = shown[22:17];
+  assign \shown.first  = shown[23];
+  assign \shown.last  = shown[24];
+  assign \shown.last_chunk  = shown[25];
+  assign \shown.last_position  = shown[26];
+  assign \shown.final  = shown[27];
+  assign \spare.address  = spare[15:0];
+  assign \spare.pad  = spare[16];
+  assign \spare.row_word  = spare[22:17];
+  assign \spare.first  = spare[23];
+  assign \spare.last  = spare[24];
+  assign \spare.last_chunk  = spare[25];
+  assign \spare.last_position  = spare[26];
+  assign \spare.final  = spare[27];
+  assign fresh[27] = \$34 ;
+  assign fresh[26] = last_position;
+  assign fresh[25] = last_chunk;
+  assign fresh[24] = \$signal$41 ;
+  assign fresh[23] = \$33 ;
+  assign fresh[22:17] = row_word;
+  assign fresh[16] = \$32 ;
+  assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682$4 , \port$2683$4 , \port$2684$4 , \port$2685$4 , \port$2686$4 , \port$2687$4 , \port$2688$4 , \port$2689$4 , \port$2690$4 , \port$2691$4 , \port$2692$4 , \port$2693$0 , \port$2694$4 , \port$2695$4 , \port$2696$4 , \port$2697$4 , \port$2698$4 , \port$2699$4 
-, \port$2700$4 , \port$2701$4 , \port$2702$4 , \port$2703$4 , \port$2704$4 , \port$2705$4 , advance, \port$4262$96 , \port$4262$128 , \port$4262$160 , \port$4262$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704$4 , \port$2705$4 , \port$2706$4 , \port$2707$4 , \port$2708$4 , \port$2709$4 , \port$2710$4 , \port$2711$4 , \port$2712$4 , \port$2713$4 , \port$2714$4 , \port$2715$0 , \port$2716$4 , \port$2717$4 , \port$2718$4 , \port$2719$4 , \port$2720$4 , \port$2721$4 
+, \port$2722$4 , \port$2723$4 , \port$2724$4 , \port$2725$4 , \port$2726$4 , \port$2727$4 , advance, \port$5891$96 , \port$5891$128 , \port$5891$160 , \port$5891$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
-  wire [3:0] \$10 ;
+  wire \$10 ;
   wire \$100 ;
+  wire [15:0] \$1000 ;
+  wire [15:0] \$1001 ;
+  wire [15:0] \$1002 ;
+  wire [15:0] \$1003 ;
+  wire [15:0] \$1004 ;
+  wire [15:0] \$1005 ;
+  wire [15:0] \$1006 ;
+  wire [15:0] \$1007 ;
+  wire [15:0] \$1008 ;
+  wire [15:0] \$1009 ;
   wire \$101 ;
+  wire [15:0] \$1010 ;
+  wire [16:0] \$1011 ;
+  wire \$1012 ;
+  wire \$1013 ;
+  wire [15:0] \$1014 ;
+  wire [15:0] \$1015 ;
+  wire [15:0] \$1016 ;
+  wire [15:0] \$1017 ;
+  wire [15:0] \$1018 ;
+  wire [15:0] \$1019 ;
   wire \$102 ;
-  wire [17:0] \$103 ;
+  wire [15:0] \$1020 ;
+  wire [15:0] \$1021 ;
+  wire [15:0] \$1022 ;
+  wire [15:0] \$1023 ;
+  wire [15:0] \$1024 ;
+  wire [15:0] \$1025 ;
+  wire [15:0] \$1026 ;
+  wire [15:0] \$1027 ;
+  wire [15:0] \$1028 ;
+  wire [15:0] \$1029 ;
+  wire \$103 ;
+  wire [15:0] \$1030 ;
+  wire [15:0] \$1031 ;
+  wire [15:0] \$1032 ;
+  wire [15:0] \$1033 ;
+  wire [15:0] \$1034 ;
+  wire [15:0] \$1035 ;
+  wire [15:0] \$1036 ;
+  wire [15:0] \$1037 ;
+  wire [16:0] \$1038 ;
+  wire \$1039 ;
   wire \$104 ;
+  wire \$1040 ;
+  wire [16:0] \$1041 ;
+  wire [16:0] \$1042 ;
+  wire [16:0] \$1043 ;
+  wire [16:0] \$1044 ;
+  wire [16:0] \$1045 ;
+  wire [16:0] \$1046 ;
+  wire [16:0] \$1047 ;
+  wire [16:0] \$1048 ;
+  wire [16:0] \$1049 ;
   wire \$105 ;
+  wire [16:0] \$1050 ;
+  wire [16:0] \$1051 ;
+  wire [16:0] \$1052 ;
+  wire [16:0] \$1053 ;
+  wire [16:0] \$1054 ;
+  wire [16:0] \$1055 ;
+  wire [16:0] \$1056 ;
+  wire [17:0] \$1057 ;
+  wire \$1058 ;
+  wire \$1059 ;
   wire \$106 ;
+  wire [16:0] \$1060 ;
+  wire [16:0] \$1061 ;
+  wire [16:0] \$1062 ;
+  wire [16:0] \$1063 ;
+  wire [16:0] \$1064 ;
+  wire [16:0] \$1065 ;
+  wire [16:0] \$1066 ;
+  wire [16:0] \$1067 ;
+  wire [16:0] \$1068 ;
+  wire [16:0] \$1069 ;
   wire \$107 ;
+  wire [16:0] \$1070 ;
+  wire [16:0] \$1071 ;
+  wire [16:0] \$1072 ;
+  wire [16:0] \$1073 ;
+  wire [16:0] \$1074 ;
+  wire [16:0] \$1075 ;
+  wire [17:0] \$1076 ;
+  wire \$1077 ;
+  wire \$1078 ;
+  wire [16:0] \$1079 ;
   wire \$108 ;
+  wire [16:0] \$1080 ;
+  wire [16:0] \$1081 ;
+  wire [16:0] \$1082 ;
+  wire [16:0] \$1083 ;
+  wire [16:0] \$1084 ;
+  wire [16:0] \$1085 ;
+  wire [16:0] \$1086 ;
+  wire [16:0] \$1087 ;
+  wire [16:0] \$1088 ;
+  wire [16:0] \$1089 ;
   wire \$109 ;
+  wire [16:0] \$1090 ;
+  wire [16:0] \$1091 ;
+  wire [16:0] \$1092 ;
+  wire [16:0] \$1093 ;
+  wire [16:0] \$1094 ;
+  wire [17:0] \$1095 ;
+  wire \$1096 ;
+  wire \$1097 ;
+  wire [16:0] \$1098 ;
+  wire [16:0] \$1099 ;
   wire \$11 ;
   wire \$110 ;
+  wire [16:0] \$1100 ;
+  wire [16:0] \$1101 ;
+  wire [16:0] \$1102 ;
+  wire [16:0] \$1103 ;
+  wire [16:0] \$1104 ;
+  wire [16:0] \$1105 ;
+  wire [16:0] \$1106 ;
+  wire [16:0] \$1107 ;
+  wire [16:0] \$1108 ;
+  wire [16:0] \$1109 ;
   wire \$111 ;
+  wire [16:0] \$1110 ;
+  wire [16:0] \$1111 ;
+  wire [16:0] \$1112 ;
+  wire [16:0] \$1113 ;
+  wire [17:0] \$1114 ;
   wire \$112 ;
   wire \$113 ;
   wire \$114 ;
@@ -23792,9 +25595,9 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
   wire \$116 ;
   wire \$117 ;
   wire \$118 ;
-  wire [17:0] \$119 ;
+  wire \$119 ;
   wire \$12 ;
-  wire [17:0] \$120 ;
+  wire \$120 ;
   wire \$121 ;
   wire \$122 ;
   wire \$123 ;
@@ -23804,10 +25607,10 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire \$13 ;
+  wire [4:0] \$13 ;
   wire \$130 ;
   wire \$131 ;
-  wire [17:0] \$132 ;
+  wire \$132 ;
   wire \$133 ;
   wire \$134 ;
   wire \$135 ;
@@ -23828,100 +25631,947 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
   wire \$149 ;
   wire \$15 ;
   wire \$150 ;
-  wire [17:0] \$151 ;
-  wire [17:0] \$152 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire \$16 ;
-  wire [4:0] \$17 ;
-  wire [3:0] \$18 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
+  wire \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
+  wire \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
   wire \$19 ;
-  wire [12:0] \$2 ;
-  wire \$20 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
+  wire \$2 ;
+  wire [4:0] \$20 ;
+  wire \$200 ;
+  wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
   wire \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
   wire \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire \$222 ;
+  wire \$223 ;
+  wire \$224 ;
+  wire \$225 ;
+  wire \$226 ;
+  wire \$227 ;
+  wire \$228 ;
+  wire \$229 ;
   wire \$23 ;
+  wire \$230 ;
+  wire \$231 ;
+  wire \$232 ;
+  wire \$233 ;
+  wire \$234 ;
+  wire \$235 ;
+  wire \$236 ;
+  wire \$237 ;
+  wire \$238 ;
+  wire \$239 ;
   wire \$24 ;
+  wire \$240 ;
+  wire \$241 ;
+  wire \$242 ;
+  wire \$243 ;
+  wire \$244 ;
+  wire \$245 ;
+  wire \$246 ;
+  wire \$247 ;
+  wire \$248 ;
+  wire \$249 ;
   wire \$25 ;
-  wire [12:0] \$26 ;
-  wire [11:0] \$27 ;
+  wire \$250 ;
+  wire \$251 ;
+  wire \$252 ;
+  wire \$253 ;
+  wire \$254 ;
+  wire \$255 ;
+  wire \$256 ;
+  wire \$257 ;
+  wire \$258 ;
+  wire \$259 ;
+  wire \$26 ;
+  wire \$260 ;
+  wire \$261 ;
+  wire \$262 ;
+  wire \$263 ;
+  wire \$264 ;
+  wire \$265 ;
+  wire \$266 ;
+  wire \$267 ;
+  wire \$268 ;
+  wire \$269 ;
+  wire [12:0] \$27 ;
+  wire \$270 ;
+  wire \$271 ;
+  wire \$272 ;
+  wire \$273 ;
+  wire \$274 ;
+  wire \$275 ;
+  wire \$276 ;
+  wire \$277 ;
+  wire \$278 ;
+  wire \$279 ;
   wire \$28 ;
+  wire \$280 ;
+  wire \$281 ;
+  wire \$282 ;
+  wire \$283 ;
+  wire \$284 ;
+  wire \$285 ;
+  wire \$286 ;
+  wire \$287 ;
+  wire \$288 ;
+  wire \$289 ;
   wire \$29 ;
-  wire [11:0] \$3 ;
+  wire \$290 ;
+  wire \$291 ;
+  wire \$292 ;
+  wire \$293 ;
+  wire \$294 ;
+  wire \$295 ;
+  wire \$296 ;
+  wire \$297 ;
+  wire \$298 ;
+  wire \$299 ;
+  wire \$3 ;
   wire \$30 ;
+  wire \$300 ;
+  wire \$301 ;
+  wire \$302 ;
+  wire \$303 ;
+  wire \$304 ;
+  wire \$305 ;
+  wire \$306 ;
+  wire \$307 ;
+  wire \$308 ;
+  wire \$309 ;
   wire \$31 ;
+  wire \$310 ;
+  wire \$311 ;
+  wire \$312 ;
+  wire \$313 ;
+  wire \$314 ;
+  wire \$315 ;
+  wire \$316 ;
+  wire \$317 ;
+  wire \$318 ;
+  wire \$319 ;
   wire \$32 ;
+  wire \$320 ;
+  wire \$321 ;
+  wire \$322 ;
+  wire \$323 ;
+  wire \$324 ;
+  wire \$325 ;
+  wire \$326 ;
+  wire \$327 ;
+  wire \$328 ;
+  wire \$329 ;
   wire \$33 ;
-  wire \$34 ;
+  wire \$330 ;
+  wire \$331 ;
+  wire \$332 ;
+  wire \$333 ;
+  wire \$334 ;
+  wire \$335 ;
+  wire \$336 ;
+  wire \$337 ;
+  wire \$338 ;
+  wire \$339 ;
+  wire [12:0] \$34 ;
+  wire \$340 ;
+  wire \$341 ;
+  wire \$342 ;
+  wire \$343 ;
+  wire \$344 ;
+  wire \$345 ;
+  wire \$346 ;
+  wire \$347 ;
+  wire \$348 ;
+  wire \$349 ;
   wire \$35 ;
-  wire [12:0] \$36 ;
-  wire [11:0] \$37 ;
+  wire \$350 ;
+  wire \$351 ;
+  wire \$352 ;
+  wire \$353 ;
+  wire \$354 ;
+  wire \$355 ;
+  wire \$356 ;
+  wire \$357 ;
+  wire \$358 ;
+  wire \$359 ;
+  wire \$36 ;
+  wire \$360 ;
+  wire \$361 ;
+  wire \$362 ;
+  wire \$363 ;
+  wire \$364 ;
+  wire \$365 ;
+  wire \$366 ;
+  wire \$367 ;
+  wire \$368 ;
+  wire \$369 ;
+  wire \$37 ;
+  wire \$370 ;
+  wire \$371 ;
+  wire \$372 ;
+  wire \$373 ;
+  wire \$374 ;
+  wire \$375 ;
+  wire \$376 ;
+  wire \$377 ;
+  wire \$378 ;
+  wire \$379 ;
   wire \$38 ;
+  wire \$380 ;
+  wire \$381 ;
+  wire \$382 ;
+  wire \$383 ;
+  wire \$384 ;
+  wire \$385 ;
+  wire \$386 ;
+  wire \$387 ;
+  wire \$388 ;
+  wire \$389 ;
   wire \$39 ;
+  wire \$390 ;
+  wire \$391 ;
+  wire \$392 ;
+  wire \$393 ;
+  wire \$394 ;
+  wire \$395 ;
+  wire \$396 ;
+  wire \$397 ;
+  wire \$398 ;
+  wire \$399 ;
   wire \$4 ;
   wire \$40 ;
-  wire \$41 ;
+  wire \$400 ;
+  wire \$401 ;
+  wire \$402 ;
+  wire \$403 ;
+  wire \$404 ;
+  wire \$405 ;
+  wire \$406 ;
+  wire \$407 ;
+  wire \$408 ;
+  wire \$409 ;
+  wire [12:0] \$41 ;
+  wire \$410 ;
+  wire \$411 ;
+  wire \$412 ;
+  wire \$413 ;
+  wire \$414 ;
+  wire \$415 ;
+  wire \$416 ;
+  wire \$417 ;
+  wire \$418 ;
+  wire \$419 ;
   wire \$42 ;
+  wire \$420 ;
+  wire \$421 ;
+  wire \$422 ;
+  wire \$423 ;
+  wire \$424 ;
+  wire \$425 ;
+  wire \$426 ;
+  wire \$427 ;
+  wire \$428 ;
+  wire \$429 ;
   wire \$43 ;
+  wire \$430 ;
+  wire \$431 ;
+  wire \$432 ;
+  wire \$433 ;
+  wire \$434 ;
+  wire \$435 ;
+  wire \$436 ;
+  wire \$437 ;
+  wire \$438 ;
+  wire \$439 ;
   wire \$44 ;
+  wire \$440 ;
+  wire \$441 ;
+  wire \$442 ;
+  wire \$443 ;
+  wire \$444 ;
+  wire \$445 ;
+  wire \$446 ;
+  wire \$447 ;
+  wire \$448 ;
+  wire \$449 ;
   wire \$45 ;
+  wire \$450 ;
+  wire \$451 ;
+  wire \$452 ;
+  wire \$453 ;
+  wire \$454 ;
+  wire \$455 ;
+  wire \$456 ;
+  wire \$457 ;
+  wire \$458 ;
+  wire \$459 ;
   wire \$46 ;
-  wire [12:0] \$47 ;
-  wire [11:0] \$48 ;
+  wire \$460 ;
+  wire \$461 ;
+  wire \$462 ;
+  wire \$463 ;
+  wire \$464 ;
+  wire \$465 ;
+  wire \$466 ;
+  wire \$467 ;
+  wire \$468 ;
+  wire \$469 ;
+  wire \$47 ;
+  wire \$470 ;
+  wire \$471 ;
+  wire \$472 ;
+  wire \$473 ;
+  wire \$474 ;
+  wire \$475 ;
+  wire \$476 ;
+  wire \$477 ;
+  wire \$478 ;
+  wire \$479 ;
+  wire \$48 ;
+  wire \$480 ;
+  wire \$481 ;
+  wire \$482 ;
+  wire \$483 ;
+  wire \$484 ;
+  wire \$485 ;
+  wire \$486 ;
+  wire \$487 ;
+  wire \$488 ;
+  wire \$489 ;
   wire \$49 ;
+  wire \$490 ;
+  wire \$491 ;
+  wire \$492 ;
+  wire \$493 ;
+  wire \$494 ;
+  wire \$495 ;
+  wire \$496 ;
+  wire \$497 ;
+  wire \$498 ;
+  wire \$499 ;
   wire \$5 ;
   wire \$50 ;
+  wire \$500 ;
+  wire \$501 ;
+  wire \$502 ;
+  wire \$503 ;
+  wire \$504 ;
+  wire \$505 ;
+  wire \$506 ;
+  wire \$507 ;
+  wire \$508 ;
+  wire \$509 ;
   wire \$51 ;
+  wire \$510 ;
+  wire \$511 ;
+  wire \$512 ;
+  wire \$513 ;
+  wire \$514 ;
+  wire \$515 ;
+  wire \$516 ;
+  wire \$517 ;
+  wire \$518 ;
+  wire \$519 ;
   wire \$52 ;
+  wire \$520 ;
+  wire \$521 ;
+  wire \$522 ;
+  wire \$523 ;
+  wire \$524 ;
+  wire \$525 ;
+  wire \$526 ;
+  wire \$527 ;
+  wire \$528 ;
+  wire \$529 ;
   wire \$53 ;
-  wire [16:0] \$54 ;
+  wire \$530 ;
+  wire \$531 ;
+  wire \$532 ;
+  wire \$533 ;
+  wire \$534 ;
+  wire \$535 ;
+  wire \$536 ;
+  wire \$537 ;
+  wire \$538 ;
+  wire \$539 ;
+  wire \$54 ;
+  wire \$540 ;
+  wire \$541 ;
+  wire \$542 ;
+  wire \$543 ;
+  wire \$544 ;
+  wire \$545 ;
+  wire \$546 ;
+  wire \$547 ;
+  wire \$548 ;
+  wire \$549 ;
   wire \$55 ;
+  wire \$550 ;
+  wire \$551 ;
+  wire \$552 ;
+  wire \$553 ;
+  wire \$554 ;
+  wire \$555 ;
+  wire \$556 ;
+  wire \$557 ;
+  wire \$558 ;
+  wire \$559 ;
   wire \$56 ;
+  wire \$560 ;
+  wire \$561 ;
+  wire \$562 ;
+  wire \$563 ;
+  wire \$564 ;
+  wire \$565 ;
+  wire \$566 ;
+  wire \$567 ;
+  wire \$568 ;
+  wire \$569 ;
   wire \$57 ;
-  wire [16:0] \$58 ;
-  wire [16:0] \$59 ;
-  wire \$6 ;
+  wire \$570 ;
+  wire \$571 ;
+  wire \$572 ;
+  wire \$573 ;
+  wire \$574 ;
+  wire \$575 ;
+  wire \$576 ;
+  wire \$577 ;
+  wire \$578 ;
+  wire \$579 ;
+  wire \$58 ;
+  wire \$580 ;
+  wire \$581 ;
+  wire \$582 ;
+  wire \$583 ;
+  wire \$584 ;
+  wire \$585 ;
+  wire \$586 ;
+  wire \$587 ;
+  wire \$588 ;
+  wire \$589 ;
+  wire \$59 ;
+  wire \$590 ;
+  wire \$591 ;
+  wire \$592 ;
+  wire \$593 ;
+  wire \$594 ;
+  wire \$595 ;
+  wire \$596 ;
+  wire \$597 ;
+  wire \$598 ;
+  wire \$599 ;
+  wire [12:0] \$6 ;
   wire \$60 ;
+  wire \$600 ;
+  wire \$601 ;
+  wire \$602 ;
+  wire \$603 ;
+  wire \$604 ;
+  wire \$605 ;
+  wire \$606 ;
+  wire \$607 ;
+  wire \$608 ;
+  wire \$609 ;
   wire \$61 ;
+  wire \$610 ;
+  wire \$611 ;
+  wire \$612 ;
+  wire \$613 ;
+  wire \$614 ;
+  wire \$615 ;
+  wire \$616 ;
+  wire \$617 ;
+  wire \$618 ;
+  wire \$619 ;
   wire \$62 ;
+  wire \$620 ;
+  wire \$621 ;
+  wire \$622 ;
+  wire \$623 ;
+  wire \$624 ;
+  wire \$625 ;
+  wire \$626 ;
+  wire \$627 ;
+  wire \$628 ;
+  wire \$629 ;
   wire \$63 ;
-  wire [16:0] \$64 ;
-  wire [16:0] \$65 ;
-  wire [16:0] \$66 ;
+  wire \$630 ;
+  wire \$631 ;
+  wire \$632 ;
+  wire \$633 ;
+  wire \$634 ;
+  wire \$635 ;
+  wire \$636 ;
+  wire \$637 ;
+  wire \$638 ;
+  wire \$639 ;
+  wire \$64 ;
+  wire \$640 ;
+  wire \$641 ;
+  wire \$642 ;
+  wire \$643 ;
+  wire \$644 ;
+  wire \$645 ;
+  wire \$646 ;
+  wire \$647 ;
+  wire \$648 ;
+  wire \$649 ;
+  wire \$65 ;
+  wire \$650 ;
+  wire \$651 ;
+  wire \$652 ;
+  wire \$653 ;
+  wire \$654 ;
+  wire \$655 ;
+  wire \$656 ;
+  wire \$657 ;
+  wire \$658 ;
+  wire \$659 ;
+  wire \$66 ;
+  wire \$660 ;
+  wire \$661 ;
+  wire \$662 ;
+  wire \$663 ;
+  wire \$664 ;
+  wire \$665 ;
+  wire \$666 ;
+  wire \$667 ;
+  wire \$668 ;
+  wire \$669 ;
   wire \$67 ;
+  wire \$670 ;
+  wire \$671 ;
+  wire \$672 ;
+  wire \$673 ;
+  wire \$674 ;
+  wire \$675 ;
+  wire \$676 ;
+  wire \$677 ;
+  wire \$678 ;
+  wire \$679 ;
   wire \$68 ;
+  wire \$680 ;
+  wire \$681 ;
+  wire \$682 ;
+  wire \$683 ;
+  wire \$684 ;
+  wire \$685 ;
+  wire \$686 ;
+  wire \$687 ;
+  wire \$688 ;
+  wire \$689 ;
   wire \$69 ;
+  wire \$690 ;
+  wire \$691 ;
+  wire \$692 ;
+  wire \$693 ;
+  wire \$694 ;
+  wire \$695 ;
+  wire \$696 ;
+  wire \$697 ;
+  wire \$698 ;
+  wire \$699 ;
   wire \$7 ;
   wire \$70 ;
+  wire \$700 ;
+  wire \$701 ;
+  wire \$702 ;
+  wire \$703 ;
+  wire \$704 ;
+  wire \$705 ;
+  wire \$706 ;
+  wire \$707 ;
+  wire \$708 ;
+  wire \$709 ;
   wire \$71 ;
-  wire [16:0] \$72 ;
-  wire [16:0] \$73 ;
-  wire [16:0] \$74 ;
-  wire [16:0] \$75 ;
+  wire \$710 ;
+  wire \$711 ;
+  wire \$712 ;
+  wire \$713 ;
+  wire \$714 ;
+  wire \$715 ;
+  wire \$716 ;
+  wire \$717 ;
+  wire \$718 ;
+  wire \$719 ;
+  wire \$72 ;
+  wire \$720 ;
+  wire \$721 ;
+  wire \$722 ;
+  wire \$723 ;
+  wire \$724 ;
+  wire \$725 ;
+  wire \$726 ;
+  wire \$727 ;
+  wire \$728 ;
+  wire \$729 ;
+  wire \$73 ;
+  wire \$730 ;
+  wire \$731 ;
+  wire \$732 ;
+  wire \$733 ;
+  wire \$734 ;
+  wire \$735 ;
+  wire \$736 ;
+  wire \$737 ;
+  wire \$738 ;
+  wire \$739 ;
+  wire \$74 ;
+  wire \$740 ;
+  wire \$741 ;
+  wire \$742 ;
+  wire \$743 ;
+  wire \$744 ;
+  wire \$745 ;
+  wire \$746 ;
+  wire \$747 ;
+  wire \$748 ;
+  wire \$749 ;
+  wire \$75 ;
+  wire \$750 ;
+  wire \$751 ;
+  wire \$752 ;
+  wire \$753 ;
+  wire \$754 ;
+  wire \$755 ;
+  wire \$756 ;
+  wire \$757 ;
+  wire \$758 ;
+  wire \$759 ;
   wire \$76 ;
+  wire \$760 ;
+  wire \$761 ;
+  wire \$762 ;
+  wire \$763 ;
+  wire \$764 ;
+  wire \$765 ;
+  wire \$766 ;
+  wire \$767 ;
+  wire \$768 ;
+  wire \$769 ;
   wire \$77 ;
+  wire \$770 ;
+  wire \$771 ;
+  wire \$772 ;
+  wire \$773 ;
+  wire \$774 ;
+  wire \$775 ;
+  wire \$776 ;
+  wire \$777 ;
+  wire \$778 ;
+  wire \$779 ;
   wire \$78 ;
+  wire \$780 ;
+  wire \$781 ;
+  wire \$782 ;
+  wire \$783 ;
+  wire \$784 ;
+  wire \$785 ;
+  wire \$786 ;
+  wire \$787 ;
+  wire \$788 ;
+  wire \$789 ;
   wire \$79 ;
+  wire \$790 ;
+  wire \$791 ;
+  wire \$792 ;
+  wire \$793 ;
+  wire \$794 ;
+  wire \$795 ;
+  wire \$796 ;
+  wire \$797 ;
+  wire \$798 ;
+  wire \$799 ;
   wire \$8 ;
   wire \$80 ;
+  wire \$800 ;
+  wire \$801 ;
+  wire \$802 ;
+  wire \$803 ;
+  wire \$804 ;
+  wire \$805 ;
+  wire \$806 ;
+  wire \$807 ;
+  wire \$808 ;
+  wire \$809 ;
   wire \$81 ;
-  wire [16:0] \$82 ;
-  wire [16:0] \$83 ;
-  wire [16:0] \$84 ;
-  wire [16:0] \$85 ;
-  wire [16:0] \$86 ;
+  wire \$810 ;
+  wire \$811 ;
+  wire \$812 ;
+  wire \$813 ;
+  wire \$814 ;
+  wire \$815 ;
+  wire \$816 ;
+  wire \$817 ;
+  wire \$818 ;
+  wire \$819 ;
+  wire \$82 ;
+  wire \$820 ;
+  wire \$821 ;
+  wire \$822 ;
+  wire \$823 ;
+  wire \$824 ;
+  wire \$825 ;
+  wire \$826 ;
+  wire \$827 ;
+  wire \$828 ;
+  wire \$829 ;
+  wire \$83 ;
+  wire \$830 ;
+  wire \$831 ;
+  wire \$832 ;
+  wire \$833 ;
+  wire \$834 ;
+  wire \$835 ;
+  wire \$836 ;
+  wire \$837 ;
+  wire \$838 ;
+  wire \$839 ;
+  wire \$84 ;
+  wire \$840 ;
+  wire \$841 ;
+  wire \$842 ;
+  wire \$843 ;
+  wire \$844 ;
+  wire \$845 ;
+  wire \$846 ;
+  wire \$847 ;
+  wire \$848 ;
+  wire \$849 ;
+  wire \$85 ;
+  wire \$850 ;
+  wire \$851 ;
+  wire \$852 ;
+  wire \$853 ;
+  wire \$854 ;
+  wire \$855 ;
+  wire \$856 ;
+  wire \$857 ;
+  wire \$858 ;
+  wire \$859 ;
+  wire \$86 ;
+  wire \$860 ;
+  wire \$861 ;
+  wire \$862 ;
+  wire \$863 ;
+  wire \$864 ;
+  wire \$865 ;
+  wire \$866 ;
+  wire \$867 ;
+  wire \$868 ;
+  wire \$869 ;
   wire \$87 ;
+  wire \$870 ;
+  wire \$871 ;
+  wire \$872 ;
+  wire \$873 ;
+  wire \$874 ;
+  wire \$875 ;
+  wire \$876 ;
+  wire \$877 ;
+  wire \$878 ;
+  wire [15:0] \$879 ;
   wire \$88 ;
+  wire [15:0] \$880 ;
+  wire [15:0] \$881 ;
+  wire [15:0] \$882 ;
+  wire [15:0] \$883 ;
+  wire [15:0] \$884 ;
+  wire [15:0] \$885 ;
+  wire [15:0] \$886 ;
+  wire [15:0] \$887 ;
+  wire [15:0] \$888 ;
+  wire [15:0] \$889 ;
   wire \$89 ;
-  wire [4:0] \$9 ;
+  wire [15:0] \$890 ;
+  wire [15:0] \$891 ;
+  wire [15:0] \$892 ;
+  wire [15:0] \$893 ;
+  wire [15:0] \$894 ;
+  wire [15:0] \$895 ;
+  wire [15:0] \$896 ;
+  wire [15:0] \$897 ;
+  wire [15:0] \$898 ;
+  wire [15:0] \$899 ;
+  wire \$9 ;
   wire \$90 ;
+  wire [15:0] \$900 ;
+  wire [15:0] \$901 ;
+  wire [15:0] \$902 ;
+  wire [16:0] \$903 ;
+  wire \$904 ;
+  wire \$905 ;
+  wire [15:0] \$906 ;
+  wire [15:0] \$907 ;
+  wire [15:0] \$908 ;
+  wire [15:0] \$909 ;
   wire \$91 ;
+  wire [15:0] \$910 ;
+  wire [15:0] \$911 ;
+  wire [15:0] \$912 ;
+  wire [15:0] \$913 ;
+  wire [15:0] \$914 ;
+  wire [15:0] \$915 ;
+  wire [15:0] \$916 ;
+  wire [15:0] \$917 ;
+  wire [15:0] \$918 ;
+  wire [15:0] \$919 ;
   wire \$92 ;
+  wire [15:0] \$920 ;
+  wire [15:0] \$921 ;
+  wire [15:0] \$922 ;
+  wire [15:0] \$923 ;
+  wire [15:0] \$924 ;
+  wire [15:0] \$925 ;
+  wire [15:0] \$926 ;
+  wire [15:0] \$927 ;
+  wire [15:0] \$928 ;
+  wire [15:0] \$929 ;
   wire \$93 ;
-  wire [16:0] \$94 ;
-  wire [16:0] \$95 ;
-  wire [16:0] \$96 ;
-  wire [16:0] \$97 ;
-  wire [16:0] \$98 ;
-  wire [16:0] \$99 ;
+  wire [16:0] \$930 ;
+  wire \$931 ;
+  wire \$932 ;
+  wire [15:0] \$933 ;
+  wire [15:0] \$934 ;
+  wire [15:0] \$935 ;
+  wire [15:0] \$936 ;
+  wire [15:0] \$937 ;
+  wire [15:0] \$938 ;
+  wire [15:0] \$939 ;
+  wire \$94 ;
+  wire [15:0] \$940 ;
+  wire [15:0] \$941 ;
+  wire [15:0] \$942 ;
+  wire [15:0] \$943 ;
+  wire [15:0] \$944 ;
+  wire [15:0] \$945 ;
+  wire [15:0] \$946 ;
+  wire [15:0] \$947 ;
+  wire [15:0] \$948 ;
+  wire [15:0] \$949 ;
+  wire \$95 ;
+  wire [15:0] \$950 ;
+  wire [15:0] \$951 ;
+  wire [15:0] \$952 ;
+  wire [15:0] \$953 ;
+  wire [15:0] \$954 ;
+  wire [15:0] \$955 ;
+  wire [15:0] \$956 ;
+  wire [16:0] \$957 ;
+  wire \$958 ;
+  wire \$959 ;
+  wire \$96 ;
+  wire [15:0] \$960 ;
+  wire [15:0] \$961 ;
+  wire [15:0] \$962 ;
+  wire [15:0] \$963 ;
+  wire [15:0] \$964 ;
+  wire [15:0] \$965 ;
+  wire [15:0] \$966 ;
+  wire [15:0] \$967 ;
+  wire [15:0] \$968 ;
+  wire [15:0] \$969 ;
+  wire \$97 ;
+  wire [15:0] \$970 ;
+  wire [15:0] \$971 ;
+  wire [15:0] \$972 ;
+  wire [15:0] \$973 ;
+  wire [15:0] \$974 ;
+  wire [15:0] \$975 ;
+  wire [15:0] \$976 ;
+  wire [15:0] \$977 ;
+  wire [15:0] \$978 ;
+  wire [15:0] \$979 ;
+  wire \$98 ;
+  wire [15:0] \$980 ;
+  wire [15:0] \$981 ;
+  wire [15:0] \$982 ;
+  wire [15:0] \$983 ;
+  wire [16:0] \$984 ;
+  wire \$985 ;
+  wire \$986 ;
+  wire [15:0] \$987 ;
+  wire [15:0] \$988 ;
+  wire [15:0] \$989 ;
+  wire \$99 ;
+  wire [15:0] \$990 ;
+  wire [15:0] \$991 ;
+  wire [15:0] \$992 ;
+  wire [15:0] \$993 ;
+  wire [15:0] \$994 ;
+  wire [15:0] \$995 ;
+  wire [15:0] \$996 ;
+  wire [15:0] \$997 ;
+  wire [15:0] \$998 ;
+  wire [15:0] \$999 ;
   wire abort;
   (* init = 16'h0000 *)
   wire [15:0] address;
@@ -23946,17 +26596,29 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
   input advance;
   wire advance;
   wire [11:0] block_count;
+  reg block_double = 1'h0;
+  reg block_inside = 1'h0;
   output block_last;
   reg block_last = 1'h0;
   reg [11:0] block_left = 12'h000;
+  reg block_moves = 1'h0;
+  reg block_near = 1'h0;
+  reg block_single = 1'h0;
+  reg block_step = 1'h0;
   input clear;
   wire clear;
   input clk;
   wire clk;
   wire [3:0] column_count;
+  reg column_double = 1'h0;
+  reg column_inside = 1'h0;
   output column_last;
   reg column_last = 1'h0;
   reg [3:0] column_left = 4'h0;
+  reg column_moves = 1'h0;
+  reg column_near = 1'h0;
+  reg column_single = 1'h0;
+  reg column_step = 1'h0;
   input load;
   wire load;
   (* init = 17'h00000 *)
@@ -23975,226 +26637,1169 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2680$0 ;
-  wire [4:0] \port$2680$0 ;
-  input \port$2681$4 ;
-  wire \port$2681$4 ;
-  input \port$2682$4 ;
-  wire \port$2682$4 ;
-  input \port$2683$4 ;
-  wire \port$2683$4 ;
-  input \port$2684$4 ;
-  wire \port$2684$4 ;
-  input \port$2685$4 ;
-  wire \port$2685$4 ;
-  input \port$2686$4 ;
-  wire \port$2686$4 ;
-  input \port$2687$4 ;
-  wire \port$2687$4 ;
-  input \port$2688$4 ;
-  wire \port$2688$4 ;
-  input \port$2689$4 ;
-  wire \port$2689$4 ;
-  input \port$2690$4 ;
-  wire \port$2690$4 ;
-  input \port$2691$4 ;
-  wire \port$2691$4 ;
-  input \port$2692$4 ;
-  wire \port$2692$4 ;
-  input [4:0] \port$2693$0 ;
-  wire [4:0] \port$2693$0 ;
-  input \port$2694$4 ;
-  wire \port$2694$4 ;
-  input \port$2695$4 ;
-  wire \port$2695$4 ;
-  input \port$2696$4 ;
-  wire \port$2696$4 ;
-  input \port$2697$4 ;
-  wire \port$2697$4 ;
-  input \port$2698$4 ;
-  wire \port$2698$4 ;
-  input \port$2699$4 ;
-  wire \port$2699$4 ;
-  input \port$2700$4 ;
-  wire \port$2700$4 ;
-  input \port$2701$4 ;
-  wire \port$2701$4 ;
-  input \port$2702$4 ;
-  wire \port$2702$4 ;
+  input [4:0] \port$2702$0 ;
+  wire [4:0] \port$2702$0 ;
   input \port$2703$4 ;
   wire \port$2703$4 ;
   input \port$2704$4 ;
   wire \port$2704$4 ;
   input \port$2705$4 ;
   wire \port$2705$4 ;
-  input [11:0] \port$4262$128 ;
-  wire [11:0] \port$4262$128 ;
-  input [11:0] \port$4262$160 ;
-  wire [11:0] \port$4262$160 ;
-  input [23:0] \port$4262$192 ;
-  wire [23:0] \port$4262$192 ;
-  input [23:0] \port$4262$96 ;
-  wire [23:0] \port$4262$96 ;
+  input \port$2706$4 ;
+  wire \port$2706$4 ;
+  input \port$2707$4 ;
+  wire \port$2707$4 ;
+  input \port$2708$4 ;
+  wire \port$2708$4 ;
+  input \port$2709$4 ;
+  wire \port$2709$4 ;
+  input \port$2710$4 ;
+  wire \port$2710$4 ;
+  input \port$2711$4 ;
+  wire \port$2711$4 ;
+  input \port$2712$4 ;
+  wire \port$2712$4 ;
+  input \port$2713$4 ;
+  wire \port$2713$4 ;
+  input \port$2714$4 ;
+  wire \port$2714$4 ;
+  input [4:0] \port$2715$0 ;
+  wire [4:0] \port$2715$0 ;
+  input \port$2716$4 ;
+  wire \port$2716$4 ;
+  input \port$2717$4 ;
+  wire \port$2717$4 ;
+  input \port$2718$4 ;
+  wire \port$2718$4 ;
+  input \port$2719$4 ;
+  wire \port$2719$4 ;
+  input \port$2720$4 ;
+  wire \port$2720$4 ;
+  input \port$2721$4 ;
+  wire \port$2721$4 ;
+  input \port$2722$4 ;
+  wire \port$2722$4 ;
+  input \port$2723$4 ;
+  wire \port$2723$4 ;
+  input \port$2724$4 ;
+  wire \port$2724$4 ;
+  input \port$2725$4 ;
+  wire \port$2725$4 ;
+  input \port$2726$4 ;
+  wire \port$2726$4 ;
+  input \port$2727$4 ;
+  wire \port$2727$4 ;
+  input [11:0] \port$5891$128 ;
+  wire [11:0] \port$5891$128 ;
+  input [11:0] \port$5891$160 ;
+  wire [11:0] \port$5891$160 ;
+  input [23:0] \port$5891$192 ;
+  wire [23:0] \port$5891$192 ;
+  input [23:0] \port$5891$96 ;
+  wire [23:0] \port$5891$96 ;
   wire [3:0] row_count;
+  reg row_double = 1'h0;
+  reg row_inside = 1'h0;
   output row_last;
   reg row_last = 1'h0;
   reg [3:0] row_left = 4'h0;
+  reg row_moves = 1'h0;
+  reg row_near = 1'h0;
+  reg row_single = 1'h0;
+  reg row_step = 1'h0;
   input rst;
   wire rst;
   wire [11:0] word_count;
+  reg word_double = 1'h0;
+  reg word_inside = 1'h0;
   output word_last;
   reg word_last = 1'h0;
   reg [11:0] word_left = 12'h000;
+  reg word_moves = 1'h0;
+  reg word_near = 1'h0;
+  reg word_single = 1'h0;
+  reg word_step = 1'h0;
   wire [11:0] x_count;
+  reg x_double = 1'h0;
+  reg x_inside = 1'h0;
   output x_last;
   reg x_last = 1'h0;
   reg [11:0] x_left = 12'h000;
+  reg x_moves = 1'h0;
+  reg x_near = 1'h0;
+  reg x_single = 1'h0;
+  reg x_step = 1'h0;
   wire [11:0] y_count;
+  reg y_double = 1'h0;
+  reg y_inside = 1'h0;
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$4262$192 [11:0] == 1'h1;
-  assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$4262$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$4262$192 [11:0] == 1'h1;
-  assign \$5  = word_left == 2'h2;
-  assign \$6  = word_last ? \$4  : \$5 ;
-  assign \$7  = advance & word_last;
-  assign \$8  = \port$4262$128 [3:0] == 1'h1;
-  assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$4262$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$4262$128 [3:0] == 1'h1;
-  assign \$12  = column_left == 2'h2;
-  assign \$13  = column_last ? \$11  : \$12 ;
-  assign \$14  = advance & word_last;
-  assign \$15  = \$14  & column_last;
-  assign \$16  = \port$4262$128 [7:4] == 1'h1;
-  assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$4262$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$4262$128 [7:4] == 1'h1;
-  assign \$20  = row_left == 2'h2;
-  assign \$21  = row_last ? \$19  : \$20 ;
-  assign \$22  = advance & word_last;
-  assign \$23  = \$22  & column_last;
-  assign \$24  = \$23  & row_last;
-  assign \$25  = \port$4262$192 [23:12] == 1'h1;
-  assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$4262$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$4262$192 [23:12] == 1'h1;
-  assign \$29  = block_left == 2'h2;
-  assign \$30  = block_last ? \$28  : \$29 ;
-  assign \$31  = advance & word_last;
-  assign \$32  = \$31  & column_last;
-  assign \$33  = \$32  & row_last;
-  assign \$34  = \$33  & block_last;
-  assign \$35  = \port$4262$96 [11:0] == 1'h1;
-  assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$4262$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$4262$96 [11:0] == 1'h1;
-  assign \$39  = x_left == 2'h2;
-  assign \$40  = x_last ? \$38  : \$39 ;
-  assign \$41  = advance & word_last;
-  assign \$42  = \$41  & column_last;
-  assign \$43  = \$42  & row_last;
-  assign \$44  = \$43  & block_last;
-  assign \$45  = \$44  & x_last;
-  assign \$46  = \port$4262$96 [23:12] == 1'h1;
-  assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$4262$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$4262$96 [23:12] == 1'h1;
-  assign \$50  = y_left == 2'h2;
-  assign \$51  = y_last ? \$49  : \$50 ;
-  assign \$52  = ~ word_last;
-  assign \$54  = address_word_start + 1'h1;
-  assign \$56  = ~ column_last;
-  assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$4262$160 ;
-  assign \$59  = address_column_start + \port$4262$160 ;
-  assign \$61  = \$60  & column_last;
-  assign \$62  = ~ row_last;
-  assign \$63  = \$61  & \$62 ;
-  assign \$64  = address_row_start + address_row_step;
-  assign \$65  = address_row_start + address_row_step;
-  assign \$66  = address_row_start + address_row_step;
-  assign \$68  = \$67  & column_last;
-  assign \$69  = \$68  & row_last;
-  assign \$70  = ~ block_last;
-  assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$4262$192 [11:0];
-  assign \$73  = address_block_start + \port$4262$192 [11:0];
-  assign \$74  = address_block_start + \port$4262$192 [11:0];
-  assign \$75  = address_block_start + \port$4262$192 [11:0];
-  assign \$77  = \$76  & column_last;
-  assign \$78  = \$77  & row_last;
-  assign \$79  = \$78  & block_last;
-  assign \$80  = ~ x_last;
-  assign \$81  = \$79  & \$80 ;
-  assign \$82  = address_x_start + address_x_step;
-  assign \$83  = address_x_start + address_x_step;
-  assign \$84  = address_x_start + address_x_step;
-  assign \$85  = address_x_start + address_x_step;
-  assign \$86  = address_x_start + address_x_step;
-  assign \$88  = \$87  & column_last;
-  assign \$89  = \$88  & row_last;
-  assign \$90  = \$89  & block_last;
-  assign \$91  = \$90  & x_last;
-  assign \$92  = ~ y_last;
-  assign \$93  = \$91  & \$92 ;
-  assign \$94  = address_y_start + address_y_step;
-  assign \$95  = address_y_start + address_y_step;
-  assign \$96  = address_y_start + address_y_step;
-  assign \$97  = address_y_start + address_y_step;
-  assign \$98  = address_y_start + address_y_step;
-  assign \$99  = address_y_start + address_y_step;
-  assign \$101  = ~ column_last;
-  assign \$102  = \$100  & \$101 ;
-  assign \$103  = pixel_x_column_start + 1'h1;
-  assign \$105  = \$104  & column_last;
-  assign \$106  = ~ row_last;
-  assign \$107  = \$105  & \$106 ;
-  assign \$109  = \$108  & column_last;
-  assign \$110  = \$109  & row_last;
-  assign \$111  = ~ block_last;
-  assign \$112  = \$110  & \$111 ;
-  assign \$114  = \$113  & column_last;
-  assign \$115  = \$114  & row_last;
-  assign \$116  = \$115  & block_last;
-  assign \$117  = ~ x_last;
-  assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$4262$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$4262$128 [11:8];
-  assign \$122  = \$121  & column_last;
-  assign \$123  = \$122  & row_last;
-  assign \$124  = \$123  & block_last;
-  assign \$125  = \$124  & x_last;
-  assign \$126  = ~ y_last;
-  assign \$127  = \$125  & \$126 ;
-  assign \$129  = \$128  & column_last;
-  assign \$130  = ~ row_last;
-  assign \$131  = \$129  & \$130 ;
-  assign \$132  = pixel_y_row_start + 1'h1;
-  assign \$134  = \$133  & column_last;
-  assign \$135  = \$134  & row_last;
-  assign \$136  = ~ block_last;
-  assign \$137  = \$135  & \$136 ;
-  assign \$139  = \$138  & column_last;
-  assign \$140  = \$139  & row_last;
-  assign \$141  = \$140  & block_last;
-  assign \$142  = ~ x_last;
-  assign \$143  = \$141  & \$142 ;
-  assign \$145  = \$144  & column_last;
-  assign \$146  = \$145  & row_last;
-  assign \$147  = \$146  & block_last;
-  assign \$148  = \$147  & x_last;
-  assign \$149  = ~ y_last;
-  assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$4262$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$4262$128 [11:8];
+  reg y_moves = 1'h0;
+  reg y_near = 1'h0;
+  reg y_single = 1'h0;
+  reg y_step = 1'h0;
+  assign \$1  = \port$5891$192 [11:0] == 1'h1;
+  assign \$2  = \port$5891$192 [11:0] == 2'h2;
+  assign \$4  = advance & word_moves;
+  assign \$5  = load | \$4 ;
+  assign \$6  = word_left - 1'h1;
+  assign \$7  = word_left == 2'h3;
+  assign \$8  = \port$5891$128 [3:0] == 1'h1;
+  assign \$9  = \port$5891$128 [3:0] == 2'h2;
+  assign \$11  = advance & column_moves;
+  assign \$12  = load | \$11 ;
+  assign \$13  = column_left - 1'h1;
+  assign \$14  = column_left == 2'h3;
+  assign \$15  = \port$5891$128 [7:4] == 1'h1;
+  assign \$16  = \port$5891$128 [7:4] == 2'h2;
+  assign \$17  = & { column_single, word_single, 1'h1 };
+  assign \$18  = advance & row_moves;
+  assign \$19  = load | \$18 ;
+  assign \$20  = row_left - 1'h1;
+  assign \$21  = row_left == 2'h3;
+  assign \$22  = \port$5891$192 [23:12] == 1'h1;
+  assign \$23  = \port$5891$192 [23:12] == 2'h2;
+  assign \$24  = & { row_single, column_single, word_single, 1'h1 };
+  assign \$25  = advance & block_moves;
+  assign \$26  = load | \$25 ;
+  assign \$27  = block_left - 1'h1;
+  assign \$28  = block_left == 2'h3;
+  assign \$29  = \port$5891$96 [11:0] == 1'h1;
+  assign \$30  = \port$5891$96 [11:0] == 2'h2;
+  assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
+  assign \$32  = advance & x_moves;
+  assign \$33  = load | \$32 ;
+  assign \$34  = x_left - 1'h1;
+  assign \$35  = x_left == 2'h3;
+  assign \$36  = \port$5891$96 [23:12] == 1'h1;
+  assign \$37  = \port$5891$96 [23:12] == 2'h2;
+  assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
+  assign \$39  = advance & y_moves;
+  assign \$40  = load | \$39 ;
+  assign \$41  = y_left - 1'h1;
+  assign \$42  = y_left == 2'h3;
+  assign \$43  = ~ word_single;
+  assign \$44  = word_inside & \$43 ;
+  assign \$45  = ~ word_single;
+  assign \$46  = word_inside & \$45 ;
+  assign \$47  = ~ column_single;
+  assign \$48  = column_inside & \$47 ;
+  assign \$49  = ~ row_single;
+  assign \$50  = row_inside & \$49 ;
+  assign \$51  = ~ block_single;
+  assign \$52  = block_inside & \$51 ;
+  assign \$53  = ~ x_single;
+  assign \$54  = x_inside & \$53 ;
+  assign \$55  = ~ y_single;
+  assign \$56  = y_inside & \$55 ;
+  assign \$57  = | { \$56 , \$54 , \$52 , \$50 , \$48 , \$46  };
+  assign \$58  = word_step & word_inside;
+  assign \$59  = ~ word_near;
+  assign \$60  = \$58  & \$59 ;
+  assign \$61  = ~ word_single;
+  assign \$62  = word_inside & \$61 ;
+  assign \$63  = column_step & \$62 ;
+  assign \$64  = ~ word_single;
+  assign \$65  = word_inside & \$64 ;
+  assign \$66  = row_step & \$65 ;
+  assign \$67  = ~ word_single;
+  assign \$68  = word_inside & \$67 ;
+  assign \$69  = block_step & \$68 ;
+  assign \$70  = ~ word_single;
+  assign \$71  = word_inside & \$70 ;
+  assign \$72  = x_step & \$71 ;
+  assign \$73  = ~ word_single;
+  assign \$74  = word_inside & \$73 ;
+  assign \$75  = y_step & \$74 ;
+  assign \$76  = | { \$75 , \$72 , \$69 , \$66 , \$63 , \$60  };
+  assign \$77  = word_step & word_inside;
+  assign \$78  = ~ word_near;
+  assign \$79  = \$77  & \$78 ;
+  assign \$80  = ~ word_single;
+  assign \$81  = word_inside & \$80 ;
+  assign \$82  = column_step & \$81 ;
+  assign \$83  = ~ word_single;
+  assign \$84  = word_inside & \$83 ;
+  assign \$85  = row_step & \$84 ;
+  assign \$86  = ~ word_single;
+  assign \$87  = word_inside & \$86 ;
+  assign \$88  = block_step & \$87 ;
+  assign \$89  = ~ word_single;
+  assign \$90  = word_inside & \$89 ;
+  assign \$91  = x_step & \$90 ;
+  assign \$92  = ~ word_single;
+  assign \$93  = word_inside & \$92 ;
+  assign \$94  = y_step & \$93 ;
+  assign \$95  = | { \$94 , \$91 , \$88 , \$85 , \$82 , \$79  };
+  assign \$96  = word_step & word_inside;
+  assign \$97  = \$96  & word_near;
+  assign \$100  = ~ column_last;
+  assign \$101  = \$99  & \$100 ;
+  assign \$102  = column_step & column_inside;
+  assign \$103  = ~ column_near;
+  assign \$104  = \$102  & \$103 ;
+  assign \$105  = ~ column_single;
+  assign \$106  = column_inside & \$105 ;
+  assign \$107  = row_step & \$106 ;
+  assign \$108  = ~ column_single;
+  assign \$109  = column_inside & \$108 ;
+  assign \$110  = block_step & \$109 ;
+  assign \$111  = ~ column_single;
+  assign \$112  = column_inside & \$111 ;
+  assign \$113  = x_step & \$112 ;
+  assign \$114  = ~ column_single;
+  assign \$115  = column_inside & \$114 ;
+  assign \$116  = y_step & \$115 ;
+  assign \$117  = | { \$116 , \$113 , \$110 , \$107 , \$104 , \$101  };
+  assign \$118  = word_step & word_inside;
+  assign \$119  = \$118  & word_near;
+  assign \$121  = \$119  & \$120 ;
+  assign \$122  = ~ row_last;
+  assign \$123  = \$121  & \$122 ;
+  assign \$124  = column_step & column_inside;
+  assign \$125  = \$124  & column_near;
+  assign \$128  = ~ row_last;
+  assign \$129  = \$127  & \$128 ;
+  assign \$130  = row_step & row_inside;
+  assign \$131  = ~ row_near;
+  assign \$132  = \$130  & \$131 ;
+  assign \$133  = ~ row_single;
+  assign \$134  = row_inside & \$133 ;
+  assign \$135  = block_step & \$134 ;
+  assign \$136  = ~ row_single;
+  assign \$137  = row_inside & \$136 ;
+  assign \$138  = x_step & \$137 ;
+  assign \$139  = ~ row_single;
+  assign \$140  = row_inside & \$139 ;
+  assign \$141  = y_step & \$140 ;
+  assign \$142  = | { \$141 , \$138 , \$135 , \$132 , \$129 , \$123  };
+  assign \$143  = word_step & word_inside;
+  assign \$144  = \$143  & word_near;
+  assign \$145  = & { row_last, column_last };
+  assign \$146  = \$144  & \$145 ;
+  assign \$147  = ~ block_last;
+  assign \$148  = \$146  & \$147 ;
+  assign \$149  = column_step & column_inside;
+  assign \$150  = \$149  & column_near;
+  assign \$152  = \$150  & \$151 ;
+  assign \$153  = ~ block_last;
+  assign \$154  = \$152  & \$153 ;
+  assign \$155  = row_step & row_inside;
+  assign \$156  = \$155  & row_near;
+  assign \$159  = ~ block_last;
+  assign \$160  = \$158  & \$159 ;
+  assign \$161  = block_step & block_inside;
+  assign \$162  = ~ block_near;
+  assign \$163  = \$161  & \$162 ;
+  assign \$164  = ~ block_single;
+  assign \$165  = block_inside & \$164 ;
+  assign \$166  = x_step & \$165 ;
+  assign \$167  = ~ block_single;
+  assign \$168  = block_inside & \$167 ;
+  assign \$169  = y_step & \$168 ;
+  assign \$170  = | { \$169 , \$166 , \$163 , \$160 , \$154 , \$148  };
+  assign \$171  = word_step & word_inside;
+  assign \$172  = \$171  & word_near;
+  assign \$173  = & { block_last, row_last, column_last };
+  assign \$174  = \$172  & \$173 ;
+  assign \$175  = ~ x_last;
+  assign \$176  = \$174  & \$175 ;
+  assign \$177  = column_step & column_inside;
+  assign \$178  = \$177  & column_near;
+  assign \$179  = & { block_last, row_last };
+  assign \$180  = \$178  & \$179 ;
+  assign \$181  = ~ x_last;
+  assign \$182  = \$180  & \$181 ;
+  assign \$183  = row_step & row_inside;
+  assign \$184  = \$183  & row_near;
+  assign \$186  = \$184  & \$185 ;
+  assign \$187  = ~ x_last;
+  assign \$188  = \$186  & \$187 ;
+  assign \$189  = block_step & block_inside;
+  assign \$190  = \$189  & block_near;
+  assign \$193  = ~ x_last;
+  assign \$194  = \$192  & \$193 ;
+  assign \$195  = x_step & x_inside;
+  assign \$196  = ~ x_near;
+  assign \$197  = \$195  & \$196 ;
+  assign \$198  = ~ x_single;
+  assign \$199  = x_inside & \$198 ;
+  assign \$200  = y_step & \$199 ;
+  assign \$201  = | { \$200 , \$197 , \$194 , \$188 , \$182 , \$176  };
+  assign \$202  = word_step & word_inside;
+  assign \$203  = \$202  & word_near;
+  assign \$204  = & { x_last, block_last, row_last, column_last };
+  assign \$205  = \$203  & \$204 ;
+  assign \$206  = ~ y_last;
+  assign \$207  = \$205  & \$206 ;
+  assign \$208  = column_step & column_inside;
+  assign \$209  = \$208  & column_near;
+  assign \$210  = & { x_last, block_last, row_last };
+  assign \$211  = \$209  & \$210 ;
+  assign \$212  = ~ y_last;
+  assign \$213  = \$211  & \$212 ;
+  assign \$214  = row_step & row_inside;
+  assign \$215  = \$214  & row_near;
+  assign \$216  = & { x_last, block_last };
+  assign \$217  = \$215  & \$216 ;
+  assign \$218  = ~ y_last;
+  assign \$219  = \$217  & \$218 ;
+  assign \$220  = block_step & block_inside;
+  assign \$221  = \$220  & block_near;
+  assign \$223  = \$221  & \$222 ;
+  assign \$224  = ~ y_last;
+  assign \$225  = \$223  & \$224 ;
+  assign \$226  = x_step & x_inside;
+  assign \$227  = \$226  & x_near;
+  assign \$230  = ~ y_last;
+  assign \$231  = \$229  & \$230 ;
+  assign \$232  = y_step & y_inside;
+  assign \$233  = ~ y_near;
+  assign \$234  = \$232  & \$233 ;
+  assign \$235  = | { \$234 , \$231 , \$225 , \$219 , \$213 , \$207  };
+  assign \$236  = | { \$235 , \$201 , \$170 , \$142 , \$117 , \$95  };
+  assign \$237  = ~ column_single;
+  assign \$238  = column_inside & \$237 ;
+  assign \$239  = ~ column_single;
+  assign \$240  = column_inside & \$239 ;
+  assign \$241  = ~ row_single;
+  assign \$242  = row_inside & \$241 ;
+  assign \$243  = ~ block_single;
+  assign \$244  = block_inside & \$243 ;
+  assign \$245  = ~ x_single;
+  assign \$246  = x_inside & \$245 ;
+  assign \$247  = ~ y_single;
+  assign \$248  = y_inside & \$247 ;
+  assign \$249  = | { \$248 , \$246 , \$244 , \$242 , \$240  };
+  assign \$250  = word_step & word_inside;
+  assign \$251  = \$250  & word_near;
+  assign \$254  = ~ column_last;
+  assign \$255  = \$253  & \$254 ;
+  assign \$256  = column_step & column_inside;
+  assign \$257  = ~ column_near;
+  assign \$258  = \$256  & \$257 ;
+  assign \$259  = ~ column_single;
+  assign \$260  = column_inside & \$259 ;
+  assign \$261  = row_step & \$260 ;
+  assign \$262  = ~ column_single;
+  assign \$263  = column_inside & \$262 ;
+  assign \$264  = block_step & \$263 ;
+  assign \$265  = ~ column_single;
+  assign \$266  = column_inside & \$265 ;
+  assign \$267  = x_step & \$266 ;
+  assign \$268  = ~ column_single;
+  assign \$269  = column_inside & \$268 ;
+  assign \$270  = y_step & \$269 ;
+  assign \$271  = | { \$270 , \$267 , \$264 , \$261 , \$258 , \$255  };
+  assign \$272  = word_step & word_inside;
+  assign \$273  = \$272  & word_near;
+  assign \$276  = ~ column_last;
+  assign \$277  = \$275  & \$276 ;
+  assign \$278  = column_step & column_inside;
+  assign \$279  = ~ column_near;
+  assign \$280  = \$278  & \$279 ;
+  assign \$281  = ~ column_single;
+  assign \$282  = column_inside & \$281 ;
+  assign \$283  = row_step & \$282 ;
+  assign \$284  = ~ column_single;
+  assign \$285  = column_inside & \$284 ;
+  assign \$286  = block_step & \$285 ;
+  assign \$287  = ~ column_single;
+  assign \$288  = column_inside & \$287 ;
+  assign \$289  = x_step & \$288 ;
+  assign \$290  = ~ column_single;
+  assign \$291  = column_inside & \$290 ;
+  assign \$292  = y_step & \$291 ;
+  assign \$293  = | { \$292 , \$289 , \$286 , \$283 , \$280 , \$277  };
+  assign \$294  = word_step & word_inside;
+  assign \$295  = \$294  & word_near;
+  assign \$297  = \$295  & \$296 ;
+  assign \$298  = ~ row_last;
+  assign \$299  = \$297  & \$298 ;
+  assign \$300  = column_step & column_inside;
+  assign \$301  = \$300  & column_near;
+  assign \$304  = ~ row_last;
+  assign \$305  = \$303  & \$304 ;
+  assign \$306  = row_step & row_inside;
+  assign \$307  = ~ row_near;
+  assign \$308  = \$306  & \$307 ;
+  assign \$309  = ~ row_single;
+  assign \$310  = row_inside & \$309 ;
+  assign \$311  = block_step & \$310 ;
+  assign \$312  = ~ row_single;
+  assign \$313  = row_inside & \$312 ;
+  assign \$314  = x_step & \$313 ;
+  assign \$315  = ~ row_single;
+  assign \$316  = row_inside & \$315 ;
+  assign \$317  = y_step & \$316 ;
+  assign \$318  = | { \$317 , \$314 , \$311 , \$308 , \$305 , \$299  };
+  assign \$319  = word_step & word_inside;
+  assign \$320  = \$319  & word_near;
+  assign \$321  = & { row_last, column_last };
+  assign \$322  = \$320  & \$321 ;
+  assign \$323  = ~ block_last;
+  assign \$324  = \$322  & \$323 ;
+  assign \$325  = column_step & column_inside;
+  assign \$326  = \$325  & column_near;
+  assign \$328  = \$326  & \$327 ;
+  assign \$329  = ~ block_last;
+  assign \$330  = \$328  & \$329 ;
+  assign \$331  = row_step & row_inside;
+  assign \$332  = \$331  & row_near;
+  assign \$335  = ~ block_last;
+  assign \$336  = \$334  & \$335 ;
+  assign \$337  = block_step & block_inside;
+  assign \$338  = ~ block_near;
+  assign \$339  = \$337  & \$338 ;
+  assign \$340  = ~ block_single;
+  assign \$341  = block_inside & \$340 ;
+  assign \$342  = x_step & \$341 ;
+  assign \$343  = ~ block_single;
+  assign \$344  = block_inside & \$343 ;
+  assign \$345  = y_step & \$344 ;
+  assign \$346  = | { \$345 , \$342 , \$339 , \$336 , \$330 , \$324  };
+  assign \$347  = word_step & word_inside;
+  assign \$348  = \$347  & word_near;
+  assign \$349  = & { block_last, row_last, column_last };
+  assign \$350  = \$348  & \$349 ;
+  assign \$351  = ~ x_last;
+  assign \$352  = \$350  & \$351 ;
+  assign \$353  = column_step & column_inside;
+  assign \$354  = \$353  & column_near;
+  assign \$355  = & { block_last, row_last };
+  assign \$356  = \$354  & \$355 ;
+  assign \$357  = ~ x_last;
+  assign \$358  = \$356  & \$357 ;
+  assign \$359  = row_step & row_inside;
+  assign \$360  = \$359  & row_near;
+  assign \$362  = \$360  & \$361 ;
+  assign \$363  = ~ x_last;
+  assign \$364  = \$362  & \$363 ;
+  assign \$365  = block_step & block_inside;
+  assign \$366  = \$365  & block_near;
+  assign \$369  = ~ x_last;
+  assign \$370  = \$368  & \$369 ;
+  assign \$371  = x_step & x_inside;
+  assign \$372  = ~ x_near;
+  assign \$373  = \$371  & \$372 ;
+  assign \$374  = ~ x_single;
+  assign \$375  = x_inside & \$374 ;
+  assign \$376  = y_step & \$375 ;
+  assign \$377  = | { \$376 , \$373 , \$370 , \$364 , \$358 , \$352  };
+  assign \$378  = word_step & word_inside;
+  assign \$379  = \$378  & word_near;
+  assign \$380  = & { x_last, block_last, row_last, column_last };
+  assign \$381  = \$379  & \$380 ;
+  assign \$382  = ~ y_last;
+  assign \$383  = \$381  & \$382 ;
+  assign \$384  = column_step & column_inside;
+  assign \$385  = \$384  & column_near;
+  assign \$386  = & { x_last, block_last, row_last };
+  assign \$387  = \$385  & \$386 ;
+  assign \$388  = ~ y_last;
+  assign \$389  = \$387  & \$388 ;
+  assign \$390  = row_step & row_inside;
+  assign \$391  = \$390  & row_near;
+  assign \$392  = & { x_last, block_last };
+  assign \$393  = \$391  & \$392 ;
+  assign \$394  = ~ y_last;
+  assign \$395  = \$393  & \$394 ;
+  assign \$396  = block_step & block_inside;
+  assign \$397  = \$396  & block_near;
+  assign \$399  = \$397  & \$398 ;
+  assign \$400  = ~ y_last;
+  assign \$401  = \$399  & \$400 ;
+  assign \$402  = x_step & x_inside;
+  assign \$403  = \$402  & x_near;
+  assign \$406  = ~ y_last;
+  assign \$407  = \$405  & \$406 ;
+  assign \$408  = y_step & y_inside;
+  assign \$409  = ~ y_near;
+  assign \$410  = \$408  & \$409 ;
+  assign \$411  = | { \$410 , \$407 , \$401 , \$395 , \$389 , \$383  };
+  assign \$412  = | { \$411 , \$377 , \$346 , \$318 , \$293  };
+  assign \$413  = ~ row_single;
+  assign \$414  = row_inside & \$413 ;
+  assign \$415  = ~ row_single;
+  assign \$416  = row_inside & \$415 ;
+  assign \$417  = ~ block_single;
+  assign \$418  = block_inside & \$417 ;
+  assign \$419  = ~ x_single;
+  assign \$420  = x_inside & \$419 ;
+  assign \$421  = ~ y_single;
+  assign \$422  = y_inside & \$421 ;
+  assign \$423  = | { \$422 , \$420 , \$418 , \$416  };
+  assign \$424  = word_step & word_inside;
+  assign \$425  = \$424  & word_near;
+  assign \$427  = \$425  & \$426 ;
+  assign \$428  = ~ row_last;
+  assign \$429  = \$427  & \$428 ;
+  assign \$430  = column_step & column_inside;
+  assign \$431  = \$430  & column_near;
+  assign \$434  = ~ row_last;
+  assign \$435  = \$433  & \$434 ;
+  assign \$436  = row_step & row_inside;
+  assign \$437  = ~ row_near;
+  assign \$438  = \$436  & \$437 ;
+  assign \$439  = ~ row_single;
+  assign \$440  = row_inside & \$439 ;
+  assign \$441  = block_step & \$440 ;
+  assign \$442  = ~ row_single;
+  assign \$443  = row_inside & \$442 ;
+  assign \$444  = x_step & \$443 ;
+  assign \$445  = ~ row_single;
+  assign \$446  = row_inside & \$445 ;
+  assign \$447  = y_step & \$446 ;
+  assign \$448  = | { \$447 , \$444 , \$441 , \$438 , \$435 , \$429  };
+  assign \$449  = word_step & word_inside;
+  assign \$450  = \$449  & word_near;
+  assign \$452  = \$450  & \$451 ;
+  assign \$453  = ~ row_last;
+  assign \$454  = \$452  & \$453 ;
+  assign \$455  = column_step & column_inside;
+  assign \$456  = \$455  & column_near;
+  assign \$459  = ~ row_last;
+  assign \$460  = \$458  & \$459 ;
+  assign \$461  = row_step & row_inside;
+  assign \$462  = ~ row_near;
+  assign \$463  = \$461  & \$462 ;
+  assign \$464  = ~ row_single;
+  assign \$465  = row_inside & \$464 ;
+  assign \$466  = block_step & \$465 ;
+  assign \$467  = ~ row_single;
+  assign \$468  = row_inside & \$467 ;
+  assign \$469  = x_step & \$468 ;
+  assign \$470  = ~ row_single;
+  assign \$471  = row_inside & \$470 ;
+  assign \$472  = y_step & \$471 ;
+  assign \$473  = | { \$472 , \$469 , \$466 , \$463 , \$460 , \$454  };
+  assign \$474  = word_step & word_inside;
+  assign \$475  = \$474  & word_near;
+  assign \$476  = & { row_last, column_last };
+  assign \$477  = \$475  & \$476 ;
+  assign \$478  = ~ block_last;
+  assign \$479  = \$477  & \$478 ;
+  assign \$480  = column_step & column_inside;
+  assign \$481  = \$480  & column_near;
+  assign \$483  = \$481  & \$482 ;
+  assign \$484  = ~ block_last;
+  assign \$485  = \$483  & \$484 ;
+  assign \$486  = row_step & row_inside;
+  assign \$487  = \$486  & row_near;
+  assign \$490  = ~ block_last;
+  assign \$491  = \$489  & \$490 ;
+  assign \$492  = block_step & block_inside;
+  assign \$493  = ~ block_near;
+  assign \$494  = \$492  & \$493 ;
+  assign \$495  = ~ block_single;
+  assign \$496  = block_inside & \$495 ;
+  assign \$497  = x_step & \$496 ;
+  assign \$498  = ~ block_single;
+  assign \$499  = block_inside & \$498 ;
+  assign \$500  = y_step & \$499 ;
+  assign \$501  = | { \$500 , \$497 , \$494 , \$491 , \$485 , \$479  };
+  assign \$502  = word_step & word_inside;
+  assign \$503  = \$502  & word_near;
+  assign \$504  = & { block_last, row_last, column_last };
+  assign \$505  = \$503  & \$504 ;
+  assign \$506  = ~ x_last;
+  assign \$507  = \$505  & \$506 ;
+  assign \$508  = column_step & column_inside;
+  assign \$509  = \$508  & column_near;
+  assign \$510  = & { block_last, row_last };
+  assign \$511  = \$509  & \$510 ;
+  assign \$512  = ~ x_last;
+  assign \$513  = \$511  & \$512 ;
+  assign \$514  = row_step & row_inside;
+  assign \$515  = \$514  & row_near;
+  assign \$517  = \$515  & \$516 ;
+  assign \$518  = ~ x_last;
+  assign \$519  = \$517  & \$518 ;
+  assign \$520  = block_step & block_inside;
+  assign \$521  = \$520  & block_near;
+  assign \$524  = ~ x_last;
+  assign \$525  = \$523  & \$524 ;
+  assign \$526  = x_step & x_inside;
+  assign \$527  = ~ x_near;
+  assign \$528  = \$526  & \$527 ;
+  assign \$529  = ~ x_single;
+  assign \$530  = x_inside & \$529 ;
+  assign \$531  = y_step & \$530 ;
+  assign \$532  = | { \$531 , \$528 , \$525 , \$519 , \$513 , \$507  };
+  assign \$533  = word_step & word_inside;
+  assign \$534  = \$533  & word_near;
+  assign \$535  = & { x_last, block_last, row_last, column_last };
+  assign \$536  = \$534  & \$535 ;
+  assign \$537  = ~ y_last;
+  assign \$538  = \$536  & \$537 ;
+  assign \$539  = column_step & column_inside;
+  assign \$540  = \$539  & column_near;
+  assign \$541  = & { x_last, block_last, row_last };
+  assign \$542  = \$540  & \$541 ;
+  assign \$543  = ~ y_last;
+  assign \$544  = \$542  & \$543 ;
+  assign \$545  = row_step & row_inside;
+  assign \$546  = \$545  & row_near;
+  assign \$547  = & { x_last, block_last };
+  assign \$548  = \$546  & \$547 ;
+  assign \$549  = ~ y_last;
+  assign \$550  = \$548  & \$549 ;
+  assign \$551  = block_step & block_inside;
+  assign \$552  = \$551  & block_near;
+  assign \$554  = \$552  & \$553 ;
+  assign \$555  = ~ y_last;
+  assign \$556  = \$554  & \$555 ;
+  assign \$557  = x_step & x_inside;
+  assign \$558  = \$557  & x_near;
+  assign \$561  = ~ y_last;
+  assign \$562  = \$560  & \$561 ;
+  assign \$563  = y_step & y_inside;
+  assign \$564  = ~ y_near;
+  assign \$565  = \$563  & \$564 ;
+  assign \$566  = | { \$565 , \$562 , \$556 , \$550 , \$544 , \$538  };
+  assign \$567  = | { \$566 , \$532 , \$501 , \$473  };
+  assign \$568  = ~ block_single;
+  assign \$569  = block_inside & \$568 ;
+  assign \$570  = ~ block_single;
+  assign \$571  = block_inside & \$570 ;
+  assign \$572  = ~ x_single;
+  assign \$573  = x_inside & \$572 ;
+  assign \$574  = ~ y_single;
+  assign \$575  = y_inside & \$574 ;
+  assign \$576  = | { \$575 , \$573 , \$571  };
+  assign \$577  = word_step & word_inside;
+  assign \$578  = \$577  & word_near;
+  assign \$579  = & { row_last, column_last };
+  assign \$580  = \$578  & \$579 ;
+  assign \$581  = ~ block_last;
+  assign \$582  = \$580  & \$581 ;
+  assign \$583  = column_step & column_inside;
+  assign \$584  = \$583  & column_near;
+  assign \$586  = \$584  & \$585 ;
+  assign \$587  = ~ block_last;
+  assign \$588  = \$586  & \$587 ;
+  assign \$589  = row_step & row_inside;
+  assign \$590  = \$589  & row_near;
+  assign \$593  = ~ block_last;
+  assign \$594  = \$592  & \$593 ;
+  assign \$595  = block_step & block_inside;
+  assign \$596  = ~ block_near;
+  assign \$597  = \$595  & \$596 ;
+  assign \$598  = ~ block_single;
+  assign \$599  = block_inside & \$598 ;
+  assign \$600  = x_step & \$599 ;
+  assign \$601  = ~ block_single;
+  assign \$602  = block_inside & \$601 ;
+  assign \$603  = y_step & \$602 ;
+  assign \$604  = | { \$603 , \$600 , \$597 , \$594 , \$588 , \$582  };
+  assign \$605  = word_step & word_inside;
+  assign \$606  = \$605  & word_near;
+  assign \$607  = & { row_last, column_last };
+  assign \$608  = \$606  & \$607 ;
+  assign \$609  = ~ block_last;
+  assign \$610  = \$608  & \$609 ;
+  assign \$611  = column_step & column_inside;
+  assign \$612  = \$611  & column_near;
+  assign \$614  = \$612  & \$613 ;
+  assign \$615  = ~ block_last;
+  assign \$616  = \$614  & \$615 ;
+  assign \$617  = row_step & row_inside;
+  assign \$618  = \$617  & row_near;
+  assign \$621  = ~ block_last;
+  assign \$622  = \$620  & \$621 ;
+  assign \$623  = block_step & block_inside;
+  assign \$624  = ~ block_near;
+  assign \$625  = \$623  & \$624 ;
+  assign \$626  = ~ block_single;
+  assign \$627  = block_inside & \$626 ;
+  assign \$628  = x_step & \$627 ;
+  assign \$629  = ~ block_single;
+  assign \$630  = block_inside & \$629 ;
+  assign \$631  = y_step & \$630 ;
+  assign \$632  = | { \$631 , \$628 , \$625 , \$622 , \$616 , \$610  };
+  assign \$633  = word_step & word_inside;
+  assign \$634  = \$633  & word_near;
+  assign \$635  = & { block_last, row_last, column_last };
+  assign \$636  = \$634  & \$635 ;
+  assign \$637  = ~ x_last;
+  assign \$638  = \$636  & \$637 ;
+  assign \$639  = column_step & column_inside;
+  assign \$640  = \$639  & column_near;
+  assign \$641  = & { block_last, row_last };
+  assign \$642  = \$640  & \$641 ;
+  assign \$643  = ~ x_last;
+  assign \$644  = \$642  & \$643 ;
+  assign \$645  = row_step & row_inside;
+  assign \$646  = \$645  & row_near;
+  assign \$648  = \$646  & \$647 ;
+  assign \$649  = ~ x_last;
+  assign \$650  = \$648  & \$649 ;
+  assign \$651  = block_step & block_inside;
+  assign \$652  = \$651  & block_near;
+  assign \$655  = ~ x_last;
+  assign \$656  = \$654  & \$655 ;
+  assign \$657  = x_step & x_inside;
+  assign \$658  = ~ x_near;
+  assign \$659  = \$657  & \$658 ;
+  assign \$660  = ~ x_single;
+  assign \$661  = x_inside & \$660 ;
+  assign \$662  = y_step & \$661 ;
+  assign \$663  = | { \$662 , \$659 , \$656 , \$650 , \$644 , \$638  };
+  assign \$664  = word_step & word_inside;
+  assign \$665  = \$664  & word_near;
+  assign \$666  = & { x_last, block_last, row_last, column_last };
+  assign \$667  = \$665  & \$666 ;
+  assign \$668  = ~ y_last;
+  assign \$669  = \$667  & \$668 ;
+  assign \$670  = column_step & column_inside;
+  assign \$671  = \$670  & column_near;
+  assign \$672  = & { x_last, block_last, row_last };
+  assign \$673  = \$671  & \$672 ;
+  assign \$674  = ~ y_last;
+  assign \$675  = \$673  & \$674 ;
+  assign \$676  = row_step & row_inside;
+  assign \$677  = \$676  & row_near;
+  assign \$678  = & { x_last, block_last };
+  assign \$679  = \$677  & \$678 ;
+  assign \$680  = ~ y_last;
+  assign \$681  = \$679  & \$680 ;
+  assign \$682  = block_step & block_inside;
+  assign \$683  = \$682  & block_near;
+  assign \$685  = \$683  & \$684 ;
+  assign \$686  = ~ y_last;
+  assign \$687  = \$685  & \$686 ;
+  assign \$688  = x_step & x_inside;
+  assign \$689  = \$688  & x_near;
+  assign \$692  = ~ y_last;
+  assign \$693  = \$691  & \$692 ;
+  assign \$694  = y_step & y_inside;
+  assign \$695  = ~ y_near;
+  assign \$696  = \$694  & \$695 ;
+  assign \$697  = | { \$696 , \$693 , \$687 , \$681 , \$675 , \$669  };
+  assign \$698  = | { \$697 , \$663 , \$632  };
+  assign \$699  = ~ x_single;
+  assign \$700  = x_inside & \$699 ;
+  assign \$701  = ~ x_single;
+  assign \$702  = x_inside & \$701 ;
+  assign \$703  = ~ y_single;
+  assign \$704  = y_inside & \$703 ;
+  assign \$705  = | { \$704 , \$702  };
+  assign \$706  = word_step & word_inside;
+  assign \$707  = \$706  & word_near;
+  assign \$708  = & { block_last, row_last, column_last };
+  assign \$709  = \$707  & \$708 ;
+  assign \$710  = ~ x_last;
+  assign \$711  = \$709  & \$710 ;
+  assign \$712  = column_step & column_inside;
+  assign \$713  = \$712  & column_near;
+  assign \$714  = & { block_last, row_last };
+  assign \$715  = \$713  & \$714 ;
+  assign \$716  = ~ x_last;
+  assign \$717  = \$715  & \$716 ;
+  assign \$718  = row_step & row_inside;
+  assign \$719  = \$718  & row_near;
+  assign \$721  = \$719  & \$720 ;
+  assign \$722  = ~ x_last;
+  assign \$723  = \$721  & \$722 ;
+  assign \$724  = block_step & block_inside;
+  assign \$725  = \$724  & block_near;
+  assign \$728  = ~ x_last;
+  assign \$729  = \$727  & \$728 ;
+  assign \$730  = x_step & x_inside;
+  assign \$731  = ~ x_near;
+  assign \$732  = \$730  & \$731 ;
+  assign \$733  = ~ x_single;
+  assign \$734  = x_inside & \$733 ;
+  assign \$735  = y_step & \$734 ;
+  assign \$736  = | { \$735 , \$732 , \$729 , \$723 , \$717 , \$711  };
+  assign \$737  = word_step & word_inside;
+  assign \$738  = \$737  & word_near;
+  assign \$739  = & { block_last, row_last, column_last };
+  assign \$740  = \$738  & \$739 ;
+  assign \$741  = ~ x_last;
+  assign \$742  = \$740  & \$741 ;
+  assign \$743  = column_step & column_inside;
+  assign \$744  = \$743  & column_near;
+  assign \$745  = & { block_last, row_last };
+  assign \$746  = \$744  & \$745 ;
+  assign \$747  = ~ x_last;
+  assign \$748  = \$746  & \$747 ;
+  assign \$749  = row_step & row_inside;
+  assign \$750  = \$749  & row_near;
+  assign \$752  = \$750  & \$751 ;
+  assign \$753  = ~ x_last;
+  assign \$754  = \$752  & \$753 ;
+  assign \$755  = block_step & block_inside;
+  assign \$756  = \$755  & block_near;
+  assign \$759  = ~ x_last;
+  assign \$760  = \$758  & \$759 ;
+  assign \$761  = x_step & x_inside;
+  assign \$762  = ~ x_near;
+  assign \$763  = \$761  & \$762 ;
+  assign \$764  = ~ x_single;
+  assign \$765  = x_inside & \$764 ;
+  assign \$766  = y_step & \$765 ;
+  assign \$767  = | { \$766 , \$763 , \$760 , \$754 , \$748 , \$742  };
+  assign \$768  = word_step & word_inside;
+  assign \$769  = \$768  & word_near;
+  assign \$770  = & { x_last, block_last, row_last, column_last };
+  assign \$771  = \$769  & \$770 ;
+  assign \$772  = ~ y_last;
+  assign \$773  = \$771  & \$772 ;
+  assign \$774  = column_step & column_inside;
+  assign \$775  = \$774  & column_near;
+  assign \$776  = & { x_last, block_last, row_last };
+  assign \$777  = \$775  & \$776 ;
+  assign \$778  = ~ y_last;
+  assign \$779  = \$777  & \$778 ;
+  assign \$780  = row_step & row_inside;
+  assign \$781  = \$780  & row_near;
+  assign \$782  = & { x_last, block_last };
+  assign \$783  = \$781  & \$782 ;
+  assign \$784  = ~ y_last;
+  assign \$785  = \$783  & \$784 ;
+  assign \$786  = block_step & block_inside;
+  assign \$787  = \$786  & block_near;
+  assign \$789  = \$787  & \$788 ;
+  assign \$790  = ~ y_last;
+  assign \$791  = \$789  & \$790 ;
+  assign \$792  = x_step & x_inside;
+  assign \$793  = \$792  & x_near;
+  assign \$796  = ~ y_last;
+  assign \$797  = \$795  & \$796 ;
+  assign \$798  = y_step & y_inside;
+  assign \$799  = ~ y_near;
+  assign \$800  = \$798  & \$799 ;
+  assign \$801  = | { \$800 , \$797 , \$791 , \$785 , \$779 , \$773  };
+  assign \$802  = | { \$801 , \$767  };
+  assign \$803  = ~ y_single;
+  assign \$804  = y_inside & \$803 ;
+  assign \$805  = ~ y_single;
+  assign \$806  = y_inside & \$805 ;
+  assign \$808  = word_step & word_inside;
+  assign \$809  = \$808  & word_near;
+  assign \$810  = & { x_last, block_last, row_last, column_last };
+  assign \$811  = \$809  & \$810 ;
+  assign \$812  = ~ y_last;
+  assign \$813  = \$811  & \$812 ;
+  assign \$814  = column_step & column_inside;
+  assign \$815  = \$814  & column_near;
+  assign \$816  = & { x_last, block_last, row_last };
+  assign \$817  = \$815  & \$816 ;
+  assign \$818  = ~ y_last;
+  assign \$819  = \$817  & \$818 ;
+  assign \$820  = row_step & row_inside;
+  assign \$821  = \$820  & row_near;
+  assign \$822  = & { x_last, block_last };
+  assign \$823  = \$821  & \$822 ;
+  assign \$824  = ~ y_last;
+  assign \$825  = \$823  & \$824 ;
+  assign \$826  = block_step & block_inside;
+  assign \$827  = \$826  & block_near;
+  assign \$829  = \$827  & \$828 ;
+  assign \$830  = ~ y_last;
+  assign \$831  = \$829  & \$830 ;
+  assign \$832  = x_step & x_inside;
+  assign \$833  = \$832  & x_near;
+  assign \$836  = ~ y_last;
+  assign \$837  = \$835  & \$836 ;
+  assign \$838  = y_step & y_inside;
+  assign \$839  = ~ y_near;
+  assign \$840  = \$838  & \$839 ;
+  assign \$841  = | { \$840 , \$837 , \$831 , \$825 , \$819 , \$813  };
+  assign \$842  = word_step & word_inside;
+  assign \$843  = \$842  & word_near;
+  assign \$844  = & { x_last, block_last, row_last, column_last };
+  assign \$845  = \$843  & \$844 ;
+  assign \$846  = ~ y_last;
+  assign \$847  = \$845  & \$846 ;
+  assign \$848  = column_step & column_inside;
+  assign \$849  = \$848  & column_near;
+  assign \$850  = & { x_last, block_last, row_last };
+  assign \$851  = \$849  & \$850 ;
+  assign \$852  = ~ y_last;
+  assign \$853  = \$851  & \$852 ;
+  assign \$854  = row_step & row_inside;
+  assign \$855  = \$854  & row_near;
+  assign \$856  = & { x_last, block_last };
+  assign \$857  = \$855  & \$856 ;
+  assign \$858  = ~ y_last;
+  assign \$859  = \$857  & \$858 ;
+  assign \$860  = block_step & block_inside;
+  assign \$861  = \$860  & block_near;
+  assign \$863  = \$861  & \$862 ;
+  assign \$864  = ~ y_last;
+  assign \$865  = \$863  & \$864 ;
+  assign \$866  = x_step & x_inside;
+  assign \$867  = \$866  & x_near;
+  assign \$870  = ~ y_last;
+  assign \$871  = \$869  & \$870 ;
+  assign \$872  = y_step & y_inside;
+  assign \$873  = ~ y_near;
+  assign \$874  = \$872  & \$873 ;
+  assign \$875  = | { \$874 , \$871 , \$865 , \$859 , \$853 , \$847  };
+  assign \$877  = advance & word_moves;
+  assign \$878  = load | \$877 ;
+  assign \$879  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$880  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$881  = \$879  | \$880 ;
+  assign \$882  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$883  = \$881  | \$882 ;
+  assign \$884  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$885  = \$883  | \$884 ;
+  assign \$886  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$887  = \$885  | \$886 ;
+  assign \$888  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$889  = \$887  | \$888 ;
+  assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$891  = \$889  | \$890 ;
+  assign \$893  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$894  = \$892  | \$893 ;
+  assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$896  = \$894  | \$895 ;
+  assign \$897  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$898  = \$896  | \$897 ;
+  assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$900  = \$898  | \$899 ;
+  assign \$901  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$902  = \$900  | \$901 ;
+  assign \$903  = \$891  + \$902 ;
+  assign \$904  = advance & column_moves;
+  assign \$905  = load | \$904 ;
+  assign \$906  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$907  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$908  = \$906  | \$907 ;
+  assign \$909  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$910  = \$908  | \$909 ;
+  assign \$911  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$912  = \$910  | \$911 ;
+  assign \$913  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$914  = \$912  | \$913 ;
+  assign \$915  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$916  = \$914  | \$915 ;
+  assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$918  = \$916  | \$917 ;
+  assign \$920  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$921  = \$919  | \$920 ;
+  assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$923  = \$921  | \$922 ;
+  assign \$924  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$925  = \$923  | \$924 ;
+  assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$927  = \$925  | \$926 ;
+  assign \$928  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$929  = \$927  | \$928 ;
+  assign \$930  = \$918  + \$929 ;
+  assign \$931  = advance & row_moves;
+  assign \$932  = load | \$931 ;
+  assign \$933  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$934  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$935  = \$933  | \$934 ;
+  assign \$936  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$937  = \$935  | \$936 ;
+  assign \$938  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$939  = \$937  | \$938 ;
+  assign \$940  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$941  = \$939  | \$940 ;
+  assign \$942  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$943  = \$941  | \$942 ;
+  assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$945  = \$943  | \$944 ;
+  assign \$947  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$948  = \$946  | \$947 ;
+  assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$950  = \$948  | \$949 ;
+  assign \$951  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$952  = \$950  | \$951 ;
+  assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$954  = \$952  | \$953 ;
+  assign \$955  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$956  = \$954  | \$955 ;
+  assign \$957  = \$945  + \$956 ;
+  assign \$958  = advance & block_moves;
+  assign \$959  = load | \$958 ;
+  assign \$960  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$961  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$962  = \$960  | \$961 ;
+  assign \$963  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$964  = \$962  | \$963 ;
+  assign \$965  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$966  = \$964  | \$965 ;
+  assign \$967  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$968  = \$966  | \$967 ;
+  assign \$969  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$970  = \$968  | \$969 ;
+  assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$972  = \$970  | \$971 ;
+  assign \$974  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$975  = \$973  | \$974 ;
+  assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$977  = \$975  | \$976 ;
+  assign \$978  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$979  = \$977  | \$978 ;
+  assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$981  = \$979  | \$980 ;
+  assign \$982  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$983  = \$981  | \$982 ;
+  assign \$984  = \$972  + \$983 ;
+  assign \$985  = advance & x_moves;
+  assign \$986  = load | \$985 ;
+  assign \$987  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$988  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$989  = \$987  | \$988 ;
+  assign \$990  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$991  = \$989  | \$990 ;
+  assign \$992  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$993  = \$991  | \$992 ;
+  assign \$994  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$995  = \$993  | \$994 ;
+  assign \$996  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$997  = \$995  | \$996 ;
+  assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$999  = \$997  | \$998 ;
+  assign \$1001  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1002  = \$1000  | \$1001 ;
+  assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1004  = \$1002  | \$1003 ;
+  assign \$1005  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1006  = \$1004  | \$1005 ;
+  assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1008  = \$1006  | \$1007 ;
+  assign \$1009  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1010  = \$1008  | \$1009 ;
+  assign \$1011  = \$999  + \$1010 ;
+  assign \$1012  = advance & y_moves;
+  assign \$1013  = load | \$1012 ;
+  assign \$1014  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1015  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1016  = \$1014  | \$1015 ;
+  assign \$1017  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1018  = \$1016  | \$1017 ;
+  assign \$1019  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1020  = \$1018  | \$1019 ;
+  assign \$1021  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1022  = \$1020  | \$1021 ;
+  assign \$1023  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1024  = \$1022  | \$1023 ;
+  assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1026  = \$1024  | \$1025 ;
+  assign \$1028  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1029  = \$1027  | \$1028 ;
+  assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1031  = \$1029  | \$1030 ;
+  assign \$1032  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1033  = \$1031  | \$1032 ;
+  assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1035  = \$1033  | \$1034 ;
+  assign \$1036  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1037  = \$1035  | \$1036 ;
+  assign \$1038  = \$1026  + \$1037 ;
+  assign \$1039  = advance & column_moves;
+  assign \$1040  = load | \$1039 ;
+  assign \$1041  = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1042  = pixel_x_column_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1043  = \$1041  | \$1042 ;
+  assign \$1044  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1045  = \$1043  | \$1044 ;
+  assign \$1046  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1047  = \$1045  | \$1046 ;
+  assign \$1048  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1049  = \$1047  | \$1048 ;
+  assign \$1050  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1051  = \$1049  | \$1050 ;
+  assign \$1052  = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1053  = \$1051  | \$1052 ;
+  assign \$1055  = { 13'h0000, \port$5891$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1056  = \$1054  | \$1055 ;
+  assign \$1057  = \$1053  + \$1056 ;
+  assign \$1058  = advance & x_moves;
+  assign \$1059  = load | \$1058 ;
+  assign \$1060  = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1061  = pixel_x_column_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1062  = \$1060  | \$1061 ;
+  assign \$1063  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1064  = \$1062  | \$1063 ;
+  assign \$1065  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1066  = \$1064  | \$1065 ;
+  assign \$1067  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1068  = \$1066  | \$1067 ;
+  assign \$1069  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = \$1068  | \$1069 ;
+  assign \$1071  = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1072  = \$1070  | \$1071 ;
+  assign \$1074  = { 13'h0000, \port$5891$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1075  = \$1073  | \$1074 ;
+  assign \$1076  = \$1072  + \$1075 ;
+  assign \$1077  = advance & row_moves;
+  assign \$1078  = load | \$1077 ;
+  assign \$1079  = { \port$2727$4 , \port$2726$4 , \port$2725$4 , \port$2724$4 , \port$2723$4 , \port$2722$4 , \port$2721$4 , \port$2720$4 , \port$2719$4 , \port$2718$4 , \port$2717$4 , \port$2716$4 , \port$2715$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1080  = pixel_y_row_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1081  = \$1079  | \$1080 ;
+  assign \$1082  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1083  = \$1081  | \$1082 ;
+  assign \$1084  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1085  = \$1083  | \$1084 ;
+  assign \$1086  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1087  = \$1085  | \$1086 ;
+  assign \$1088  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1089  = \$1087  | \$1088 ;
+  assign \$1090  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1091  = \$1089  | \$1090 ;
+  assign \$1093  = { 13'h0000, \port$5891$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1094  = \$1092  | \$1093 ;
+  assign \$1095  = \$1091  + \$1094 ;
+  assign \$1096  = advance & y_moves;
+  assign \$1097  = load | \$1096 ;
+  assign \$1098  = { \port$2727$4 , \port$2726$4 , \port$2725$4 , \port$2724$4 , \port$2723$4 , \port$2722$4 , \port$2721$4 , \port$2720$4 , \port$2719$4 , \port$2718$4 , \port$2717$4 , \port$2716$4 , \port$2715$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1099  = pixel_y_row_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1100  = \$1098  | \$1099 ;
+  assign \$1101  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1102  = \$1100  | \$1101 ;
+  assign \$1103  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1104  = \$1102  | \$1103 ;
+  assign \$1105  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1106  = \$1104  | \$1105 ;
+  assign \$1107  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1108  = \$1106  | \$1107 ;
+  assign \$1109  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1110  = \$1108  | \$1109 ;
+  assign \$1112  = { 13'h0000, \port$5891$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1113  = \$1111  | \$1112 ;
+  assign \$1114  = \$1110  + \$1113 ;
   always @(posedge clk) begin
-    if (load) begin
-      word_left <= \port$4262$192 [11:0];
-    end else if (advance) begin
-      word_left <= \$3 ;
+    word_single <= \$1 ;
+    if (clear) begin
+      word_single <= 1'h0;
+    end
+    if (rst) begin
+      word_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    word_double <= \$2 ;
+    if (clear) begin
+      word_double <= 1'h0;
+    end
+    if (rst) begin
+      word_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    word_inside <= \$3 ;
+    if (clear) begin
+      word_inside <= 1'h0;
+    end
+    if (rst) begin
+      word_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$5 ) begin
+      word_left <= \port$5891$192 [11:0];
+      if (word_step) begin
+        word_left <= \$6 [11:0];
+      end
     end
     if (clear) begin
       word_left <= 12'h000;
@@ -24204,10 +27809,11 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      word_last <= \$1 ;
-    end else if (advance) begin
-      word_last <= \$6 ;
+    if (\$5 ) begin
+      word_last <= word_single;
+      if (word_step) begin
+        word_last <= word_near;
+      end
     end
     if (clear) begin
       word_last <= 1'h0;
@@ -24217,10 +27823,52 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      column_left <= \port$4262$128 [3:0];
-    end else if (\$7 ) begin
-      column_left <= \$10 ;
+    if (\$5 ) begin
+      word_near <= word_double;
+      if (word_step) begin
+        word_near <= \$7 ;
+      end
+    end
+    if (clear) begin
+      word_near <= 1'h0;
+    end
+    if (rst) begin
+      word_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    column_single <= \$8 ;
+    if (clear) begin
+      column_single <= 1'h0;
+    end
+    if (rst) begin
+      column_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    column_double <= \$9 ;
+    if (clear) begin
+      column_double <= 1'h0;
+    end
+    if (rst) begin
+      column_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    column_inside <= \$10 ;
+    if (clear) begin
+      column_inside <= 1'h0;
+    end
+    if (rst) begin
+      column_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$12 ) begin
+      column_left <= \port$5891$128 [3:0];
+      if (column_step) begin
+        column_left <= \$13 [3:0];
+      end
     end
     if (clear) begin
       column_left <= 4'h0;
@@ -24230,10 +27878,11 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      column_last <= \$8 ;
-    end else if (\$7 ) begin
-      column_last <= \$13 ;
+    if (\$12 ) begin
+      column_last <= column_single;
+      if (column_step) begin
+        column_last <= column_near;
+      end
     end
     if (clear) begin
       column_last <= 1'h0;
@@ -24243,10 +27892,52 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      row_left <= \port$4262$128 [7:4];
-    end else if (\$15 ) begin
-      row_left <= \$18 ;
+    if (\$12 ) begin
+      column_near <= column_double;
+      if (column_step) begin
+        column_near <= \$14 ;
+      end
+    end
+    if (clear) begin
+      column_near <= 1'h0;
+    end
+    if (rst) begin
+      column_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    row_single <= \$15 ;
+    if (clear) begin
+      row_single <= 1'h0;
+    end
+    if (rst) begin
+      row_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    row_double <= \$16 ;
+    if (clear) begin
+      row_double <= 1'h0;
+    end
+    if (rst) begin
+      row_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    row_inside <= \$17 ;
+    if (clear) begin
+      row_inside <= 1'h0;
+    end
+    if (rst) begin
+      row_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$19 ) begin
+      row_left <= \port$5891$128 [7:4];
+      if (row_step) begin
+        row_left <= \$20 [3:0];
+      end
     end
     if (clear) begin
       row_left <= 4'h0;
@@ -24256,10 +27947,11 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      row_last <= \$16 ;
-    end else if (\$15 ) begin
-      row_last <= \$21 ;
+    if (\$19 ) begin
+      row_last <= row_single;
+      if (row_step) begin
+        row_last <= row_near;
+      end
     end
     if (clear) begin
       row_last <= 1'h0;
@@ -24269,10 +27961,52 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      block_left <= \port$4262$192 [23:12];
-    end else if (\$24 ) begin
-      block_left <= \$27 ;
+    if (\$19 ) begin
+      row_near <= row_double;
+      if (row_step) begin
+        row_near <= \$21 ;
+      end
+    end
+    if (clear) begin
+      row_near <= 1'h0;
+    end
+    if (rst) begin
+      row_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    block_single <= \$22 ;
+    if (clear) begin
+      block_single <= 1'h0;
+    end
+    if (rst) begin
+      block_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    block_double <= \$23 ;
+    if (clear) begin
+      block_double <= 1'h0;
+    end
+    if (rst) begin
+      block_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    block_inside <= \$24 ;
+    if (clear) begin
+      block_inside <= 1'h0;
+    end
+    if (rst) begin
+      block_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$26 ) begin
+      block_left <= \port$5891$192 [23:12];
+      if (block_step) begin
+        block_left <= \$27 [11:0];
+      end
     end
     if (clear) begin
       block_left <= 12'h000;
@@ -24282,10 +28016,11 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      block_last <= \$25 ;
-    end else if (\$24 ) begin
-      block_last <= \$30 ;
+    if (\$26 ) begin
+      block_last <= block_single;
+      if (block_step) begin
+        block_last <= block_near;
+      end
     end
     if (clear) begin
       block_last <= 1'h0;
@@ -24295,10 +28030,52 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      x_left <= \port$4262$96 [11:0];
-    end else if (\$34 ) begin
-      x_left <= \$37 ;
+    if (\$26 ) begin
+      block_near <= block_double;
+      if (block_step) begin
+        block_near <= \$28 ;
+      end
+    end
+    if (clear) begin
+      block_near <= 1'h0;
+    end
+    if (rst) begin
+      block_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    x_single <= \$29 ;
+    if (clear) begin
+      x_single <= 1'h0;
+    end
+    if (rst) begin
+      x_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    x_double <= \$30 ;
+    if (clear) begin
+      x_double <= 1'h0;
+    end
+    if (rst) begin
+      x_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    x_inside <= \$31 ;
+    if (clear) begin
+      x_inside <= 1'h0;
+    end
+    if (rst) begin
+      x_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$33 ) begin
+      x_left <= \port$5891$96 [11:0];
+      if (x_step) begin
+        x_left <= \$34 [11:0];
+      end
     end
     if (clear) begin
       x_left <= 12'h000;
@@ -24308,10 +28085,11 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      x_last <= \$35 ;
-    end else if (\$34 ) begin
-      x_last <= \$40 ;
+    if (\$33 ) begin
+      x_last <= x_single;
+      if (x_step) begin
+        x_last <= x_near;
+      end
     end
     if (clear) begin
       x_last <= 1'h0;
@@ -24321,10 +28099,52 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      y_left <= \port$4262$96 [23:12];
-    end else if (\$45 ) begin
-      y_left <= \$48 ;
+    if (\$33 ) begin
+      x_near <= x_double;
+      if (x_step) begin
+        x_near <= \$35 ;
+      end
+    end
+    if (clear) begin
+      x_near <= 1'h0;
+    end
+    if (rst) begin
+      x_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    y_single <= \$36 ;
+    if (clear) begin
+      y_single <= 1'h0;
+    end
+    if (rst) begin
+      y_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    y_double <= \$37 ;
+    if (clear) begin
+      y_double <= 1'h0;
+    end
+    if (rst) begin
+      y_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    y_inside <= \$38 ;
+    if (clear) begin
+      y_inside <= 1'h0;
+    end
+    if (rst) begin
+      y_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$40 ) begin
+      y_left <= \port$5891$96 [23:12];
+      if (y_step) begin
+        y_left <= \$41 [11:0];
+      end
     end
     if (clear) begin
       y_left <= 12'h000;
@@ -24334,10 +28154,11 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      y_last <= \$46 ;
-    end else if (\$45 ) begin
-      y_last <= \$51 ;
+    if (\$40 ) begin
+      y_last <= y_single;
+      if (y_step) begin
+        y_last <= y_near;
+      end
     end
     if (clear) begin
       y_last <= 1'h0;
@@ -24347,27 +28168,178 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
+    if (\$40 ) begin
+      y_near <= y_double;
+      if (y_step) begin
+        y_near <= \$42 ;
+      end
+    end
+    if (clear) begin
+      y_near <= 1'h0;
+    end
+    if (rst) begin
+      y_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (load) begin
-      address_word_start <= address_origin;
+      word_step <= \$44 ;
     end else if (advance) begin
-      if (\$53 ) begin
-        address_word_start <= \$54 [15:0];
-      end
-      if (\$57 ) begin
-        address_word_start <= \$58 [15:0];
-      end
-      if (\$63 ) begin
-        address_word_start <= \$64 [15:0];
-      end
-      if (\$71 ) begin
-        address_word_start <= \$72 [15:0];
-      end
-      if (\$81 ) begin
-        address_word_start <= \$82 [15:0];
-      end
-      if (\$93 ) begin
-        address_word_start <= \$94 [15:0];
-      end
+      word_step <= \$76 ;
+    end
+    if (clear) begin
+      word_step <= 1'h0;
+    end
+    if (rst) begin
+      word_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      word_moves <= \$57 ;
+    end else if (advance) begin
+      word_moves <= \$236 ;
+    end
+    if (clear) begin
+      word_moves <= 1'h0;
+    end
+    if (rst) begin
+      word_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      column_step <= \$238 ;
+    end else if (advance) begin
+      column_step <= \$271 ;
+    end
+    if (clear) begin
+      column_step <= 1'h0;
+    end
+    if (rst) begin
+      column_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      column_moves <= \$249 ;
+    end else if (advance) begin
+      column_moves <= \$412 ;
+    end
+    if (clear) begin
+      column_moves <= 1'h0;
+    end
+    if (rst) begin
+      column_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      row_step <= \$414 ;
+    end else if (advance) begin
+      row_step <= \$448 ;
+    end
+    if (clear) begin
+      row_step <= 1'h0;
+    end
+    if (rst) begin
+      row_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      row_moves <= \$423 ;
+    end else if (advance) begin
+      row_moves <= \$567 ;
+    end
+    if (clear) begin
+      row_moves <= 1'h0;
+    end
+    if (rst) begin
+      row_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      block_step <= \$569 ;
+    end else if (advance) begin
+      block_step <= \$604 ;
+    end
+    if (clear) begin
+      block_step <= 1'h0;
+    end
+    if (rst) begin
+      block_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      block_moves <= \$576 ;
+    end else if (advance) begin
+      block_moves <= \$698 ;
+    end
+    if (clear) begin
+      block_moves <= 1'h0;
+    end
+    if (rst) begin
+      block_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      x_step <= \$700 ;
+    end else if (advance) begin
+      x_step <= \$736 ;
+    end
+    if (clear) begin
+      x_step <= 1'h0;
+    end
+    if (rst) begin
+      x_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      x_moves <= \$705 ;
+    end else if (advance) begin
+      x_moves <= \$802 ;
+    end
+    if (clear) begin
+      x_moves <= 1'h0;
+    end
+    if (rst) begin
+      x_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      y_step <= \$804 ;
+    end else if (advance) begin
+      y_step <= \$841 ;
+    end
+    if (clear) begin
+      y_step <= 1'h0;
+    end
+    if (rst) begin
+      y_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      y_moves <= \$807 ;
+    end else if (advance) begin
+      y_moves <= \$876 ;
+    end
+    if (clear) begin
+      y_moves <= 1'h0;
+    end
+    if (rst) begin
+      y_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$878 ) begin
+      address_word_start <= \$903 [15:0];
     end
     if (clear) begin
       address_word_start <= 16'h0000;
@@ -24377,24 +28349,8 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_column_start <= address_origin;
-    end else if (advance) begin
-      if (\$57 ) begin
-        address_column_start <= \$59 [15:0];
-      end
-      if (\$63 ) begin
-        address_column_start <= \$65 [15:0];
-      end
-      if (\$71 ) begin
-        address_column_start <= \$73 [15:0];
-      end
-      if (\$81 ) begin
-        address_column_start <= \$83 [15:0];
-      end
-      if (\$93 ) begin
-        address_column_start <= \$95 [15:0];
-      end
+    if (\$905 ) begin
+      address_column_start <= \$930 [15:0];
     end
     if (clear) begin
       address_column_start <= 16'h0000;
@@ -24404,21 +28360,8 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_row_start <= address_origin;
-    end else if (advance) begin
-      if (\$63 ) begin
-        address_row_start <= \$66 [15:0];
-      end
-      if (\$71 ) begin
-        address_row_start <= \$74 [15:0];
-      end
-      if (\$81 ) begin
-        address_row_start <= \$84 [15:0];
-      end
-      if (\$93 ) begin
-        address_row_start <= \$96 [15:0];
-      end
+    if (\$932 ) begin
+      address_row_start <= \$957 [15:0];
     end
     if (clear) begin
       address_row_start <= 16'h0000;
@@ -24428,18 +28371,8 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_block_start <= address_origin;
-    end else if (advance) begin
-      if (\$71 ) begin
-        address_block_start <= \$75 [15:0];
-      end
-      if (\$81 ) begin
-        address_block_start <= \$85 [15:0];
-      end
-      if (\$93 ) begin
-        address_block_start <= \$97 [15:0];
-      end
+    if (\$959 ) begin
+      address_block_start <= \$984 [15:0];
     end
     if (clear) begin
       address_block_start <= 16'h0000;
@@ -24449,15 +28382,8 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_x_start <= address_origin;
-    end else if (advance) begin
-      if (\$81 ) begin
-        address_x_start <= \$86 [15:0];
-      end
-      if (\$93 ) begin
-        address_x_start <= \$98 [15:0];
-      end
+    if (\$986 ) begin
+      address_x_start <= \$1011 [15:0];
     end
     if (clear) begin
       address_x_start <= 16'h0000;
@@ -24467,12 +28393,8 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_y_start <= address_origin;
-    end else if (advance) begin
-      if (\$93 ) begin
-        address_y_start <= \$99 [15:0];
-      end
+    if (\$1013 ) begin
+      address_y_start <= \$1038 [15:0];
     end
     if (clear) begin
       address_y_start <= 16'h0000;
@@ -24482,24 +28404,8 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      pixel_x_column_start <= { \port$2692$4 , \port$2691$4 , \port$2690$4 , \port$2689$4 , \port$2688$4 , \port$2687$4 , \port$2686$4 , \port$2685$4 , \port$2684$4 , \port$2683$4 , \port$2682$4 , \port$2681$4 , \port$2680$0  };
-    end else if (advance) begin
-      if (\$102 ) begin
-        pixel_x_column_start <= \$103 [16:0];
-      end
-      if (\$107 ) begin
-        pixel_x_column_start <= pixel_x_x_start;
-      end
-      if (\$112 ) begin
-        pixel_x_column_start <= pixel_x_x_start;
-      end
-      if (\$118 ) begin
-        pixel_x_column_start <= \$119 [16:0];
-      end
-      if (\$127 ) begin
-        pixel_x_column_start <= { \port$2692$4 , \port$2691$4 , \port$2690$4 , \port$2689$4 , \port$2688$4 , \port$2687$4 , \port$2686$4 , \port$2685$4 , \port$2684$4 , \port$2683$4 , \port$2682$4 , \port$2681$4 , \port$2680$0  };
-      end
+    if (\$1040 ) begin
+      pixel_x_column_start <= \$1057 [16:0];
     end
     if (clear) begin
       pixel_x_column_start <= 17'h00000;
@@ -24509,15 +28415,8 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      pixel_x_x_start <= { \port$2692$4 , \port$2691$4 , \port$2690$4 , \port$2689$4 , \port$2688$4 , \port$2687$4 , \port$2686$4 , \port$2685$4 , \port$2684$4 , \port$2683$4 , \port$2682$4 , \port$2681$4 , \port$2680$0  };
-    end else if (advance) begin
-      if (\$118 ) begin
-        pixel_x_x_start <= \$120 [16:0];
-      end
-      if (\$127 ) begin
-        pixel_x_x_start <= { \port$2692$4 , \port$2691$4 , \port$2690$4 , \port$2689$4 , \port$2688$4 , \port$2687$4 , \port$2686$4 , \port$2685$4 , \port$2684$4 , \port$2683$4 , \port$2682$4 , \port$2681$4 , \port$2680$0  };
-      end
+    if (\$1059 ) begin
+      pixel_x_x_start <= \$1076 [16:0];
     end
     if (clear) begin
       pixel_x_x_start <= 17'h00000;
@@ -24527,21 +28426,8 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      pixel_y_row_start <= { \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$4 , \port$2701$4 , \port$2700$4 , \port$2699$4 , \port$2698$4 , \port$2697$4 , \port$2696$4 , \port$2695$4 , \port$2694$4 , \port$2693$0  };
-    end else if (advance) begin
-      if (\$131 ) begin
-        pixel_y_row_start <= \$132 [16:0];
-      end
-      if (\$137 ) begin
-        pixel_y_row_start <= pixel_y_y_start;
-      end
-      if (\$143 ) begin
-        pixel_y_row_start <= pixel_y_y_start;
-      end
-      if (\$150 ) begin
-        pixel_y_row_start <= \$151 [16:0];
-      end
+    if (\$1078 ) begin
+      pixel_y_row_start <= \$1095 [16:0];
     end
     if (clear) begin
       pixel_y_row_start <= 17'h00000;
@@ -24551,12 +28437,8 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      pixel_y_y_start <= { \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$4 , \port$2701$4 , \port$2700$4 , \port$2699$4 , \port$2698$4 , \port$2697$4 , \port$2696$4 , \port$2695$4 , \port$2694$4 , \port$2693$0  };
-    end else if (advance) begin
-      if (\$150 ) begin
-        pixel_y_y_start <= \$152 [16:0];
-      end
+    if (\$1097 ) begin
+      pixel_y_y_start <= \$1114 [16:0];
     end
     if (clear) begin
       pixel_y_y_start <= 17'h00000;
@@ -24565,43 +28447,124 @@ module \crossloom.window$876.nest (rst, \port$2680$0 , \port$2681$4 , \port$2682
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$4262$192 [11:0];
-  assign column_count = \port$4262$128 [3:0];
-  assign row_count = \port$4262$128 [7:4];
-  assign block_count = \port$4262$192 [23:12];
-  assign x_count = \port$4262$96 [11:0];
-  assign y_count = \port$4262$96 [23:12];
+  assign word_count = \port$5891$192 [11:0];
+  assign column_count = \port$5891$128 [3:0];
+  assign row_count = \port$5891$128 [7:4];
+  assign block_count = \port$5891$192 [23:12];
+  assign x_count = \port$5891$96 [11:0];
+  assign y_count = \port$5891$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$4262$160  };
-  assign address_block_step = { 4'h0, \port$4262$192 [11:0] };
-  assign pixel_x_origin = { \port$2692$4 , \port$2691$4 , \port$2690$4 , \port$2689$4 , \port$2688$4 , \port$2687$4 , \port$2686$4 , \port$2685$4 , \port$2684$4 , \port$2683$4 , \port$2682$4 , \port$2681$4 , \port$2680$0  };
+  assign address_column_step = { 4'h0, \port$5891$160  };
+  assign address_block_step = { 4'h0, \port$5891$192 [11:0] };
+  assign pixel_x_origin = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4262$128 [11:8] };
-  assign pixel_y_origin = { \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$4 , \port$2701$4 , \port$2700$4 , \port$2699$4 , \port$2698$4 , \port$2697$4 , \port$2696$4 , \port$2695$4 , \port$2694$4 , \port$2693$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$5891$128 [11:8] };
+  assign pixel_y_origin = { \port$2727$4 , \port$2726$4 , \port$2725$4 , \port$2724$4 , \port$2723$4 , \port$2722$4 , \port$2721$4 , \port$2720$4 , \port$2719$4 , \port$2718$4 , \port$2717$4 , \port$2716$4 , \port$2715$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4262$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$5891$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
-  assign \$53  = \$52 ;
-  assign \$55  = word_last;
-  assign \$60  = word_last;
-  assign \$67  = word_last;
-  assign \$76  = word_last;
-  assign \$87  = word_last;
-  assign \$100  = word_last;
-  assign \$104  = word_last;
-  assign \$108  = word_last;
-  assign \$113  = word_last;
-  assign \$121  = word_last;
-  assign \$128  = word_last;
-  assign \$133  = word_last;
-  assign \$138  = word_last;
-  assign \$144  = word_last;
+  assign \$3  = 1'h1;
+  assign \$10  = word_single;
+  assign \$98  = 1'h1;
+  assign \$99  = \$97 ;
+  assign \$120  = column_last;
+  assign \$126  = 1'h1;
+  assign \$127  = \$125 ;
+  assign \$151  = row_last;
+  assign \$157  = 1'h1;
+  assign \$158  = \$156 ;
+  assign \$185  = block_last;
+  assign \$191  = 1'h1;
+  assign \$192  = \$190 ;
+  assign \$222  = x_last;
+  assign \$228  = 1'h1;
+  assign \$229  = \$227 ;
+  assign \$252  = 1'h1;
+  assign \$253  = \$251 ;
+  assign \$274  = 1'h1;
+  assign \$275  = \$273 ;
+  assign \$296  = column_last;
+  assign \$302  = 1'h1;
+  assign \$303  = \$301 ;
+  assign \$327  = row_last;
+  assign \$333  = 1'h1;
+  assign \$334  = \$332 ;
+  assign \$361  = block_last;
+  assign \$367  = 1'h1;
+  assign \$368  = \$366 ;
+  assign \$398  = x_last;
+  assign \$404  = 1'h1;
+  assign \$405  = \$403 ;
+  assign \$426  = column_last;
+  assign \$432  = 1'h1;
+  assign \$433  = \$431 ;
+  assign \$451  = column_last;
+  assign \$457  = 1'h1;
+  assign \$458  = \$456 ;
+  assign \$482  = row_last;
+  assign \$488  = 1'h1;
+  assign \$489  = \$487 ;
+  assign \$516  = block_last;
+  assign \$522  = 1'h1;
+  assign \$523  = \$521 ;
+  assign \$553  = x_last;
+  assign \$559  = 1'h1;
+  assign \$560  = \$558 ;
+  assign \$585  = row_last;
+  assign \$591  = 1'h1;
+  assign \$592  = \$590 ;
+  assign \$613  = row_last;
+  assign \$619  = 1'h1;
+  assign \$620  = \$618 ;
+  assign \$647  = block_last;
+  assign \$653  = 1'h1;
+  assign \$654  = \$652 ;
+  assign \$684  = x_last;
+  assign \$690  = 1'h1;
+  assign \$691  = \$689 ;
+  assign \$720  = block_last;
+  assign \$726  = 1'h1;
+  assign \$727  = \$725 ;
+  assign \$751  = block_last;
+  assign \$757  = 1'h1;
+  assign \$758  = \$756 ;
+  assign \$788  = x_last;
+  assign \$794  = 1'h1;
+  assign \$795  = \$793 ;
+  assign \$807  = \$806 ;
+  assign \$828  = x_last;
+  assign \$834  = 1'h1;
+  assign \$835  = \$833 ;
+  assign \$862  = x_last;
+  assign \$868  = 1'h1;
+  assign \$869  = \$867 ;
+  assign \$876  = \$875 ;
+  assign \$892 [15:1] = 15'h0000;
+  assign \$892 [0] = word_step;
+  assign \$919 [15:1] = 15'h0000;
+  assign \$919 [0] = word_step;
+  assign \$946 [15:1] = 15'h0000;
+  assign \$946 [0] = word_step;
+  assign \$973 [15:1] = 15'h0000;
+  assign \$973 [0] = word_step;
+  assign \$1000 [15:1] = 15'h0000;
+  assign \$1000 [0] = word_step;
+  assign \$1027 [15:1] = 15'h0000;
+  assign \$1027 [0] = word_step;
+  assign \$1054 [16:1] = 16'h0000;
+  assign \$1054 [0] = column_step;
+  assign \$1073 [16:1] = 16'h0000;
+  assign \$1073 [0] = column_step;
+  assign \$1092 [16:1] = 16'h0000;
+  assign \$1092 [0] = row_step;
+  assign \$1111 [16:1] = 16'h0000;
+  assign \$1111 [0] = row_step;
 endmodule
 
-module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$4262$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5891$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -24650,8 +28613,8 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$4262$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4262$136 ;
-  wire [11:0] \port$4262$136 ;
+  input [11:0] \port$5891$136 ;
+  wire [11:0] \port$5891$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -24748,7 +28711,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$4262$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$4262$136 [3:0];
+      rotating_stride <= \port$5891$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -24761,7 +28724,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$4262$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$4262$136 [7:4];
+      rotating_left <= \port$5891$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -24774,7 +28737,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$4262$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$4262$136 [11:8];
+      rotating_top <= \port$5891$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -24878,9 +28841,9 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$4262$13
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$4262$136 [3:0];
-  assign pad_left = \port$4262$136 [7:4];
-  assign pad_top = \port$4262$136 [11:8];
+  assign stride = \port$5891$136 [3:0];
+  assign pad_left = \port$5891$136 [7:4];
+  assign pad_top = \port$5891$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -24896,90 +28859,98 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 , position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side
 , macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted
 , stopped, timed_out, overrun, refused, clear);
-  wire [20:0] \$1 ;
+  wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [12:0] \$13 ;
-  wire [12:0] \$14 ;
-  wire [41:0] \$19 ;
+  wire \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire [12:0] \$17 ;
+  wire [12:0] \$18 ;
   wire \$2 ;
-  wire [16:0] \$20 ;
-  wire [47:0] \$21 ;
   wire \$3 ;
+  wire [41:0] \$30 ;
+  wire [16:0] \$31 ;
+  wire [47:0] \$32 ;
   wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
+  wire [14:0] \$5 ;
+  wire [20:0] \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
-  wire \$signal$120 ;
-  wire \$signal$96 ;
+  wire \$signal$126 ;
+  reg \$signal$93  = 1'h0;
   wire [14:0] \$signature__addr ;
   wire [31:0] \$signature__data ;
   wire \$signature__en ;
   wire add;
-  wire [2:0] averaging;
-  wire [2:0] \averaging$155 ;
+  wire [14:0] address;
+  reg [2:0] averaging = 3'h0;
+  (* init = 3'h0 *)
+  wire [2:0] \averaging$135 ;
+  (* init = 3'h0 *)
+  wire [2:0] \averaging$158 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$116 ;
+  wire \bank_free$122 ;
   wire bank_released;
-  wire \bank_released$118 ;
+  wire \bank_released$124 ;
   wire [14:0] base;
-  wire [14:0] \base$168 ;
+  wire [14:0] \base$171 ;
   wire busy;
   input calibrate;
   wire calibrate;
   output calibrated;
   wire calibrated;
-  wire calibrating;
+  reg calibrating = 1'h0;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$113 ;
+  wire \chunk_begin$119 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$115 ;
+  wire \chunk_final$121 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$114 ;
+  wire \chunk_loaded$120 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$219 ;
+  wire \clear$222 ;
   input clk;
   wire clk;
   wire [70:0] code;
-  wire [70:0] \code$160 ;
-  wire [7:0] \code$160.code ;
-  wire \code$160.stopped ;
-  wire [61:0] \code$160.tag ;
-  wire [15:0] \code$160.tag.conversion ;
-  wire \code$160.tag.final ;
-  wire [5:0] \code$160.tag.index ;
-  wire \code$160.tag.last ;
-  wire \code$160.tag.partial ;
-  wire [1:0] \code$160.tag.plane ;
-  wire [31:0] \code$160.tag.product ;
-  wire \code$160.tag.release ;
-  wire \code$160.tag.stop ;
-  wire \code$160.tag.void ;
-  wire [70:0] \code$171 ;
-  wire [7:0] \code$171.code ;
-  wire \code$171.stopped ;
-  wire [61:0] \code$171.tag ;
-  wire [15:0] \code$171.tag.conversion ;
-  wire \code$171.tag.final ;
-  wire [5:0] \code$171.tag.index ;
-  wire \code$171.tag.last ;
-  wire \code$171.tag.partial ;
-  wire [1:0] \code$171.tag.plane ;
-  wire [31:0] \code$171.tag.product ;
-  wire \code$171.tag.release ;
-  wire \code$171.tag.stop ;
-  wire \code$171.tag.void ;
+  wire [70:0] \code$163 ;
+  wire [7:0] \code$163.code ;
+  wire \code$163.stopped ;
+  wire [61:0] \code$163.tag ;
+  wire [15:0] \code$163.tag.conversion ;
+  wire \code$163.tag.final ;
+  wire [5:0] \code$163.tag.index ;
+  wire \code$163.tag.last ;
+  wire \code$163.tag.partial ;
+  wire [1:0] \code$163.tag.plane ;
+  wire [31:0] \code$163.tag.product ;
+  wire \code$163.tag.release ;
+  wire \code$163.tag.stop ;
+  wire \code$163.tag.void ;
+  wire [70:0] \code$174 ;
+  wire [7:0] \code$174.code ;
+  wire \code$174.stopped ;
+  wire [61:0] \code$174.tag ;
+  wire [15:0] \code$174.tag.conversion ;
+  wire \code$174.tag.final ;
+  wire [5:0] \code$174.tag.index ;
+  wire \code$174.tag.last ;
+  wire \code$174.tag.partial ;
+  wire [1:0] \code$174.tag.plane ;
+  wire [31:0] \code$174.tag.product ;
+  wire \code$174.tag.release ;
+  wire \code$174.tag.stop ;
+  wire \code$174.tag.void ;
   wire [7:0] \code.code ;
   wire \code.stopped ;
   wire [61:0] \code.tag ;
@@ -25003,11 +28974,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire code__valid;
   wire code__void;
   wire code_ready;
-  wire \code_ready$162 ;
-  wire \code_ready$174 ;
+  wire \code_ready$165 ;
+  wire \code_ready$177 ;
   wire code_valid;
-  wire \code_valid$158 ;
-  wire \code_valid$169 ;
+  wire \code_valid$161 ;
+  wire \code_valid$172 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [31:0] coefficient_data;
@@ -25019,25 +28990,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
-  wire [11:0] \columns$191 ;
+  wire [11:0] \columns$194 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$163 ;
+  wire \converted$166 ;
   output converting;
   wire converting;
   input [5:0] correction_data;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$177 ;
+  wire [5:0] \correction_data$180 ;
   input [7:0] correction_index;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$176 ;
+  wire [7:0] \correction_index$179 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$175 ;
+  wire \correction_write$178 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -25061,36 +29032,36 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$182 ;
+  wire \drain_clear$185 ;
   input [2:0] drain_group;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$180 ;
+  wire [2:0] \drain_group$183 ;
   input [2:0] drain_lane;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$181 ;
+  wire [2:0] \drain_lane$184 ;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$185 ;
+  wire [24:0] \drain_sum$188 ;
   input drain_valid;
   wire drain_valid;
   wire drive;
   input [31:0] first_product;
   wire [31:0] first_product;
-  wire [31:0] \first_product$110 ;
+  wire [31:0] \first_product$116 ;
   wire [15:0] gain;
   wire [14:0] gain_reference;
   wire [7:0] group_granules;
   wire [3:0] groups;
   wire hold;
   wire [138:0] job;
-  wire [138:0] \job$138 ;
-  wire [5:0] \job$138.index ;
-  wire \job$138.last ;
-  wire [63:0] \job$138.negate ;
-  wire [1:0] \job$138.plane ;
-  wire [63:0] \job$138.select ;
-  wire \job$138.stop ;
-  wire \job$138.void ;
+  wire [138:0] \job$144 ;
+  wire [5:0] \job$144.index ;
+  wire \job$144.last ;
+  wire [63:0] \job$144.negate ;
+  wire [1:0] \job$144.plane ;
+  wire [63:0] \job$144.select ;
+  wire \job$144.stop ;
+  wire \job$144.void ;
   wire [5:0] \job.index ;
   wire \job.last ;
   wire [63:0] \job.negate ;
@@ -25099,19 +29070,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$139 ;
+  wire \job_ready$145 ;
   wire job_valid;
-  wire \job_valid$137 ;
+  wire \job_valid$143 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$128 ;
-  wire [5:0] \lengths$128.add ;
-  wire [5:0] \lengths$128.clear ;
-  wire [5:0] \lengths$128.drive ;
-  wire [5:0] \lengths$128.gap ;
-  wire [5:0] \lengths$128.hold ;
-  wire [5:0] \lengths$128.reset ;
-  wire [5:0] \lengths$128.share ;
+  wire [41:0] \lengths$134 ;
+  wire [5:0] \lengths$134.add ;
+  wire [5:0] \lengths$134.clear ;
+  wire [5:0] \lengths$134.drive ;
+  wire [5:0] \lengths$134.gap ;
+  wire [5:0] \lengths$134.hold ;
+  wire [5:0] \lengths$134.reset ;
+  wire [5:0] \lengths$134.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -25122,13 +29093,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [11:0] level;
   input [11:0] level_data;
   wire [11:0] level_data;
-  wire [11:0] \level_data$145 ;
+  reg [11:0] \level_data$102  = 12'h000;
   input [7:0] level_index;
   wire [7:0] level_index;
-  wire [7:0] \level_index$144 ;
+  reg [7:0] \level_index$101  = 8'h00;
   input level_write;
   wire level_write;
-  wire \level_write$143 ;
+  reg \level_write$100  = 1'h0;
   wire levels_enable;
   input load_bank;
   wire load_bank;
@@ -25140,6 +29111,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire load_enable;
   input [5:0] load_row;
   wire [5:0] load_row;
+  wire looked_at;
   output macro__add;
   wire macro__add;
   output macro__bank;
@@ -25217,14 +29189,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] measure;
   output [42:0] measured;
   wire [42:0] measured;
-  wire [42:0] \measured$211 ;
-  wire \measured$211.failed ;
-  wire [15:0] \measured$211.gain ;
-  wire [14:0] \measured$211.gain_reference ;
-  wire \measured$211.gain_valid ;
-  wire [7:0] \measured$211.offset ;
-  wire \measured$211.offset_valid ;
-  wire \measured$211.reference_valid ;
+  wire [42:0] \measured$214 ;
+  wire \measured$214.failed ;
+  wire [15:0] \measured$214.gain ;
+  wire [14:0] \measured$214.gain_reference ;
+  wire \measured$214.gain_valid ;
+  wire [7:0] \measured$214.offset ;
+  wire \measured$214.offset_valid ;
+  wire \measured$214.reference_valid ;
   wire \measured.failed ;
   wire [15:0] \measured.gain ;
   wire [14:0] \measured.gain_reference ;
@@ -25237,20 +29209,20 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$154 ;
+  wire \overrun$157 ;
   output position_done;
   wire position_done;
-  wire \position_done$178 ;
+  wire \position_done$181 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$179 ;
+  wire \position_freed$182 ;
   wire [43:0] product;
-  wire [43:0] \product$133 ;
-  wire \product$133.bank ;
-  wire \product$133.final ;
-  wire [31:0] \product$133.number ;
-  wire \product$133.release ;
-  wire [8:0] \product$133.row_enable ;
+  wire [43:0] \product$139 ;
+  wire \product$139.bank ;
+  wire \product$139.final ;
+  wire [31:0] \product$139.number ;
+  wire \product$139.release ;
+  wire [8:0] \product$139.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -25258,33 +29230,33 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [8:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$135 ;
+  wire \product_ready$141 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$131 ;
+  wire \product_valid$137 ;
   wire [14:0] read_address;
-  wire [14:0] \read_address$102 ;
+  wire [14:0] \read_address$108 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$105 ;
+  wire [31:0] \read_data$111 ;
   wire read_enable;
-  wire \read_enable$100 ;
+  wire \read_enable$106 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   wire [8:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$126 ;
+  wire [7:0] \row_groups$132 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$151 ;
+  wire \sample_ready$154 ;
   wire sample_valid;
-  wire \sample_valid$147 ;
+  wire \sample_valid$150 ;
   output saturated;
   wire saturated;
-  wire \saturated$188 ;
+  wire \saturated$191 ;
   wire [24:0] scaled;
   wire [63:0] select;
   input [39:0] settings;
@@ -25297,29 +29269,31 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire side;
   input start;
   wire start;
-  wire \start$109 ;
-  wire \start$121 ;
-  wire \start$164 ;
-  wire \start$189 ;
+  wire \start$115 ;
+  wire \start$127 ;
+  wire \start$167 ;
+  wire \start$192 ;
   wire started;
   output stopped;
   wire stopped;
+  (* init = 1'h0 *)
   wire stream;
-  wire \stream$165 ;
+  (* init = 1'h0 *)
+  wire \stream$168 ;
   wire [24:0] sum;
   wire summing;
   wire [61:0] tag;
-  wire [61:0] \tag$149 ;
-  wire [15:0] \tag$149.conversion ;
-  wire \tag$149.final ;
-  wire [5:0] \tag$149.index ;
-  wire \tag$149.last ;
-  wire \tag$149.partial ;
-  wire [1:0] \tag$149.plane ;
-  wire [31:0] \tag$149.product ;
-  wire \tag$149.release ;
-  wire \tag$149.stop ;
-  wire \tag$149.void ;
+  wire [61:0] \tag$152 ;
+  wire [15:0] \tag$152.conversion ;
+  wire \tag$152.final ;
+  wire [5:0] \tag$152.index ;
+  wire \tag$152.last ;
+  wire \tag$152.partial ;
+  wire [1:0] \tag$152.plane ;
+  wire [31:0] \tag$152.product ;
+  wire \tag$152.release ;
+  wire \tag$152.stop ;
+  wire \tag$152.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -25332,40 +29306,41 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$153 ;
+  wire \timed_out$156 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$141 ;
+  wire [15:0] \timeout$147 ;
   output [7:0] trace__code;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$204 ;
+  wire [7:0] \trace__code$207 ;
   output [8:0] trace__compensated;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$206 ;
+  wire [8:0] \trace__compensated$209 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$198 ;
+  wire [15:0] \trace__conversion$201 ;
   output [5:0] trace__index;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$200 ;
+  wire [5:0] \trace__index$203 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$202 ;
+  wire [1:0] \trace__plane$205 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$196 ;
+  wire [31:0] \trace__product$199 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$208 ;
+  wire \trace__stopped$211 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$194 ;
+  wire \trace__valid$197 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$210 ;
+  wire \trace__void$213 ;
   wire [7:0] trial;
-  wire unselected;
-  wire \unselected$124 ;
+  reg unselected = 1'h0;
+  (* init = 1'h0 *)
+  wire \unselected$130 ;
   wire valid;
   wire [14:0] write__addr;
   wire [31:0] write__data;
@@ -25396,38 +29371,40 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     end
   end
   assign read_data = _0_;
-  assign \$1  = \$signature__addr  - coefficient_base;
-  assign \$2  = distance >= coefficient_words;
-  assign \$3  = \$signal  & \$2 ;
-  assign \$4  = job_ready & job[136];
-  assign \$5  = | descriptor[14:12];
-  assign \$6  = \$4  & \$5 ;
-  assign calibrating = descriptor[3:0] == 3'h7;
-  assign \$7  = ! descriptor[7:6];
-  assign unselected = calibrating & \$7 ;
-  assign \$signature__en  = descriptor[5] ? \read_enable$100  : read_enable;
-  assign \$signature__addr  = descriptor[5] ? \read_address$102  : read_address;
-  assign \$8  = start | chunk_begin;
-  assign \$9  = \$8  | chunk_loaded;
-  assign \$10  = \$9  | bank_released;
-  assign \$signal$120  = \$10  | product_started;
-  assign job_ready = \job_ready$139  & job_valid;
-  assign overrun = \overrun$154  | outside;
+  assign \$1  = descriptor[3:0] == 3'h7;
+  assign \$2  = ! descriptor[7:6];
+  assign \$3  = calibrating & \$2 ;
+  assign \$4  = \$signal  ? read_enable : looked_at;
+  assign \$5  = \$signal  ? read_address : address;
+  assign \$6  = \$5  - coefficient_base;
+  assign \$7  = distance >= coefficient_words;
+  assign \$8  = \$signal$93  & \$7 ;
+  assign \$9  = job_ready & job[136];
+  assign \$10  = | averaging;
+  assign \$11  = \$9  & \$10 ;
+  assign \$signature__en  = \$signal  ? read_enable : \read_enable$106 ;
+  assign \$signature__addr  = \$signal  ? read_address : \read_address$108 ;
+  assign \$12  = start | chunk_begin;
+  assign \$13  = \$12  | chunk_loaded;
+  assign \$14  = \$13  | bank_released;
+  assign \$signal$126  = \$14  | product_started;
+  assign job_ready = \job_ready$145  & job_valid;
+  assign overrun = \overrun$157  | outside;
   assign offset = unselected ? 8'h00 : settings[8:1];
-  assign \$11  = code_valid & code_ready;
-  assign \$12  = ~ code[18];
-  assign converted = \$11  & \$12 ;
+  assign \$15  = code_valid & code_ready;
+  assign \$16  = ~ code[18];
+  assign converted = \$15  & \$16 ;
   assign stopped = converted & code[8];
   assign summing = ~ calibrating;
-  assign \$13  = descriptor[283:272] + 3'h7;
-  assign mean_ready = \code_ready$174  & \code_valid$169 ;
+  assign \$17  = descriptor[283:272] + 3'h7;
+  assign mean_ready = \code_ready$177  & \code_valid$172 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[334:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$171 ),
-    .code_ready(\code_ready$174 ),
-    .code_valid(\code_valid$169 ),
+    .code(\code$174 ),
+    .code_ready(\code_ready$177 ),
+    .code_valid(\code_valid$172 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -25436,31 +29413,31 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(sum),
-    .groups(\$14 [3:0]),
-    .\port$1277$0 (\$20 ),
-    .\port$1277$23 (\$21 ),
+    .groups(\$18 [3:0]),
+    .\port$1274$0 (\$31 ),
+    .\port$1274$23 (\$32 ),
     .position_done(position_done),
     .position_freed(position_freed),
-    .read_address(\read_address$102 ),
+    .read_address(read_address),
     .read_data(read_data),
-    .read_enable(\read_enable$100 ),
+    .read_enable(read_enable),
     .rst(rst),
     .start(start),
-    .stream(descriptor[5]),
+    .stream(\$signal ),
     .summing(summing),
     .trace__valid(trace__valid),
     .trace__void(trace__void)
   );
   \crossloom_tile.averager  averager (
-    .averaging(descriptor[14:12]),
+    .averaging(averaging),
     .clear(clear),
     .clk(clk),
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$171 ),
+    .mean(\code$174 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$169 ),
+    .mean_valid(\code_valid$172 ),
     .offset(offset),
     .rst(rst)
   );
@@ -25468,7 +29445,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .calibrating(calibrating),
     .clear(clear),
     .clk(clk),
-    .code__code(\$20 [7:0]),
+    .code__code(\$31 [7:0]),
     .code__compensated(trace__compensated),
     .code__valid(trace__valid),
     .columns(descriptor[315:304]),
@@ -25481,20 +29458,20 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   );
   \crossloom_tile.controller  controller (
     .add(macro__add),
-    .averaging(descriptor[14:12]),
+    .averaging(averaging),
     .bank_released(bank_released),
     .clear(macro__clear),
-    .\clear$34 (clear),
+    .\clear$36 (clear),
     .clk(clk),
     .convert_side(macro__convert_side),
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$139 ),
+    .job_ready(\job_ready$145 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1149$0 (\$19 ),
+    .\port$1141$0 (\$30 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -25508,14 +29485,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .tag(tag)
   );
   \crossloom_tile.converter  converter (
-    .busy(converting),
+    .busy(macro__convert),
     .clear(clear),
     .clk(clk),
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
     .comparator(macro__comparator),
-    .convert(macro__convert),
     .decided(macro__decided),
     .level(macro__level),
     .levels_enable(settings[0]),
@@ -25523,13 +29499,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .rst(rst),
     .sample_ready(sample_ready),
     .sample_valid(sample_valid),
-    .\tag$37 (tag),
+    .\tag$48 (tag),
     .timed_out(timed_out),
     .timeout(timeout),
     .trial(macro__trial),
-    .write(level_write),
-    .write_data(level_data),
-    .write_index(level_index)
+    .write(\level_write$100 ),
+    .write_data(\level_data$102 ),
+    .write_index(\level_index$101 )
   );
   \crossloom_tile.feed  feed (
     .bank_free(bank_free),
@@ -25541,7 +29517,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .clk(clk),
     .first_product(first_product),
     .\port$0$292 (descriptor[271:256]),
-    .\port$15$0 (\$signal$120 ),
+    .\port$17$0 (\$signal$126 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -25549,7 +29525,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
-  \crossloom_tile.gain$238  \gain$238  (
+  \crossloom_tile.gain$241  \gain$241  (
     .clear(clear),
     .clk(clk),
     .\gain$8 (settings[24:9]),
@@ -25560,151 +29536,191 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .valid(drain_valid)
   );
   \crossloom_tile.jobs  jobs (
+    .address(address),
     .base(descriptor[334:320]),
     .chunks(descriptor[247:236]),
     .clear(clear),
     .clk(clk),
     .columns(descriptor[315:304]),
+    .consume(looked_at),
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$154 ),
-    .read_address(read_address),
+    .overrun(\overrun$157 ),
+    .read_address(\read_address$108 ),
     .read_data(read_data),
-    .read_enable(read_enable),
+    .read_enable(\read_enable$106 ),
     .row_groups(descriptor[263:256]),
     .rst(rst),
     .start(start),
-    .stream(descriptor[5]),
+    .stream(\$signal ),
     .unselected(unselected)
   );
   always @(posedge clk) begin
-    \$signal  <= \$signature__en ;
+    averaging <= descriptor[14:12];
+    if (rst) begin
+      averaging <= 3'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal  <= descriptor[5];
     if (rst) begin
       \$signal  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    distance <= \$1 ;
+    calibrating <= \$1 ;
+    if (rst) begin
+      calibrating <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    unselected <= \$3 ;
+    if (rst) begin
+      unselected <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal$93  <= \$4 ;
+    if (rst) begin
+      \$signal$93  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    distance <= \$6 ;
     if (rst) begin
       distance <= 21'h000000;
     end
   end
   always @(posedge clk) begin
-    outside <= \$3 ;
+    outside <= \$8 ;
     if (rst) begin
       outside <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    refused <= \$6 ;
+    \level_write$100  <= level_write;
+    if (rst) begin
+      \level_write$100  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \level_index$101  <= level_index;
+    if (rst) begin
+      \level_index$101  <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    \level_data$102  <= level_data;
+    if (rst) begin
+      \level_data$102  <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    refused <= \$11 ;
     if (rst) begin
       refused <= 1'h0;
     end
   end
-  assign \$signal$96  = descriptor[5];
   assign \$signature__data  = read_data;
-  assign \read_data$105  = read_data;
+  assign \read_data$111  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \start$109  = start;
-  assign \first_product$110  = first_product;
+  assign \start$115  = start;
+  assign \first_product$116  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$113  = chunk_begin;
-  assign \chunk_loaded$114  = chunk_loaded;
-  assign \chunk_final$115  = chunk_final;
-  assign \bank_free$116  = bank_free;
-  assign \bank_released$118  = bank_released;
+  assign \chunk_begin$119  = chunk_begin;
+  assign \chunk_loaded$120  = chunk_loaded;
+  assign \chunk_final$121  = chunk_final;
+  assign \bank_free$122  = bank_free;
+  assign \bank_released$124  = bank_released;
   assign started = product_started;
-  assign \start$121  = start;
-  assign stream = descriptor[5];
+  assign \start$127  = start;
+  assign stream = \$signal ;
   assign base = descriptor[334:320];
-  assign \unselected$124  = unselected;
+  assign \unselected$130  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$126  = descriptor[263:256];
+  assign \row_groups$132  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$128  = lengths;
-  assign averaging = descriptor[14:12];
-  assign \product_valid$131  = product_valid;
-  assign \product$133  = product;
-  assign \product_ready$135  = product_ready;
-  assign \job_valid$137  = job_valid;
-  assign \job$138  = job;
+  assign \lengths$134  = lengths;
+  assign \averaging$135  = averaging;
+  assign \product_valid$137  = product_valid;
+  assign \product$139  = product;
+  assign \product_ready$141  = product_ready;
+  assign \job_valid$143  = job_valid;
+  assign \job$144  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$141  = timeout;
+  assign \timeout$147  = timeout;
   assign levels_enable = settings[0];
-  assign \level_write$143  = level_write;
-  assign \level_index$144  = level_index;
-  assign \level_data$145  = level_data;
-  assign \sample_valid$147  = sample_valid;
-  assign \tag$149  = tag;
-  assign \sample_ready$151  = sample_ready;
-  assign busy = converting;
-  assign \timed_out$153  = timed_out;
-  assign \averaging$155  = descriptor[14:12];
-  assign \code_valid$158  = code_valid;
-  assign \code$160  = code;
-  assign \code_ready$162  = code_ready;
-  assign \converted$163  = converted;
-  assign \start$164  = start;
-  assign \stream$165  = descriptor[5];
-  assign groups = \$14 [3:0];
-  assign \base$168  = descriptor[334:320];
-  assign mean_valid = \code_valid$169 ;
-  assign mean = \code$171 ;
-  assign \correction_write$175  = correction_write;
-  assign \correction_index$176  = correction_index;
-  assign \correction_data$177  = correction_data;
-  assign \position_done$178  = position_done;
-  assign \position_freed$179  = position_freed;
-  assign \drain_group$180  = drain_group;
-  assign \drain_lane$181  = drain_lane;
-  assign \drain_clear$182  = drain_clear;
+  assign \sample_valid$150  = sample_valid;
+  assign \tag$152  = tag;
+  assign \sample_ready$154  = sample_ready;
+  assign busy = macro__convert;
+  assign \timed_out$156  = timed_out;
+  assign \averaging$158  = averaging;
+  assign \code_valid$161  = code_valid;
+  assign \code$163  = code;
+  assign \code_ready$165  = code_ready;
+  assign \converted$166  = converted;
+  assign \start$167  = start;
+  assign \stream$168  = \$signal ;
+  assign groups = \$18 [3:0];
+  assign \base$171  = descriptor[334:320];
+  assign mean_valid = \code_valid$172 ;
+  assign mean = \code$174 ;
+  assign \correction_write$178  = correction_write;
+  assign \correction_index$179  = correction_index;
+  assign \correction_data$180  = correction_data;
+  assign \position_done$181  = position_done;
+  assign \position_freed$182  = position_freed;
+  assign \drain_group$183  = drain_group;
+  assign \drain_lane$184  = drain_lane;
+  assign \drain_clear$185  = drain_clear;
   assign gain = settings[24:9];
-  assign \drain_sum$185  = sum;
+  assign \drain_sum$188  = sum;
   assign valid = drain_valid;
   assign scaled = drain_sum;
-  assign \saturated$188  = saturated;
-  assign \start$189  = calibrate;
+  assign \saturated$191  = saturated;
+  assign \start$192  = calibrate;
   assign measure = descriptor[7:6];
-  assign \columns$191  = descriptor[315:304];
+  assign \columns$194  = descriptor[315:304];
   assign gain_reference = settings[39:25];
   assign code__valid = trace__valid;
-  assign \trace__valid$194  = trace__valid;
-  assign code__product = \$21 [31:0];
-  assign \trace__product$196  = \$21 [31:0];
-  assign code__conversion = \$21 [47:32];
-  assign \trace__conversion$198  = \$21 [47:32];
-  assign code__index = \$20 [14:9];
-  assign \trace__index$200  = \$20 [14:9];
-  assign code__plane = \$20 [16:15];
-  assign \trace__plane$202  = \$20 [16:15];
-  assign code__code = \$20 [7:0];
-  assign \trace__code$204  = \$20 [7:0];
+  assign \trace__valid$197  = trace__valid;
+  assign code__product = \$32 [31:0];
+  assign \trace__product$199  = \$32 [31:0];
+  assign code__conversion = \$32 [47:32];
+  assign \trace__conversion$201  = \$32 [47:32];
+  assign code__index = \$31 [14:9];
+  assign \trace__index$203  = \$31 [14:9];
+  assign code__plane = \$31 [16:15];
+  assign \trace__plane$205  = \$31 [16:15];
+  assign code__code = \$31 [7:0];
+  assign \trace__code$207  = \$31 [7:0];
   assign code__compensated = trace__compensated;
-  assign \trace__compensated$206  = trace__compensated;
-  assign code__stopped = \$20 [8];
-  assign \trace__stopped$208  = \$20 [8];
+  assign \trace__compensated$209  = trace__compensated;
+  assign code__stopped = \$31 [8];
+  assign \trace__stopped$211  = \$31 [8];
   assign code__void = trace__void;
-  assign \trace__void$210  = trace__void;
-  assign \measured$211  = measured;
+  assign \trace__void$213  = trace__void;
+  assign \measured$214  = measured;
   assign done = calibrated;
-  assign bank = \$19 [0];
-  assign row_enable = \$19 [9:1];
+  assign bank = \$30 [0];
+  assign row_enable = \$30 [9:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$219  = macro__clear;
+  assign \clear$222  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[61:46];
-  assign product_number = \$19 [41:10];
+  assign product_number = \$30 [41:10];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign level = macro__level;
@@ -25719,17 +29735,18 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$19 [0];
-  assign macro__row_enable = \$19 [9:1];
+  assign macro__bank = \$30 [0];
+  assign macro__row_enable = \$30 [9:1];
   assign macro__reference = descriptor[376:352];
-  assign macro__product = \$19 [41:10];
+  assign macro__product = \$30 [41:10];
   assign macro__conversion = tag[61:46];
-  assign trace__product = \$21 [31:0];
-  assign trace__conversion = \$21 [47:32];
-  assign trace__index = \$20 [14:9];
-  assign trace__plane = \$20 [16:15];
-  assign trace__code = \$20 [7:0];
-  assign trace__stopped = \$20 [8];
+  assign trace__product = \$32 [31:0];
+  assign trace__conversion = \$32 [47:32];
+  assign trace__index = \$31 [14:9];
+  assign trace__plane = \$31 [16:15];
+  assign trace__code = \$31 [7:0];
+  assign trace__stopped = \$31 [8];
+  assign converting = macro__convert;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -25771,30 +29788,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
-  assign \lengths$128.reset  = lengths[5:0];
-  assign \lengths$128.drive  = lengths[11:6];
-  assign \lengths$128.share  = lengths[17:12];
-  assign \lengths$128.hold  = lengths[23:18];
-  assign \lengths$128.clear  = lengths[29:24];
-  assign \lengths$128.add  = lengths[35:30];
-  assign \lengths$128.gap  = lengths[41:36];
+  assign \lengths$134.reset  = lengths[5:0];
+  assign \lengths$134.drive  = lengths[11:6];
+  assign \lengths$134.share  = lengths[17:12];
+  assign \lengths$134.hold  = lengths[23:18];
+  assign \lengths$134.clear  = lengths[29:24];
+  assign \lengths$134.add  = lengths[35:30];
+  assign \lengths$134.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[9:1];
   assign \product.number  = product[41:10];
   assign \product.release  = product[42];
   assign \product.final  = product[43];
-  assign \product$133.bank  = product[0];
-  assign \product$133.row_enable  = product[9:1];
-  assign \product$133.number  = product[41:10];
-  assign \product$133.release  = product[42];
-  assign \product$133.final  = product[43];
-  assign \job$138.select  = job[63:0];
-  assign \job$138.negate  = job[127:64];
-  assign \job$138.index  = job[133:128];
-  assign \job$138.plane  = job[135:134];
-  assign \job$138.stop  = job[136];
-  assign \job$138.void  = job[137];
-  assign \job$138.last  = job[138];
+  assign \product$139.bank  = product[0];
+  assign \product$139.row_enable  = product[9:1];
+  assign \product$139.number  = product[41:10];
+  assign \product$139.release  = product[42];
+  assign \product$139.final  = product[43];
+  assign \job$144.select  = job[63:0];
+  assign \job$144.negate  = job[127:64];
+  assign \job$144.index  = job[133:128];
+  assign \job$144.plane  = job[135:134];
+  assign \job$144.stop  = job[136];
+  assign \job$144.void  = job[137];
+  assign \job$144.last  = job[138];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -25805,16 +29822,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$149.index  = tag[5:0];
-  assign \tag$149.plane  = tag[7:6];
-  assign \tag$149.stop  = tag[8];
-  assign \tag$149.void  = tag[9];
-  assign \tag$149.last  = tag[10];
-  assign \tag$149.release  = tag[11];
-  assign \tag$149.final  = tag[12];
-  assign \tag$149.partial  = tag[13];
-  assign \tag$149.product  = tag[45:14];
-  assign \tag$149.conversion  = tag[61:46];
+  assign \tag$152.index  = tag[5:0];
+  assign \tag$152.plane  = tag[7:6];
+  assign \tag$152.stop  = tag[8];
+  assign \tag$152.void  = tag[9];
+  assign \tag$152.last  = tag[10];
+  assign \tag$152.release  = tag[11];
+  assign \tag$152.final  = tag[12];
+  assign \tag$152.partial  = tag[13];
+  assign \tag$152.product  = tag[45:14];
+  assign \tag$152.conversion  = tag[61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -25828,57 +29845,57 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \code$160.code  = code[7:0];
-  assign \code$160.stopped  = code[8];
-  assign \code$160.tag  = code[70:9];
-  assign \code$160.tag.index  = code[14:9];
-  assign \code$160.tag.plane  = code[16:15];
-  assign \code$160.tag.stop  = code[17];
-  assign \code$160.tag.void  = code[18];
-  assign \code$160.tag.last  = code[19];
-  assign \code$160.tag.release  = code[20];
-  assign \code$160.tag.final  = code[21];
-  assign \code$160.tag.partial  = code[22];
-  assign \code$160.tag.product  = code[54:23];
-  assign \code$160.tag.conversion  = code[70:55];
-  assign \code$171.code  = \code$171 [7:0];
-  assign \code$171.stopped  = \code$171 [8];
-  assign \code$171.tag  = \code$171 [70:9];
-  assign \code$171.tag.index  = \code$171 [14:9];
-  assign \code$171.tag.plane  = \code$171 [16:15];
-  assign \code$171.tag.stop  = \code$171 [17];
-  assign \code$171.tag.void  = \code$171 [18];
-  assign \code$171.tag.last  = \code$171 [19];
-  assign \code$171.tag.release  = \code$171 [20];
-  assign \code$171.tag.final  = \code$171 [21];
-  assign \code$171.tag.partial  = \code$171 [22];
-  assign \code$171.tag.product  = \code$171 [54:23];
-  assign \code$171.tag.conversion  = \code$171 [70:55];
-  assign \mean.code  = \code$171 [7:0];
-  assign \mean.stopped  = \code$171 [8];
-  assign \mean.tag  = \code$171 [70:9];
-  assign \mean.tag.index  = \code$171 [14:9];
-  assign \mean.tag.plane  = \code$171 [16:15];
-  assign \mean.tag.stop  = \code$171 [17];
-  assign \mean.tag.void  = \code$171 [18];
-  assign \mean.tag.last  = \code$171 [19];
-  assign \mean.tag.release  = \code$171 [20];
-  assign \mean.tag.final  = \code$171 [21];
-  assign \mean.tag.partial  = \code$171 [22];
-  assign \mean.tag.product  = \code$171 [54:23];
-  assign \mean.tag.conversion  = \code$171 [70:55];
-  assign \measured$211.offset_valid  = measured[0];
-  assign \measured$211.offset  = measured[8:1];
-  assign \measured$211.gain_valid  = measured[9];
-  assign \measured$211.gain  = measured[25:10];
-  assign \measured$211.reference_valid  = measured[26];
-  assign \measured$211.gain_reference  = measured[41:27];
-  assign \measured$211.failed  = measured[42];
-  assign \$14  = { 3'h0, \$13 [12:3] };
+  assign \code$163.code  = code[7:0];
+  assign \code$163.stopped  = code[8];
+  assign \code$163.tag  = code[70:9];
+  assign \code$163.tag.index  = code[14:9];
+  assign \code$163.tag.plane  = code[16:15];
+  assign \code$163.tag.stop  = code[17];
+  assign \code$163.tag.void  = code[18];
+  assign \code$163.tag.last  = code[19];
+  assign \code$163.tag.release  = code[20];
+  assign \code$163.tag.final  = code[21];
+  assign \code$163.tag.partial  = code[22];
+  assign \code$163.tag.product  = code[54:23];
+  assign \code$163.tag.conversion  = code[70:55];
+  assign \code$174.code  = \code$174 [7:0];
+  assign \code$174.stopped  = \code$174 [8];
+  assign \code$174.tag  = \code$174 [70:9];
+  assign \code$174.tag.index  = \code$174 [14:9];
+  assign \code$174.tag.plane  = \code$174 [16:15];
+  assign \code$174.tag.stop  = \code$174 [17];
+  assign \code$174.tag.void  = \code$174 [18];
+  assign \code$174.tag.last  = \code$174 [19];
+  assign \code$174.tag.release  = \code$174 [20];
+  assign \code$174.tag.final  = \code$174 [21];
+  assign \code$174.tag.partial  = \code$174 [22];
+  assign \code$174.tag.product  = \code$174 [54:23];
+  assign \code$174.tag.conversion  = \code$174 [70:55];
+  assign \mean.code  = \code$174 [7:0];
+  assign \mean.stopped  = \code$174 [8];
+  assign \mean.tag  = \code$174 [70:9];
+  assign \mean.tag.index  = \code$174 [14:9];
+  assign \mean.tag.plane  = \code$174 [16:15];
+  assign \mean.tag.stop  = \code$174 [17];
+  assign \mean.tag.void  = \code$174 [18];
+  assign \mean.tag.last  = \code$174 [19];
+  assign \mean.tag.release  = \code$174 [20];
+  assign \mean.tag.final  = \code$174 [21];
+  assign \mean.tag.partial  = \code$174 [22];
+  assign \mean.tag.product  = \code$174 [54:23];
+  assign \mean.tag.conversion  = \code$174 [70:55];
+  assign \measured$214.offset_valid  = measured[0];
+  assign \measured$214.offset  = measured[8:1];
+  assign \measured$214.gain_valid  = measured[9];
+  assign \measured$214.gain  = measured[25:10];
+  assign \measured$214.reference_valid  = measured[26];
+  assign \measured$214.gain_reference  = measured[41:27];
+  assign \measured$214.failed  = measured[42];
+  assign \$18  = { 3'h0, \$17 [12:3] };
 endmodule
 
-module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code
-, trace__valid, \port$1277$0 , trace__void, \port$1277$23 , read_address, drain_sum, clear);
+module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
+, trace__valid, \port$1274$0 , trace__void, \port$1274$23 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -26144,10 +30161,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   (* init = 9'h000 *)
   wire [8:0] operand;
   reg [8:0] operand_1 = 9'h000;
-  output [16:0] \port$1277$0 ;
-  wire [16:0] \port$1277$0 ;
-  output [47:0] \port$1277$23 ;
-  wire [47:0] \port$1277$23 ;
+  output [16:0] \port$1274$0 ;
+  wire [16:0] \port$1274$0 ;
+  output [47:0] \port$1274$23 ;
+  wire [47:0] \port$1274$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -26405,8 +30422,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1293$0 (register),
-    .\port$1295$0 (\register$44 ),
+    .\port$1290$0 (register),
+    .\port$1292$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -26415,8 +30432,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1293$0 (register),
-    .\port$1295$0 (\register$44 ),
+    .\port$1290$0 (register),
+    .\port$1292$0 (\register$44 ),
     .product(\product$90 ),
     .rst(rst)
   );
@@ -26425,8 +30442,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$50 ),
-    .\port$1293$0 (register),
-    .\port$1295$0 (\register$44 ),
+    .\port$1290$0 (register),
+    .\port$1292$0 (\register$44 ),
     .product(\product$91 ),
     .rst(rst)
   );
@@ -26435,8 +30452,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$54 ),
-    .\port$1293$0 (register),
-    .\port$1295$0 (\register$44 ),
+    .\port$1290$0 (register),
+    .\port$1292$0 (\register$44 ),
     .product(\product$92 ),
     .rst(rst)
   );
@@ -26445,8 +30462,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$58 ),
-    .\port$1293$0 (register),
-    .\port$1295$0 (\register$44 ),
+    .\port$1290$0 (register),
+    .\port$1292$0 (\register$44 ),
     .product(\product$93 ),
     .rst(rst)
   );
@@ -26455,8 +30472,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$62 ),
-    .\port$1293$0 (register),
-    .\port$1295$0 (\register$44 ),
+    .\port$1290$0 (register),
+    .\port$1292$0 (\register$44 ),
     .product(\product$94 ),
     .rst(rst)
   );
@@ -26465,8 +30482,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$66 ),
-    .\port$1293$0 (register),
-    .\port$1295$0 (\register$44 ),
+    .\port$1290$0 (register),
+    .\port$1292$0 (\register$44 ),
     .product(\product$95 ),
     .rst(rst)
   );
@@ -26475,8 +30492,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$70 ),
-    .\port$1293$0 (register),
-    .\port$1295$0 (\register$44 ),
+    .\port$1290$0 (register),
+    .\port$1292$0 (\register$44 ),
     .product(\product$96 ),
     .rst(rst)
   );
@@ -27005,9 +31022,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign coefficient7 = \multiplier$70 ;
   assign \valid$72  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1277$0  = held[16:0];
+  assign \port$1274$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$1277$23  = held[70:23];
+  assign \port$1274$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -27043,7 +31060,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$103  = { 3'h0, held[14:12] };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1293$0 , \port$1295$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -27067,10 +31084,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1293$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1293$0 ;
-  wire \port$1293$0 ;
-  input \port$1295$0 ;
-  wire \port$1295$0 ;
+  input \port$1290$0 ;
+  wire \port$1290$0 ;
+  input \port$1292$0 ;
+  wire \port$1292$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -27086,21 +31103,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1293$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1295$0 ) begin
+    if (\port$1292$0 ) begin
       total <= \$13 [13:0];
     end
   end
-  assign valid = { \port$1295$0 , \port$1293$0  };
+  assign valid = { \port$1292$0 , \port$1290$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -27109,7 +31126,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1293$0 , \port$1
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1293$0 , \port$1295$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -27133,10 +31150,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1293$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1293$0 ;
-  wire \port$1293$0 ;
-  input \port$1295$0 ;
-  wire \port$1295$0 ;
+  input \port$1290$0 ;
+  wire \port$1290$0 ;
+  input \port$1292$0 ;
+  wire \port$1292$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -27152,21 +31169,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1293$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1295$0 ) begin
+    if (\port$1292$0 ) begin
       total <= \$13 [13:0];
     end
   end
-  assign valid = { \port$1295$0 , \port$1293$0  };
+  assign valid = { \port$1292$0 , \port$1290$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -27175,7 +31192,7 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1293$0 , \port$1
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1293$0 , \port$1295$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -27199,10 +31216,10 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1293$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1293$0 ;
-  wire \port$1293$0 ;
-  input \port$1295$0 ;
-  wire \port$1295$0 ;
+  input \port$1290$0 ;
+  wire \port$1290$0 ;
+  input \port$1292$0 ;
+  wire \port$1292$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -27218,21 +31235,21 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1293$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1295$0 ) begin
+    if (\port$1292$0 ) begin
       total <= \$13 [13:0];
     end
   end
-  assign valid = { \port$1295$0 , \port$1293$0  };
+  assign valid = { \port$1292$0 , \port$1290$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -27241,7 +31258,7 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1293$0 , \port$1
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1293$0 , \port$1295$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -27265,10 +31282,10 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1293$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1293$0 ;
-  wire \port$1293$0 ;
-  input \port$1295$0 ;
-  wire \port$1295$0 ;
+  input \port$1290$0 ;
+  wire \port$1290$0 ;
+  input \port$1292$0 ;
+  wire \port$1292$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -27284,21 +31301,21 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1293$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1295$0 ) begin
+    if (\port$1292$0 ) begin
       total <= \$13 [13:0];
     end
   end
-  assign valid = { \port$1295$0 , \port$1293$0  };
+  assign valid = { \port$1292$0 , \port$1290$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -27307,7 +31324,7 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1293$0 , \port$1
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1293$0 , \port$1295$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -27331,10 +31348,10 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1293$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1293$0 ;
-  wire \port$1293$0 ;
-  input \port$1295$0 ;
-  wire \port$1295$0 ;
+  input \port$1290$0 ;
+  wire \port$1290$0 ;
+  input \port$1292$0 ;
+  wire \port$1292$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -27350,21 +31367,21 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1293$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1295$0 ) begin
+    if (\port$1292$0 ) begin
       total <= \$13 [13:0];
     end
   end
-  assign valid = { \port$1295$0 , \port$1293$0  };
+  assign valid = { \port$1292$0 , \port$1290$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -27373,7 +31390,7 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1293$0 , \port$1
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1293$0 , \port$1295$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -27397,10 +31414,10 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1293$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1293$0 ;
-  wire \port$1293$0 ;
-  input \port$1295$0 ;
-  wire \port$1295$0 ;
+  input \port$1290$0 ;
+  wire \port$1290$0 ;
+  input \port$1292$0 ;
+  wire \port$1292$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -27416,21 +31433,21 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1293$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1295$0 ) begin
+    if (\port$1292$0 ) begin
       total <= \$13 [13:0];
     end
   end
-  assign valid = { \port$1295$0 , \port$1293$0  };
+  assign valid = { \port$1292$0 , \port$1290$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -27439,7 +31456,7 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1293$0 , \port$1
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1293$0 , \port$1295$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -27463,10 +31480,10 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1293$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1293$0 ;
-  wire \port$1293$0 ;
-  input \port$1295$0 ;
-  wire \port$1295$0 ;
+  input \port$1290$0 ;
+  wire \port$1290$0 ;
+  input \port$1292$0 ;
+  wire \port$1292$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -27482,21 +31499,21 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1293$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1295$0 ) begin
+    if (\port$1292$0 ) begin
       total <= \$13 [13:0];
     end
   end
-  assign valid = { \port$1295$0 , \port$1293$0  };
+  assign valid = { \port$1292$0 , \port$1290$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -27505,7 +31522,7 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1293$0 , \port$1
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1293$0 , \port$1295$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -27529,10 +31546,10 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1293$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1293$0 ;
-  wire \port$1293$0 ;
-  input \port$1295$0 ;
-  wire \port$1295$0 ;
+  input \port$1290$0 ;
+  wire \port$1290$0 ;
+  input \port$1292$0 ;
+  wire \port$1292$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -27548,21 +31565,21 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1293$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1293$0 ) begin
+    if (\port$1290$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1295$0 ) begin
+    if (\port$1292$0 ) begin
       total <= \$13 [13:0];
     end
   end
-  assign valid = { \port$1295$0 , \port$1293$0  };
+  assign valid = { \port$1292$0 , \port$1290$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -27571,27 +31588,26 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1293$0 , \port$1
   assign \$12  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
+module \crossloom_tile.averager (clk, rst, offset, mean_ready, code_ready, averaging, code_valid, code, mean_valid, mean, clear);
   wire \$1 ;
-  wire \$10 ;
-  wire [16:0] \$11 ;
-  wire \$12 ;
-  wire [16:0] \$13 ;
+  wire [16:0] \$10 ;
+  wire \$11 ;
+  wire [16:0] \$12 ;
+  wire \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire \$16 ;
+  wire [16:0] \$16 ;
   wire [16:0] \$17 ;
-  wire [16:0] \$18 ;
+  wire [7:0] \$18 ;
   wire [7:0] \$19 ;
   wire \$2 ;
   wire [7:0] \$20 ;
-  wire [7:0] \$21 ;
-  wire \$3 ;
-  wire [7:0] \$4 ;
-  wire [14:0] \$5 ;
-  wire [15:0] \$6 ;
-  wire [16:0] \$7 ;
-  wire [17:0] \$8 ;
+  wire [7:0] \$3 ;
+  wire [14:0] \$4 ;
+  wire [15:0] \$5 ;
+  wire [16:0] \$6 ;
+  wire [17:0] \$7 ;
+  wire \$8 ;
   wire \$9 ;
   wire \$signal ;
   wire accept;
@@ -27664,29 +31680,28 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   assign \$1  = ~ mean_valid;
   assign \$2  = \$1  | mean_ready;
   assign \$signal  = whole & \$2 ;
-  assign \$3  = ~ whole;
-  assign code_ready = \$3  | \$signal ;
+  assign code_ready = ~ whole;
   assign accept = code_valid & code_ready;
-  assign \$4  = 1'h1 << averaging;
-  assign \$5  = $signed(offset) << averaging;
-  assign \$6  = $signed({ 1'h0, \$4 [7:1] }) - $signed(\$5 );
-  assign \$7  = first ? { \begin [15], \begin  } : total;
-  assign \$8  = $signed(\$7 ) + $signed(code[7:0]);
+  assign \$3  = 1'h1 << averaging;
+  assign \$4  = $signed(offset) << averaging;
+  assign \$5  = $signed({ 1'h0, \$3 [7:1] }) - $signed(\$4 );
+  assign \$6  = first ? { \begin [15], \begin  } : total;
+  assign \$7  = $signed(\$6 ) + $signed(code[7:0]);
+  assign \$8  = ~ code[22];
   assign \$9  = ~ code[22];
-  assign \$10  = ~ code[22];
-  assign \$11  = $signed(total) >>> averaging;
-  assign \$12  = & \$11 [16:7];
-  assign \$13  = $signed(total) >>> averaging;
-  assign \$14  = | \$13 [16:7];
-  assign \$15  = ~ \$14 ;
-  assign \$16  = \$12  | \$15 ;
+  assign \$10  = $signed(total) >>> averaging;
+  assign \$11  = & \$10 [16:7];
+  assign \$12  = $signed(total) >>> averaging;
+  assign \$13  = | \$12 [16:7];
+  assign \$14  = ~ \$13 ;
+  assign \$15  = \$11  | \$14 ;
+  assign \$16  = $signed(total) >>> averaging;
   assign \$17  = $signed(total) >>> averaging;
-  assign \$18  = $signed(total) >>> averaging;
-  assign \$19  = \$18 [16] ? 8'h80 : 8'h7f;
-  assign \$20  = \$16  ? \$17 [7:0] : \$19 ;
-  assign \$21  = last[8] ? 8'hff : \$20 ;
+  assign \$18  = \$17 [16] ? 8'h80 : 8'h7f;
+  assign \$19  = \$15  ? \$16 [7:0] : \$18 ;
+  assign \$20  = last[8] ? 8'hff : \$19 ;
   always @(posedge clk) begin
-    \begin  <= \$6 ;
+    \begin  <= \$5 ;
     if (clear) begin
       \begin  <= 16'h0000;
     end
@@ -27699,7 +31714,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
       whole <= 1'h0;
     end
     if (accept) begin
-      whole <= \$10 ;
+      whole <= \$9 ;
     end
     if (clear) begin
       whole <= 1'h0;
@@ -27710,7 +31725,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   end
   always @(posedge clk) begin
     if (accept) begin
-      total <= \$8 [16:0];
+      total <= \$7 [16:0];
     end
     if (clear) begin
       total <= 17'h00000;
@@ -27732,7 +31747,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   end
   always @(posedge clk) begin
     if (accept) begin
-      first <= \$9 ;
+      first <= \$8 ;
     end
     if (clear) begin
       first <= 1'h1;
@@ -27759,7 +31774,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
     if (\$signal ) begin
       mean [70:9] <= last[70:9];
       mean [8] <= last[8];
-      mean [7:0] <= \$21 ;
+      mean [7:0] <= \$20 ;
     end
     if (clear) begin
       mean <= 71'h000000000000000000;
@@ -27809,7 +31824,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   assign \mean.tag.conversion  = mean[70:55];
 endmodule
 
-module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, calibrating, code__compensated, code__valid, code__code, measured, done, clear);
+module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, code__compensated, calibrating, code__valid, code__code, measured, done, clear);
   wire \$1 ;
   wire [12:0] \$10 ;
   wire [15:0] \$11 ;
@@ -27839,7 +31854,6 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  wire \$36 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
@@ -27927,42 +31941,6 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$33  = ! calibration_state;
   assign \$34  = calibration_state == 1'h1;
   assign \$35  = calibration_state == 2'h2;
-  assign \$36  = calibration_state == 2'h3;
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      measured [0] <= 1'h0;
-      measured [9] <= 1'h0;
-      measured [26] <= 1'h0;
-      measured [42] <= 1'h0;
-      casez (calibration_state)
-        2'h0:
-          begin
-            if (\$12 ) begin
-              measured [8:1] <= code__code;
-            end
-            if (summed) begin
-              measured [41:27] <= \$signal$12 ;
-              measured [0] <= \$13 ;
-              measured [26] <= \$14 ;
-            end
-          end
-        2'h1:
-            /* empty */;
-        2'h3:
-          begin
-            measured [25:10] <= \$signal$19 [15:0];
-            measured [9] <= \$26 ;
-            measured [42] <= \$32 ;
-          end
-      endcase
-      if (clear) begin
-        measured <= 43'h00000000000;
-      end
-    end
-    if (rst) begin
-      measured <= 43'h00000000000;
-    end
-  end
   always @(posedge clk) begin
     if (\$1 ) begin
       casez (calibration_state)
@@ -28038,23 +32016,17 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      (* full_case = 32'd1 *)
       casez (calibration_state)
         2'h0:
             if (summed) begin
-              (* full_case = 32'd1 *)
               if (\$18 ) begin
                 calibration_state <= 2'h1;
-              end else begin
-                calibration_state <= 2'h2;
               end
             end
         2'h1:
             if (\$21 ) begin
-              calibration_state <= 2'h3;
+              calibration_state <= 2'h2;
             end
-        2'h3:
-            calibration_state <= 2'h2;
         2'h2:
             calibration_state <= 2'h0;
       endcase
@@ -28068,13 +32040,16 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      (* full_case = 32'd1 *)
       casez (calibration_state)
         2'h0:
-            /* empty */;
+            if (summed) begin
+              (* full_case = 32'd1 *)
+              if (\$18 ) begin
+              end else begin
+                done <= 1'h1;
+              end
+            end
         2'h1:
-            /* empty */;
-        2'h3:
             /* empty */;
         2'h2:
             done <= 1'h1;
@@ -28166,6 +32141,41 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       \$signal$12  <= 15'h0000;
     end
   end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      measured [0] <= 1'h0;
+      measured [9] <= 1'h0;
+      measured [26] <= 1'h0;
+      measured [42] <= 1'h0;
+      casez (calibration_state)
+        2'h0:
+          begin
+            if (\$12 ) begin
+              measured [8:1] <= code__code;
+            end
+            if (summed) begin
+              measured [41:27] <= \$signal$12 ;
+              measured [0] <= \$13 ;
+              measured [26] <= \$14 ;
+            end
+          end
+        2'h1:
+            /* empty */;
+        2'h2:
+          begin
+            measured [25:10] <= \$signal$19 [15:0];
+            measured [9] <= \$26 ;
+            measured [42] <= \$32 ;
+          end
+      endcase
+      if (clear) begin
+        measured <= 43'h00000000000;
+      end
+    end
+    if (rst) begin
+      measured <= 43'h00000000000;
+    end
+  end
   assign \measured.offset_valid  = measured[0];
   assign \measured.offset  = measured[8:1];
   assign \measured.gain_valid  = measured[9];
@@ -28177,8 +32187,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$16  = { 1'h0, \$signal$12 [14:1] };
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$1149$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
-, product_ready, bank_released, job_ready, sample_ready, \clear$34 );
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1141$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
+, negate, add, product_ready, bank_released, \clear$36 );
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire [6:0] \$1 ;
   wire [6:0] \$10 ;
@@ -28205,44 +32215,44 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
-  wire [7:0] \$32 ;
+  wire \$32 ;
   wire \$33 ;
   wire \$34 ;
-  wire [16:0] \$35 ;
-  wire [6:0] \$36 ;
+  wire \$35 ;
+  wire \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire [6:0] \$4 ;
-  wire [7:0] \$40 ;
-  wire [8:0] \$41 ;
-  wire \$42 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire [7:0] \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire [16:0] \$45 ;
   wire [6:0] \$46 ;
-  wire [6:0] \$47 ;
+  wire \$47 ;
   wire \$48 ;
-  wire [6:0] \$49 ;
+  wire \$49 ;
   wire \$5 ;
-  wire [6:0] \$50 ;
-  wire \$51 ;
-  wire [6:0] \$52 ;
-  wire [6:0] \$53 ;
+  wire [7:0] \$50 ;
+  wire [8:0] \$51 ;
+  wire \$52 ;
+  wire \$53 ;
   wire \$54 ;
-  wire [6:0] \$55 ;
+  wire [16:0] \$55 ;
   wire [6:0] \$56 ;
-  wire \$57 ;
+  wire [6:0] \$57 ;
   wire \$58 ;
-  wire \$59 ;
+  wire [6:0] \$59 ;
   wire [6:0] \$6 ;
-  wire \$60 ;
+  wire [6:0] \$60 ;
   wire \$61 ;
-  wire \$62 ;
-  wire \$63 ;
+  wire [6:0] \$62 ;
+  wire [6:0] \$63 ;
   wire \$64 ;
-  wire \$65 ;
-  wire \$66 ;
+  wire [6:0] \$65 ;
+  wire [6:0] \$66 ;
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
@@ -28261,6 +32271,13 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
+  wire \$83 ;
+  wire \$84 ;
+  wire \$85 ;
+  wire \$86 ;
+  wire \$87 ;
+  wire \$88 ;
+  wire \$89 ;
   wire \$9 ;
   output add;
   reg add = 1'h0;
@@ -28274,15 +32291,15 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   reg bank_released;
   output clear;
   reg clear = 1'h0;
-  input \clear$34 ;
-  wire \clear$34 ;
+  input \clear$36 ;
+  wire \clear$36 ;
   input clk;
   wire clk;
   wire [15:0] conversion;
   output convert_side;
   reg convert_side = 1'h1;
   reg [5:0] count = 6'h00;
-  reg [5:0] \count$25  = 6'h00;
+  reg [5:0] \count$29  = 6'h00;
   reg [43:0] current = 44'h00000000000;
   wire \current.bank ;
   wire \current.final ;
@@ -28301,6 +32318,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   reg held_valid = 1'h0;
   output hold;
   reg hold = 1'h0;
+  reg holds;
+  reg idle;
   input [138:0] job;
   wire [138:0] job;
   wire [5:0] \job.index ;
@@ -28311,7 +32330,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   wire \job.stop ;
   wire \job.void ;
   output job_ready;
-  reg job_ready;
+  reg job_ready = 1'h0;
   input job_valid;
   wire job_valid;
   reg [6:0] left = 7'h00;
@@ -28327,8 +32346,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$1149$0 ;
-  wire [41:0] \port$1149$0 ;
+  output [41:0] \port$1141$0 ;
+  wire [41:0] \port$1141$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -28398,60 +32417,67 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \$27  = sample_valid & sample_ready;
   assign \$28  = ~ tag[9];
   assign \$29  = ~ side;
-  assign \$30  = ~ sample_valid;
-  assign \$31  = again & \$30 ;
-  assign \$32  = left - 1'h1;
-  assign \$33  = left != 1'h1;
-  assign \$34  = left != 1'h1;
-  assign \$35  = next_conversion + 1'h1;
-  assign \$36  = lengths[29:24] - 1'h1;
-  assign \$37  = left == 1'h1;
-  assign \$38  = tag[10] & \$37 ;
-  assign \$39  = job_valid & job_ready;
-  assign \$40  = 1'h1 << averaging;
-  assign \$41  = \$40  - 1'h1;
-  assign \$42  = ~ repeated;
-  assign \$43  = job[138] & \$42 ;
-  assign \$44  = ~ job[137];
+  assign \$30  = job_valid & job_ready;
+  assign \$31  = ~ \$30 ;
+  assign \$32  = idle & \$31 ;
+  assign \$33  = ~ again;
+  assign \$34  = \$32  & \$33 ;
+  assign \$35  = held_valid | holds;
+  assign \$36  = \$34  & \$35 ;
+  assign \$37  = ~ sample_valid;
+  assign \$38  = \$37  | sample_ready;
+  assign \$39  = \$36  & \$38 ;
+  assign \$40  = ~ sample_valid;
+  assign \$41  = again & \$40 ;
+  assign \$42  = left - 1'h1;
+  assign \$43  = left != 1'h1;
+  assign \$44  = left != 1'h1;
   assign \$45  = next_conversion + 1'h1;
   assign \$46  = lengths[29:24] - 1'h1;
-  assign \$47  = \count$25  - 1'h1;
-  assign \$48  = ! \count$25 ;
-  assign \$49  = lengths[41:36] - 1'h1;
-  assign \$50  = \count$25  - 1'h1;
-  assign \$51  = ! \count$25 ;
-  assign \$52  = lengths[35:30] - 1'h1;
-  assign \$53  = \count$25  - 1'h1;
-  assign \$54  = ! \count$25 ;
-  assign \$55  = lengths[41:36] - 1'h1;
-  assign \$56  = \count$25  - 1'h1;
-  assign \$57  = ! \count$25 ;
-  assign \$58  = | count;
-  assign \$59  = | averaging;
-  assign \$60  = ~ job[137];
-  assign repeated = \$59  & \$60 ;
-  assign \$61  = ~ sample_valid;
-  assign \$62  = held_valid & \$61 ;
-  assign \$63  = ~ again;
-  assign \$64  = \$62  & \$63 ;
-  assign \$65  = job_valid & job_ready;
-  assign \$66  = ! \count$25 ;
-  assign \$67  = ~ again;
-  assign \$68  = tag[10] & \$67 ;
-  assign \$69  = ! array_phase_state;
-  assign \$70  = array_phase_state == 1'h1;
-  assign \$71  = array_phase_state == 2'h2;
-  assign \$72  = array_phase_state == 2'h3;
-  assign \$73  = array_phase_state == 3'h4;
-  assign \$74  = array_phase_state == 3'h5;
-  assign \$75  = array_phase_state == 3'h6;
-  assign \$76  = array_phase_state == 3'h7;
-  assign \$77  = array_phase_state == 4'h8;
-  assign \$78  = ! adder_phase_state;
-  assign \$79  = adder_phase_state == 1'h1;
-  assign \$80  = adder_phase_state == 2'h2;
-  assign \$81  = adder_phase_state == 2'h3;
-  assign \$82  = adder_phase_state == 3'h4;
+  assign \$47  = left == 1'h1;
+  assign \$48  = tag[10] & \$47 ;
+  assign \$49  = job_valid & job_ready;
+  assign \$50  = 1'h1 << averaging;
+  assign \$51  = \$50  - 1'h1;
+  assign \$52  = ~ repeated;
+  assign \$53  = job[138] & \$52 ;
+  assign \$54  = ~ job[137];
+  assign \$55  = next_conversion + 1'h1;
+  assign \$56  = lengths[29:24] - 1'h1;
+  assign \$57  = \count$29  - 1'h1;
+  assign \$58  = ! \count$29 ;
+  assign \$59  = lengths[41:36] - 1'h1;
+  assign \$60  = \count$29  - 1'h1;
+  assign \$61  = ! \count$29 ;
+  assign \$62  = lengths[35:30] - 1'h1;
+  assign \$63  = \count$29  - 1'h1;
+  assign \$64  = ! \count$29 ;
+  assign \$65  = lengths[41:36] - 1'h1;
+  assign \$66  = \count$29  - 1'h1;
+  assign \$67  = ! \count$29 ;
+  assign \$68  = | count;
+  assign \$69  = | count;
+  assign \$70  = | averaging;
+  assign \$71  = ~ job[137];
+  assign repeated = \$70  & \$71 ;
+  assign \$72  = job_valid & job_ready;
+  assign \$73  = ! \count$29 ;
+  assign \$74  = ~ again;
+  assign \$75  = tag[10] & \$74 ;
+  assign \$76  = ! array_phase_state;
+  assign \$77  = array_phase_state == 1'h1;
+  assign \$78  = array_phase_state == 2'h2;
+  assign \$79  = array_phase_state == 2'h3;
+  assign \$80  = array_phase_state == 3'h4;
+  assign \$81  = array_phase_state == 3'h5;
+  assign \$82  = array_phase_state == 3'h6;
+  assign \$83  = array_phase_state == 3'h7;
+  assign \$84  = array_phase_state == 4'h8;
+  assign \$85  = ! adder_phase_state;
+  assign \$86  = adder_phase_state == 1'h1;
+  assign \$87  = adder_phase_state == 2'h2;
+  assign \$88  = adder_phase_state == 2'h3;
+  assign \$89  = adder_phase_state == 3'h4;
   always @(posedge clk) begin
     if (ending) begin
       held_valid <= 1'h0;
@@ -28480,7 +32506,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             held_valid <= 1'h1;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       held_valid <= 1'h0;
     end
     if (rst) begin
@@ -28494,7 +32520,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             current <= product;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       current <= 44'h00000000000;
     end
     if (rst) begin
@@ -28512,7 +32538,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             reset <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       reset <= 1'h0;
     end
     if (rst) begin
@@ -28578,7 +32604,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             count <= \$26 [5:0];
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       count <= 6'h00;
     end
     if (rst) begin
@@ -28631,7 +32657,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             array_phase_state <= 4'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       array_phase_state <= 4'h0;
     end
     if (rst) begin
@@ -28655,7 +32681,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             drive <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       drive <= 1'h0;
     end
     if (rst) begin
@@ -28683,7 +32709,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             share <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       share <= 1'h0;
     end
     if (rst) begin
@@ -28714,7 +32740,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             hold <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       hold <= 1'h0;
     end
     if (rst) begin
@@ -28746,7 +32772,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             held <= current;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       held <= 44'h00000000000;
     end
     if (rst) begin
@@ -28759,7 +32785,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
     casez (adder_phase_state)
       3'h0:
-          if (\$39 ) begin
+          if (\$49 ) begin
             if (job[137]) begin
               sample_valid <= 1'h1;
             end
@@ -28771,11 +32797,11 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
       3'h3:
           /* empty */;
       3'h4:
-          if (\$57 ) begin
+          if (\$67 ) begin
             sample_valid <= 1'h1;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       sample_valid <= 1'h0;
     end
     if (rst) begin
@@ -28788,7 +32814,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
         side <= \$29 ;
       end
     end
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       side <= 1'h0;
     end
     if (rst) begin
@@ -28801,7 +32827,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
         convert_side <= side;
       end
     end
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       convert_side <= 1'h1;
     end
     if (rst) begin
@@ -28809,18 +32835,27 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @(posedge clk) begin
+    job_ready <= \$39 ;
+    if (\clear$36 ) begin
+      job_ready <= 1'h0;
+    end
+    if (rst) begin
+      job_ready <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            left <= \$32 [6:0];
+          if (\$41 ) begin
+            left <= \$42 [6:0];
           end
-          if (\$39 ) begin
-            left <= \$41 [6:0];
+          if (\$49 ) begin
+            left <= \$51 [6:0];
           end
         end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       left <= 7'h00;
     end
     if (rst) begin
@@ -28831,15 +32866,15 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            again <= \$33 ;
+          if (\$41 ) begin
+            again <= \$43 ;
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             again <= repeated;
           end
         end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       again <= 1'h0;
     end
     if (rst) begin
@@ -28850,11 +32885,11 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            tag [13] <= \$34 ;
+          if (\$41 ) begin
+            tag [13] <= \$44 ;
             tag [61:46] <= next_conversion;
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             tag [5:0] <= job[133:128];
             tag [7:6] <= job[135:134];
             tag [8] <= job[136];
@@ -28868,7 +32903,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           end
         end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       tag <= 62'h0000000000000000;
     end
     if (rst) begin
@@ -28879,22 +32914,22 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            next_conversion <= \$35 [15:0];
-            if (\$38 ) begin
+          if (\$41 ) begin
+            next_conversion <= \$45 [15:0];
+            if (\$48 ) begin
               next_conversion <= 16'h0000;
             end
           end
-          if (\$39 ) begin
-            if (\$43 ) begin
+          if (\$49 ) begin
+            if (\$53 ) begin
               next_conversion <= 16'h0000;
-            end else if (\$44 ) begin
-              next_conversion <= \$45 [15:0];
+            end else if (\$54 ) begin
+              next_conversion <= \$55 [15:0];
             end
           end
         end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       next_conversion <= 16'h0000;
     end
     if (rst) begin
@@ -28905,10 +32940,10 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
+          if (\$41 ) begin
             clear <= 1'h1;
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -28917,11 +32952,11 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           end
         end
       3'h1:
-          if (\$48 ) begin
+          if (\$58 ) begin
             clear <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       clear <= 1'h0;
     end
     if (rst) begin
@@ -28932,56 +32967,56 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            \count$25  <= \$36 [5:0];
+          if (\$41 ) begin
+            \count$29  <= \$46 [5:0];
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
-              \count$25  <= \$46 [5:0];
+              \count$29  <= \$56 [5:0];
             end
           end
         end
       3'h1:
         begin
-          \count$25  <= \$47 [5:0];
-          if (\$48 ) begin
-            \count$25  <= \$49 [5:0];
+          \count$29  <= \$57 [5:0];
+          if (\$58 ) begin
+            \count$29  <= \$59 [5:0];
           end
         end
       3'h2:
         begin
-          \count$25  <= \$50 [5:0];
-          if (\$51 ) begin
-            \count$25  <= \$52 [5:0];
+          \count$29  <= \$60 [5:0];
+          if (\$61 ) begin
+            \count$29  <= \$62 [5:0];
           end
         end
       3'h3:
         begin
-          \count$25  <= \$53 [5:0];
-          if (\$54 ) begin
-            \count$25  <= \$55 [5:0];
+          \count$29  <= \$63 [5:0];
+          if (\$64 ) begin
+            \count$29  <= \$65 [5:0];
           end
         end
       3'h4:
-          \count$25  <= \$56 [5:0];
+          \count$29  <= \$66 [5:0];
     endcase
-    if (\clear$34 ) begin
-      \count$25  <= 6'h00;
+    if (\clear$36 ) begin
+      \count$29  <= 6'h00;
     end
     if (rst) begin
-      \count$25  <= 6'h00;
+      \count$29  <= 6'h00;
     end
   end
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
+          if (\$41 ) begin
             adder_phase_state <= 3'h1;
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -28990,23 +33025,23 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           end
         end
       3'h1:
-          if (\$48 ) begin
+          if (\$58 ) begin
             adder_phase_state <= 3'h2;
           end
       3'h2:
-          if (\$51 ) begin
+          if (\$61 ) begin
             adder_phase_state <= 3'h3;
           end
       3'h3:
-          if (\$54 ) begin
+          if (\$64 ) begin
             adder_phase_state <= 3'h4;
           end
       3'h4:
-          if (\$57 ) begin
+          if (\$67 ) begin
             adder_phase_state <= 3'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       adder_phase_state <= 3'h0;
     end
     if (rst) begin
@@ -29016,7 +33051,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -29024,7 +33059,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             end
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       select <= 64'h0000000000000000;
     end
     if (rst) begin
@@ -29034,7 +33069,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -29042,7 +33077,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             end
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       negate <= 64'h0000000000000000;
     end
     if (rst) begin
@@ -29056,15 +33091,15 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
       3'h1:
           /* empty */;
       3'h2:
-          if (\$51 ) begin
+          if (\$61 ) begin
             add <= 1'h1;
           end
       3'h3:
-          if (\$54 ) begin
+          if (\$64 ) begin
             add <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       add <= 1'h0;
     end
     if (rst) begin
@@ -29093,7 +33128,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           /* empty */;
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$58 ) begin
+          if (\$68 ) begin
           end else if (1'h1) begin
             bank_released = current[42];
           end
@@ -29101,10 +33136,38 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    job_ready = 1'h0;
+    holds = 1'h0;
+    casez (array_phase_state)
+      4'h0:
+          /* empty */;
+      4'h1:
+          /* empty */;
+      4'h2:
+          /* empty */;
+      4'h3:
+          /* empty */;
+      4'h4:
+          /* empty */;
+      4'h5:
+          /* empty */;
+      4'h6:
+          /* empty */;
+      4'h7:
+          /* empty */;
+      4'h8:
+          (* full_case = 32'd1 *)
+          if (\$69 ) begin
+          end else begin
+            holds = 1'h1;
+          end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    idle = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          job_ready = \$64 ;
+          idle = 1'h1;
     endcase
   end
   always @* begin
@@ -29112,7 +33175,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          if (\$65 ) begin
+          if (\$72 ) begin
             if (job[137]) begin
               ending = job[138];
             end
@@ -29124,8 +33187,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
       3'h3:
           /* empty */;
       3'h4:
-          if (\$66 ) begin
-            ending = \$68 ;
+          if (\$73 ) begin
+            ending = \$75 ;
           end
     endcase
   end
@@ -29133,7 +33196,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
   assign conversion = tag[61:46];
-  assign \port$1149$0  = current[41:0];
+  assign \port$1141$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -29175,8 +33238,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \job.last  = job[138];
 endmodule
 
-module \crossloom_tile.converter (resolution, timeout, levels_enable, write, write_index, write_data, comparator, decided, clk, rst, level, code_ready, sample_valid, \tag$37 , sample_ready, busy, timed_out, code_valid, convert, trial, code
-, clear);
+module \crossloom_tile.converter (resolution, timeout, levels_enable, comparator, decided, clk, rst, level, sample_ready, code_ready, write, write_index, write_data, sample_valid, \tag$48 , timed_out, busy, trial, code_valid, code, clear
+);
   reg \$auto$verilog_backend.cc:2355:dump_module$14  = 0;
   wire \$1 ;
   wire [9:0] \$10 ;
@@ -29185,48 +33248,48 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   wire [9:0] \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire [4:0] \$16 ;
-  wire [15:0] \$17 ;
+  wire \$16 ;
+  wire \$17 ;
   wire \$18 ;
   wire \$19 ;
   wire \$2 ;
-  wire [16:0] \$20 ;
+  wire \$20 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
-  wire [7:0] \$27 ;
-  wire [7:0] \$28 ;
-  wire [8:0] \$29 ;
+  wire [4:0] \$27 ;
+  wire [15:0] \$28 ;
+  wire \$29 ;
   wire [8:0] \$3 ;
   wire [7:0] \$30 ;
-  wire [8:0] \$31 ;
-  wire [8:0] \$32 ;
-  wire \$33 ;
-  wire [7:0] \$34 ;
-  wire \$35 ;
-  wire [7:0] \$36 ;
-  wire \$37 ;
+  wire \$31 ;
+  wire [7:0] \$32 ;
+  wire [7:0] \$33 ;
+  wire [11:0] \$34 ;
+  wire [11:0] \$35 ;
+  wire [11:0] \$36 ;
+  wire [7:0] \$37 ;
   wire [7:0] \$38 ;
   wire [7:0] \$39 ;
   wire [7:0] \$4 ;
-  wire [8:0] \$40 ;
-  wire [7:0] \$41 ;
-  wire [8:0] \$42 ;
-  wire [8:0] \$43 ;
-  wire [7:0] \$44 ;
-  wire [7:0] \$45 ;
-  wire [11:0] \$46 ;
-  wire [11:0] \$47 ;
-  wire [11:0] \$48 ;
+  wire [7:0] \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire [16:0] \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire [7:0] \$48 ;
   wire [7:0] \$49 ;
   wire [9:0] \$5 ;
   wire [7:0] \$50 ;
-  wire [7:0] \$51 ;
-  wire [7:0] \$52 ;
-  wire [16:0] \$53 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
   wire \$54 ;
   wire [7:0] \$55 ;
   wire [7:0] \$56 ;
@@ -29235,20 +33298,13 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   wire [8:0] \$59 ;
   wire [7:0] \$6 ;
   wire [8:0] \$60 ;
-  wire \$61 ;
-  wire [7:0] \$62 ;
-  wire [7:0] \$63 ;
-  wire [8:0] \$64 ;
-  wire [7:0] \$65 ;
-  wire [8:0] \$66 ;
-  wire [8:0] \$67 ;
   wire [9:0] \$7 ;
   wire [9:0] \$8 ;
   wire [7:0] \$9 ;
   wire [7:0] \$like ;
   wire [7:0] base;
   output busy;
-  reg busy;
+  reg busy = 1'h0;
   input clear;
   wire clear;
   input clk;
@@ -29274,16 +33330,18 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   reg code_valid = 1'h0;
   input comparator;
   wire comparator;
-  reg [1:0] conversion_state = 2'h0;
-  output convert;
-  reg convert = 1'h0;
+  (* init = 1'h0 *)
+  wire convert;
   input decided;
   wire decided;
+  wire done;
+  wire ends;
   wire [11:0] first;
   wire [11:0] first_lower;
   wire [7:0] first_step;
   wire [11:0] first_upper;
   wire free;
+  reg keeping = 1'h0;
   output [11:0] level;
   wire [11:0] level;
   wire [11:0] level_data;
@@ -29306,26 +33364,27 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   input rst;
   wire rst;
   output sample_ready;
-  reg sample_ready;
+  wire sample_ready;
   input sample_valid;
   wire sample_valid;
   reg sign = 1'h0;
   reg [7:0] step = 8'h00;
+  reg stoppable = 1'h0;
   wire stopped;
   reg [11:0] table_level = 12'h000;
   reg [61:0] tag = 62'h0000000000000000;
-  input [61:0] \tag$37 ;
-  wire [61:0] \tag$37 ;
-  wire [15:0] \tag$37.conversion ;
-  wire \tag$37.final ;
-  wire [5:0] \tag$37.index ;
-  wire \tag$37.last ;
-  wire \tag$37.partial ;
-  wire [1:0] \tag$37.plane ;
-  wire [31:0] \tag$37.product ;
-  wire \tag$37.release ;
-  wire \tag$37.stop ;
-  wire \tag$37.void ;
+  input [61:0] \tag$48 ;
+  wire [61:0] \tag$48 ;
+  wire [15:0] \tag$48.conversion ;
+  wire \tag$48.final ;
+  wire [5:0] \tag$48.index ;
+  wire \tag$48.last ;
+  wire \tag$48.partial ;
+  wire [1:0] \tag$48.plane ;
+  wire [31:0] \tag$48.product ;
+  wire \tag$48.release ;
+  wire \tag$48.stop ;
+  wire \tag$48.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -29346,49 +33405,53 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   reg [5:0] upper_address = 6'h00;
   wire upper_half;
   reg [11:0] upper_level = 12'h000;
-  reg [15:0] waited = 16'h0000;
+  reg voiding = 1'h0;
+  reg [15:0] waiting = 16'h0001;
   input write;
   wire write;
   input [11:0] write_data;
   wire [11:0] write_data;
   input [7:0] write_index;
   wire [7:0] write_index;
-  assign \$15  = sign & \$14 ;
-  assign stopped = \$15  & tag[8];
-  assign upper_half = comparator ^ sign;
-  assign \$16  = resolution - 1'h1;
-  assign \$17  = 1'h1 << \$16 [3:0];
-  assign \$18  = | timeout;
-  assign \$19  = step[0] | stopped;
-  assign \$20  = timeout - 1'h1;
-  assign \$21  = waited == \$20 ;
-  assign \$22  = ! conversion_state;
-  assign \$23  = conversion_state == 1'h1;
-  assign \$24  = conversion_state == 2'h2;
-  assign \$25  = conversion_state == 2'h3;
-  assign \$26  = ~ sample_valid;
-  assign \$29  = - \$28 ;
-  assign \$31  = - \$17 [7:0];
-  assign \$33  = | timeout;
-  assign \$35  = step[0] | stopped;
-  assign \$36  = stopped ? 8'hff : \$3 [7:0];
-  assign \$37  = ~ sample_valid;
-  assign \$40  = - \$39 ;
-  assign \$42  = - \$17 [7:0];
-  assign \$44  = stopped ? 8'hff : \$3 [7:0];
-  assign \$45  = comparator ? upper : lower;
-  assign \$46  = comparator ? upper_level : lower_level;
-  assign \$47  = upper_half ? levels[47:36] : levels[23:12];
-  assign \$48  = upper_half ? levels[35:24] : levels[11:0];
-  assign \$49  = comparator ? upper : lower;
-  assign \$51  = comparator ? upper : lower;
-  assign \$53  = waited + 1'h1;
-  assign \$54  = ~ sample_valid;
+  assign \$16  = ~ busy;
+  assign \$17  = decided & ends;
+  assign \$18  = \$16  | \$17 ;
+  assign \$19  = busy | keeping;
+  assign \$20  = \$19  | voiding;
+  assign \$21  = ~ \$20 ;
+  assign \$22  = free | \$21 ;
+  assign sample_ready = \$18  & \$22 ;
+  assign \$23  = ~ busy;
+  assign \$24  = \$23  | decided;
+  assign \$25  = | timeout;
+  assign \$26  = waiting == timeout;
+  assign \$27  = resolution - 1'h1;
+  assign \$28  = 1'h1 << \$27 [3:0];
+  assign \$29  = busy & decided;
+  assign \$31  = ~ free;
+  assign \$32  = stopped ? 8'hff : \$3 [7:0];
+  assign \$33  = comparator ? upper : lower;
+  assign \$34  = comparator ? upper_level : lower_level;
+  assign \$35  = upper_half ? levels[47:36] : levels[23:12];
+  assign \$36  = upper_half ? levels[35:24] : levels[11:0];
+  assign \$37  = comparator ? upper : lower;
+  assign \$39  = comparator ? upper : lower;
+  assign \$41  = ~ busy;
+  assign \$42  = \$41  | decided;
+  assign \$43  = | timeout;
+  assign \$44  = waiting + 1'h1;
+  assign \$45  = done | keeping;
+  assign \$46  = \$45  | voiding;
+  assign \$47  = free & \$46 ;
+  assign \$48  = stopped ? 8'hff : \$3 [7:0];
+  assign \$49  = keeping ? trial : \$48 ;
+  assign \$50  = voiding ? 8'h00 : \$49 ;
+  assign \$51  = keeping & tag[8];
+  assign \$52  = busy ? stopped : \$51 ;
+  assign \$53  = sample_valid & sample_ready;
+  assign \$54  = ~ \tag$48 [9];
   assign \$57  = - \$56 ;
-  assign \$59  = - \$17 [7:0];
-  assign \$61  = ~ sample_valid;
-  assign \$64  = - \$63 ;
-  assign \$66  = - \$17 [7:0];
+  assign \$59  = - \$28 [7:0];
   assign \$1  = ~ code_valid;
   assign free = \$1  | code_ready;
   assign level = levels_enable ? table_level : { trial, 4'h0 };
@@ -29401,7 +33464,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
   assign \$13  = comparator ? \$10  : \$12 ;
   assign \$14  = ~ comparator;
-  \crossloom_tile.converter.levels$49  \levels$49  (
+  assign stopped = stoppable & \$14 ;
+  assign upper_half = comparator ^ sign;
+  assign ends = step[0] | stopped;
+  assign \$15  = busy & decided;
+  assign done = \$15  & ends;
+  \crossloom_tile.converter.levels$53  \levels$53  (
     .clear(clear),
     .clk(clk),
     .first(first),
@@ -29418,77 +33486,267 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    sample_ready = 1'h0;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          sample_ready = 1'h1;
-      2'h2:
-          if (decided) begin
-            if (\$19 ) begin
-              if (free) begin
-                sample_ready = 1'h1;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            sample_ready = 1'h1;
-          end
-      2'h1:
-          if (free) begin
-            sample_ready = 1'h1;
-          end
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
-    busy = 1'h0;
-    casez (conversion_state)
-      2'h0:
-          /* empty */;
-      2'h2:
-          busy = 1'h1;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$14 ) begin end
     timed_out = 1'h0;
-    casez (conversion_state)
-      2'h0:
-          /* empty */;
-      2'h2:
-          if (decided) begin
-          end else if (\$18 ) begin
-            timed_out = \$21 ;
-          end
-    endcase
+    if (\$24 ) begin
+    end else if (\$25 ) begin
+      timed_out = \$26 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      sign <= 1'h0;
+    end
+    if (\$53 ) begin
+      sign <= 1'h1;
+    end
+    if (clear) begin
+      sign <= 1'h0;
+    end
+    if (rst) begin
+      sign <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      stoppable <= 1'h0;
+    end
+    if (\$53 ) begin
+      stoppable <= \tag$48 [8];
+    end
+    if (clear) begin
+      stoppable <= 1'h0;
+    end
+    if (rst) begin
+      stoppable <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      step <= \$30 ;
+    end
+    if (\$53 ) begin
+      step <= \$28 [7:0];
+    end
+    if (clear) begin
+      step <= 8'h00;
+    end
+    if (rst) begin
+      step <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      if (ends) begin
+        busy <= 1'h0;
+      end
+    end
+    if (\$53 ) begin
+      busy <= \$54 ;
+    end
+    if (clear) begin
+      busy <= 1'h0;
+    end
+    if (rst) begin
+      busy <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      if (ends) begin
+        keeping <= \$31 ;
+      end
+    end
+    if (\$47 ) begin
+      keeping <= 1'h0;
+    end
+    if (clear) begin
+      keeping <= 1'h0;
+    end
+    if (rst) begin
+      keeping <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+        trial <= \$32 ;
+      end else begin
+        trial <= \$33 ;
+      end
+    end
+    if (\$53 ) begin
+      trial <= 8'h00;
+    end
+    if (clear) begin
+      trial <= 8'h00;
+    end
+    if (rst) begin
+      trial <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      if (ends) begin
+        tag [8] <= stopped;
+      end
+    end
+    if (\$53 ) begin
+      tag <= \tag$48 ;
+    end
+    if (clear) begin
+      tag <= 62'h0000000000000000;
+    end
+    if (rst) begin
+      tag <= 62'h0000000000000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        upper <= \$8 [7:0];
+      end
+    end
+    if (\$53 ) begin
+      upper <= \$55 ;
+    end
+    if (clear) begin
+      upper <= 8'h00;
+    end
+    if (rst) begin
+      upper <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        lower <= \$13 [7:0];
+      end
+    end
+    if (\$53 ) begin
+      lower <= \$57 [7:0];
+    end
+    if (clear) begin
+      lower <= 8'h00;
+    end
+    if (rst) begin
+      lower <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        table_level <= \$34 ;
+      end
+    end
+    if (\$53 ) begin
+      table_level <= first;
+    end
+    if (clear) begin
+      table_level <= 12'h000;
+    end
+    if (rst) begin
+      table_level <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        upper_level <= \$35 ;
+      end
+    end
+    if (\$53 ) begin
+      upper_level <= first_upper;
+    end
+    if (clear) begin
+      upper_level <= 12'h000;
+    end
+    if (rst) begin
+      upper_level <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        lower_level <= \$36 ;
+      end
+    end
+    if (\$53 ) begin
+      lower_level <= first_lower;
+    end
+    if (clear) begin
+      lower_level <= 12'h000;
+    end
+    if (rst) begin
+      lower_level <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        lower_address <= \$38 [5:0];
+      end
+    end
+    if (\$53 ) begin
+      lower_address <= \$58 [5:0];
+    end
+    if (clear) begin
+      lower_address <= 6'h00;
+    end
+    if (rst) begin
+      lower_address <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        upper_address <= \$40 [5:0];
+      end
+    end
+    if (\$53 ) begin
+      upper_address <= \$60 [5:0];
+    end
+    if (clear) begin
+      upper_address <= 6'h00;
+    end
+    if (rst) begin
+      upper_address <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$42 ) begin
+      waiting <= 16'h0001;
+    end else if (\$43 ) begin
+      waiting <= \$44 [15:0];
+    end
+    if (clear) begin
+      waiting <= 16'h0001;
+    end
+    if (rst) begin
+      waiting <= 16'h0001;
+    end
   end
   always @(posedge clk) begin
     if (code_ready) begin
       code_valid <= 1'h0;
     end
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          /* empty */;
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              if (free) begin
-                code_valid <= 1'h1;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            code_valid <= 1'h1;
-          end
-      2'h1:
-          if (free) begin
-            code_valid <= 1'h1;
-          end
-    endcase
+    if (\$47 ) begin
+      code_valid <= 1'h1;
+    end
     if (clear) begin
       code_valid <= 1'h0;
     end
@@ -29497,902 +33755,25 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
     end
   end
   always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-            conversion_state <= 2'h0;
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-              conversion_state <= 2'h1;
-            end else begin
-              conversion_state <= 2'h2;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                  conversion_state <= 2'h0;
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                    conversion_state <= 2'h1;
-                  end else begin
-                    conversion_state <= 2'h2;
-                  end
-                end
-              end else begin
-                conversion_state <= 2'h3;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-              conversion_state <= 2'h0;
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-                conversion_state <= 2'h1;
-              end else begin
-                conversion_state <= 2'h2;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-              conversion_state <= 2'h0;
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-                conversion_state <= 2'h1;
-              end else begin
-                conversion_state <= 2'h2;
-              end
-            end
-          end
-    endcase
+    if (\$47 ) begin
+      voiding <= 1'h0;
+    end
+    if (\$53 ) begin
+      voiding <= \tag$48 [9];
+    end
     if (clear) begin
-      conversion_state <= 2'h0;
+      voiding <= 1'h0;
     end
     if (rst) begin
-      conversion_state <= 2'h0;
+      voiding <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            tag <= \tag$37 ;
-          end
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  tag <= \tag$37 ;
-                end
-              end else begin
-                tag [8] <= stopped;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              tag <= \tag$37 ;
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              tag <= \tag$37 ;
-            end
-          end
-    endcase
-    if (clear) begin
-      tag <= 62'h0000000000000000;
+    if (\$47 ) begin
+      code [70:9] <= tag;
+      code [7:0] <= \$50 ;
+      code [8] <= \$52 ;
     end
-    if (rst) begin
-      tag <= 62'h0000000000000000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            waited <= 16'h0000;
-          end
-      2'h2:
-          if (decided) begin
-            waited <= 16'h0000;
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  waited <= 16'h0000;
-                end
-              end
-            end
-          end else if (\$33 ) begin
-            waited <= \$53 [15:0];
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              waited <= 16'h0000;
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              waited <= 16'h0000;
-            end
-          end
-    endcase
-    if (clear) begin
-      waited <= 16'h0000;
-    end
-    if (rst) begin
-      waited <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              convert <= 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              convert <= 1'h0;
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    convert <= 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                convert <= 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                convert <= 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      convert <= 1'h0;
-    end
-    if (rst) begin
-      convert <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              trial <= 8'h00;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    trial <= 8'h00;
-                  end
-                end
-              end else begin
-                trial <= \$44 ;
-              end
-            end else begin
-              trial <= \$45 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                trial <= 8'h00;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                trial <= 8'h00;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      trial <= 8'h00;
-    end
-    if (rst) begin
-      trial <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              sign <= 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            sign <= 1'h0;
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    sign <= 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                sign <= 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                sign <= 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      sign <= 1'h0;
-    end
-    if (rst) begin
-      sign <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              step <= \$17 [7:0];
-            end
-          end
-      2'h2:
-          if (decided) begin
-            step <= \$34 ;
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    step <= \$17 [7:0];
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                step <= \$17 [7:0];
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                step <= \$17 [7:0];
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      step <= 8'h00;
-    end
-    if (rst) begin
-      step <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              upper <= \$27 ;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    upper <= \$38 ;
-                  end
-                end
-              end
-            end else begin
-              upper <= \$8 [7:0];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                upper <= \$55 ;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                upper <= \$62 ;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      upper <= 8'h00;
-    end
-    if (rst) begin
-      upper <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              lower <= \$29 [7:0];
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    lower <= \$40 [7:0];
-                  end
-                end
-              end
-            end else begin
-              lower <= \$13 [7:0];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                lower <= \$57 [7:0];
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                lower <= \$64 [7:0];
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      lower <= 8'h00;
-    end
-    if (rst) begin
-      lower <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              table_level <= first;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    table_level <= first;
-                  end
-                end
-              end
-            end else begin
-              table_level <= \$46 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                table_level <= first;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                table_level <= first;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      table_level <= 12'h000;
-    end
-    if (rst) begin
-      table_level <= 12'h000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              upper_level <= first_upper;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    upper_level <= first_upper;
-                  end
-                end
-              end
-            end else begin
-              upper_level <= \$47 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                upper_level <= first_upper;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                upper_level <= first_upper;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      upper_level <= 12'h000;
-    end
-    if (rst) begin
-      upper_level <= 12'h000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              lower_level <= first_lower;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    lower_level <= first_lower;
-                  end
-                end
-              end
-            end else begin
-              lower_level <= \$48 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                lower_level <= first_lower;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                lower_level <= first_lower;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      lower_level <= 12'h000;
-    end
-    if (rst) begin
-      lower_level <= 12'h000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              lower_address <= \$30 [5:0];
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    lower_address <= \$41 [5:0];
-                  end
-                end
-              end
-            end else begin
-              lower_address <= \$50 [5:0];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                lower_address <= \$58 [5:0];
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                lower_address <= \$65 [5:0];
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      lower_address <= 6'h00;
-    end
-    if (rst) begin
-      lower_address <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [9]) begin
-            end else begin
-              upper_address <= \$32 [5:0];
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [9]) begin
-                  end else begin
-                    upper_address <= \$43 [5:0];
-                  end
-                end
-              end
-            end else begin
-              upper_address <= \$52 [5:0];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                upper_address <= \$60 [5:0];
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [9]) begin
-              end else begin
-                upper_address <= \$67 [5:0];
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      upper_address <= 6'h00;
-    end
-    if (rst) begin
-      upper_address <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          /* empty */;
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              if (free) begin
-                code [70:9] <= tag;
-                code [7:0] <= \$36 ;
-                code [8] <= stopped;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            code [70:9] <= tag;
-            code [7:0] <= trial;
-            code [8] <= tag[8];
-          end
-      2'h1:
-          if (free) begin
-            code [70:9] <= tag;
-            code [7:0] <= 8'h00;
-            code [8] <= 1'h0;
-          end
-    endcase
     if (clear) begin
       code <= 71'h000000000000000000;
     end
@@ -30407,7 +33788,8 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   assign base = \$3 [7:0];
   assign \$like  = \$8 [7:0];
   assign next_lower = \$13 [7:0];
-  assign first_step = \$17 [7:0];
+  assign convert = busy;
+  assign first_step = \$28 [7:0];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -30418,16 +33800,10 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$37.index  = \tag$37 [5:0];
-  assign \tag$37.plane  = \tag$37 [7:6];
-  assign \tag$37.stop  = \tag$37 [8];
-  assign \tag$37.void  = \tag$37 [9];
-  assign \tag$37.last  = \tag$37 [10];
-  assign \tag$37.release  = \tag$37 [11];
-  assign \tag$37.final  = \tag$37 [12];
-  assign \tag$37.partial  = \tag$37 [13];
-  assign \tag$37.product  = \tag$37 [45:14];
-  assign \tag$37.conversion  = \tag$37 [61:46];
+  assign \levels[0]  = levels[11:0];
+  assign \levels[1]  = levels[23:12];
+  assign \levels[2]  = levels[35:24];
+  assign \levels[3]  = levels[47:36];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -30441,36 +33817,30 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \levels[0]  = levels[11:0];
-  assign \levels[1]  = levels[23:12];
-  assign \levels[2]  = levels[35:24];
-  assign \levels[3]  = levels[47:36];
+  assign \tag$48.index  = \tag$48 [5:0];
+  assign \tag$48.plane  = \tag$48 [7:6];
+  assign \tag$48.stop  = \tag$48 [8];
+  assign \tag$48.void  = \tag$48 [9];
+  assign \tag$48.last  = \tag$48 [10];
+  assign \tag$48.release  = \tag$48 [11];
+  assign \tag$48.final  = \tag$48 [12];
+  assign \tag$48.partial  = \tag$48 [13];
+  assign \tag$48.product  = \tag$48 [45:14];
+  assign \tag$48.conversion  = \tag$48 [61:46];
   assign \$4  = { 2'h0, step[7:2] };
   assign \$6  = { 2'h0, step[7:2] };
   assign \$9  = { 2'h0, step[7:2] };
   assign \$11  = { 2'h0, step[7:2] };
-  assign \$27  = { 1'h0, \$17 [7:1] };
-  assign \$28  = { 1'h0, \$17 [7:1] };
-  assign \$30  = { 2'h0, \$17 [7:2] };
-  assign \$32  = { \$31 [8], \$31 [8], \$31 [8:2] };
-  assign \$34  = { 1'h0, step[7:1] };
-  assign \$38  = { 1'h0, \$17 [7:1] };
-  assign \$39  = { 1'h0, \$17 [7:1] };
-  assign \$41  = { 2'h0, \$17 [7:2] };
-  assign \$43  = { \$42 [8], \$42 [8], \$42 [8:2] };
-  assign \$50  = { \$49 [7], \$49 [7], \$49 [7:2] };
-  assign \$52  = { \$51 [7], \$51 [7], \$51 [7:2] };
-  assign \$55  = { 1'h0, \$17 [7:1] };
-  assign \$56  = { 1'h0, \$17 [7:1] };
-  assign \$58  = { 2'h0, \$17 [7:2] };
+  assign \$30  = { 1'h0, step[7:1] };
+  assign \$38  = { \$37 [7], \$37 [7], \$37 [7:2] };
+  assign \$40  = { \$39 [7], \$39 [7], \$39 [7:2] };
+  assign \$55  = { 1'h0, \$28 [7:1] };
+  assign \$56  = { 1'h0, \$28 [7:1] };
+  assign \$58  = { 2'h0, \$28 [7:2] };
   assign \$60  = { \$59 [8], \$59 [8], \$59 [8:2] };
-  assign \$62  = { 1'h0, \$17 [7:1] };
-  assign \$63  = { 1'h0, \$17 [7:1] };
-  assign \$65  = { 2'h0, \$17 [7:2] };
-  assign \$67  = { \$66 [8], \$66 [8], \$66 [8:2] };
 endmodule
 
-module \crossloom_tile.converter.levels$49 (resolution, write, write_index, write_data, clk, rst, first_lower, first_upper, read__addr, \read__addr$23 , levels, first, clear);
+module \crossloom_tile.converter.levels$53 (resolution, clk, rst, first_lower, first_upper, write, write_index, write_data, read__addr, \read__addr$23 , levels, first, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$15  = 0;
   wire [9:0] \$1 ;
   wire [16:0] \$10 ;
@@ -30861,11 +34231,11 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   assign levels[35:24] = \read__data$25 ;
   assign levels[23:12] = \read__data$19 ;
   assign levels[11:0] = read__data;
-  assign \$29  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7] };
   assign \$1  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:3] };
   assign \$2  = { \$1 , 3'h0 };
   assign { \$3 [12:3], \$3 [1:0] } = { \$2 [12:3], \$2 [1:0] };
   assign \$3 [2] = 1'h1;
+  assign \$22  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
   assign \$4  = { \$2 [12], \$2 [12], \$2 [12:3], 1'h1 };
   assign \$5  = { write_index[7], write_index[7], write_index };
   assign \$8  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:4] };
@@ -30880,12 +34250,12 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   assign \$17 [4] = 1'h1;
   assign \$18  = { \$16 [16], \$16 [16], \$16 [16:5], 1'h1, \$16 [3:2] };
   assign \$19  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:2] };
-  assign \$22  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
   assign \$23  = { \$22 [9], \$22 , 6'h00 };
   assign { \$24 [16:6], \$24 [4:0] } = { \$23 [16:6], \$23 [4:0] };
   assign \$24 [5] = 1'h1;
   assign \$25  = { \$23 [16], \$23 [16], \$23 [16:6], 1'h1, \$23 [4:2] };
   assign \$26  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:3] };
+  assign \$29  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7] };
   assign \$30  = { \$29 , 7'h00 };
   assign { \$31 [16:7], \$31 [5:0] } = { \$30 [16:7], \$30 [5:0] };
   assign \$31 [6] = 1'h1;
@@ -30912,27 +34282,30 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   assign \$72  = write_index[7];
 endmodule
 
-module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, \port$15$0 , bank_free, product_valid, started, product, product_ready, bank_released, clear);
+module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, \port$17$0 , bank_free, product_valid, started, product, product_ready, bank_released, clear);
   wire [15:0] \$1 ;
-  wire \$10 ;
-  wire [3:0] \$11 ;
-  wire \$12 ;
-  wire [32:0] \$13 ;
-  wire [8:0] \$14 ;
-  wire [23:0] \$15 ;
+  wire [3:0] \$10 ;
+  wire \$11 ;
+  wire [32:0] \$12 ;
+  wire [8:0] \$13 ;
+  wire [23:0] \$14 ;
+  wire [8:0] \$15 ;
   wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
   wire [16:0] \$2 ;
-  wire [8:0] \$3 ;
+  wire \$3 ;
   wire \$4 ;
   wire \$5 ;
-  wire \$6 ;
-  wire [2:0] \$7 ;
-  wire [3:0] \$8 ;
-  wire [2:0] \$9 ;
+  wire [2:0] \$6 ;
+  wire [3:0] \$7 ;
+  wire [2:0] \$8 ;
+  wire \$9 ;
   reg [1:0] \$signal  = 2'h0;
-  reg [8:0] \$signal$12  = 9'h000;
-  wire \$signal$19 ;
-  reg \$signal$24  = 1'h0;
+  wire \$signal$17 ;
+  reg \$signal$22  = 1'h0;
+  reg [8:0] \$signal$9  = 9'h000;
   reg [1:0] available = 2'h0;
   reg bank = 1'h0;
   output bank_free;
@@ -30958,8 +34331,8 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   reg [31:0] number = 32'd0;
   input [15:0] \port$0$292 ;
   wire [15:0] \port$0$292 ;
-  input \port$15$0 ;
-  wire \port$15$0 ;
+  input \port$17$0 ;
+  wire \port$17$0 ;
   output [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -30971,7 +34344,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   wire product_ready;
   output product_valid;
   wire product_valid;
-  wire \release ;
+  reg \release  = 1'h0;
   wire [7:0] row_groups;
   input rst;
   wire rst;
@@ -30984,25 +34357,27 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign \$2  = \$1  - 1'h1;
   assign bank_free = \$signal  != 2'h2;
   assign product_valid = | available;
-  assign \$3  = group + 1'h1;
-  assign \release  = \$3  == \port$0$292 [7:0];
-  assign \$4  = \final  >> bank;
-  assign \$5  = \release  & \$4 ;
+  assign \$3  = \final  >> bank;
+  assign \$4  = \release  & \$3 ;
   assign started = product_valid & product_ready;
-  assign \$6  = \port$15$0  | clear;
-  assign \$7  = \$signal  + chunk_begin;
-  assign \$8  = \$7  - bank_released;
-  assign \$9  = available + chunk_loaded;
-  assign \$10  = started & \release ;
-  assign \$11  = \$9  - \$10 ;
-  assign \$12  = ~ \$signal$24 ;
-  assign \$13  = number + 1'h1;
-  assign \$14  = group + 1'h1;
-  assign \$15  = \$signal$12  << \port$0$292 [11:8];
-  assign \$16  = ~ bank;
+  assign \$5  = \port$17$0  | clear;
+  assign \$6  = \$signal  + chunk_begin;
+  assign \$7  = \$6  - bank_released;
+  assign \$8  = available + chunk_loaded;
+  assign \$9  = started & \release ;
+  assign \$10  = \$8  - \$9 ;
+  assign \$11  = ~ \$signal$22 ;
+  assign \$12  = number + 1'h1;
+  assign \$13  = group + 1'h1;
+  assign \$14  = \$signal$9  << \port$0$292 [11:8];
+  assign \$15  = group + 2'h2;
+  assign \$16  = \$15  == \port$0$292 [7:0];
+  assign \$17  = ~ bank;
+  assign \$18  = \port$0$292 [7:0] == 1'h1;
+  assign \$19  = \port$0$292 [7:0] == 1'h1;
   always @(posedge clk) begin
-    if (\$6 ) begin
-      \$signal  <= \$8 [1:0];
+    if (\$5 ) begin
+      \$signal  <= \$7 [1:0];
       if (start) begin
         \$signal  <= 2'h0;
       end
@@ -31015,8 +34390,8 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
-      available <= \$11 [1:0];
+    if (\$5 ) begin
+      available <= \$10 [1:0];
       if (start) begin
         available <= 2'h0;
       end
@@ -31029,10 +34404,10 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (chunk_loaded) begin
         (* full_case = 32'd1 *)
-        casez (\$signal$24 )
+        casez (\$signal$22 )
           1'h0:
               \final  [0] <= chunk_final;
           1'h1:
@@ -31048,25 +34423,25 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (chunk_loaded) begin
-        \$signal$24  <= \$12 ;
+        \$signal$22  <= \$11 ;
       end
       if (start) begin
-        \$signal$24  <= 1'h0;
+        \$signal$22  <= 1'h0;
       end
       if (clear) begin
-        \$signal$24  <= 1'h0;
+        \$signal$22  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$24  <= 1'h0;
+      \$signal$22  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (started) begin
-        number <= \$13 [31:0];
+        number <= \$12 [31:0];
       end
       if (start) begin
         number <= first_product;
@@ -31080,9 +34455,9 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (started) begin
-        group <= \$14 [7:0];
+        group <= \$13 [7:0];
         if (\release ) begin
           group <= 8'h00;
         end
@@ -31099,29 +34474,48 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (started) begin
-        \$signal$12  <= \$15 [8:0];
+        \$signal$9  <= \$14 [8:0];
         if (\release ) begin
-          \$signal$12  <= \$2 [8:0];
+          \$signal$9  <= \$2 [8:0];
         end
       end
       if (start) begin
-        \$signal$12  <= \$2 [8:0];
+        \$signal$9  <= \$2 [8:0];
       end
       if (clear) begin
-        \$signal$12  <= 9'h000;
+        \$signal$9  <= 9'h000;
       end
     end
     if (rst) begin
-      \$signal$12  <= 9'h000;
+      \$signal$9  <= 9'h000;
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
+      if (started) begin
+        \release  <= \$16 ;
+        if (\release ) begin
+          \release  <= \$18 ;
+        end
+      end
+      if (start) begin
+        \release  <= \$19 ;
+      end
+      if (clear) begin
+        \release  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \release  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$5 ) begin
       if (started) begin
         if (\release ) begin
-          bank <= \$16 ;
+          bank <= \$17 ;
         end
       end
       if (start) begin
@@ -31138,21 +34532,21 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign shift = \port$0$292 [11:8];
   assign group_granules = \port$0$292 [15:8];
   assign first_rows = \$2 [8:0];
+  assign \$signal$17  = \port$17$0 ;
   assign row_groups = \port$0$292 [7:0];
-  assign \$signal$19  = \port$15$0 ;
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[9:1];
   assign \product.number  = product[41:10];
   assign \product.release  = product[42];
   assign \product.final  = product[43];
-  assign product[43] = \$5 ;
+  assign product[43] = \$4 ;
   assign product[42] = \release ;
   assign product[41:10] = number;
-  assign product[9:1] = \$signal$12 ;
+  assign product[9:1] = \$signal$9 ;
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.gain$238 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
+module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -31332,105 +34726,100 @@ module \crossloom_tile.gain$238 (\gain$8 , valid, clk, rst, sum, scaled, saturat
   assign \$27  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
 endmodule
 
-module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, unselected, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
+module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst, job_ready, consume, read_enable, read_data, stream, unselected, job_valid, read_address, address, overrun, job, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
   wire \$1 ;
   wire \$10 ;
-  wire \$11 ;
-  wire \$12 ;
+  wire [2:0] \$11 ;
+  wire [3:0] \$12 ;
   wire [2:0] \$13 ;
-  wire [3:0] \$14 ;
-  wire [2:0] \$15 ;
-  wire \$16 ;
+  wire \$14 ;
+  wire [15:0] \$15 ;
+  wire [15:0] \$16 ;
   wire \$17 ;
-  wire [15:0] \$18 ;
+  wire [14:0] \$18 ;
   wire [14:0] \$19 ;
   wire \$2 ;
-  wire [14:0] \$20 ;
-  wire \$21 ;
-  wire [8:0] \$22 ;
-  wire [7:0] \$23 ;
+  wire \$20 ;
+  wire [8:0] \$21 ;
+  wire [7:0] \$22 ;
+  wire \$23 ;
   wire \$24 ;
   wire \$25 ;
-  wire \$26 ;
-  wire [12:0] \$27 ;
-  wire [11:0] \$28 ;
+  wire [12:0] \$26 ;
+  wire [11:0] \$27 ;
+  wire \$28 ;
   wire \$29 ;
   wire \$3 ;
   wire \$30 ;
-  wire \$31 ;
+  wire [15:0] \$31 ;
   wire [14:0] \$32 ;
-  wire [15:0] \$33 ;
-  wire [14:0] \$34 ;
+  wire \$33 ;
+  wire \$34 ;
   wire \$35 ;
   wire \$36 ;
-  wire \$37 ;
-  wire \$38 ;
+  wire [6:0] \$37 ;
+  wire [64:0] \$38 ;
   wire [6:0] \$39 ;
   wire \$4 ;
-  wire [64:0] \$40 ;
-  wire [6:0] \$41 ;
+  wire \$40 ;
+  wire \$41 ;
   wire \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
   wire \$46 ;
   wire \$47 ;
-  wire \$48 ;
-  wire \$49 ;
+  wire [1:0] \$48 ;
+  wire [1:0] \$49 ;
   wire \$5 ;
   wire \$50 ;
-  wire [1:0] \$51 ;
-  wire [1:0] \$52 ;
+  wire \$51 ;
+  wire \$52 ;
   wire \$53 ;
-  wire \$54 ;
-  wire \$55 ;
+  wire [1:0] \$54 ;
+  wire [1:0] \$55 ;
   wire \$56 ;
-  wire \$57 ;
-  wire [1:0] \$58 ;
-  wire [1:0] \$59 ;
+  wire [2:0] \$57 ;
+  wire [3:0] \$58 ;
+  wire [2:0] \$59 ;
   wire \$6 ;
-  wire \$60 ;
-  wire [2:0] \$61 ;
-  wire [3:0] \$62 ;
+  wire [2:0] \$60 ;
+  wire [3:0] \$61 ;
+  wire [2:0] \$62 ;
   wire [2:0] \$63 ;
-  wire [2:0] \$64 ;
-  wire [3:0] \$65 ;
+  wire [3:0] \$64 ;
+  wire [2:0] \$65 ;
   wire [2:0] \$66 ;
-  wire [2:0] \$67 ;
-  wire [3:0] \$68 ;
+  wire [3:0] \$67 ;
+  wire [2:0] \$68 ;
   wire [2:0] \$69 ;
   wire \$7 ;
   wire [2:0] \$70 ;
-  wire [3:0] \$71 ;
-  wire [2:0] \$72 ;
+  wire [2:0] \$71 ;
+  wire [3:0] \$72 ;
   wire [2:0] \$73 ;
-  wire [2:0] \$74 ;
-  wire [2:0] \$75 ;
-  wire [3:0] \$76 ;
-  wire [2:0] \$77 ;
-  wire \$78 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire [2:0] \$76 ;
+  wire [3:0] \$77 ;
+  wire [2:0] \$78 ;
   wire \$79 ;
-  wire [14:0] \$8 ;
-  wire [2:0] \$80 ;
-  wire [3:0] \$81 ;
-  wire [2:0] \$82 ;
+  wire \$8 ;
+  wire \$80 ;
+  wire \$81 ;
+  wire \$82 ;
   wire \$83 ;
   wire \$84 ;
-  wire \$85 ;
-  wire \$86 ;
-  wire [15:0] \$87 ;
-  wire [15:0] \$88 ;
-  wire [15:0] \$89 ;
+  wire [1:0] \$85 ;
   wire \$9 ;
-  wire \$90 ;
-  wire \$91 ;
-  wire [1:0] \$92 ;
   reg [7:0] \$like  = 8'h00;
-  reg \$signal ;
-  wire \$signal$10 ;
-  reg \$signal$12  = 1'h0;
+  reg \$signal  = 1'h0;
+  output [14:0] address;
   reg [14:0] address = 15'h0000;
+  (* init = 15'h0000 *)
+  wire [14:0] ahead;
+  wire back;
   input [14:0] base;
   wire [14:0] base;
   input [11:0] chunks;
@@ -31442,8 +34831,10 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   wire clk;
   input [11:0] columns;
   wire [11:0] columns;
+  output consume;
+  wire consume;
+  reg [31:0] current = 32'd0;
   reg entry_last = 1'h0;
-  wire [14:0] following;
   wire free;
   output [138:0] job;
   reg [138:0] job = 139'h00000000000000000000000000000000000;
@@ -31460,22 +34851,21 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   reg job_valid = 1'h0;
   reg last_chunk = 1'h0;
   reg list_end;
+  wire looked_at;
   reg [14:0] loop = 15'h0000;
-  reg [14:0] next_address = 15'h0000;
-  reg [14:0] next_base = 15'h0000;
-  reg [14:0] next_loop = 15'h0000;
+  wire move;
   output overrun;
   reg overrun = 1'h0;
   reg [2:0] pending = 3'h0;
   reg present = 1'h0;
   reg primed = 1'h0;
+  reg read = 1'h0;
   output [14:0] read_address;
-  wire [14:0] read_address;
+  reg [14:0] read_address = 15'h0000;
   input [31:0] read_data;
   wire [31:0] read_data;
   output read_enable;
   wire read_enable;
-  wire rewind;
   input [7:0] row_groups;
   wire [7:0] row_groups;
   input rst;
@@ -31495,115 +34885,86 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   reg word = 1'h0;
   assign \$1  = ~ job_valid;
   assign free = \$1  | job_ready;
-  assign \$2  = ~ present;
-  assign \$3  = \$signal  | \$2 ;
-  assign read_enable = primed & \$3 ;
-  assign read_address = present ? following : address;
-  assign \$4  = \$signal  & list_end;
-  assign \$5  = ~ \$signal$12 ;
-  assign \$signal$10  = \$4  & \$5 ;
-  assign \$6  = \$signal  & list_end;
-  assign \$7  = \$6  & \$signal$12 ;
-  assign rewind = \$7  & last_chunk;
-  assign \$8  = rewind ? base : next_address;
-  assign following = \$signal$10  ? loop : \$8 ;
-  assign \$9  = present & free;
-  assign \$10  = ! read_data[4:2];
-  assign \$11  = present & free;
-  assign \$13  = ~ pending;
-  assign \$14  = \$13  + 1'h1;
-  assign \$15  = pending & \$14 [2:0];
-  assign \$16  = pending == \$15 ;
-  assign \$17  = read_enable & present;
-  assign \$18  = next_address + 1'h1;
-  assign \$19  = rewind ? next_base : \$18 [14:0];
-  assign \$20  = \$signal$10  ? next_loop : \$19 ;
-  assign \$21  = \$signal  & list_end;
-  assign \$22  = \$like  - 1'h1;
-  assign \$23  = \$signal$12  ? row_groups : \$22 [7:0];
-  assign \$24  = row_groups == 1'h1;
-  assign \$25  = \$like  == 2'h2;
-  assign \$26  = \$signal$12  ? \$24  : \$25 ;
-  assign \$27  = chunks_left - 1'h1;
-  assign \$28  = last_chunk ? chunks : \$27 [11:0];
-  assign \$29  = chunks == 1'h1;
-  assign \$30  = chunks_left == 2'h2;
-  assign \$31  = last_chunk ? \$29  : \$30 ;
-  assign \$32  = last_chunk ? base : next_address;
-  assign \$33  = next_address + 1'h1;
-  assign \$34  = last_chunk ? next_base : \$33 [14:0];
-  assign \$35  = ~ list_end;
-  assign \$36  = \$signal  & \$35 ;
-  assign \$37  = & address;
-  assign \$38  = \$36  & \$37 ;
-  assign \$39  = job[133:128] + 1'h1;
-  assign \$41  = job[133:128] + 2'h2;
-  assign \$42  = \$41  == columns;
-  assign \$43  = ~ unselected;
-  assign \$44  = columns == 1'h1;
-  assign \$45  = present & free;
-  assign \$46  = ! read_data[4:2];
-  assign \$47  = ! read_data[4:2];
-  assign \$48  = ! word;
-  assign \$51  = word + 1'h1;
-  assign \$52  = \$50  ? 2'h0 : \$51 ;
-  assign \$54  = present & free;
-  assign \$55  = ! word;
-  assign \$58  = word + 1'h1;
-  assign \$59  = \$57  ? 2'h0 : \$58 ;
-  assign \$61  = ~ pending;
-  assign \$62  = \$61  + 1'h1;
-  assign \$63  = pending & \$62 [2:0];
-  assign \$64  = ~ pending;
-  assign \$65  = \$64  + 1'h1;
-  assign \$66  = pending & \$65 [2:0];
-  assign \$67  = ~ pending;
-  assign \$68  = \$67  + 1'h1;
-  assign \$69  = pending & \$68 [2:0];
-  assign \$70  = ~ pending;
-  assign \$71  = \$70  + 1'h1;
-  assign \$72  = pending & \$71 [2:0];
-  assign \$73  = ~ \$72 ;
-  assign \$74  = pending & \$73 ;
-  assign \$75  = ~ pending;
-  assign \$76  = \$75  + 1'h1;
-  assign \$77  = pending & \$76 [2:0];
-  assign \$78  = pending == \$77 ;
-  assign \$79  = entry_last & \$78 ;
-  assign \$80  = ~ pending;
-  assign \$81  = \$80  + 1'h1;
-  assign \$82  = pending & \$81 [2:0];
-  assign \$83  = pending == \$82 ;
-  assign \$84  = ~ unselected;
-  assign \$85  = columns == 1'h1;
-  assign \$86  = ~ stream;
-  assign \$87  = base + 1'h1;
-  assign \$88  = base + 1'h1;
-  assign \$89  = base + 1'h1;
-  assign \$90  = row_groups == 1'h1;
-  assign \$91  = chunks == 1'h1;
-  assign \$92  = stream ? 2'h0 : 2'h1;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
-    \$signal  = 1'h0;
-    (* full_case = 32'd1 *)
-    casez (state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          if (\$9 ) begin
-            \$signal  = 1'h1;
-          end
-      2'h2:
-          if (present) begin
-            \$signal  = 1'h1;
-          end
-      2'h3:
-          if (\$11 ) begin
-            \$signal  = 1'h1;
-          end
-    endcase
-  end
+  assign \$2  = state == 2'h2;
+  assign \$3  = free | \$2 ;
+  assign consume = present & \$3 ;
+  assign \$4  = ~ present;
+  assign \$5  = \$4  | free;
+  assign \$6  = state == 2'h2;
+  assign move = \$5  | \$6 ;
+  assign read_enable = primed & move;
+  assign \$7  = ~ \$signal ;
+  assign \$8  = \$7  | last_chunk;
+  assign back = list_end & \$8 ;
+  assign \$9  = ! current[4:2];
+  assign \$11  = ~ pending;
+  assign \$12  = \$11  + 1'h1;
+  assign \$13  = pending & \$12 [2:0];
+  assign \$14  = pending == \$13 ;
+  assign \$15  = read_address + 1'h1;
+  assign \$16  = address + 1'h1;
+  assign \$17  = consume & back;
+  assign \$18  = \$signal  ? base : loop;
+  assign \$19  = \$signal  ? base : loop;
+  assign \$20  = consume & list_end;
+  assign \$21  = \$like  - 1'h1;
+  assign \$22  = \$signal  ? row_groups : \$21 [7:0];
+  assign \$23  = row_groups == 1'h1;
+  assign \$24  = \$like  == 2'h2;
+  assign \$25  = \$signal  ? \$23  : \$24 ;
+  assign \$26  = chunks_left - 1'h1;
+  assign \$27  = last_chunk ? chunks : \$26 [11:0];
+  assign \$28  = chunks == 1'h1;
+  assign \$29  = chunks_left == 2'h2;
+  assign \$30  = last_chunk ? \$28  : \$29 ;
+  assign \$31  = address + 1'h1;
+  assign \$32  = last_chunk ? base : \$31 [14:0];
+  assign \$33  = ~ list_end;
+  assign \$34  = consume & \$33 ;
+  assign \$35  = & address;
+  assign \$36  = \$34  & \$35 ;
+  assign \$37  = job[133:128] + 1'h1;
+  assign \$39  = job[133:128] + 2'h2;
+  assign \$40  = \$39  == columns;
+  assign \$41  = ~ unselected;
+  assign \$42  = columns == 1'h1;
+  assign \$43  = ! current[4:2];
+  assign \$44  = ! current[4:2];
+  assign \$45  = ! word;
+  assign \$48  = word + 1'h1;
+  assign \$49  = \$47  ? 2'h0 : \$48 ;
+  assign \$51  = ! word;
+  assign \$54  = word + 1'h1;
+  assign \$55  = \$53  ? 2'h0 : \$54 ;
+  assign \$57  = ~ pending;
+  assign \$58  = \$57  + 1'h1;
+  assign \$59  = pending & \$58 [2:0];
+  assign \$60  = ~ pending;
+  assign \$61  = \$60  + 1'h1;
+  assign \$62  = pending & \$61 [2:0];
+  assign \$63  = ~ pending;
+  assign \$64  = \$63  + 1'h1;
+  assign \$65  = pending & \$64 [2:0];
+  assign \$66  = ~ pending;
+  assign \$67  = \$66  + 1'h1;
+  assign \$68  = pending & \$67 [2:0];
+  assign \$69  = ~ \$68 ;
+  assign \$70  = pending & \$69 ;
+  assign \$71  = ~ pending;
+  assign \$72  = \$71  + 1'h1;
+  assign \$73  = pending & \$72 [2:0];
+  assign \$74  = pending == \$73 ;
+  assign \$75  = entry_last & \$74 ;
+  assign \$76  = ~ pending;
+  assign \$77  = \$76  + 1'h1;
+  assign \$78  = pending & \$77 [2:0];
+  assign \$79  = pending == \$78 ;
+  assign \$80  = ~ unselected;
+  assign \$81  = columns == 1'h1;
+  assign \$82  = ~ stream;
+  assign \$83  = row_groups == 1'h1;
+  assign \$84  = chunks == 1'h1;
+  assign \$85  = stream ? 2'h0 : 2'h1;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
     list_end = 1'h0;
@@ -31612,17 +34973,17 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$9 ) begin
-            if (\$10 ) begin
-              list_end = read_data[0];
+          if (consume) begin
+            if (\$9 ) begin
+              list_end = current[0];
             end
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$11 ) begin
-            if (\$12 ) begin
-              if (\$16 ) begin
+          if (consume) begin
+            if (\$10 ) begin
+              if (\$14 ) begin
                 list_end = entry_last;
               end
             end
@@ -31640,16 +35001,16 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
             job_valid <= 1'h1;
           end
       2'h1:
-          if (\$45 ) begin
-            if (\$47 ) begin
+          if (consume) begin
+            if (\$44 ) begin
               job_valid <= 1'h1;
             end
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$54 ) begin
-            if (\$60 ) begin
+          if (consume) begin
+            if (\$56 ) begin
               job_valid <= 1'h1;
             end
           end
@@ -31666,7 +35027,44 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   end
   always @(posedge clk) begin
     if (read_enable) begin
-      present <= 1'h1;
+      read <= 1'h1;
+    end
+    if (\$17 ) begin
+      read <= 1'h0;
+    end
+    if (start) begin
+      read <= 1'h0;
+    end
+    if (clear) begin
+      read <= 1'h0;
+    end
+    if (rst) begin
+      read <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (read_enable) begin
+      read_address <= \$15 [14:0];
+    end
+    if (\$17 ) begin
+      read_address <= \$18 ;
+    end
+    if (start) begin
+      read_address <= base;
+    end
+    if (clear) begin
+      read_address <= 15'h0000;
+    end
+    if (rst) begin
+      read_address <= 15'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (move) begin
+      present <= read;
+    end
+    if (\$17 ) begin
+      present <= 1'h0;
     end
     if (start) begin
       present <= 1'h0;
@@ -31679,8 +35077,22 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (read_enable) begin
-      address <= read_address;
+    if (move) begin
+      current <= read_data;
+    end
+    if (clear) begin
+      current <= 32'd0;
+    end
+    if (rst) begin
+      current <= 32'd0;
+    end
+  end
+  always @(posedge clk) begin
+    if (consume) begin
+      address <= \$16 [14:0];
+    end
+    if (\$17 ) begin
+      address <= \$19 ;
     end
     if (start) begin
       address <= base;
@@ -31693,22 +35105,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$17 ) begin
-      next_address <= \$20 ;
-    end
-    if (start) begin
-      next_address <= \$87 [14:0];
-    end
-    if (clear) begin
-      next_address <= 15'h0000;
-    end
-    if (rst) begin
-      next_address <= 15'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$21 ) begin
-      \$like  <= \$23 ;
+    if (\$20 ) begin
+      \$like  <= \$22 ;
     end
     if (start) begin
       \$like  <= row_groups;
@@ -31721,23 +35119,23 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$21 ) begin
-      \$signal$12  <= \$26 ;
+    if (\$20 ) begin
+      \$signal  <= \$25 ;
     end
     if (start) begin
-      \$signal$12  <= \$90 ;
+      \$signal  <= \$83 ;
     end
     if (clear) begin
-      \$signal$12  <= 1'h0;
+      \$signal  <= 1'h0;
     end
     if (rst) begin
-      \$signal$12  <= 1'h0;
+      \$signal  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$21 ) begin
-      if (\$signal$12 ) begin
-        chunks_left <= \$28 ;
+    if (\$20 ) begin
+      if (\$signal ) begin
+        chunks_left <= \$27 ;
       end
     end
     if (start) begin
@@ -31751,13 +35149,13 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$21 ) begin
-      if (\$signal$12 ) begin
-        last_chunk <= \$31 ;
+    if (\$20 ) begin
+      if (\$signal ) begin
+        last_chunk <= \$30 ;
       end
     end
     if (start) begin
-      last_chunk <= \$91 ;
+      last_chunk <= \$84 ;
     end
     if (clear) begin
       last_chunk <= 1'h0;
@@ -31767,8 +35165,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$21 ) begin
-      if (\$signal$12 ) begin
+    if (\$20 ) begin
+      if (\$signal ) begin
         loop <= \$32 ;
       end
     end
@@ -31783,23 +35181,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$21 ) begin
-      if (\$signal$12 ) begin
-        next_loop <= \$34 ;
-      end
-    end
-    if (start) begin
-      next_loop <= \$88 [14:0];
-    end
-    if (clear) begin
-      next_loop <= 15'h0000;
-    end
-    if (rst) begin
-      next_loop <= 15'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    overrun <= \$38 ;
+    overrun <= \$36 ;
     if (clear) begin
       overrun <= 1'h0;
     end
@@ -31812,60 +35194,60 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     casez (state)
       2'h0:
           if (job_ready) begin
-            job [133:128] <= \$39 [5:0];
-            job [63:0] <= \$40 [63:0];
-            job [138] <= \$42 ;
+            job [133:128] <= \$37 [5:0];
+            job [63:0] <= \$38 [63:0];
+            job [138] <= \$40 ;
             if (job[138]) begin
               job [133:128] <= 6'h00;
-              job [63:0] <= { 63'h0000000000000000, \$43  };
-              job [138] <= \$44 ;
+              job [63:0] <= { 63'h0000000000000000, \$41  };
+              job [138] <= \$42 ;
             end
           end
       2'h1:
-          if (\$45 ) begin
-            job [133:128] <= read_data[10:5];
-            job [136] <= read_data[1];
-            job [137] <= \$46 ;
-            job [138] <= read_data[0];
+          if (consume) begin
+            job [133:128] <= current[10:5];
+            job [136] <= current[1];
+            job [137] <= \$43 ;
+            job [138] <= current[0];
             job [135:134] <= 2'h0;
           end
       2'h2:
-          if (present) begin
-            if (\$48 ) begin
-              job [95:64] <= read_data;
+          if (consume) begin
+            if (\$45 ) begin
+              job [95:64] <= current;
             end
-            if (\$49 ) begin
-              job [127:96] <= read_data;
+            if (\$46 ) begin
+              job [127:96] <= current;
             end
           end
       2'h3:
-          if (\$54 ) begin
-            if (\$55 ) begin
-              job [31:0] <= read_data;
+          if (consume) begin
+            if (\$51 ) begin
+              job [31:0] <= current;
+            end
+            if (\$52 ) begin
+              job [63:32] <= current;
             end
             if (\$56 ) begin
-              job [63:32] <= read_data;
-            end
-            if (\$60 ) begin
-              if (\$63 [0]) begin
+              if (\$59 [0]) begin
                 job [135:134] <= 2'h0;
               end
-              if (\$66 [1]) begin
+              if (\$62 [1]) begin
                 job [135:134] <= 2'h1;
               end
-              if (\$69 [2]) begin
+              if (\$65 [2]) begin
                 job [135:134] <= 2'h2;
               end
               begin
-                  job [138] <= \$79 ;
+                  job [138] <= \$75 ;
               end
             end
           end
     endcase
     if (start) begin
       job [137:64] <= 74'h0000000000000000000;
-      job [63:0] <= { 63'h0000000000000000, \$84  };
-      job [138] <= \$85 ;
+      job [63:0] <= { 63'h0000000000000000, \$80  };
+      job [138] <= \$81 ;
     end
     if (clear) begin
       job <= 139'h00000000000000000000000000000000000;
@@ -31879,8 +35261,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$45 ) begin
-            entry_last <= read_data[0];
+          if (consume) begin
+            entry_last <= current[0];
           end
     endcase
     if (clear) begin
@@ -31896,15 +35278,15 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$45 ) begin
-            pending <= read_data[4:2];
+          if (consume) begin
+            pending <= current[4:2];
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$54 ) begin
-            if (\$60 ) begin
-              pending <= \$74 ;
+          if (consume) begin
+            if (\$56 ) begin
+              pending <= \$70 ;
             end
           end
     endcase
@@ -31921,16 +35303,16 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$45 ) begin
+          if (consume) begin
             word <= 1'h0;
           end
       2'h2:
-          if (present) begin
-            word <= \$52 [0];
+          if (consume) begin
+            word <= \$49 [0];
           end
       2'h3:
-          if (\$54 ) begin
-            word <= \$59 [0];
+          if (consume) begin
+            word <= \$55 [0];
           end
     endcase
     if (clear) begin
@@ -31946,30 +35328,30 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$45 ) begin
+          if (consume) begin
             (* full_case = 32'd1 *)
-            if (\$47 ) begin
+            if (\$44 ) begin
             end else begin
               state <= 2'h2;
             end
           end
       2'h2:
-          if (present) begin
-            if (\$53 ) begin
+          if (consume) begin
+            if (\$50 ) begin
               state <= 2'h3;
             end
           end
       2'h3:
-          if (\$54 ) begin
-            if (\$60 ) begin
-              if (\$83 ) begin
+          if (consume) begin
+            if (\$56 ) begin
+              if (\$79 ) begin
                 state <= 2'h1;
               end
             end
           end
     endcase
     if (start) begin
-      state <= \$92 ;
+      state <= \$85 ;
     end
     if (clear) begin
       state <= 2'h0;
@@ -31980,7 +35362,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   end
   always @(posedge clk) begin
     if (start) begin
-      primed <= \$86 ;
+      primed <= \$82 ;
     end
     if (clear) begin
       primed <= 1'h0;
@@ -31989,17 +35371,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       primed <= 1'h0;
     end
   end
-  always @(posedge clk) begin
-    if (start) begin
-      next_base <= \$89 [14:0];
-    end
-    if (clear) begin
-      next_base <= 15'h0000;
-    end
-    if (rst) begin
-      next_base <= 15'h0000;
-    end
-  end
+  assign ahead = read_address;
+  assign looked_at = consume;
   assign \job.select  = job[63:0];
   assign \job.negate  = job[127:64];
   assign \job.index  = job[133:128];
@@ -32007,12 +35380,12 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
-  assign \$12  = word;
-  assign \$40  = { job[63:0], 1'h0 };
-  assign \$49  = word;
+  assign \$10  = word;
+  assign \$38  = { job[63:0], 1'h0 };
+  assign \$46  = word;
+  assign \$47  = word;
   assign \$50  = word;
+  assign \$52  = word;
   assign \$53  = word;
   assign \$56  = word;
-  assign \$57  = word;
-  assign \$60  = word;
 endmodule

@@ -12,12 +12,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire [1:0] \$14 ;
+  wire \$14 ;
   wire \$15 ;
   wire [1:0] \$16 ;
-  wire [1:0] \$17 ;
-  wire \$18 ;
-  wire \$19 ;
+  wire \$17 ;
+  wire [1:0] \$18 ;
+  wire [1:0] \$19 ;
   wire \$2 ;
   wire \$20 ;
   wire \$21 ;
@@ -54,36 +54,44 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$5 ;
   wire \$50 ;
   wire \$51 ;
-  wire [1:0] \$52 ;
-  wire [1:0] \$53 ;
+  wire \$52 ;
+  wire \$53 ;
   wire \$54 ;
-  wire \$55 ;
+  wire [1:0] \$55 ;
   wire [1:0] \$56 ;
-  wire [1:0] \$57 ;
-  wire \$58 ;
-  wire [19:0] \$59 ;
+  wire \$57 ;
+  wire [19:0] \$58 ;
+  wire \$59 ;
   wire \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
-  wire \$63 ;
-  wire [17:0] \$64 ;
-  wire [19:0] \$65 ;
+  wire [17:0] \$63 ;
+  wire [19:0] \$64 ;
+  wire \$65 ;
   wire \$66 ;
   wire \$67 ;
   wire \$68 ;
-  wire \$69 ;
-  wire \$7 ;
-  wire [17:0] \$70 ;
+  wire [17:0] \$69 ;
+  wire [15:0] \$7 ;
+  wire \$70 ;
   wire \$71 ;
   wire \$72 ;
-  wire \$73 ;
-  wire \$74 ;
+  wire [1:0] \$73 ;
+  wire [1:0] \$74 ;
   wire \$75 ;
-  wire [30:0] \$76 ;
+  wire \$76 ;
+  wire \$77 ;
+  wire [1:0] \$78 ;
+  wire [1:0] \$79 ;
   wire \$8 ;
-  wire [45:0] \$82 ;
+  wire \$80 ;
+  wire \$81 ;
+  wire \$82 ;
+  wire [30:0] \$83 ;
   wire \$9 ;
+  wire [21:0] \$91 ;
+  wire [45:0] \$92 ;
   reg \$signal  = 1'h0;
   wire abort;
   wire \abort$261 ;
@@ -94,7 +102,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire adder;
   wire \adder$301 ;
   wire [15:0] address;
-  wire [15:0] \address$336 ;
+  wire [15:0] \address$330 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
@@ -108,8 +116,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$347 ;
-  wire \bank_free$348 ;
+  wire \bank_free$341 ;
+  wire \bank_free$342 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
@@ -121,36 +129,36 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \busy$264 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$407 ;
-  wire \calibrate$496 ;
-  wire calibrated;
-  wire \calibrated$317 ;
-  wire \calibrated$318 ;
+  wire \calibrate$401 ;
+  wire \calibrate$490 ;
+  reg calibrated = 1'h0;
+  wire \calibrated$547 ;
+  wire \calibrated$548 ;
   wire chunk_begin;
-  wire \chunk_begin$376 ;
-  wire \chunk_begin$477 ;
+  wire \chunk_begin$370 ;
+  wire \chunk_begin$471 ;
   wire chunk_final;
-  wire \chunk_final$382 ;
-  wire \chunk_final$480 ;
+  wire \chunk_final$376 ;
+  wire \chunk_final$474 ;
   wire chunk_loaded;
-  wire \chunk_loaded$378 ;
-  wire \chunk_loaded$478 ;
+  wire \chunk_loaded$372 ;
+  wire \chunk_loaded$472 ;
   wire clear;
   wire \clear$256 ;
-  wire \clear$360 ;
-  wire \clear$361 ;
-  wire \clear$471 ;
+  wire \clear$354 ;
+  wire \clear$355 ;
+  wire \clear$465 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$473 ;
+  wire [19:0] \coefficient_base$467 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$491 ;
+  wire [7:0] \coefficient_data$485 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$490 ;
+  wire [8:0] \coefficient_index$484 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$474 ;
+  wire [20:0] \coefficient_words$468 ;
   wire coefficient_write;
-  wire \coefficient_write$489 ;
+  wire \coefficient_write$483 ;
   wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
@@ -196,11 +204,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$494 ;
+  wire [3:0] \correction_data$488 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$493 ;
+  wire [5:0] \correction_index$487 ;
   wire correction_write;
-  wire \correction_write$492 ;
+  wire \correction_write$486 ;
   wire [1:0] corrections_write;
   wire decided;
   wire \decided$253 ;
@@ -222,91 +230,91 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor$293[7] ;
   wire [31:0] \descriptor$293[8] ;
   wire [31:0] \descriptor$293[9] ;
-  wire [511:0] \descriptor$328 ;
-  wire [31:0] \descriptor$328[0] ;
-  wire [31:0] \descriptor$328[10] ;
-  wire [31:0] \descriptor$328[11] ;
-  wire [31:0] \descriptor$328[12] ;
-  wire [31:0] \descriptor$328[13] ;
-  wire [31:0] \descriptor$328[14] ;
-  wire [31:0] \descriptor$328[15] ;
-  wire [31:0] \descriptor$328[1] ;
-  wire [31:0] \descriptor$328[2] ;
-  wire [31:0] \descriptor$328[3] ;
-  wire [31:0] \descriptor$328[4] ;
-  wire [31:0] \descriptor$328[5] ;
-  wire [31:0] \descriptor$328[6] ;
-  wire [31:0] \descriptor$328[7] ;
-  wire [31:0] \descriptor$328[8] ;
-  wire [31:0] \descriptor$328[9] ;
-  wire [511:0] \descriptor$349 ;
-  wire [31:0] \descriptor$349[0] ;
-  wire [31:0] \descriptor$349[10] ;
-  wire [31:0] \descriptor$349[11] ;
-  wire [31:0] \descriptor$349[12] ;
-  wire [31:0] \descriptor$349[13] ;
-  wire [31:0] \descriptor$349[14] ;
-  wire [31:0] \descriptor$349[15] ;
-  wire [31:0] \descriptor$349[1] ;
-  wire [31:0] \descriptor$349[2] ;
-  wire [31:0] \descriptor$349[3] ;
-  wire [31:0] \descriptor$349[4] ;
-  wire [31:0] \descriptor$349[5] ;
-  wire [31:0] \descriptor$349[6] ;
-  wire [31:0] \descriptor$349[7] ;
-  wire [31:0] \descriptor$349[8] ;
-  wire [31:0] \descriptor$349[9] ;
-  wire [511:0] \descriptor$351 ;
-  wire [31:0] \descriptor$351[0] ;
-  wire [31:0] \descriptor$351[10] ;
-  wire [31:0] \descriptor$351[11] ;
-  wire [31:0] \descriptor$351[12] ;
-  wire [31:0] \descriptor$351[13] ;
-  wire [31:0] \descriptor$351[14] ;
-  wire [31:0] \descriptor$351[15] ;
-  wire [31:0] \descriptor$351[1] ;
-  wire [31:0] \descriptor$351[2] ;
-  wire [31:0] \descriptor$351[3] ;
-  wire [31:0] \descriptor$351[4] ;
-  wire [31:0] \descriptor$351[5] ;
-  wire [31:0] \descriptor$351[6] ;
-  wire [31:0] \descriptor$351[7] ;
-  wire [31:0] \descriptor$351[8] ;
-  wire [31:0] \descriptor$351[9] ;
-  wire [511:0] \descriptor$464 ;
-  wire [31:0] \descriptor$464[0] ;
-  wire [31:0] \descriptor$464[10] ;
-  wire [31:0] \descriptor$464[11] ;
-  wire [31:0] \descriptor$464[12] ;
-  wire [31:0] \descriptor$464[13] ;
-  wire [31:0] \descriptor$464[14] ;
-  wire [31:0] \descriptor$464[15] ;
-  wire [31:0] \descriptor$464[1] ;
-  wire [31:0] \descriptor$464[2] ;
-  wire [31:0] \descriptor$464[3] ;
-  wire [31:0] \descriptor$464[4] ;
-  wire [31:0] \descriptor$464[5] ;
-  wire [31:0] \descriptor$464[6] ;
-  wire [31:0] \descriptor$464[7] ;
-  wire [31:0] \descriptor$464[8] ;
-  wire [31:0] \descriptor$464[9] ;
-  wire [511:0] \descriptor$545 ;
-  wire [31:0] \descriptor$545[0] ;
-  wire [31:0] \descriptor$545[10] ;
-  wire [31:0] \descriptor$545[11] ;
-  wire [31:0] \descriptor$545[12] ;
-  wire [31:0] \descriptor$545[13] ;
-  wire [31:0] \descriptor$545[14] ;
-  wire [31:0] \descriptor$545[15] ;
-  wire [31:0] \descriptor$545[1] ;
-  wire [31:0] \descriptor$545[2] ;
-  wire [31:0] \descriptor$545[3] ;
-  wire [31:0] \descriptor$545[4] ;
-  wire [31:0] \descriptor$545[5] ;
-  wire [31:0] \descriptor$545[6] ;
-  wire [31:0] \descriptor$545[7] ;
-  wire [31:0] \descriptor$545[8] ;
-  wire [31:0] \descriptor$545[9] ;
+  wire [511:0] \descriptor$322 ;
+  wire [31:0] \descriptor$322[0] ;
+  wire [31:0] \descriptor$322[10] ;
+  wire [31:0] \descriptor$322[11] ;
+  wire [31:0] \descriptor$322[12] ;
+  wire [31:0] \descriptor$322[13] ;
+  wire [31:0] \descriptor$322[14] ;
+  wire [31:0] \descriptor$322[15] ;
+  wire [31:0] \descriptor$322[1] ;
+  wire [31:0] \descriptor$322[2] ;
+  wire [31:0] \descriptor$322[3] ;
+  wire [31:0] \descriptor$322[4] ;
+  wire [31:0] \descriptor$322[5] ;
+  wire [31:0] \descriptor$322[6] ;
+  wire [31:0] \descriptor$322[7] ;
+  wire [31:0] \descriptor$322[8] ;
+  wire [31:0] \descriptor$322[9] ;
+  wire [511:0] \descriptor$343 ;
+  wire [31:0] \descriptor$343[0] ;
+  wire [31:0] \descriptor$343[10] ;
+  wire [31:0] \descriptor$343[11] ;
+  wire [31:0] \descriptor$343[12] ;
+  wire [31:0] \descriptor$343[13] ;
+  wire [31:0] \descriptor$343[14] ;
+  wire [31:0] \descriptor$343[15] ;
+  wire [31:0] \descriptor$343[1] ;
+  wire [31:0] \descriptor$343[2] ;
+  wire [31:0] \descriptor$343[3] ;
+  wire [31:0] \descriptor$343[4] ;
+  wire [31:0] \descriptor$343[5] ;
+  wire [31:0] \descriptor$343[6] ;
+  wire [31:0] \descriptor$343[7] ;
+  wire [31:0] \descriptor$343[8] ;
+  wire [31:0] \descriptor$343[9] ;
+  wire [511:0] \descriptor$345 ;
+  wire [31:0] \descriptor$345[0] ;
+  wire [31:0] \descriptor$345[10] ;
+  wire [31:0] \descriptor$345[11] ;
+  wire [31:0] \descriptor$345[12] ;
+  wire [31:0] \descriptor$345[13] ;
+  wire [31:0] \descriptor$345[14] ;
+  wire [31:0] \descriptor$345[15] ;
+  wire [31:0] \descriptor$345[1] ;
+  wire [31:0] \descriptor$345[2] ;
+  wire [31:0] \descriptor$345[3] ;
+  wire [31:0] \descriptor$345[4] ;
+  wire [31:0] \descriptor$345[5] ;
+  wire [31:0] \descriptor$345[6] ;
+  wire [31:0] \descriptor$345[7] ;
+  wire [31:0] \descriptor$345[8] ;
+  wire [31:0] \descriptor$345[9] ;
+  wire [511:0] \descriptor$458 ;
+  wire [31:0] \descriptor$458[0] ;
+  wire [31:0] \descriptor$458[10] ;
+  wire [31:0] \descriptor$458[11] ;
+  wire [31:0] \descriptor$458[12] ;
+  wire [31:0] \descriptor$458[13] ;
+  wire [31:0] \descriptor$458[14] ;
+  wire [31:0] \descriptor$458[15] ;
+  wire [31:0] \descriptor$458[1] ;
+  wire [31:0] \descriptor$458[2] ;
+  wire [31:0] \descriptor$458[3] ;
+  wire [31:0] \descriptor$458[4] ;
+  wire [31:0] \descriptor$458[5] ;
+  wire [31:0] \descriptor$458[6] ;
+  wire [31:0] \descriptor$458[7] ;
+  wire [31:0] \descriptor$458[8] ;
+  wire [31:0] \descriptor$458[9] ;
+  wire [511:0] \descriptor$539 ;
+  wire [31:0] \descriptor$539[0] ;
+  wire [31:0] \descriptor$539[10] ;
+  wire [31:0] \descriptor$539[11] ;
+  wire [31:0] \descriptor$539[12] ;
+  wire [31:0] \descriptor$539[13] ;
+  wire [31:0] \descriptor$539[14] ;
+  wire [31:0] \descriptor$539[15] ;
+  wire [31:0] \descriptor$539[1] ;
+  wire [31:0] \descriptor$539[2] ;
+  wire [31:0] \descriptor$539[3] ;
+  wire [31:0] \descriptor$539[4] ;
+  wire [31:0] \descriptor$539[5] ;
+  wire [31:0] \descriptor$539[6] ;
+  wire [31:0] \descriptor$539[7] ;
+  wire [31:0] \descriptor$539[8] ;
+  wire [31:0] \descriptor$539[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -325,26 +333,26 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[9] ;
   wire done;
   wire \done$127 ;
-  wire \done$326 ;
+  wire \done$319 ;
   wire drain;
   wire \drain$307 ;
   wire drain_clear;
-  wire \drain_clear$425 ;
-  wire \drain_clear$506 ;
+  wire \drain_clear$419 ;
+  wire \drain_clear$500 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$421 ;
-  wire [1:0] \drain_group$504 ;
+  wire [1:0] \drain_group$415 ;
+  wire [1:0] \drain_group$498 ;
   wire drain_lane;
-  wire \drain_lane$423 ;
-  wire \drain_lane$505 ;
+  wire \drain_lane$417 ;
+  wire \drain_lane$499 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$547 ;
+  wire [17:0] \drain_sum$541 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
   wire drain_valid;
-  wire \drain_valid$415 ;
-  wire \drain_valid$500 ;
+  wire \drain_valid$409 ;
+  wire \drain_valid$494 ;
   wire [1:0] early_stops;
   wire ended;
   wire \ended$268 ;
@@ -356,9 +364,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] \failed_cause.tenant0 ;
   wire fetching;
   wire first;
-  wire \first$341 ;
+  wire \first$335 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$546 ;
+  wire [31:0] \first_product$540 ;
   wire hold;
   wire \hold$255 ;
   reg host_late = 1'h0;
@@ -371,11 +379,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$327 ;
+  wire \irq$321 ;
   wire last;
-  wire \last$343 ;
+  wire \last$337 ;
   wire last_chunk;
-  wire \last_chunk$345 ;
+  wire \last_chunk$339 ;
   wire late;
   wire [11:0] layer;
   wire [11:0] \layer$266 ;
@@ -385,14 +393,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \layer_cycles.tenant0 ;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$476 ;
-  wire [5:0] \lengths$476.add ;
-  wire [5:0] \lengths$476.clear ;
-  wire [5:0] \lengths$476.drive ;
-  wire [5:0] \lengths$476.gap ;
-  wire [5:0] \lengths$476.hold ;
-  wire [5:0] \lengths$476.reset ;
-  wire [5:0] \lengths$476.share ;
+  wire [41:0] \lengths$470 ;
+  wire [5:0] \lengths$470.add ;
+  wire [5:0] \lengths$470.clear ;
+  wire [5:0] \lengths$470.drive ;
+  wire [5:0] \lengths$470.gap ;
+  wire [5:0] \lengths$470.hold ;
+  wire [5:0] \lengths$470.reset ;
+  wire [5:0] \lengths$470.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -401,27 +409,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [9:0] level_data;
-  wire [9:0] \level_data$503 ;
+  wire [9:0] \level_data$497 ;
   wire [5:0] level_index;
-  wire [5:0] \level_index$502 ;
+  wire [5:0] \level_index$496 ;
   wire level_write;
-  wire \level_write$501 ;
+  wire \level_write$495 ;
   wire [1:0] levels_write;
   wire load_bank;
-  wire \load_bank$384 ;
-  wire \load_bank$481 ;
+  wire \load_bank$378 ;
+  wire \load_bank$475 ;
   wire load_clear;
-  wire \load_clear$386 ;
-  wire \load_clear$482 ;
+  wire \load_clear$380 ;
+  wire \load_clear$476 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$390 ;
-  wire [31:0] \load_codes$484 ;
+  wire [31:0] \load_codes$384 ;
+  wire [31:0] \load_codes$478 ;
   wire load_enable;
-  wire \load_enable$380 ;
-  wire \load_enable$479 ;
+  wire \load_enable$374 ;
+  wire \load_enable$473 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$388 ;
-  wire [1:0] \load_row$483 ;
+  wire [1:0] \load_row$382 ;
+  wire [1:0] \load_row$477 ;
   wire loading;
   wire \loading$250 ;
   output [31:0] m_axis_tdata;
@@ -549,80 +557,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$532 ;
+  wire \macro__add$526 ;
   wire macro__bank;
-  wire \macro__bank$525 ;
+  wire \macro__bank$519 ;
   wire macro__clear;
-  wire \macro__clear$531 ;
+  wire \macro__clear$525 ;
   wire macro__comparator;
-  wire \macro__comparator$543 ;
+  wire \macro__comparator$537 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$542 ;
+  wire [15:0] \macro__conversion$536 ;
   wire macro__convert;
-  wire \macro__convert$536 ;
+  wire \macro__convert$530 ;
   wire macro__convert_side;
-  wire \macro__convert_side$537 ;
+  wire \macro__convert_side$531 ;
   wire macro__decided;
-  wire \macro__decided$544 ;
+  wire \macro__decided$538 ;
   wire macro__drive;
-  wire \macro__drive$528 ;
+  wire \macro__drive$522 ;
   wire macro__hold;
-  wire \macro__hold$530 ;
+  wire \macro__hold$524 ;
   wire [9:0] macro__level;
-  wire [9:0] \macro__level$539 ;
+  wire [9:0] \macro__level$533 ;
   wire macro__load_bank;
-  wire \macro__load_bank$521 ;
+  wire \macro__load_bank$515 ;
   wire macro__load_clear;
-  wire \macro__load_clear$522 ;
+  wire \macro__load_clear$516 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$524 ;
+  wire [31:0] \macro__load_codes$518 ;
   wire macro__load_enable;
-  wire \macro__load_enable$520 ;
+  wire \macro__load_enable$514 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$523 ;
+  wire [1:0] \macro__load_row$517 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$535 ;
+  wire [7:0] \macro__negate$529 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$541 ;
+  wire [31:0] \macro__product$535 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$540 ;
+  wire [18:0] \macro__reference$534 ;
   wire macro__reset;
-  wire \macro__reset$527 ;
+  wire \macro__reset$521 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$526 ;
+  wire [1:0] \macro__row_enable$520 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$534 ;
+  wire [7:0] \macro__select$528 ;
   wire macro__share;
-  wire \macro__share$529 ;
+  wire \macro__share$523 ;
   wire macro__side;
-  wire \macro__side$533 ;
+  wire \macro__side$527 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$538 ;
+  wire [5:0] \macro__trial$532 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$519 ;
+  wire [31:0] \macro__write_data$513 ;
   wire macro__write_enable;
-  wire \macro__write_enable$516 ;
+  wire \macro__write_enable$510 ;
   wire macro__write_group;
-  wire \macro__write_group$518 ;
+  wire \macro__write_group$512 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$517 ;
+  wire [3:0] \macro__write_row$511 ;
   wire [71:0] measured;
-  wire [35:0] \measured$411 ;
-  wire \measured$411.failed ;
-  wire [15:0] \measured$411.gain ;
-  wire [9:0] \measured$411.gain_reference ;
-  wire \measured$411.gain_valid ;
-  wire [5:0] \measured$411.offset ;
-  wire \measured$411.offset_valid ;
-  wire \measured$411.reference_valid ;
-  wire [35:0] \measured$498 ;
-  wire \measured$498.failed ;
-  wire [15:0] \measured$498.gain ;
-  wire [9:0] \measured$498.gain_reference ;
-  wire \measured$498.gain_valid ;
-  wire [5:0] \measured$498.offset ;
-  wire \measured$498.offset_valid ;
-  wire \measured$498.reference_valid ;
+  wire [35:0] \measured$405 ;
+  wire \measured$405.failed ;
+  wire [15:0] \measured$405.gain ;
+  wire [9:0] \measured$405.gain_reference ;
+  wire \measured$405.gain_valid ;
+  wire [5:0] \measured$405.offset ;
+  wire \measured$405.offset_valid ;
+  wire \measured$405.reference_valid ;
+  wire [35:0] \measured$492 ;
+  wire \measured$492.failed ;
+  wire [15:0] \measured$492.gain ;
+  wire [9:0] \measured$492.gain_reference ;
+  wire \measured$492.gain_valid ;
+  wire [5:0] \measured$492.offset ;
+  wire \measured$492.offset_valid ;
+  wire \measured$492.reference_valid ;
   wire [35:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -651,7 +659,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire overrun;
   wire \overrun$236 ;
   wire pad;
-  wire \pad$337 ;
+  wire \pad$331 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -660,18 +668,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$467 ;
-  wire \position_done$468 ;
+  wire \position_done$461 ;
+  wire \position_done$462 ;
   wire position_freed;
-  wire \position_freed$405 ;
-  wire \position_freed$495 ;
+  wire \position_freed$399 ;
+  wire \position_freed$489 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   wire product_started;
   wire \product_started$285 ;
   wire program_write;
   wire [31:0] rdata;
-  reg [16:0] read;
+  wire [16:0] read;
   wire [15:0] \read.address ;
   wire \read.enable ;
   wire [7:0] read__addr;
@@ -680,7 +688,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [23:0] read_address;
   wire [23:0] \read_address$157 ;
   wire [7:0] \read_address$177 ;
-  wire [15:0] \read_address$196 ;
+  wire [15:0] \read_address$198 ;
   wire [15:0] \read_address$199 ;
   wire [15:0] \read_address$216 ;
   wire [31:0] read_data;
@@ -688,11 +696,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \read_data$178 ;
   wire [31:0] \read_data$191 ;
   wire [31:0] \read_data$192 ;
-  wire [31:0] \read_data$197 ;
+  wire [31:0] \read_data$193 ;
   wire [31:0] \read_data$221 ;
   wire read_enable;
-  wire \read_enable$193 ;
-  wire \read_enable$198 ;
+  wire \read_enable$195 ;
+  wire \read_enable$196 ;
   wire \read_enable$215 ;
   wire read_error;
   wire \read_error$163 ;
@@ -706,7 +714,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire reset;
   wire \reset$254 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$339 ;
+  wire [1:0] \row_word$333 ;
   wire rows;
   wire \rows$305 ;
   wire rready;
@@ -760,25 +768,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [1:0] saturated;
-  wire \saturated$413 ;
-  wire \saturated$499 ;
+  wire \saturated$407 ;
+  wire \saturated$493 ;
   wire [32:0] settings;
-  wire [65:0] \settings$409 ;
-  wire [32:0] \settings$409[0] ;
-  wire [15:0] \settings$409[0].gain ;
-  wire [9:0] \settings$409[0].gain_reference ;
-  wire \settings$409[0].levels ;
-  wire [5:0] \settings$409[0].offset ;
-  wire [32:0] \settings$409[1] ;
-  wire [15:0] \settings$409[1].gain ;
-  wire [9:0] \settings$409[1].gain_reference ;
-  wire \settings$409[1].levels ;
-  wire [5:0] \settings$409[1].offset ;
-  wire [32:0] \settings$497 ;
-  wire [15:0] \settings$497.gain ;
-  wire [9:0] \settings$497.gain_reference ;
-  wire \settings$497.levels ;
-  wire [5:0] \settings$497.offset ;
+  wire [65:0] \settings$403 ;
+  wire [32:0] \settings$403[0] ;
+  wire [15:0] \settings$403[0].gain ;
+  wire [9:0] \settings$403[0].gain_reference ;
+  wire \settings$403[0].levels ;
+  wire [5:0] \settings$403[0].offset ;
+  wire [32:0] \settings$403[1] ;
+  wire [15:0] \settings$403[1].gain ;
+  wire [9:0] \settings$403[1].gain_reference ;
+  wire \settings$403[1].levels ;
+  wire [5:0] \settings$403[1].offset ;
+  wire [32:0] \settings$491 ;
+  wire [15:0] \settings$491.gain ;
+  wire [9:0] \settings$491.gain_reference ;
+  wire \settings$491.levels ;
+  wire [5:0] \settings$491.offset ;
   wire [15:0] \settings.gain ;
   wire [9:0] \settings.gain_reference ;
   wire \settings.levels ;
@@ -788,12 +796,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \start$258 ;
   wire \start$259 ;
   wire \start$294 ;
-  wire \start$329 ;
-  wire \start$330 ;
-  wire \start$350 ;
-  wire \start$352 ;
-  wire \start$362 ;
-  wire \start$472 ;
+  wire \start$323 ;
+  wire \start$324 ;
+  wire \start$344 ;
+  wire \start$346 ;
+  wire \start$356 ;
+  wire \start$466 ;
   wire stopped;
   wire \stopped$278 ;
   wire [2:0] sum_kernel;
@@ -803,12 +811,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [18:0] sum_value;
   wire tenant;
   wire \tenant$186 ;
-  wire timed_out;
-  wire \timed_out$323 ;
-  wire \timed_out$324 ;
+  reg timed_out = 1'h0;
+  wire \timed_out$550 ;
+  wire \timed_out$551 ;
   wire [23:0] timeout;
-  wire [15:0] \timeout$365 ;
-  wire [15:0] \timeout$475 ;
+  wire [15:0] \timeout$359 ;
+  wire [15:0] \timeout$469 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -846,23 +854,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$512 ;
+  wire [5:0] \trace__code$506 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$513 ;
+  wire [6:0] \trace__compensated$507 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$509 ;
+  wire [15:0] \trace__conversion$503 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$510 ;
+  wire [2:0] \trace__index$504 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$511 ;
+  wire [1:0] \trace__plane$505 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$508 ;
+  wire [31:0] \trace__product$502 ;
   wire trace__stopped;
-  wire \trace__stopped$514 ;
+  wire \trace__stopped$508 ;
   wire trace__valid;
-  wire \trace__valid$507 ;
+  wire \trace__valid$501 ;
   wire trace__void;
-  wire \trace__void$515 ;
+  wire \trace__void$509 ;
   output [31:0] trace_layer__cycles;
   wire [31:0] trace_layer__cycles;
   output trace_layer__done;
@@ -995,20 +1003,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \write_data$203 ;
   wire [31:0] \write_data$206 ;
   wire [31:0] \write_data$226 ;
-  wire [31:0] \write_data$395 ;
-  wire [31:0] \write_data$488 ;
+  wire [31:0] \write_data$389 ;
+  wire [31:0] \write_data$482 ;
   wire write_enable;
   wire \write_enable$204 ;
   wire \write_enable$224 ;
-  wire \write_enable$391 ;
-  wire \write_enable$485 ;
+  wire \write_enable$385 ;
+  wire \write_enable$479 ;
   wire write_error;
   wire \write_error$159 ;
   wire write_group;
-  wire \write_group$487 ;
+  wire \write_group$481 ;
   wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$486 ;
+  wire [3:0] \write_row$480 ;
   wire write_valid;
   wire \write_valid$149 ;
   wire [48:0] written;
@@ -1052,108 +1060,113 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   assign \read_data$178  = _1_;
-  assign \$12  = window[131] ? \works$282  : \$11 ;
-  assign \converting$279  = \$10  & \$12 ;
-  assign \$13  = window[132] ? product_started : 1'h0;
-  assign product = window[131] ? \product_started$285  : \$13 ;
-  assign \$14  = { \converting$251 , converting } & window[132:131];
-  assign \$15  = | \$14 ;
-  assign \$16  = ~ { \converting$251 , converting };
-  assign \$17  = \$16  & window[132:131];
-  assign \$18  = | \$17 ;
-  assign contest = \$15  & \$18 ;
-  assign \$19  = ! trace_tenant;
-  assign working0 = working & \$19 ;
-  assign \$20  = ~ \combining$280 ;
-  assign \$21  = window[132] ? comparator : 1'h0;
-  assign \$22  = window[131] ? \comparator$299  : \$21 ;
-  assign \$23  = \$20  & \$22 ;
-  assign \$24  = working0 & \$23 ;
-  assign \$25  = ~ \combining$280 ;
-  assign \$26  = window[132] ? adder : 1'h0;
-  assign \$27  = window[131] ? \adder$301  : \$26 ;
-  assign \$28  = \$25  & \$27 ;
-  assign \$29  = working0 & \$28 ;
-  assign \$30  = ~ \combining$280 ;
-  assign \$31  = window[132] ? array : 1'h0;
-  assign \$32  = window[131] ? \array$303  : \$31 ;
-  assign \$33  = \$30  & \$32 ;
-  assign \$34  = working0 & \$33 ;
-  assign \$35  = ~ \combining$280 ;
-  assign \$36  = window[132] ? rows : 1'h0;
-  assign \$37  = window[131] ? \rows$305  : \$36 ;
-  assign \$38  = \$35  & \$37 ;
-  assign \$39  = working0 & \$38 ;
-  assign \$40  = ~ \combining$280 ;
-  assign \$41  = window[132] ? drain : 1'h0;
-  assign \$42  = window[131] ? \drain$307  : \$41 ;
-  assign \$43  = \$40  & \$42 ;
-  assign \$44  = working0 & \$43 ;
-  assign \$45  = working0 & \combining$280 ;
-  assign \$46  = ~ host_wait;
-  assign \$47  = transferring & \$46 ;
-  assign \$48  = ~ buffer_wait;
-  assign \$49  = \$47  & \$48 ;
-  assign \$50  = transferring & host_wait;
-  assign \$51  = transferring & buffer_wait;
-  assign \$52  = ~ window[132:131];
-  assign \$53  = { \calibrated$318 , \calibrated$317  } | \$52 ;
-  assign \$54  = & \$53 ;
-  assign calibrated = \$signal  & \$54 ;
-  assign timed_out = | { \timed_out$324 , \timed_out$323  };
-  assign \$55  = \done$326  | done;
-  assign unit_done = \$55  | calibrated;
-  assign \$56  = ~ window[132:131];
-  assign \$57  = { \bank_free$348 , \bank_free$347  } | \$56 ;
-  assign bank_free = & \$57 ;
-  assign \$58  = ! trace_tenant;
-  assign \start$362  = start & window[131];
-  assign chunk_begin = \chunk_begin$376  & window[131];
-  assign chunk_loaded = \chunk_loaded$378  & window[131];
-  assign load_enable = \load_enable$380  & window[131];
-  assign position_freed = \position_freed$405  & window[131];
-  assign calibrate = \calibrate$407  & window[131];
-  assign \$60  = \saturated$413  & window[131];
-  assign drain_clear = \drain_clear$425  & window[131];
-  assign \$61  = window[132] ? \position_done$468  : 1'h0;
-  assign \$62  = window[131] ? \position_done$467  : \$61 ;
-  assign \$63  = window[131] ? \position_done$467  : \$62 ;
-  assign \$64  = window[131] ? drain_sum : 18'h00000;
-  assign \start$472  = start & window[132];
-  assign \chunk_begin$477  = \chunk_begin$376  & window[132];
-  assign \chunk_loaded$478  = \chunk_loaded$378  & window[132];
-  assign \load_enable$479  = \load_enable$380  & window[132];
-  assign \position_freed$495  = \position_freed$405  & window[132];
-  assign \calibrate$496  = \calibrate$407  & window[132];
-  assign \$66  = \saturated$499  & window[132];
-  assign \drain_clear$506  = \drain_clear$425  & window[132];
-  assign \$67  = window[132] ? \position_done$468  : 1'h0;
-  assign \$68  = window[131] ? \position_done$467  : \$67 ;
-  assign \$69  = window[132] ? \position_done$468  : \$68 ;
-  assign \$70  = window[132] ? \drain_sum$547  : 18'h00000;
-  assign \$71  = start | combine;
-  assign \$72  = working0 & met;
-  assign \$73  = \$72  | transfer_beyond;
-  assign \$74  = calibrated | \clear$360 ;
-  assign \$75  = product & working0;
-  assign \$76  = product0 + 1'h1;
+  assign \$5  = \read_enable$196  & \$4 ;
+  assign \$6  = \read_enable$195  | \$5 ;
+  assign \$7  = \read_enable$195  ? \read_address$199  : \$91 [15:0];
+  assign \$8  = beyond | mismatch;
+  assign \$9  = overrun | refused;
+  assign \$10  = \overrun$236  | \refused$237 ;
+  assign \$11  = | { \$10 , \$9  };
+  assign met = \$8  | \$11 ;
+  assign conversions = converted + \converted$275 ;
+  assign early_stops = stopped + \stopped$278 ;
+  assign \$12  = ~ \combining$280 ;
+  assign \$13  = window[132] ? works : 1'h0;
+  assign \$14  = window[131] ? \works$282  : \$13 ;
+  assign \converting$279  = \$12  & \$14 ;
+  assign \$15  = window[132] ? product_started : 1'h0;
+  assign product = window[131] ? \product_started$285  : \$15 ;
+  assign \$16  = { \converting$251 , converting } & window[132:131];
+  assign \$17  = | \$16 ;
+  assign \$18  = ~ { \converting$251 , converting };
+  assign \$19  = \$18  & window[132:131];
+  assign \$20  = | \$19 ;
+  assign contest = \$17  & \$20 ;
+  assign \$21  = ! trace_tenant;
+  assign working0 = working & \$21 ;
+  assign \$22  = ~ \combining$280 ;
+  assign \$23  = window[132] ? comparator : 1'h0;
+  assign \$24  = window[131] ? \comparator$299  : \$23 ;
+  assign \$25  = \$22  & \$24 ;
+  assign \$26  = working0 & \$25 ;
+  assign \$27  = ~ \combining$280 ;
+  assign \$28  = window[132] ? adder : 1'h0;
+  assign \$29  = window[131] ? \adder$301  : \$28 ;
+  assign \$30  = \$27  & \$29 ;
+  assign \$31  = working0 & \$30 ;
+  assign \$32  = ~ \combining$280 ;
+  assign \$33  = window[132] ? array : 1'h0;
+  assign \$34  = window[131] ? \array$303  : \$33 ;
+  assign \$35  = \$32  & \$34 ;
+  assign \$36  = working0 & \$35 ;
+  assign \$37  = ~ \combining$280 ;
+  assign \$38  = window[132] ? rows : 1'h0;
+  assign \$39  = window[131] ? \rows$305  : \$38 ;
+  assign \$40  = \$37  & \$39 ;
+  assign \$41  = working0 & \$40 ;
+  assign \$42  = ~ \combining$280 ;
+  assign \$43  = window[132] ? drain : 1'h0;
+  assign \$44  = window[131] ? \drain$307  : \$43 ;
+  assign \$45  = \$42  & \$44 ;
+  assign \$46  = working0 & \$45 ;
+  assign \$47  = working0 & \combining$280 ;
+  assign \$48  = ~ host_wait;
+  assign \$49  = transferring & \$48 ;
+  assign \$50  = ~ buffer_wait;
+  assign \$51  = \$49  & \$50 ;
+  assign \$52  = transferring & host_wait;
+  assign \$53  = transferring & buffer_wait;
+  assign \$54  = \done$319  | done;
+  assign unit_done = \$54  | calibrated;
+  assign \$55  = ~ window[132:131];
+  assign \$56  = { \bank_free$342 , \bank_free$341  } | \$55 ;
+  assign bank_free = & \$56 ;
+  assign \$57  = ! trace_tenant;
+  assign \start$356  = start & window[131];
+  assign chunk_begin = \chunk_begin$370  & window[131];
+  assign chunk_loaded = \chunk_loaded$372  & window[131];
+  assign load_enable = \load_enable$374  & window[131];
+  assign position_freed = \position_freed$399  & window[131];
+  assign calibrate = \calibrate$401  & window[131];
+  assign \$59  = \saturated$407  & window[131];
+  assign drain_clear = \drain_clear$419  & window[131];
+  assign \$60  = window[132] ? \position_done$462  : 1'h0;
+  assign \$61  = window[131] ? \position_done$461  : \$60 ;
+  assign \$62  = window[131] ? \position_done$461  : \$61 ;
+  assign \$63  = window[131] ? drain_sum : 18'h00000;
+  assign \start$466  = start & window[132];
+  assign \chunk_begin$471  = \chunk_begin$370  & window[132];
+  assign \chunk_loaded$472  = \chunk_loaded$372  & window[132];
+  assign \load_enable$473  = \load_enable$374  & window[132];
+  assign \position_freed$489  = \position_freed$399  & window[132];
+  assign \calibrate$490  = \calibrate$401  & window[132];
+  assign \$65  = \saturated$493  & window[132];
+  assign \drain_clear$500  = \drain_clear$419  & window[132];
+  assign \$66  = window[132] ? \position_done$462  : 1'h0;
+  assign \$67  = window[131] ? \position_done$461  : \$66 ;
+  assign \$68  = window[132] ? \position_done$462  : \$67 ;
+  assign \$69  = window[132] ? \drain_sum$541  : 18'h00000;
+  assign \$70  = start | combine;
+  assign \$71  = working0 & met;
+  assign \$72  = \$71  | transfer_beyond;
+  assign \$73  = ~ window[132:131];
+  assign \$74  = { \calibrated$548 , \calibrated$547  } | \$73 ;
+  assign \$75  = & \$74 ;
+  assign \$76  = \$signal  & \$75 ;
+  assign \$77  = | { \timed_out$551 , \timed_out$550  };
+  assign \$78  = ~ window[132:131];
+  assign \$79  = { \calibrated$548 , \calibrated$547  } | \$78 ;
+  assign \$80  = & \$79 ;
+  assign \$81  = \$80  | \clear$354 ;
+  assign \$82  = product & working0;
+  assign \$83  = product0 + 1'h1;
   assign rst = ~ aresetn;
   assign \$1  = combine | busy;
   assign combining = \$1  | done;
   assign \$2  = transfer | \busy$126 ;
   assign \$3  = \$2  | \done$127 ;
   assign transfer0_moving = \$3  | transfer_clear;
-  assign \$4  = ~ pad;
-  assign \$5  = \read_enable$193  & \$4 ;
-  assign \$6  = beyond | mismatch;
-  assign \$7  = overrun | refused;
-  assign \$8  = \overrun$236  | \refused$237 ;
-  assign \$9  = | { \$8 , \$7  };
-  assign met = \$6  | \$9 ;
-  assign conversions = converted + \converted$275 ;
-  assign early_stops = stopped + \stopped$278 ;
-  assign \$10  = ~ \combining$280 ;
-  assign \$11  = window[132] ? works : 1'h0;
+  assign \$4  = ~ \$91 [16];
   \crossloom.activity0  activity0 (
     .adder(\adder$301 ),
     .array(\array$303 ),
@@ -1240,21 +1253,21 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$360 ),
+    .clear(\clear$354 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$326 ),
-    .drain_clear(\drain_clear$425 ),
+    .done(\done$319 ),
+    .drain_clear(\drain_clear$419 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$4112$0 (\$82 ),
+    .\port$5827$0 (\$92 ),
     .position_done(position_done),
-    .position_freed(\position_freed$405 ),
+    .position_freed(\position_freed$399 ),
     .\register$22 (drain_valid),
     .rst(rst),
     .start(start),
@@ -1264,14 +1277,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.elementwise  elementwise (
     .busy(busy),
-    .clear(\clear$360 ),
+    .clear(\clear$354 ),
     .clk(aclk),
     .combining(combining),
     .descriptor(descriptor),
     .\done$171 (done),
     .read_address(\read_address$199 ),
     .read_data(\read_data$191 ),
-    .read_enable(\read_enable$198 ),
+    .read_enable(\read_enable$195 ),
     .rst(rst),
     .start(combine),
     .write_address(\write_address$205 ),
@@ -1280,24 +1293,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$376 ),
+    .chunk_begin(\chunk_begin$370 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$378 ),
-    .clear(\clear$360 ),
+    .chunk_loaded(\chunk_loaded$372 ),
+    .clear(\clear$354 ),
     .clk(aclk),
-    .first(first),
-    .last(last),
-    .last_chunk(last_chunk),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$380 ),
+    .load_enable(\load_enable$374 ),
     .load_row(load_row),
-    .pad(pad),
-    .read_address(\read_address$196 ),
+    .\port$5462$0 (\$91 ),
     .read_data(\read_data$191 ),
-    .read_enable(\read_enable$193 ),
-    .row_word(row_word),
+    .read_enable(\read_enable$196 ),
     .rst(rst),
     .start(start),
     .word_ready(ready),
@@ -1309,7 +1317,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .busy(\busy$263 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$365 ),
+    .comparator_timeout_clocks(\timeout$359 ),
     .constants_write(\write__en$170 ),
     .contest(contest),
     .conversions(conversions),
@@ -1333,17 +1341,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$1321$0 (turn),
-    .\port$3693$0 (fetching),
-    .\port$42$0 (\$24 ),
-    .\port$47$0 (\$29 ),
-    .\port$52$0 (\$34 ),
-    .\port$57$0 (\$39 ),
-    .\port$62$0 (\$44 ),
-    .\port$63$0 (\$45 ),
-    .\port$67$0 (\$49 ),
-    .\port$68$0 (\$50 ),
-    .\port$69$0 (\$51 ),
+    .\port$1350$0 (turn),
+    .\port$40$0 (\$26 ),
+    .\port$45$0 (\$31 ),
+    .\port$50$0 (\$36 ),
+    .\port$5346$0 (fetching),
+    .\port$55$0 (\$41 ),
+    .\port$60$0 (\$46 ),
+    .\port$61$0 (\$47 ),
+    .\port$65$0 (\$51 ),
+    .\port$66$0 (\$52 ),
+    .\port$67$0 (\$53 ),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -1352,7 +1360,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$409 ),
+    .settings(\settings$403 ),
     .start(\start$258 ),
     .weights_write(weights_write),
     .windows(windows),
@@ -1364,8 +1372,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.scheduler  scheduler (
     .abort(abort),
     .busy(\busy$263 ),
-    .calibrate(\calibrate$407 ),
-    .clear(\clear$360 ),
+    .calibrate(\calibrate$401 ),
+    .clear(\clear$354 ),
     .clk(aclk),
     .coefficients(coefficients),
     .combine(combine),
@@ -1376,6 +1384,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .failed(failed),
     .failed_cause(failed_cause),
     .fetching(fetching),
+    .halted(transfer_clear),
     .host_late(host_late),
     .illegal(illegal),
     .layer(trace_layer__index),
@@ -1389,7 +1398,6 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
-    .transfer_clear(transfer_clear),
     .transfer_done(\done$127 ),
     .transferring(transferring),
     .turn(turn),
@@ -1399,13 +1407,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$347 ),
+    .bank_free(\bank_free$341 ),
     .calibrate(calibrate),
-    .calibrated(\calibrated$317 ),
+    .calibrated(\calibrated$547 ),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$360 ),
+    .clear(\clear$354 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
@@ -1455,20 +1463,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$411 ),
+    .measured(\measured$405 ),
     .overrun(overrun),
-    .\port$3685$90 (window[130:90]),
-    .position_done(\position_done$467 ),
+    .\port$5337$90 (window[130:90]),
+    .position_done(\position_done$461 ),
     .position_freed(position_freed),
     .product_started(\product_started$285 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$413 ),
-    .settings(\settings$409 [32:0]),
-    .start(\start$362 ),
+    .saturated(\saturated$407 ),
+    .settings(\settings$403 [32:0]),
+    .start(\start$356 ),
     .stopped(stopped),
-    .timed_out(\timed_out$323 ),
-    .timeout(\timeout$365 ),
+    .timed_out(\timed_out$550 ),
+    .timeout(\timeout$359 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1480,16 +1488,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$59 [3:0])
+    .write_row(\$58 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$348 ),
-    .calibrate(\calibrate$496 ),
-    .calibrated(\calibrated$318 ),
-    .chunk_begin(\chunk_begin$477 ),
+    .bank_free(\bank_free$342 ),
+    .calibrate(\calibrate$490 ),
+    .calibrated(\calibrated$548 ),
+    .chunk_begin(\chunk_begin$471 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$478 ),
-    .clear(\clear$360 ),
+    .chunk_loaded(\chunk_loaded$472 ),
+    .clear(\clear$354 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
@@ -1497,18 +1505,18 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .converting(\converting$251 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$506 ),
+    .drain_clear(\drain_clear$500 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$547 ),
+    .drain_sum(\drain_sum$541 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$476 ),
+    .lengths(\lengths$470 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$479 ),
+    .load_enable(\load_enable$473 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1539,20 +1547,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$498 ),
+    .measured(\measured$492 ),
     .overrun(\overrun$236 ),
-    .\port$3685$90 (window[130:90]),
-    .position_done(\position_done$468 ),
-    .position_freed(\position_freed$495 ),
+    .\port$5337$90 (window[130:90]),
+    .position_done(\position_done$462 ),
+    .position_freed(\position_freed$489 ),
     .product_started(product_started),
     .refused(\refused$237 ),
     .rst(rst),
-    .saturated(\saturated$499 ),
-    .settings(\settings$409 [65:33]),
-    .start(\start$472 ),
+    .saturated(\saturated$493 ),
+    .settings(\settings$403 [65:33]),
+    .start(\start$466 ),
     .stopped(\stopped$278 ),
-    .timed_out(\timed_out$324 ),
-    .timeout(\timeout$365 ),
+    .timed_out(\timed_out$551 ),
+    .timeout(\timeout$359 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1564,7 +1572,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$65 [3:0])
+    .write_row(\$64 [3:0])
   );
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear),
@@ -1597,34 +1605,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_ready(write_ready)
   );
   \crossloom.window$556  \window$556  (
-    .address(\read_address$196 ),
     .busy(loading),
-    .clear(\clear$360 ),
+    .clear(\clear$354 ),
     .clk(aclk),
     .descriptor(convolution),
-    .first(first),
-    .last(last),
-    .\last_chunk$65 (last_chunk),
     .mismatch(mismatch),
-    .pad(pad),
+    .\port$5462$0 (\$91 ),
     .ready(ready),
-    .\row_word$62 (row_word),
     .rst(rst),
     .start(start),
     .valid(word_valid)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    read = 17'h00000;
-    if (\$5 ) begin
-      read[0] = 1'h1;
-      read[16:1] = \read_address$196 ;
-    end
-    if (\read_enable$198 ) begin
-      read[0] = 1'h1;
-      read[16:1] = \read_address$199 ;
-    end
-  end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     write = 49'h0000000000000;
@@ -1642,12 +1633,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$58 ) begin
+    if (\$57 ) begin
       next_number = { 2'h0, product0 };
     end
   end
   always @(posedge aclk) begin
-    if (\$71 ) begin
+    if (\$70 ) begin
       \combining$280  <= combine;
     end
     if (rst) begin
@@ -1655,7 +1646,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    illegal <= \$73 ;
+    illegal <= \$72 ;
     if (rst) begin
       illegal <= 1'h0;
     end
@@ -1667,9 +1658,21 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\calibrate$407 ) begin
+    calibrated <= \$76 ;
+    if (rst) begin
+      calibrated <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    timed_out <= \$77 ;
+    if (rst) begin
+      timed_out <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    if (\calibrate$401 ) begin
       \$signal  <= 1'h1;
-    end else if (\$74 ) begin
+    end else if (\$81 ) begin
       \$signal  <= 1'h0;
     end
     if (rst) begin
@@ -1677,8 +1680,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$75 ) begin
-      product0 <= \$76 [29:0];
+    if (\$82 ) begin
+      product0 <= \$83 [29:0];
     end
     if (\start$258 ) begin
       product0 <= 30'h00000000;
@@ -1732,7 +1735,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window$188  = window;
   assign \windows$190  = windows;
   assign \read_data$192  = \read_data$191 ;
-  assign \read_data$197  = \read_data$191 ;
+  assign \read_data$193  = \read_data$191 ;
+  assign pad = \$91 [16];
+  assign \read_address$198  = \$91 [15:0];
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -1776,57 +1781,61 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \start$294  = transfer;
   assign transfer_done = \done$127 ;
   assign active = working0;
-  assign waiting = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
+  assign waiting = { turn, fetching, \$53 , \$52 , \$51 , \$47 , \$46 , \$41 , \$36 , \$31 , \$26  };
   assign layer_done = trace_layer__done;
   assign layer_cycles = trace_layer__cycles;
-  assign \irq$327  = irq;
-  assign \descriptor$328  = convolution;
-  assign \start$329  = start;
-  assign \start$330  = start;
+  assign \irq$321  = irq;
+  assign \descriptor$322  = convolution;
+  assign \start$323  = start;
+  assign \start$324  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \read_address$196 ;
-  assign \address$336  = \read_address$196 ;
-  assign \pad$337  = pad;
-  assign \row_word$339  = row_word;
-  assign \first$341  = first;
-  assign \last$343  = last;
-  assign \last_chunk$345  = last_chunk;
-  assign \descriptor$349  = convolution;
-  assign \start$350  = start;
-  assign \descriptor$351  = descriptor;
-  assign \start$352  = combine;
+  assign address = \$91 [15:0];
+  assign \address$330  = \$91 [15:0];
+  assign \pad$331  = \$91 [16];
+  assign row_word = \$91 [18:17];
+  assign \row_word$333  = \$91 [18:17];
+  assign first = \$91 [19];
+  assign \first$335  = \$91 [19];
+  assign last = \$91 [20];
+  assign \last$337  = \$91 [20];
+  assign last_chunk = \$91 [21];
+  assign \last_chunk$339  = \$91 [21];
+  assign \descriptor$343  = convolution;
+  assign \start$344  = start;
+  assign \descriptor$345  = descriptor;
+  assign \start$346  = combine;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$82 [21:19];
-  assign sum_position = \$82 [45:22];
-  assign sum_value = \$82 [18:0];
+  assign sum_kernel = \$92 [21:19];
+  assign sum_position = \$92 [45:22];
+  assign sum_value = \$92 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$361  = \clear$360 ;
+  assign \clear$355  = \clear$354 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$365 ;
-  assign \chunk_final$382  = chunk_final;
-  assign \load_bank$384  = load_bank;
-  assign \load_clear$386  = load_clear;
-  assign \load_row$388  = load_row;
-  assign \load_codes$390  = load_codes;
-  assign \write_enable$391  = weights_write[0];
-  assign write_row = \$59 [3:0];
+  assign comparator_timeout = \timeout$359 ;
+  assign \chunk_final$376  = chunk_final;
+  assign \load_bank$378  = load_bank;
+  assign \load_clear$380  = load_clear;
+  assign \load_row$382  = load_row;
+  assign \load_codes$384  = load_codes;
+  assign \write_enable$385  = weights_write[0];
+  assign write_row = \$58 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$395  = memory_data[31:0];
+  assign \write_data$389  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign settings = \settings$409 [32:0];
-  assign \drain_valid$415  = drain_valid;
+  assign settings = \settings$403 [32:0];
+  assign \drain_valid$409  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[5:0];
   assign level_data = memory_data[9:0];
-  assign \drain_group$421  = drain_group;
-  assign \drain_lane$423  = drain_lane;
+  assign \drain_group$415  = drain_group;
+  assign \drain_lane$417  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1865,77 +1874,77 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$464  = convolution;
+  assign \descriptor$458  = convolution;
   assign first_product = next_number;
-  assign \clear$471  = \clear$360 ;
-  assign \coefficient_base$473  = window[109:90];
-  assign \coefficient_words$474  = window[130:110];
-  assign \timeout$475  = \timeout$365 ;
-  assign \chunk_final$480  = chunk_final;
-  assign \load_bank$481  = load_bank;
-  assign \load_clear$482  = load_clear;
-  assign \load_row$483  = load_row;
-  assign \load_codes$484  = load_codes;
-  assign \write_enable$485  = weights_write[1];
-  assign \write_row$486  = \$65 [3:0];
-  assign \write_group$487  = memory_index[0];
-  assign \write_data$488  = memory_data[31:0];
-  assign \coefficient_write$489  = coefficients_write[1];
-  assign \coefficient_index$490  = memory_index[8:0];
-  assign \coefficient_data$491  = memory_data[7:0];
-  assign \correction_write$492  = corrections_write[1];
-  assign \correction_index$493  = memory_index[5:0];
-  assign \correction_data$494  = memory_data[3:0];
-  assign \settings$497  = \settings$409 [65:33];
-  assign \drain_valid$500  = drain_valid;
-  assign \level_write$501  = levels_write[1];
-  assign \level_index$502  = memory_index[5:0];
-  assign \level_data$503  = memory_data[9:0];
-  assign \drain_group$504  = drain_group;
-  assign \drain_lane$505  = drain_lane;
-  assign \trace__valid$507  = trace1__valid;
-  assign \trace__product$508  = trace1__product;
-  assign \trace__conversion$509  = trace1__conversion;
-  assign \trace__index$510  = trace1__index;
-  assign \trace__plane$511  = trace1__plane;
-  assign \trace__code$512  = trace1__code;
-  assign \trace__compensated$513  = trace1__compensated;
-  assign \trace__stopped$514  = trace1__stopped;
-  assign \trace__void$515  = trace1__void;
-  assign \macro__write_enable$516  = macro1__write_enable;
-  assign \macro__write_row$517  = macro1__write_row;
-  assign \macro__write_group$518  = macro1__write_group;
-  assign \macro__write_data$519  = macro1__write_data;
-  assign \macro__load_enable$520  = macro1__load_enable;
-  assign \macro__load_bank$521  = macro1__load_bank;
-  assign \macro__load_clear$522  = macro1__load_clear;
-  assign \macro__load_row$523  = macro1__load_row;
-  assign \macro__load_codes$524  = macro1__load_codes;
-  assign \macro__bank$525  = macro1__bank;
-  assign \macro__row_enable$526  = macro1__row_enable;
-  assign \macro__reset$527  = macro1__reset;
-  assign \macro__drive$528  = macro1__drive;
-  assign \macro__share$529  = macro1__share;
-  assign \macro__hold$530  = macro1__hold;
-  assign \macro__clear$531  = macro1__clear;
-  assign \macro__add$532  = macro1__add;
-  assign \macro__side$533  = macro1__side;
-  assign \macro__select$534  = macro1__select;
-  assign \macro__negate$535  = macro1__negate;
-  assign \macro__convert$536  = macro1__convert;
-  assign \macro__convert_side$537  = macro1__convert_side;
-  assign \macro__trial$538  = macro1__trial;
-  assign \macro__level$539  = macro1__level;
-  assign \macro__reference$540  = macro1__reference;
-  assign \macro__product$541  = macro1__product;
-  assign \macro__conversion$542  = macro1__conversion;
-  assign \macro__comparator$543  = macro1__comparator;
-  assign \macro__decided$544  = macro1__decided;
-  assign \descriptor$545  = convolution;
-  assign \first_product$546  = next_number;
-  assign trace_sum__kernel = \$82 [21:19];
-  assign trace_sum__position = \$82 [45:22];
-  assign trace_sum__value = \$82 [18:0];
+  assign \clear$465  = \clear$354 ;
+  assign \coefficient_base$467  = window[109:90];
+  assign \coefficient_words$468  = window[130:110];
+  assign \timeout$469  = \timeout$359 ;
+  assign \chunk_final$474  = chunk_final;
+  assign \load_bank$475  = load_bank;
+  assign \load_clear$476  = load_clear;
+  assign \load_row$477  = load_row;
+  assign \load_codes$478  = load_codes;
+  assign \write_enable$479  = weights_write[1];
+  assign \write_row$480  = \$64 [3:0];
+  assign \write_group$481  = memory_index[0];
+  assign \write_data$482  = memory_data[31:0];
+  assign \coefficient_write$483  = coefficients_write[1];
+  assign \coefficient_index$484  = memory_index[8:0];
+  assign \coefficient_data$485  = memory_data[7:0];
+  assign \correction_write$486  = corrections_write[1];
+  assign \correction_index$487  = memory_index[5:0];
+  assign \correction_data$488  = memory_data[3:0];
+  assign \settings$491  = \settings$403 [65:33];
+  assign \drain_valid$494  = drain_valid;
+  assign \level_write$495  = levels_write[1];
+  assign \level_index$496  = memory_index[5:0];
+  assign \level_data$497  = memory_data[9:0];
+  assign \drain_group$498  = drain_group;
+  assign \drain_lane$499  = drain_lane;
+  assign \trace__valid$501  = trace1__valid;
+  assign \trace__product$502  = trace1__product;
+  assign \trace__conversion$503  = trace1__conversion;
+  assign \trace__index$504  = trace1__index;
+  assign \trace__plane$505  = trace1__plane;
+  assign \trace__code$506  = trace1__code;
+  assign \trace__compensated$507  = trace1__compensated;
+  assign \trace__stopped$508  = trace1__stopped;
+  assign \trace__void$509  = trace1__void;
+  assign \macro__write_enable$510  = macro1__write_enable;
+  assign \macro__write_row$511  = macro1__write_row;
+  assign \macro__write_group$512  = macro1__write_group;
+  assign \macro__write_data$513  = macro1__write_data;
+  assign \macro__load_enable$514  = macro1__load_enable;
+  assign \macro__load_bank$515  = macro1__load_bank;
+  assign \macro__load_clear$516  = macro1__load_clear;
+  assign \macro__load_row$517  = macro1__load_row;
+  assign \macro__load_codes$518  = macro1__load_codes;
+  assign \macro__bank$519  = macro1__bank;
+  assign \macro__row_enable$520  = macro1__row_enable;
+  assign \macro__reset$521  = macro1__reset;
+  assign \macro__drive$522  = macro1__drive;
+  assign \macro__share$523  = macro1__share;
+  assign \macro__hold$524  = macro1__hold;
+  assign \macro__clear$525  = macro1__clear;
+  assign \macro__add$526  = macro1__add;
+  assign \macro__side$527  = macro1__side;
+  assign \macro__select$528  = macro1__select;
+  assign \macro__negate$529  = macro1__negate;
+  assign \macro__convert$530  = macro1__convert;
+  assign \macro__convert_side$531  = macro1__convert_side;
+  assign \macro__trial$532  = macro1__trial;
+  assign \macro__level$533  = macro1__level;
+  assign \macro__reference$534  = macro1__reference;
+  assign \macro__product$535  = macro1__product;
+  assign \macro__conversion$536  = macro1__conversion;
+  assign \macro__comparator$537  = macro1__comparator;
+  assign \macro__decided$538  = macro1__decided;
+  assign \descriptor$539  = convolution;
+  assign \first_product$540  = next_number;
+  assign trace_sum__kernel = \$92 [21:19];
+  assign trace_sum__position = \$92 [45:22];
+  assign trace_sum__value = \$92 [18:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
   assign trace_word__data = written[48:17];
@@ -2041,7 +2050,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor$293[13]  = descriptor[447:416];
   assign \descriptor$293[14]  = descriptor[479:448];
   assign \descriptor$293[15]  = descriptor[511:480];
-  assign \waiting.tenant0  = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
+  assign \waiting.tenant0  = { turn, fetching, \$53 , \$52 , \$51 , \$47 , \$46 , \$41 , \$36 , \$31 , \$26  };
   assign \layer_cycles.tenant0  = trace_layer__cycles;
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
@@ -2059,54 +2068,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$328[0]  = convolution[31:0];
-  assign \descriptor$328[1]  = convolution[63:32];
-  assign \descriptor$328[2]  = convolution[95:64];
-  assign \descriptor$328[3]  = convolution[127:96];
-  assign \descriptor$328[4]  = convolution[159:128];
-  assign \descriptor$328[5]  = convolution[191:160];
-  assign \descriptor$328[6]  = convolution[223:192];
-  assign \descriptor$328[7]  = convolution[255:224];
-  assign \descriptor$328[8]  = convolution[287:256];
-  assign \descriptor$328[9]  = convolution[319:288];
-  assign \descriptor$328[10]  = convolution[351:320];
-  assign \descriptor$328[11]  = convolution[383:352];
-  assign \descriptor$328[12]  = convolution[415:384];
-  assign \descriptor$328[13]  = convolution[447:416];
-  assign \descriptor$328[14]  = convolution[479:448];
-  assign \descriptor$328[15]  = convolution[511:480];
-  assign \descriptor$349[0]  = convolution[31:0];
-  assign \descriptor$349[1]  = convolution[63:32];
-  assign \descriptor$349[2]  = convolution[95:64];
-  assign \descriptor$349[3]  = convolution[127:96];
-  assign \descriptor$349[4]  = convolution[159:128];
-  assign \descriptor$349[5]  = convolution[191:160];
-  assign \descriptor$349[6]  = convolution[223:192];
-  assign \descriptor$349[7]  = convolution[255:224];
-  assign \descriptor$349[8]  = convolution[287:256];
-  assign \descriptor$349[9]  = convolution[319:288];
-  assign \descriptor$349[10]  = convolution[351:320];
-  assign \descriptor$349[11]  = convolution[383:352];
-  assign \descriptor$349[12]  = convolution[415:384];
-  assign \descriptor$349[13]  = convolution[447:416];
-  assign \descriptor$349[14]  = convolution[479:448];
-  assign \descriptor$349[15]  = convolution[511:480];
-  assign \descriptor$351[0]  = descriptor[31:0];
-  assign \descriptor$351[1]  = descriptor[63:32];
-  assign \descriptor$351[2]  = descriptor[95:64];
-  assign \descriptor$351[3]  = descriptor[127:96];
-  assign \descriptor$351[4]  = descriptor[159:128];
-  assign \descriptor$351[5]  = descriptor[191:160];
-  assign \descriptor$351[6]  = descriptor[223:192];
-  assign \descriptor$351[7]  = descriptor[255:224];
-  assign \descriptor$351[8]  = descriptor[287:256];
-  assign \descriptor$351[9]  = descriptor[319:288];
-  assign \descriptor$351[10]  = descriptor[351:320];
-  assign \descriptor$351[11]  = descriptor[383:352];
-  assign \descriptor$351[12]  = descriptor[415:384];
-  assign \descriptor$351[13]  = descriptor[447:416];
-  assign \descriptor$351[14]  = descriptor[479:448];
-  assign \descriptor$351[15]  = descriptor[511:480];
+  assign \descriptor$322[0]  = convolution[31:0];
+  assign \descriptor$322[1]  = convolution[63:32];
+  assign \descriptor$322[2]  = convolution[95:64];
+  assign \descriptor$322[3]  = convolution[127:96];
+  assign \descriptor$322[4]  = convolution[159:128];
+  assign \descriptor$322[5]  = convolution[191:160];
+  assign \descriptor$322[6]  = convolution[223:192];
+  assign \descriptor$322[7]  = convolution[255:224];
+  assign \descriptor$322[8]  = convolution[287:256];
+  assign \descriptor$322[9]  = convolution[319:288];
+  assign \descriptor$322[10]  = convolution[351:320];
+  assign \descriptor$322[11]  = convolution[383:352];
+  assign \descriptor$322[12]  = convolution[415:384];
+  assign \descriptor$322[13]  = convolution[447:416];
+  assign \descriptor$322[14]  = convolution[479:448];
+  assign \descriptor$322[15]  = convolution[511:480];
+  assign \descriptor$343[0]  = convolution[31:0];
+  assign \descriptor$343[1]  = convolution[63:32];
+  assign \descriptor$343[2]  = convolution[95:64];
+  assign \descriptor$343[3]  = convolution[127:96];
+  assign \descriptor$343[4]  = convolution[159:128];
+  assign \descriptor$343[5]  = convolution[191:160];
+  assign \descriptor$343[6]  = convolution[223:192];
+  assign \descriptor$343[7]  = convolution[255:224];
+  assign \descriptor$343[8]  = convolution[287:256];
+  assign \descriptor$343[9]  = convolution[319:288];
+  assign \descriptor$343[10]  = convolution[351:320];
+  assign \descriptor$343[11]  = convolution[383:352];
+  assign \descriptor$343[12]  = convolution[415:384];
+  assign \descriptor$343[13]  = convolution[447:416];
+  assign \descriptor$343[14]  = convolution[479:448];
+  assign \descriptor$343[15]  = convolution[511:480];
+  assign \descriptor$345[0]  = descriptor[31:0];
+  assign \descriptor$345[1]  = descriptor[63:32];
+  assign \descriptor$345[2]  = descriptor[95:64];
+  assign \descriptor$345[3]  = descriptor[127:96];
+  assign \descriptor$345[4]  = descriptor[159:128];
+  assign \descriptor$345[5]  = descriptor[191:160];
+  assign \descriptor$345[6]  = descriptor[223:192];
+  assign \descriptor$345[7]  = descriptor[255:224];
+  assign \descriptor$345[8]  = descriptor[287:256];
+  assign \descriptor$345[9]  = descriptor[319:288];
+  assign \descriptor$345[10]  = descriptor[351:320];
+  assign \descriptor$345[11]  = descriptor[383:352];
+  assign \descriptor$345[12]  = descriptor[415:384];
+  assign \descriptor$345[13]  = descriptor[447:416];
+  assign \descriptor$345[14]  = descriptor[479:448];
+  assign \descriptor$345[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -2114,20 +2123,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$409 [0];
-  assign \settings.offset  = \settings$409 [6:1];
-  assign \settings.gain  = \settings$409 [22:7];
-  assign \settings.gain_reference  = \settings$409 [32:23];
-  assign \settings$409[0]  = \settings$409 [32:0];
-  assign \settings$409[0].levels  = \settings$409 [0];
-  assign \settings$409[0].offset  = \settings$409 [6:1];
-  assign \settings$409[0].gain  = \settings$409 [22:7];
-  assign \settings$409[0].gain_reference  = \settings$409 [32:23];
-  assign \settings$409[1]  = \settings$409 [65:33];
-  assign \settings$409[1].levels  = \settings$409 [33];
-  assign \settings$409[1].offset  = \settings$409 [39:34];
-  assign \settings$409[1].gain  = \settings$409 [55:40];
-  assign \settings$409[1].gain_reference  = \settings$409 [65:56];
+  assign \settings.levels  = \settings$403 [0];
+  assign \settings.offset  = \settings$403 [6:1];
+  assign \settings.gain  = \settings$403 [22:7];
+  assign \settings.gain_reference  = \settings$403 [32:23];
+  assign \settings$403[0]  = \settings$403 [32:0];
+  assign \settings$403[0].levels  = \settings$403 [0];
+  assign \settings$403[0].offset  = \settings$403 [6:1];
+  assign \settings$403[0].gain  = \settings$403 [22:7];
+  assign \settings$403[0].gain_reference  = \settings$403 [32:23];
+  assign \settings$403[1]  = \settings$403 [65:33];
+  assign \settings$403[1].levels  = \settings$403 [33];
+  assign \settings$403[1].offset  = \settings$403 [39:34];
+  assign \settings$403[1].gain  = \settings$403 [55:40];
+  assign \settings$403[1].gain_reference  = \settings$403 [65:56];
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[6:1];
@@ -2144,80 +2153,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[1].reference_valid  = measured[60];
   assign \measured[1].gain_reference  = measured[70:61];
   assign \measured[1].failed  = measured[71];
-  assign \measured$411.offset_valid  = \measured$411 [0];
-  assign \measured$411.offset  = \measured$411 [6:1];
-  assign \measured$411.gain_valid  = \measured$411 [7];
-  assign \measured$411.gain  = \measured$411 [23:8];
-  assign \measured$411.reference_valid  = \measured$411 [24];
-  assign \measured$411.gain_reference  = \measured$411 [34:25];
-  assign \measured$411.failed  = \measured$411 [35];
-  assign \descriptor$464[0]  = convolution[31:0];
-  assign \descriptor$464[1]  = convolution[63:32];
-  assign \descriptor$464[2]  = convolution[95:64];
-  assign \descriptor$464[3]  = convolution[127:96];
-  assign \descriptor$464[4]  = convolution[159:128];
-  assign \descriptor$464[5]  = convolution[191:160];
-  assign \descriptor$464[6]  = convolution[223:192];
-  assign \descriptor$464[7]  = convolution[255:224];
-  assign \descriptor$464[8]  = convolution[287:256];
-  assign \descriptor$464[9]  = convolution[319:288];
-  assign \descriptor$464[10]  = convolution[351:320];
-  assign \descriptor$464[11]  = convolution[383:352];
-  assign \descriptor$464[12]  = convolution[415:384];
-  assign \descriptor$464[13]  = convolution[447:416];
-  assign \descriptor$464[14]  = convolution[479:448];
-  assign \descriptor$464[15]  = convolution[511:480];
+  assign \measured$405.offset_valid  = \measured$405 [0];
+  assign \measured$405.offset  = \measured$405 [6:1];
+  assign \measured$405.gain_valid  = \measured$405 [7];
+  assign \measured$405.gain  = \measured$405 [23:8];
+  assign \measured$405.reference_valid  = \measured$405 [24];
+  assign \measured$405.gain_reference  = \measured$405 [34:25];
+  assign \measured$405.failed  = \measured$405 [35];
+  assign \descriptor$458[0]  = convolution[31:0];
+  assign \descriptor$458[1]  = convolution[63:32];
+  assign \descriptor$458[2]  = convolution[95:64];
+  assign \descriptor$458[3]  = convolution[127:96];
+  assign \descriptor$458[4]  = convolution[159:128];
+  assign \descriptor$458[5]  = convolution[191:160];
+  assign \descriptor$458[6]  = convolution[223:192];
+  assign \descriptor$458[7]  = convolution[255:224];
+  assign \descriptor$458[8]  = convolution[287:256];
+  assign \descriptor$458[9]  = convolution[319:288];
+  assign \descriptor$458[10]  = convolution[351:320];
+  assign \descriptor$458[11]  = convolution[383:352];
+  assign \descriptor$458[12]  = convolution[415:384];
+  assign \descriptor$458[13]  = convolution[447:416];
+  assign \descriptor$458[14]  = convolution[479:448];
+  assign \descriptor$458[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \lengths$476.reset  = \lengths$476 [5:0];
-  assign \lengths$476.drive  = \lengths$476 [11:6];
-  assign \lengths$476.share  = \lengths$476 [17:12];
-  assign \lengths$476.hold  = \lengths$476 [23:18];
-  assign \lengths$476.clear  = \lengths$476 [29:24];
-  assign \lengths$476.add  = \lengths$476 [35:30];
-  assign \lengths$476.gap  = \lengths$476 [41:36];
-  assign \settings$497.levels  = \settings$409 [33];
-  assign \settings$497.offset  = \settings$409 [39:34];
-  assign \settings$497.gain  = \settings$409 [55:40];
-  assign \settings$497.gain_reference  = \settings$409 [65:56];
-  assign \measured$498.offset_valid  = \measured$498 [0];
-  assign \measured$498.offset  = \measured$498 [6:1];
-  assign \measured$498.gain_valid  = \measured$498 [7];
-  assign \measured$498.gain  = \measured$498 [23:8];
-  assign \measured$498.reference_valid  = \measured$498 [24];
-  assign \measured$498.gain_reference  = \measured$498 [34:25];
-  assign \measured$498.failed  = \measured$498 [35];
-  assign \descriptor$545[0]  = convolution[31:0];
-  assign \descriptor$545[1]  = convolution[63:32];
-  assign \descriptor$545[2]  = convolution[95:64];
-  assign \descriptor$545[3]  = convolution[127:96];
-  assign \descriptor$545[4]  = convolution[159:128];
-  assign \descriptor$545[5]  = convolution[191:160];
-  assign \descriptor$545[6]  = convolution[223:192];
-  assign \descriptor$545[7]  = convolution[255:224];
-  assign \descriptor$545[8]  = convolution[287:256];
-  assign \descriptor$545[9]  = convolution[319:288];
-  assign \descriptor$545[10]  = convolution[351:320];
-  assign \descriptor$545[11]  = convolution[383:352];
-  assign \descriptor$545[12]  = convolution[415:384];
-  assign \descriptor$545[13]  = convolution[447:416];
-  assign \descriptor$545[14]  = convolution[479:448];
-  assign \descriptor$545[15]  = convolution[511:480];
-  assign \lengths$476 [41:36] = phase_gap;
-  assign \lengths$476 [35:30] = phase_add;
-  assign \lengths$476 [29:24] = phase_clear;
-  assign \lengths$476 [23:18] = phase_hold;
-  assign \lengths$476 [17:12] = phase_share;
-  assign \lengths$476 [11:6] = phase_drive;
-  assign \lengths$476 [5:0] = phase_reset;
-  assign drain_sums[35:18] = \$70 ;
-  assign drain_sums[17:0] = \$64 ;
-  assign position_done[1] = \$69 ;
-  assign position_done[0] = \$63 ;
-  assign saturated[1] = \$66 ;
-  assign saturated[0] = \$60 ;
-  assign measured[71:36] = \measured$498 ;
-  assign measured[35:0] = \measured$411 ;
+  assign \lengths$470.reset  = \lengths$470 [5:0];
+  assign \lengths$470.drive  = \lengths$470 [11:6];
+  assign \lengths$470.share  = \lengths$470 [17:12];
+  assign \lengths$470.hold  = \lengths$470 [23:18];
+  assign \lengths$470.clear  = \lengths$470 [29:24];
+  assign \lengths$470.add  = \lengths$470 [35:30];
+  assign \lengths$470.gap  = \lengths$470 [41:36];
+  assign \settings$491.levels  = \settings$403 [33];
+  assign \settings$491.offset  = \settings$403 [39:34];
+  assign \settings$491.gain  = \settings$403 [55:40];
+  assign \settings$491.gain_reference  = \settings$403 [65:56];
+  assign \measured$492.offset_valid  = \measured$492 [0];
+  assign \measured$492.offset  = \measured$492 [6:1];
+  assign \measured$492.gain_valid  = \measured$492 [7];
+  assign \measured$492.gain  = \measured$492 [23:8];
+  assign \measured$492.reference_valid  = \measured$492 [24];
+  assign \measured$492.gain_reference  = \measured$492 [34:25];
+  assign \measured$492.failed  = \measured$492 [35];
+  assign \descriptor$539[0]  = convolution[31:0];
+  assign \descriptor$539[1]  = convolution[63:32];
+  assign \descriptor$539[2]  = convolution[95:64];
+  assign \descriptor$539[3]  = convolution[127:96];
+  assign \descriptor$539[4]  = convolution[159:128];
+  assign \descriptor$539[5]  = convolution[191:160];
+  assign \descriptor$539[6]  = convolution[223:192];
+  assign \descriptor$539[7]  = convolution[255:224];
+  assign \descriptor$539[8]  = convolution[287:256];
+  assign \descriptor$539[9]  = convolution[319:288];
+  assign \descriptor$539[10]  = convolution[351:320];
+  assign \descriptor$539[11]  = convolution[383:352];
+  assign \descriptor$539[12]  = convolution[415:384];
+  assign \descriptor$539[13]  = convolution[447:416];
+  assign \descriptor$539[14]  = convolution[479:448];
+  assign \descriptor$539[15]  = convolution[511:480];
+  assign \lengths$470 [41:36] = phase_gap;
+  assign \lengths$470 [35:30] = phase_add;
+  assign \lengths$470 [29:24] = phase_clear;
+  assign \lengths$470 [23:18] = phase_hold;
+  assign \lengths$470 [17:12] = phase_share;
+  assign \lengths$470 [11:6] = phase_drive;
+  assign \lengths$470 [5:0] = phase_reset;
+  assign drain_sums[35:18] = \$69 ;
+  assign drain_sums[17:0] = \$63 ;
+  assign position_done[1] = \$68 ;
+  assign position_done[0] = \$62 ;
+  assign saturated[1] = \$65 ;
+  assign saturated[0] = \$59 ;
+  assign measured[71:36] = \measured$492 ;
+  assign measured[35:0] = \measured$405 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -2233,8 +2242,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign transfer_write[0] = \write_enable$224 ;
   assign transfer_read[16:1] = \read_address$216 ;
   assign transfer_read[0] = \read_enable$215 ;
-  assign \$59  = { 1'h0, memory_index[19:1] };
-  assign \$65  = { 1'h0, memory_index[19:1] };
+  assign read[16:1] = \$7 ;
+  assign read[0] = \$6 ;
+  assign \$58  = { 1'h0, memory_index[19:1] };
+  assign \$64  = { 1'h0, memory_index[19:1] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -3340,7 +3351,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$22 , write_enable, done, write_address, write_data, out_valid, \port$4112$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$22 , write_enable, done, write_address, write_data, out_valid, \port$5827$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3463,8 +3474,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$4112$0 ;
-  wire [45:0] \port$4112$0 ;
+  output [45:0] \port$5827$0 ;
+  wire [45:0] \port$5827$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3552,7 +3563,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$3078$0 (constant[52:0]),
+    .\port$4708$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -4009,7 +4020,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
-  assign \port$4112$0  = out_tag[45:0];
+  assign \port$5827$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4062,7 +4073,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$3078$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$4708$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [36:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -4098,8 +4109,8 @@ module \crossloom.collector.requantizer (rst, \port$3078$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$3078$0 ;
-  wire [52:0] \port$3078$0 ;
+  input [52:0] \port$4708$0 ;
+  wire [52:0] \port$4708$0 ;
   wire [34:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -4167,10 +4178,10 @@ module \crossloom.collector.requantizer (rst, \port$3078$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$4034$0 (register),
-    .\port$4036$0 (\register$4 ),
-    .\port$4038$0 (\register$5 ),
-    .\port$4040$0 (\register$6 ),
+    .\port$5749$0 (register),
+    .\port$5751$0 (\register$4 ),
+    .\port$5753$0 (\register$5 ),
+    .\port$5755$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4350,17 +4361,17 @@ module \crossloom.collector.requantizer (rst, \port$3078$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$3078$0 [47:32];
+      multiplier <= \port$4708$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$3078$0 [52:48];
+      shift <= \port$4708$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$3078$0 [31:0];
+      bias <= \port$4708$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -4428,9 +4439,9 @@ module \crossloom.collector.requantizer (rst, \port$3078$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$3078$0 [47:32];
-  assign \shift$18  = \port$3078$0 [52:48];
-  assign \bias$20  = \port$3078$0 [31:0];
+  assign \multiplier$16  = \port$4708$0 [47:32];
+  assign \shift$18  = \port$4708$0 [52:48];
+  assign \bias$20  = \port$4708$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -4456,7 +4467,7 @@ module \crossloom.collector.requantizer (rst, \port$3078$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$4034$0 , \port$4036$0 , \port$4038$0 , \port$4040$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5749$0 , \port$5751$0 , \port$5753$0 , \port$5755$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4528,14 +4539,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$4034$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
-  input \port$4034$0 ;
-  wire \port$4034$0 ;
-  input \port$4036$0 ;
-  wire \port$4036$0 ;
-  input \port$4038$0 ;
-  wire \port$4038$0 ;
-  input \port$4040$0 ;
-  wire \port$4040$0 ;
+  input \port$5749$0 ;
+  wire \port$5749$0 ;
+  input \port$5751$0 ;
+  wire \port$5751$0 ;
+  input \port$5753$0 ;
+  wire \port$5753$0 ;
+  input \port$5755$0 ;
+  wire \port$5755$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4580,81 +4591,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$4034$0 , \
   assign \$29  = multiplier[11] ? \$28  : 20'h00000;
   assign \$30  = $signed(\$27 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\port$4034$0 ) begin
+    if (\port$5749$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$4034$0 ) begin
+    if (\port$5749$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$4034$0 ) begin
+    if (\port$5749$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$4034$0 ) begin
+    if (\port$5749$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$4034$0 ) begin
+    if (\port$5749$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$4034$0 ) begin
+    if (\port$5749$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$4034$0 ) begin
+    if (\port$5749$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$4034$0 ) begin
+    if (\port$5749$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$4036$0 ) begin
+    if (\port$5751$0 ) begin
       total <= \$42 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$4036$0 ) begin
+    if (\port$5751$0 ) begin
       \total$14  <= \$44 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$4036$0 ) begin
+    if (\port$5751$0 ) begin
       \total$15  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$4036$0 ) begin
+    if (\port$5751$0 ) begin
       \total$16  <= \$48 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$4038$0 ) begin
+    if (\port$5753$0 ) begin
       \total$17  <= \$50 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$4038$0 ) begin
+    if (\port$5753$0 ) begin
       \total$18  <= \$52 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$4040$0 ) begin
+    if (\port$5755$0 ) begin
       \total$19  <= \$54 [35:0];
     end
   end
-  assign valid = { \port$4040$0 , \port$4038$0 , \port$4036$0 , \port$4034$0  };
+  assign valid = { \port$5755$0 , \port$5753$0 , \port$5751$0 , \port$5749$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -5293,35 +5304,35 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$2258$0 (\$3 ),
-    .\port$2259$4 (\$4 [4]),
-    .\port$2260$4 (\$5 [4]),
-    .\port$2261$4 (\$6 [4]),
-    .\port$2262$4 (\$7 [4]),
-    .\port$2263$4 (\$8 [4]),
-    .\port$2264$4 (\$9 [4]),
-    .\port$2265$4 (\$10 [4]),
-    .\port$2266$4 (\$11 [4]),
-    .\port$2267$4 (\$12 [4]),
-    .\port$2268$4 (\$13 [4]),
-    .\port$2269$4 (\$14 [4]),
-    .\port$2270$4 (\$15 [4]),
-    .\port$2271$0 (\$16 ),
-    .\port$2272$4 (\$17 [4]),
-    .\port$2273$4 (\$18 [4]),
-    .\port$2274$4 (\$19 [4]),
-    .\port$2275$4 (\$20 [4]),
-    .\port$2276$4 (\$21 [4]),
-    .\port$2277$4 (\$22 [4]),
-    .\port$2278$4 (\$23 [4]),
-    .\port$2279$4 (\$24 [4]),
-    .\port$2280$4 (\$25 [4]),
-    .\port$2281$4 (\$26 [4]),
-    .\port$2282$4 (\$27 [4]),
-    .\port$2283$4 (\$28 [4]),
-    .\port$3659$136 (descriptor[139:136]),
-    .\port$3659$160 (descriptor[171:160]),
-    .\port$3659$96 (descriptor[119:96]),
+    .\port$3243$0 (\$3 ),
+    .\port$3244$4 (\$4 [4]),
+    .\port$3245$4 (\$5 [4]),
+    .\port$3246$4 (\$6 [4]),
+    .\port$3247$4 (\$7 [4]),
+    .\port$3248$4 (\$8 [4]),
+    .\port$3249$4 (\$9 [4]),
+    .\port$3250$4 (\$10 [4]),
+    .\port$3251$4 (\$11 [4]),
+    .\port$3252$4 (\$12 [4]),
+    .\port$3253$4 (\$13 [4]),
+    .\port$3254$4 (\$14 [4]),
+    .\port$3255$4 (\$15 [4]),
+    .\port$3256$0 (\$16 ),
+    .\port$3257$4 (\$17 [4]),
+    .\port$3258$4 (\$18 [4]),
+    .\port$3259$4 (\$19 [4]),
+    .\port$3260$4 (\$20 [4]),
+    .\port$3261$4 (\$21 [4]),
+    .\port$3262$4 (\$22 [4]),
+    .\port$3263$4 (\$23 [4]),
+    .\port$3264$4 (\$24 [4]),
+    .\port$3265$4 (\$25 [4]),
+    .\port$3266$4 (\$26 [4]),
+    .\port$3267$4 (\$27 [4]),
+    .\port$3268$4 (\$28 [4]),
+    .\port$5293$136 (descriptor[139:136]),
+    .\port$5293$160 (descriptor[171:160]),
+    .\port$5293$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5343,7 +5354,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3659$136 (descriptor[147:136]),
+    .\port$5293$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5357,7 +5368,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$3659$320 (descriptor[347:320]),
+    .\port$5293$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -6328,7 +6339,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$4199$0 (multiplier),
+    .\port$5914$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6452,7 +6463,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$4199$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$5914$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6495,8 +6506,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4199$0 ;
-  wire [15:0] \port$4199$0 ;
+  input [15:0] \port$5914$0 ;
+  wire [15:0] \port$5914$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6558,17 +6569,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$4199$0  };
+  assign multiplicand = { 1'h0, \port$5914$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$4199$0  };
-  assign \$4  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$4199$0  };
-  assign \$9  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$4199$0  };
-  assign \$14  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$4199$0  };
-  assign \$19  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$5914$0  };
+  assign \$4  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5914$0  };
+  assign \$9  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5914$0  };
+  assign \$14  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5914$0  };
+  assign \$19  = { 1'h0, \port$5914$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -6806,7 +6817,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$4199$0 (multiplier),
+    .\port$5914$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6930,7 +6941,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$4199$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$5914$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6973,8 +6984,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4199$0 ;
-  wire [15:0] \port$4199$0 ;
+  input [15:0] \port$5914$0 ;
+  wire [15:0] \port$5914$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7036,17 +7047,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$4199$0  };
+  assign multiplicand = { 1'h0, \port$5914$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$4199$0  };
-  assign \$4  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$4199$0  };
-  assign \$9  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$4199$0  };
-  assign \$14  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$4199$0  };
-  assign \$19  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$5914$0  };
+  assign \$4  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5914$0  };
+  assign \$9  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5914$0  };
+  assign \$14  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5914$0  };
+  assign \$19  = { 1'h0, \port$5914$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -7284,7 +7295,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$4199$0 (multiplier),
+    .\port$5914$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7408,7 +7419,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$4199$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$5914$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7451,8 +7462,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4199$0 ;
-  wire [15:0] \port$4199$0 ;
+  input [15:0] \port$5914$0 ;
+  wire [15:0] \port$5914$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7514,17 +7525,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$4199$0  };
+  assign multiplicand = { 1'h0, \port$5914$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$4199$0  };
-  assign \$4  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$4199$0  };
-  assign \$9  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$4199$0  };
-  assign \$14  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$4199$0  };
-  assign \$19  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$5914$0  };
+  assign \$4  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5914$0  };
+  assign \$9  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5914$0  };
+  assign \$14  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5914$0  };
+  assign \$19  = { 1'h0, \port$5914$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -7762,7 +7773,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$4199$0 (multiplier),
+    .\port$5914$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7886,7 +7897,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$4199$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$5914$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7929,8 +7940,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$4199$0 ;
-  wire [15:0] \port$4199$0 ;
+  input [15:0] \port$5914$0 ;
+  wire [15:0] \port$5914$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7992,17 +8003,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$4199$0  };
+  assign multiplicand = { 1'h0, \port$5914$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$4199$0  };
-  assign \$4  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$4199$0  };
-  assign \$9  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$4199$0  };
-  assign \$14  = { 1'h0, \port$4199$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$4199$0  };
-  assign \$19  = { 1'h0, \port$4199$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$5914$0  };
+  assign \$4  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5914$0  };
+  assign \$9  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5914$0  };
+  assign \$14  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5914$0  };
+  assign \$19  = { 1'h0, \port$5914$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -8180,14 +8191,14 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, channel_origin, \port$2258$0 , \port$2259$4 , \port$2260$4 , \port$2261$4 , \port$2262$4 , \port$2263$4 , \port$2264$4 , \port$2265$4 , \port$2266$4 , \port$2267$4 , \port$2268$4 , \port$2269$4 , \port$2270$4 , \port$2271$0 , \port$2272$4 , \port$2273$4 
-, \port$2274$4 , \port$2275$4 , \port$2276$4 , \port$2277$4 , \port$2278$4 , \port$2279$4 , \port$2280$4 , \port$2281$4 , \port$2282$4 , \port$2283$4 , \port$3659$96 , \port$3659$136 , \port$3659$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin
+module \crossloom.elementwise.nest (rst, combining, column_count, row_count, channel_origin, \port$3243$0 , \port$3244$4 , \port$3245$4 , \port$3246$4 , \port$3247$4 , \port$3248$4 , \port$3249$4 , \port$3250$4 , \port$3251$4 , \port$3252$4 , \port$3253$4 , \port$3254$4 , \port$3255$4 , \port$3256$0 , \port$3257$4 , \port$3258$4 
+, \port$3259$4 , \port$3260$4 , \port$3261$4 , \port$3262$4 , \port$3263$4 , \port$3264$4 , \port$3265$4 , \port$3266$4 , \port$3267$4 , \port$3268$4 , \port$5293$96 , \port$5293$136 , \port$5293$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin
 , second_x_step, second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
-  wire [4:0] \$10 ;
+  wire \$10 ;
   wire \$100 ;
   wire \$101 ;
-  wire [13:0] \$102 ;
+  wire \$102 ;
   wire \$103 ;
   wire \$104 ;
   wire \$105 ;
@@ -8195,14 +8206,14 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire [3:0] \$11 ;
+  wire \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
   wire \$113 ;
   wire \$114 ;
   wire \$115 ;
-  wire [17:0] \$116 ;
+  wire \$116 ;
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
@@ -8216,9 +8227,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$126 ;
   wire \$127 ;
   wire \$128 ;
-  wire [17:0] \$129 ;
+  wire \$129 ;
   wire \$13 ;
-  wire [17:0] \$130 ;
+  wire \$130 ;
   wire \$131 ;
   wire \$132 ;
   wire \$133 ;
@@ -8228,8 +8239,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
-  wire \$14 ;
-  wire [17:0] \$140 ;
+  wire [4:0] \$14 ;
+  wire \$140 ;
   wire \$141 ;
   wire \$142 ;
   wire \$143 ;
@@ -8246,88 +8257,742 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$153 ;
   wire \$154 ;
   wire \$155 ;
-  wire [17:0] \$156 ;
-  wire [17:0] \$157 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire \$16 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
   wire \$17 ;
-  wire [12:0] \$18 ;
-  wire [11:0] \$19 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
+  wire \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
+  wire \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire \$2 ;
   wire \$20 ;
-  wire \$21 ;
+  wire \$200 ;
+  wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
+  wire [12:0] \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
   wire \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire \$222 ;
+  wire \$223 ;
+  wire \$224 ;
+  wire \$225 ;
+  wire \$226 ;
+  wire \$227 ;
+  wire \$228 ;
+  wire \$229 ;
   wire \$23 ;
+  wire \$230 ;
+  wire \$231 ;
+  wire \$232 ;
+  wire \$233 ;
+  wire \$234 ;
+  wire \$235 ;
+  wire \$236 ;
+  wire \$237 ;
+  wire \$238 ;
+  wire \$239 ;
   wire \$24 ;
+  wire \$240 ;
+  wire \$241 ;
+  wire \$242 ;
+  wire \$243 ;
+  wire \$244 ;
+  wire \$245 ;
+  wire \$246 ;
+  wire \$247 ;
+  wire \$248 ;
+  wire \$249 ;
   wire \$25 ;
+  wire \$250 ;
+  wire \$251 ;
+  wire \$252 ;
+  wire \$253 ;
+  wire \$254 ;
+  wire \$255 ;
+  wire \$256 ;
+  wire \$257 ;
+  wire \$258 ;
+  wire \$259 ;
   wire \$26 ;
-  wire [12:0] \$27 ;
-  wire [11:0] \$28 ;
+  wire \$260 ;
+  wire \$261 ;
+  wire \$262 ;
+  wire \$263 ;
+  wire \$264 ;
+  wire \$265 ;
+  wire \$266 ;
+  wire \$267 ;
+  wire \$268 ;
+  wire \$269 ;
+  wire \$27 ;
+  wire \$270 ;
+  wire \$271 ;
+  wire \$272 ;
+  wire \$273 ;
+  wire \$274 ;
+  wire \$275 ;
+  wire \$276 ;
+  wire \$277 ;
+  wire \$278 ;
+  wire \$279 ;
+  wire [12:0] \$28 ;
+  wire \$280 ;
+  wire \$281 ;
+  wire \$282 ;
+  wire \$283 ;
+  wire \$284 ;
+  wire \$285 ;
+  wire \$286 ;
+  wire \$287 ;
+  wire \$288 ;
+  wire \$289 ;
   wire \$29 ;
-  wire [4:0] \$3 ;
+  wire \$290 ;
+  wire \$291 ;
+  wire \$292 ;
+  wire \$293 ;
+  wire \$294 ;
+  wire \$295 ;
+  wire \$296 ;
+  wire \$297 ;
+  wire \$298 ;
+  wire \$299 ;
+  wire \$3 ;
   wire \$30 ;
+  wire \$300 ;
+  wire \$301 ;
+  wire \$302 ;
+  wire \$303 ;
+  wire \$304 ;
+  wire \$305 ;
+  wire \$306 ;
+  wire \$307 ;
+  wire \$308 ;
+  wire \$309 ;
   wire \$31 ;
+  wire \$310 ;
+  wire \$311 ;
+  wire \$312 ;
+  wire \$313 ;
+  wire \$314 ;
+  wire \$315 ;
+  wire \$316 ;
+  wire \$317 ;
+  wire \$318 ;
+  wire \$319 ;
   wire \$32 ;
+  wire \$320 ;
+  wire \$321 ;
+  wire \$322 ;
+  wire \$323 ;
+  wire \$324 ;
+  wire \$325 ;
+  wire \$326 ;
+  wire \$327 ;
+  wire \$328 ;
+  wire \$329 ;
   wire \$33 ;
+  wire \$330 ;
+  wire \$331 ;
+  wire \$332 ;
+  wire \$333 ;
+  wire \$334 ;
+  wire \$335 ;
+  wire \$336 ;
+  wire \$337 ;
+  wire \$338 ;
+  wire \$339 ;
   wire \$34 ;
-  wire \$35 ;
+  wire \$340 ;
+  wire \$341 ;
+  wire \$342 ;
+  wire \$343 ;
+  wire \$344 ;
+  wire \$345 ;
+  wire \$346 ;
+  wire \$347 ;
+  wire \$348 ;
+  wire \$349 ;
+  wire [12:0] \$35 ;
+  wire \$350 ;
+  wire \$351 ;
+  wire \$352 ;
+  wire \$353 ;
+  wire \$354 ;
+  wire \$355 ;
+  wire \$356 ;
+  wire \$357 ;
+  wire \$358 ;
+  wire \$359 ;
   wire \$36 ;
-  wire [12:0] \$37 ;
-  wire [11:0] \$38 ;
+  wire \$360 ;
+  wire \$361 ;
+  wire \$362 ;
+  wire \$363 ;
+  wire \$364 ;
+  wire \$365 ;
+  wire \$366 ;
+  wire \$367 ;
+  wire \$368 ;
+  wire \$369 ;
+  wire \$37 ;
+  wire \$370 ;
+  wire \$371 ;
+  wire \$372 ;
+  wire \$373 ;
+  wire \$374 ;
+  wire \$375 ;
+  wire \$376 ;
+  wire \$377 ;
+  wire \$378 ;
+  wire \$379 ;
+  wire \$38 ;
+  wire \$380 ;
+  wire \$381 ;
+  wire \$382 ;
+  wire \$383 ;
+  wire \$384 ;
+  wire \$385 ;
+  wire \$386 ;
+  wire \$387 ;
+  wire \$388 ;
+  wire \$389 ;
   wire \$39 ;
-  wire [3:0] \$4 ;
+  wire \$390 ;
+  wire \$391 ;
+  wire \$392 ;
+  wire \$393 ;
+  wire \$394 ;
+  wire \$395 ;
+  wire \$396 ;
+  wire \$397 ;
+  wire \$398 ;
+  wire \$399 ;
+  wire \$4 ;
   wire \$40 ;
+  wire \$400 ;
+  wire \$401 ;
+  wire \$402 ;
+  wire \$403 ;
+  wire \$404 ;
+  wire \$405 ;
+  wire \$406 ;
+  wire \$407 ;
+  wire \$408 ;
+  wire \$409 ;
   wire \$41 ;
+  wire \$410 ;
+  wire \$411 ;
+  wire \$412 ;
+  wire \$413 ;
+  wire \$414 ;
+  wire \$415 ;
+  wire \$416 ;
+  wire \$417 ;
+  wire \$418 ;
+  wire \$419 ;
   wire \$42 ;
+  wire \$420 ;
+  wire \$421 ;
+  wire \$422 ;
+  wire \$423 ;
+  wire \$424 ;
+  wire \$425 ;
+  wire \$426 ;
+  wire \$427 ;
+  wire \$428 ;
+  wire \$429 ;
   wire \$43 ;
-  wire [16:0] \$44 ;
+  wire \$430 ;
+  wire \$431 ;
+  wire \$432 ;
+  wire \$433 ;
+  wire \$434 ;
+  wire \$435 ;
+  wire \$436 ;
+  wire \$437 ;
+  wire \$438 ;
+  wire \$439 ;
+  wire \$44 ;
+  wire \$440 ;
+  wire \$441 ;
+  wire \$442 ;
+  wire \$443 ;
+  wire \$444 ;
+  wire \$445 ;
+  wire \$446 ;
+  wire \$447 ;
+  wire \$448 ;
+  wire \$449 ;
   wire \$45 ;
+  wire \$450 ;
+  wire \$451 ;
+  wire \$452 ;
+  wire \$453 ;
+  wire \$454 ;
+  wire \$455 ;
+  wire \$456 ;
+  wire \$457 ;
+  wire \$458 ;
+  wire \$459 ;
   wire \$46 ;
+  wire \$460 ;
+  wire \$461 ;
+  wire \$462 ;
+  wire \$463 ;
+  wire \$464 ;
+  wire \$465 ;
+  wire \$466 ;
+  wire \$467 ;
+  wire \$468 ;
+  wire \$469 ;
   wire \$47 ;
-  wire [16:0] \$48 ;
-  wire [16:0] \$49 ;
+  wire \$470 ;
+  wire \$471 ;
+  wire \$472 ;
+  wire \$473 ;
+  wire \$474 ;
+  wire \$475 ;
+  wire \$476 ;
+  wire \$477 ;
+  wire \$478 ;
+  wire \$479 ;
+  wire \$48 ;
+  wire \$480 ;
+  wire \$481 ;
+  wire \$482 ;
+  wire \$483 ;
+  wire \$484 ;
+  wire \$485 ;
+  wire \$486 ;
+  wire \$487 ;
+  wire \$488 ;
+  wire \$489 ;
+  wire \$49 ;
+  wire \$490 ;
+  wire \$491 ;
+  wire \$492 ;
+  wire \$493 ;
+  wire \$494 ;
+  wire \$495 ;
+  wire \$496 ;
+  wire \$497 ;
+  wire \$498 ;
+  wire \$499 ;
   wire \$5 ;
   wire \$50 ;
+  wire \$500 ;
+  wire \$501 ;
+  wire \$502 ;
+  wire \$503 ;
+  wire \$504 ;
+  wire \$505 ;
+  wire \$506 ;
+  wire \$507 ;
+  wire \$508 ;
+  wire \$509 ;
   wire \$51 ;
+  wire \$510 ;
+  wire \$511 ;
+  wire \$512 ;
+  wire \$513 ;
+  wire \$514 ;
+  wire \$515 ;
+  wire \$516 ;
+  wire \$517 ;
+  wire \$518 ;
+  wire \$519 ;
   wire \$52 ;
+  wire \$520 ;
+  wire \$521 ;
+  wire \$522 ;
+  wire \$523 ;
+  wire \$524 ;
+  wire \$525 ;
+  wire \$526 ;
+  wire \$527 ;
+  wire \$528 ;
+  wire \$529 ;
   wire \$53 ;
-  wire [16:0] \$54 ;
-  wire [16:0] \$55 ;
-  wire [16:0] \$56 ;
+  wire \$530 ;
+  wire \$531 ;
+  wire \$532 ;
+  wire \$533 ;
+  wire \$534 ;
+  wire \$535 ;
+  wire \$536 ;
+  wire \$537 ;
+  wire \$538 ;
+  wire \$539 ;
+  wire \$54 ;
+  wire \$540 ;
+  wire \$541 ;
+  wire \$542 ;
+  wire \$543 ;
+  wire \$544 ;
+  wire \$545 ;
+  wire \$546 ;
+  wire \$547 ;
+  wire \$548 ;
+  wire \$549 ;
+  wire \$55 ;
+  wire \$550 ;
+  wire \$551 ;
+  wire \$552 ;
+  wire \$553 ;
+  wire \$554 ;
+  wire \$555 ;
+  wire \$556 ;
+  wire \$557 ;
+  wire \$558 ;
+  wire [15:0] \$559 ;
+  wire \$56 ;
+  wire [15:0] \$560 ;
+  wire [15:0] \$561 ;
+  wire [15:0] \$562 ;
+  wire [15:0] \$563 ;
+  wire [15:0] \$564 ;
+  wire [15:0] \$565 ;
+  wire [15:0] \$566 ;
+  wire [15:0] \$567 ;
+  wire [15:0] \$568 ;
+  wire [15:0] \$569 ;
   wire \$57 ;
+  wire [15:0] \$570 ;
+  wire [15:0] \$571 ;
+  wire [15:0] \$572 ;
+  wire [15:0] \$573 ;
+  wire [15:0] \$574 ;
+  wire [15:0] \$575 ;
+  wire [15:0] \$576 ;
+  wire [15:0] \$577 ;
+  wire [15:0] \$578 ;
+  wire [16:0] \$579 ;
   wire \$58 ;
+  wire \$580 ;
+  wire \$581 ;
+  wire [15:0] \$582 ;
+  wire [15:0] \$583 ;
+  wire [15:0] \$584 ;
+  wire [15:0] \$585 ;
+  wire [15:0] \$586 ;
+  wire [15:0] \$587 ;
+  wire [15:0] \$588 ;
+  wire [15:0] \$589 ;
   wire \$59 ;
+  wire [15:0] \$590 ;
+  wire [15:0] \$591 ;
+  wire [15:0] \$592 ;
+  wire [15:0] \$593 ;
+  wire [15:0] \$594 ;
+  wire [15:0] \$595 ;
+  wire [15:0] \$596 ;
+  wire [15:0] \$597 ;
+  wire [15:0] \$598 ;
+  wire [15:0] \$599 ;
   wire \$6 ;
   wire \$60 ;
+  wire [15:0] \$600 ;
+  wire [15:0] \$601 ;
+  wire [16:0] \$602 ;
+  wire \$603 ;
+  wire \$604 ;
+  wire [15:0] \$605 ;
+  wire [15:0] \$606 ;
+  wire [15:0] \$607 ;
+  wire [15:0] \$608 ;
+  wire [15:0] \$609 ;
   wire \$61 ;
-  wire [16:0] \$62 ;
-  wire [16:0] \$63 ;
-  wire [16:0] \$64 ;
-  wire [16:0] \$65 ;
+  wire [15:0] \$610 ;
+  wire [15:0] \$611 ;
+  wire [15:0] \$612 ;
+  wire [15:0] \$613 ;
+  wire [15:0] \$614 ;
+  wire [15:0] \$615 ;
+  wire [15:0] \$616 ;
+  wire [15:0] \$617 ;
+  wire [15:0] \$618 ;
+  wire [15:0] \$619 ;
+  wire \$62 ;
+  wire [15:0] \$620 ;
+  wire [15:0] \$621 ;
+  wire [15:0] \$622 ;
+  wire [15:0] \$623 ;
+  wire [15:0] \$624 ;
+  wire [16:0] \$625 ;
+  wire \$626 ;
+  wire \$627 ;
+  wire [15:0] \$628 ;
+  wire [15:0] \$629 ;
+  wire \$63 ;
+  wire [15:0] \$630 ;
+  wire [15:0] \$631 ;
+  wire [15:0] \$632 ;
+  wire [15:0] \$633 ;
+  wire [15:0] \$634 ;
+  wire [15:0] \$635 ;
+  wire [15:0] \$636 ;
+  wire [15:0] \$637 ;
+  wire [15:0] \$638 ;
+  wire [15:0] \$639 ;
+  wire \$64 ;
+  wire [15:0] \$640 ;
+  wire [15:0] \$641 ;
+  wire [15:0] \$642 ;
+  wire [15:0] \$643 ;
+  wire [15:0] \$644 ;
+  wire [15:0] \$645 ;
+  wire [15:0] \$646 ;
+  wire [15:0] \$647 ;
+  wire [16:0] \$648 ;
+  wire \$649 ;
+  wire \$65 ;
+  wire \$650 ;
+  wire [15:0] \$651 ;
+  wire [15:0] \$652 ;
+  wire [15:0] \$653 ;
+  wire [15:0] \$654 ;
+  wire [15:0] \$655 ;
+  wire [15:0] \$656 ;
+  wire [15:0] \$657 ;
+  wire [15:0] \$658 ;
+  wire [15:0] \$659 ;
   wire \$66 ;
+  wire [15:0] \$660 ;
+  wire [15:0] \$661 ;
+  wire [15:0] \$662 ;
+  wire [15:0] \$663 ;
+  wire [15:0] \$664 ;
+  wire [15:0] \$665 ;
+  wire [15:0] \$666 ;
+  wire [15:0] \$667 ;
+  wire [15:0] \$668 ;
+  wire [15:0] \$669 ;
   wire \$67 ;
+  wire [15:0] \$670 ;
+  wire [16:0] \$671 ;
+  wire \$672 ;
+  wire \$673 ;
+  wire [15:0] \$674 ;
+  wire [15:0] \$675 ;
+  wire [15:0] \$676 ;
+  wire [15:0] \$677 ;
+  wire [15:0] \$678 ;
+  wire [15:0] \$679 ;
   wire \$68 ;
+  wire [15:0] \$680 ;
+  wire [15:0] \$681 ;
+  wire [15:0] \$682 ;
+  wire [15:0] \$683 ;
+  wire [15:0] \$684 ;
+  wire [15:0] \$685 ;
+  wire [15:0] \$686 ;
+  wire [15:0] \$687 ;
+  wire [15:0] \$688 ;
+  wire [15:0] \$689 ;
   wire \$69 ;
-  wire \$7 ;
+  wire [16:0] \$690 ;
+  wire \$691 ;
+  wire \$692 ;
+  wire [15:0] \$693 ;
+  wire [15:0] \$694 ;
+  wire [15:0] \$695 ;
+  wire [15:0] \$696 ;
+  wire [15:0] \$697 ;
+  wire [15:0] \$698 ;
+  wire [15:0] \$699 ;
+  wire [4:0] \$7 ;
   wire \$70 ;
+  wire [15:0] \$700 ;
+  wire [15:0] \$701 ;
+  wire [15:0] \$702 ;
+  wire [15:0] \$703 ;
+  wire [15:0] \$704 ;
+  wire [15:0] \$705 ;
+  wire [15:0] \$706 ;
+  wire [15:0] \$707 ;
+  wire [15:0] \$708 ;
+  wire [16:0] \$709 ;
   wire \$71 ;
-  wire [16:0] \$72 ;
-  wire [16:0] \$73 ;
-  wire [16:0] \$74 ;
-  wire [16:0] \$75 ;
-  wire [16:0] \$76 ;
+  wire \$710 ;
+  wire \$711 ;
+  wire [15:0] \$712 ;
+  wire [15:0] \$713 ;
+  wire [15:0] \$714 ;
+  wire [15:0] \$715 ;
+  wire [15:0] \$716 ;
+  wire [15:0] \$717 ;
+  wire [15:0] \$718 ;
+  wire [15:0] \$719 ;
+  wire \$72 ;
+  wire [15:0] \$720 ;
+  wire [15:0] \$721 ;
+  wire [15:0] \$722 ;
+  wire [15:0] \$723 ;
+  wire [15:0] \$724 ;
+  wire [15:0] \$725 ;
+  wire [15:0] \$726 ;
+  wire [15:0] \$727 ;
+  wire [16:0] \$728 ;
+  wire \$729 ;
+  wire \$73 ;
+  wire \$730 ;
+  wire [12:0] \$731 ;
+  wire [12:0] \$732 ;
+  wire [12:0] \$733 ;
+  wire [12:0] \$734 ;
+  wire [12:0] \$735 ;
+  wire [12:0] \$736 ;
+  wire [12:0] \$737 ;
+  wire [12:0] \$738 ;
+  wire [12:0] \$739 ;
+  wire \$74 ;
+  wire [12:0] \$740 ;
+  wire [12:0] \$741 ;
+  wire [12:0] \$742 ;
+  wire [13:0] \$743 ;
+  wire \$744 ;
+  wire \$745 ;
+  wire [16:0] \$746 ;
+  wire [16:0] \$747 ;
+  wire [16:0] \$748 ;
+  wire [16:0] \$749 ;
+  wire \$75 ;
+  wire [16:0] \$750 ;
+  wire [16:0] \$751 ;
+  wire [16:0] \$752 ;
+  wire [16:0] \$753 ;
+  wire [16:0] \$754 ;
+  wire [16:0] \$755 ;
+  wire [16:0] \$756 ;
+  wire [16:0] \$757 ;
+  wire [16:0] \$758 ;
+  wire [16:0] \$759 ;
+  wire \$76 ;
+  wire [17:0] \$760 ;
+  wire \$761 ;
+  wire \$762 ;
+  wire [16:0] \$763 ;
+  wire [16:0] \$764 ;
+  wire [16:0] \$765 ;
+  wire [16:0] \$766 ;
+  wire [16:0] \$767 ;
+  wire [16:0] \$768 ;
+  wire [16:0] \$769 ;
   wire \$77 ;
+  wire [16:0] \$770 ;
+  wire [16:0] \$771 ;
+  wire [16:0] \$772 ;
+  wire [16:0] \$773 ;
+  wire [16:0] \$774 ;
+  wire [16:0] \$775 ;
+  wire [16:0] \$776 ;
+  wire [17:0] \$777 ;
+  wire \$778 ;
+  wire \$779 ;
   wire \$78 ;
+  wire [16:0] \$780 ;
+  wire [16:0] \$781 ;
+  wire [16:0] \$782 ;
+  wire [16:0] \$783 ;
+  wire [16:0] \$784 ;
+  wire [16:0] \$785 ;
+  wire [16:0] \$786 ;
+  wire [16:0] \$787 ;
+  wire [16:0] \$788 ;
+  wire [16:0] \$789 ;
   wire \$79 ;
+  wire [16:0] \$790 ;
+  wire [16:0] \$791 ;
+  wire [16:0] \$792 ;
+  wire [16:0] \$793 ;
+  wire [17:0] \$794 ;
+  wire \$795 ;
+  wire \$796 ;
+  wire [16:0] \$797 ;
+  wire [16:0] \$798 ;
+  wire [16:0] \$799 ;
   wire \$8 ;
   wire \$80 ;
-  wire [16:0] \$81 ;
+  wire [16:0] \$800 ;
+  wire [16:0] \$801 ;
+  wire [16:0] \$802 ;
+  wire [16:0] \$803 ;
+  wire [16:0] \$804 ;
+  wire [16:0] \$805 ;
+  wire [16:0] \$806 ;
+  wire [16:0] \$807 ;
+  wire [16:0] \$808 ;
+  wire [16:0] \$809 ;
+  wire \$81 ;
+  wire [16:0] \$810 ;
+  wire [17:0] \$811 ;
   wire \$82 ;
   wire \$83 ;
   wire \$84 ;
   wire \$85 ;
   wire \$86 ;
-  wire [16:0] \$87 ;
-  wire [16:0] \$88 ;
+  wire \$87 ;
+  wire \$88 ;
   wire \$89 ;
   wire \$9 ;
   wire \$90 ;
@@ -8335,9 +9000,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire \$92 ;
   wire \$93 ;
   wire \$94 ;
-  wire [16:0] \$95 ;
-  wire [16:0] \$96 ;
-  wire [16:0] \$97 ;
+  wire \$95 ;
+  wire \$96 ;
+  wire \$97 ;
   wire \$98 ;
   wire \$99 ;
   wire abort;
@@ -8374,9 +9039,15 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire clk;
   input [3:0] column_count;
   wire [3:0] column_count;
+  reg column_double = 1'h0;
+  reg column_inside = 1'h0;
   output column_last;
   reg column_last = 1'h0;
   reg [3:0] column_left = 4'h0;
+  reg column_moves = 1'h0;
+  reg column_near = 1'h0;
+  reg column_single = 1'h0;
+  reg column_step = 1'h0;
   input combining;
   wire combining;
   input load;
@@ -8397,69 +9068,75 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2258$0 ;
-  wire [4:0] \port$2258$0 ;
-  input \port$2259$4 ;
-  wire \port$2259$4 ;
-  input \port$2260$4 ;
-  wire \port$2260$4 ;
-  input \port$2261$4 ;
-  wire \port$2261$4 ;
-  input \port$2262$4 ;
-  wire \port$2262$4 ;
-  input \port$2263$4 ;
-  wire \port$2263$4 ;
-  input \port$2264$4 ;
-  wire \port$2264$4 ;
-  input \port$2265$4 ;
-  wire \port$2265$4 ;
-  input \port$2266$4 ;
-  wire \port$2266$4 ;
-  input \port$2267$4 ;
-  wire \port$2267$4 ;
-  input \port$2268$4 ;
-  wire \port$2268$4 ;
-  input \port$2269$4 ;
-  wire \port$2269$4 ;
-  input \port$2270$4 ;
-  wire \port$2270$4 ;
-  input [4:0] \port$2271$0 ;
-  wire [4:0] \port$2271$0 ;
-  input \port$2272$4 ;
-  wire \port$2272$4 ;
-  input \port$2273$4 ;
-  wire \port$2273$4 ;
-  input \port$2274$4 ;
-  wire \port$2274$4 ;
-  input \port$2275$4 ;
-  wire \port$2275$4 ;
-  input \port$2276$4 ;
-  wire \port$2276$4 ;
-  input \port$2277$4 ;
-  wire \port$2277$4 ;
-  input \port$2278$4 ;
-  wire \port$2278$4 ;
-  input \port$2279$4 ;
-  wire \port$2279$4 ;
-  input \port$2280$4 ;
-  wire \port$2280$4 ;
-  input \port$2281$4 ;
-  wire \port$2281$4 ;
-  input \port$2282$4 ;
-  wire \port$2282$4 ;
-  input \port$2283$4 ;
-  wire \port$2283$4 ;
-  input [3:0] \port$3659$136 ;
-  wire [3:0] \port$3659$136 ;
-  input [11:0] \port$3659$160 ;
-  wire [11:0] \port$3659$160 ;
-  input [23:0] \port$3659$96 ;
-  wire [23:0] \port$3659$96 ;
+  input [4:0] \port$3243$0 ;
+  wire [4:0] \port$3243$0 ;
+  input \port$3244$4 ;
+  wire \port$3244$4 ;
+  input \port$3245$4 ;
+  wire \port$3245$4 ;
+  input \port$3246$4 ;
+  wire \port$3246$4 ;
+  input \port$3247$4 ;
+  wire \port$3247$4 ;
+  input \port$3248$4 ;
+  wire \port$3248$4 ;
+  input \port$3249$4 ;
+  wire \port$3249$4 ;
+  input \port$3250$4 ;
+  wire \port$3250$4 ;
+  input \port$3251$4 ;
+  wire \port$3251$4 ;
+  input \port$3252$4 ;
+  wire \port$3252$4 ;
+  input \port$3253$4 ;
+  wire \port$3253$4 ;
+  input \port$3254$4 ;
+  wire \port$3254$4 ;
+  input \port$3255$4 ;
+  wire \port$3255$4 ;
+  input [4:0] \port$3256$0 ;
+  wire [4:0] \port$3256$0 ;
+  input \port$3257$4 ;
+  wire \port$3257$4 ;
+  input \port$3258$4 ;
+  wire \port$3258$4 ;
+  input \port$3259$4 ;
+  wire \port$3259$4 ;
+  input \port$3260$4 ;
+  wire \port$3260$4 ;
+  input \port$3261$4 ;
+  wire \port$3261$4 ;
+  input \port$3262$4 ;
+  wire \port$3262$4 ;
+  input \port$3263$4 ;
+  wire \port$3263$4 ;
+  input \port$3264$4 ;
+  wire \port$3264$4 ;
+  input \port$3265$4 ;
+  wire \port$3265$4 ;
+  input \port$3266$4 ;
+  wire \port$3266$4 ;
+  input \port$3267$4 ;
+  wire \port$3267$4 ;
+  input \port$3268$4 ;
+  wire \port$3268$4 ;
+  input [3:0] \port$5293$136 ;
+  wire [3:0] \port$5293$136 ;
+  input [11:0] \port$5293$160 ;
+  wire [11:0] \port$5293$160 ;
+  input [23:0] \port$5293$96 ;
+  wire [23:0] \port$5293$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
+  reg row_double = 1'h0;
+  reg row_inside = 1'h0;
   output row_last;
   reg row_last = 1'h0;
   reg [3:0] row_left = 4'h0;
+  reg row_moves = 1'h0;
+  reg row_near = 1'h0;
+  reg row_single = 1'h0;
+  reg row_step = 1'h0;
   input rst;
   wire rst;
   (* init = 16'h0000 *)
@@ -8477,160 +9154,818 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [15:0] second_y_step;
   input [11:0] word_count;
   wire [11:0] word_count;
+  reg word_double = 1'h0;
+  reg word_inside = 1'h0;
   output word_last;
   reg word_last = 1'h0;
   reg [11:0] word_left = 12'h000;
+  reg word_moves = 1'h0;
+  reg word_near = 1'h0;
+  reg word_single = 1'h0;
+  reg word_step = 1'h0;
   wire [11:0] x_count;
+  reg x_double = 1'h0;
+  reg x_inside = 1'h0;
   output x_last;
   reg x_last = 1'h0;
   reg [11:0] x_left = 12'h000;
+  reg x_moves = 1'h0;
+  reg x_near = 1'h0;
+  reg x_single = 1'h0;
+  reg x_step = 1'h0;
   wire [11:0] y_count;
+  reg y_double = 1'h0;
+  reg y_inside = 1'h0;
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
+  reg y_moves = 1'h0;
+  reg y_near = 1'h0;
+  reg y_single = 1'h0;
+  reg y_step = 1'h0;
+  assign \$136  = \$135  & word_near;
+  assign \$139  = ~ x_last;
+  assign \$140  = \$138  & \$139 ;
+  assign \$141  = x_step & x_inside;
+  assign \$142  = ~ x_near;
+  assign \$143  = \$141  & \$142 ;
+  assign \$144  = ~ x_single;
+  assign \$145  = x_inside & \$144 ;
+  assign \$146  = y_step & \$145 ;
+  assign \$147  = | { \$146 , \$143 , \$140 , \$134 , \$128  };
+  assign \$148  = column_step & column_inside;
+  assign \$149  = \$148  & column_near;
+  assign \$150  = & { x_last, word_last, row_last };
+  assign \$151  = \$149  & \$150 ;
+  assign \$152  = ~ y_last;
+  assign \$153  = \$151  & \$152 ;
+  assign \$154  = row_step & row_inside;
+  assign \$155  = \$154  & row_near;
+  assign \$156  = & { x_last, word_last };
+  assign \$157  = \$155  & \$156 ;
+  assign \$158  = ~ y_last;
+  assign \$159  = \$157  & \$158 ;
+  assign \$160  = word_step & word_inside;
+  assign \$161  = \$160  & word_near;
+  assign \$163  = \$161  & \$162 ;
+  assign \$164  = ~ y_last;
+  assign \$165  = \$163  & \$164 ;
+  assign \$166  = x_step & x_inside;
+  assign \$167  = \$166  & x_near;
+  assign \$170  = ~ y_last;
+  assign \$171  = \$169  & \$170 ;
+  assign \$172  = y_step & y_inside;
+  assign \$173  = ~ y_near;
+  assign \$174  = \$172  & \$173 ;
+  assign \$175  = | { \$174 , \$171 , \$165 , \$159 , \$153  };
+  assign \$176  = | { \$175 , \$147 , \$122 , \$100 , \$81  };
+  assign \$177  = ~ row_single;
+  assign \$178  = row_inside & \$177 ;
+  assign \$179  = ~ row_single;
+  assign \$180  = row_inside & \$179 ;
+  assign \$181  = ~ word_single;
+  assign \$182  = word_inside & \$181 ;
+  assign \$183  = ~ x_single;
+  assign \$184  = x_inside & \$183 ;
+  assign \$185  = ~ y_single;
+  assign \$186  = y_inside & \$185 ;
+  assign \$187  = | { \$186 , \$184 , \$182 , \$180  };
+  assign \$188  = column_step & column_inside;
+  assign \$189  = \$188  & column_near;
+  assign \$192  = ~ row_last;
+  assign \$193  = \$191  & \$192 ;
+  assign \$194  = row_step & row_inside;
+  assign \$195  = ~ row_near;
+  assign \$196  = \$194  & \$195 ;
+  assign \$197  = ~ row_single;
+  assign \$198  = row_inside & \$197 ;
+  assign \$199  = word_step & \$198 ;
+  assign \$200  = ~ row_single;
+  assign \$201  = row_inside & \$200 ;
+  assign \$202  = x_step & \$201 ;
+  assign \$203  = ~ row_single;
+  assign \$204  = row_inside & \$203 ;
+  assign \$205  = y_step & \$204 ;
+  assign \$206  = | { \$205 , \$202 , \$199 , \$196 , \$193  };
+  assign \$207  = column_step & column_inside;
+  assign \$208  = \$207  & column_near;
+  assign \$211  = ~ row_last;
+  assign \$212  = \$210  & \$211 ;
+  assign \$213  = row_step & row_inside;
+  assign \$214  = ~ row_near;
+  assign \$215  = \$213  & \$214 ;
+  assign \$216  = ~ row_single;
+  assign \$217  = row_inside & \$216 ;
+  assign \$218  = word_step & \$217 ;
+  assign \$219  = ~ row_single;
+  assign \$220  = row_inside & \$219 ;
+  assign \$221  = x_step & \$220 ;
+  assign \$222  = ~ row_single;
+  assign \$223  = row_inside & \$222 ;
+  assign \$224  = y_step & \$223 ;
+  assign \$225  = | { \$224 , \$221 , \$218 , \$215 , \$212  };
+  assign \$226  = column_step & column_inside;
+  assign \$227  = \$226  & column_near;
+  assign \$229  = \$227  & \$228 ;
+  assign \$230  = ~ word_last;
+  assign \$231  = \$229  & \$230 ;
+  assign \$232  = row_step & row_inside;
+  assign \$233  = \$232  & row_near;
+  assign \$236  = ~ word_last;
+  assign \$237  = \$235  & \$236 ;
+  assign \$238  = word_step & word_inside;
+  assign \$239  = ~ word_near;
+  assign \$240  = \$238  & \$239 ;
+  assign \$241  = ~ word_single;
+  assign \$242  = word_inside & \$241 ;
+  assign \$243  = x_step & \$242 ;
+  assign \$244  = ~ word_single;
+  assign \$245  = word_inside & \$244 ;
+  assign \$246  = y_step & \$245 ;
+  assign \$247  = | { \$246 , \$243 , \$240 , \$237 , \$231  };
+  assign \$248  = column_step & column_inside;
+  assign \$249  = \$248  & column_near;
+  assign \$250  = & { word_last, row_last };
+  assign \$251  = \$249  & \$250 ;
+  assign \$252  = ~ x_last;
+  assign \$253  = \$251  & \$252 ;
+  assign \$254  = row_step & row_inside;
+  assign \$255  = \$254  & row_near;
+  assign \$257  = \$255  & \$256 ;
+  assign \$258  = ~ x_last;
+  assign \$259  = \$257  & \$258 ;
+  assign \$260  = word_step & word_inside;
+  assign \$261  = \$260  & word_near;
+  assign \$264  = ~ x_last;
+  assign \$265  = \$263  & \$264 ;
+  assign \$266  = x_step & x_inside;
+  assign \$267  = ~ x_near;
+  assign \$268  = \$266  & \$267 ;
+  assign \$269  = ~ x_single;
+  assign \$270  = x_inside & \$269 ;
+  assign \$271  = y_step & \$270 ;
+  assign \$272  = | { \$271 , \$268 , \$265 , \$259 , \$253  };
+  assign \$273  = column_step & column_inside;
+  assign \$274  = \$273  & column_near;
+  assign \$275  = & { x_last, word_last, row_last };
+  assign \$276  = \$274  & \$275 ;
+  assign \$277  = ~ y_last;
+  assign \$278  = \$276  & \$277 ;
+  assign \$279  = row_step & row_inside;
+  assign \$280  = \$279  & row_near;
+  assign \$281  = & { x_last, word_last };
+  assign \$282  = \$280  & \$281 ;
+  assign \$283  = ~ y_last;
+  assign \$284  = \$282  & \$283 ;
+  assign \$285  = word_step & word_inside;
+  assign \$286  = \$285  & word_near;
+  assign \$288  = \$286  & \$287 ;
+  assign \$289  = ~ y_last;
+  assign \$290  = \$288  & \$289 ;
+  assign \$291  = x_step & x_inside;
+  assign \$292  = \$291  & x_near;
+  assign \$295  = ~ y_last;
+  assign \$296  = \$294  & \$295 ;
+  assign \$297  = y_step & y_inside;
+  assign \$298  = ~ y_near;
+  assign \$299  = \$297  & \$298 ;
+  assign \$300  = | { \$299 , \$296 , \$290 , \$284 , \$278  };
+  assign \$301  = | { \$300 , \$272 , \$247 , \$225  };
+  assign \$302  = ~ word_single;
+  assign \$303  = word_inside & \$302 ;
+  assign \$304  = ~ word_single;
+  assign \$305  = word_inside & \$304 ;
+  assign \$306  = ~ x_single;
+  assign \$307  = x_inside & \$306 ;
+  assign \$308  = ~ y_single;
+  assign \$309  = y_inside & \$308 ;
+  assign \$310  = | { \$309 , \$307 , \$305  };
+  assign \$311  = column_step & column_inside;
+  assign \$312  = \$311  & column_near;
+  assign \$314  = \$312  & \$313 ;
+  assign \$315  = ~ word_last;
+  assign \$316  = \$314  & \$315 ;
+  assign \$317  = row_step & row_inside;
+  assign \$318  = \$317  & row_near;
+  assign \$321  = ~ word_last;
+  assign \$322  = \$320  & \$321 ;
+  assign \$323  = word_step & word_inside;
+  assign \$324  = ~ word_near;
+  assign \$325  = \$323  & \$324 ;
+  assign \$326  = ~ word_single;
+  assign \$327  = word_inside & \$326 ;
+  assign \$328  = x_step & \$327 ;
+  assign \$329  = ~ word_single;
+  assign \$330  = word_inside & \$329 ;
+  assign \$331  = y_step & \$330 ;
+  assign \$332  = | { \$331 , \$328 , \$325 , \$322 , \$316  };
+  assign \$333  = column_step & column_inside;
+  assign \$334  = \$333  & column_near;
+  assign \$336  = \$334  & \$335 ;
+  assign \$337  = ~ word_last;
+  assign \$338  = \$336  & \$337 ;
+  assign \$339  = row_step & row_inside;
+  assign \$340  = \$339  & row_near;
+  assign \$343  = ~ word_last;
+  assign \$344  = \$342  & \$343 ;
+  assign \$345  = word_step & word_inside;
+  assign \$346  = ~ word_near;
+  assign \$347  = \$345  & \$346 ;
+  assign \$348  = ~ word_single;
+  assign \$349  = word_inside & \$348 ;
+  assign \$350  = x_step & \$349 ;
+  assign \$351  = ~ word_single;
+  assign \$352  = word_inside & \$351 ;
+  assign \$353  = y_step & \$352 ;
+  assign \$354  = | { \$353 , \$350 , \$347 , \$344 , \$338  };
+  assign \$355  = column_step & column_inside;
+  assign \$356  = \$355  & column_near;
+  assign \$357  = & { word_last, row_last };
+  assign \$358  = \$356  & \$357 ;
+  assign \$359  = ~ x_last;
+  assign \$360  = \$358  & \$359 ;
+  assign \$361  = row_step & row_inside;
+  assign \$362  = \$361  & row_near;
+  assign \$364  = \$362  & \$363 ;
+  assign \$365  = ~ x_last;
+  assign \$366  = \$364  & \$365 ;
+  assign \$367  = word_step & word_inside;
+  assign \$368  = \$367  & word_near;
+  assign \$371  = ~ x_last;
+  assign \$372  = \$370  & \$371 ;
+  assign \$373  = x_step & x_inside;
+  assign \$374  = ~ x_near;
+  assign \$375  = \$373  & \$374 ;
+  assign \$376  = ~ x_single;
+  assign \$377  = x_inside & \$376 ;
+  assign \$378  = y_step & \$377 ;
+  assign \$379  = | { \$378 , \$375 , \$372 , \$366 , \$360  };
+  assign \$380  = column_step & column_inside;
+  assign \$381  = \$380  & column_near;
+  assign \$382  = & { x_last, word_last, row_last };
+  assign \$383  = \$381  & \$382 ;
+  assign \$384  = ~ y_last;
+  assign \$385  = \$383  & \$384 ;
+  assign \$386  = row_step & row_inside;
+  assign \$387  = \$386  & row_near;
+  assign \$388  = & { x_last, word_last };
+  assign \$389  = \$387  & \$388 ;
+  assign \$390  = ~ y_last;
+  assign \$391  = \$389  & \$390 ;
+  assign \$392  = word_step & word_inside;
+  assign \$393  = \$392  & word_near;
+  assign \$395  = \$393  & \$394 ;
+  assign \$396  = ~ y_last;
+  assign \$397  = \$395  & \$396 ;
+  assign \$398  = x_step & x_inside;
+  assign \$399  = \$398  & x_near;
+  assign \$402  = ~ y_last;
+  assign \$403  = \$401  & \$402 ;
+  assign \$404  = y_step & y_inside;
+  assign \$405  = ~ y_near;
+  assign \$406  = \$404  & \$405 ;
+  assign \$407  = | { \$406 , \$403 , \$397 , \$391 , \$385  };
+  assign \$408  = | { \$407 , \$379 , \$354  };
+  assign \$409  = ~ x_single;
+  assign \$410  = x_inside & \$409 ;
+  assign \$411  = ~ x_single;
+  assign \$412  = x_inside & \$411 ;
+  assign \$413  = ~ y_single;
+  assign \$414  = y_inside & \$413 ;
+  assign \$415  = | { \$414 , \$412  };
+  assign \$416  = column_step & column_inside;
+  assign \$417  = \$416  & column_near;
+  assign \$418  = & { word_last, row_last };
+  assign \$419  = \$417  & \$418 ;
+  assign \$420  = ~ x_last;
+  assign \$421  = \$419  & \$420 ;
+  assign \$422  = row_step & row_inside;
+  assign \$423  = \$422  & row_near;
+  assign \$425  = \$423  & \$424 ;
+  assign \$426  = ~ x_last;
+  assign \$427  = \$425  & \$426 ;
+  assign \$428  = word_step & word_inside;
+  assign \$429  = \$428  & word_near;
+  assign \$432  = ~ x_last;
+  assign \$433  = \$431  & \$432 ;
+  assign \$434  = x_step & x_inside;
+  assign \$435  = ~ x_near;
+  assign \$436  = \$434  & \$435 ;
+  assign \$437  = ~ x_single;
+  assign \$438  = x_inside & \$437 ;
+  assign \$439  = y_step & \$438 ;
+  assign \$440  = | { \$439 , \$436 , \$433 , \$427 , \$421  };
+  assign \$441  = column_step & column_inside;
+  assign \$442  = \$441  & column_near;
+  assign \$443  = & { word_last, row_last };
+  assign \$444  = \$442  & \$443 ;
+  assign \$445  = ~ x_last;
+  assign \$446  = \$444  & \$445 ;
+  assign \$447  = row_step & row_inside;
+  assign \$448  = \$447  & row_near;
+  assign \$450  = \$448  & \$449 ;
+  assign \$451  = ~ x_last;
+  assign \$452  = \$450  & \$451 ;
+  assign \$453  = word_step & word_inside;
+  assign \$454  = \$453  & word_near;
+  assign \$457  = ~ x_last;
+  assign \$458  = \$456  & \$457 ;
+  assign \$459  = x_step & x_inside;
+  assign \$460  = ~ x_near;
+  assign \$461  = \$459  & \$460 ;
+  assign \$462  = ~ x_single;
+  assign \$463  = x_inside & \$462 ;
+  assign \$464  = y_step & \$463 ;
+  assign \$465  = | { \$464 , \$461 , \$458 , \$452 , \$446  };
+  assign \$466  = column_step & column_inside;
+  assign \$467  = \$466  & column_near;
+  assign \$468  = & { x_last, word_last, row_last };
+  assign \$469  = \$467  & \$468 ;
+  assign \$470  = ~ y_last;
+  assign \$471  = \$469  & \$470 ;
+  assign \$472  = row_step & row_inside;
+  assign \$473  = \$472  & row_near;
+  assign \$474  = & { x_last, word_last };
+  assign \$475  = \$473  & \$474 ;
+  assign \$476  = ~ y_last;
+  assign \$477  = \$475  & \$476 ;
+  assign \$478  = word_step & word_inside;
+  assign \$479  = \$478  & word_near;
+  assign \$481  = \$479  & \$480 ;
+  assign \$482  = ~ y_last;
+  assign \$483  = \$481  & \$482 ;
+  assign \$484  = x_step & x_inside;
+  assign \$485  = \$484  & x_near;
+  assign \$488  = ~ y_last;
+  assign \$489  = \$487  & \$488 ;
+  assign \$490  = y_step & y_inside;
+  assign \$491  = ~ y_near;
+  assign \$492  = \$490  & \$491 ;
+  assign \$493  = | { \$492 , \$489 , \$483 , \$477 , \$471  };
+  assign \$494  = | { \$493 , \$465  };
+  assign \$495  = ~ y_single;
+  assign \$496  = y_inside & \$495 ;
+  assign \$497  = ~ y_single;
+  assign \$498  = y_inside & \$497 ;
+  assign \$500  = column_step & column_inside;
+  assign \$501  = \$500  & column_near;
+  assign \$502  = & { x_last, word_last, row_last };
+  assign \$503  = \$501  & \$502 ;
+  assign \$504  = ~ y_last;
+  assign \$505  = \$503  & \$504 ;
+  assign \$506  = row_step & row_inside;
+  assign \$507  = \$506  & row_near;
+  assign \$508  = & { x_last, word_last };
+  assign \$509  = \$507  & \$508 ;
+  assign \$510  = ~ y_last;
+  assign \$511  = \$509  & \$510 ;
+  assign \$512  = word_step & word_inside;
+  assign \$513  = \$512  & word_near;
+  assign \$515  = \$513  & \$514 ;
+  assign \$516  = ~ y_last;
+  assign \$517  = \$515  & \$516 ;
+  assign \$518  = x_step & x_inside;
+  assign \$519  = \$518  & x_near;
+  assign \$522  = ~ y_last;
+  assign \$523  = \$521  & \$522 ;
+  assign \$524  = y_step & y_inside;
+  assign \$525  = ~ y_near;
+  assign \$526  = \$524  & \$525 ;
+  assign \$527  = | { \$526 , \$523 , \$517 , \$511 , \$505  };
+  assign \$528  = column_step & column_inside;
+  assign \$529  = \$528  & column_near;
+  assign \$530  = & { x_last, word_last, row_last };
+  assign \$531  = \$529  & \$530 ;
+  assign \$532  = ~ y_last;
+  assign \$533  = \$531  & \$532 ;
+  assign \$534  = row_step & row_inside;
+  assign \$535  = \$534  & row_near;
+  assign \$536  = & { x_last, word_last };
+  assign \$537  = \$535  & \$536 ;
+  assign \$538  = ~ y_last;
+  assign \$539  = \$537  & \$538 ;
+  assign \$540  = word_step & word_inside;
+  assign \$541  = \$540  & word_near;
+  assign \$543  = \$541  & \$542 ;
+  assign \$544  = ~ y_last;
+  assign \$545  = \$543  & \$544 ;
+  assign \$546  = x_step & x_inside;
+  assign \$547  = \$546  & x_near;
+  assign \$550  = ~ y_last;
+  assign \$551  = \$549  & \$550 ;
+  assign \$552  = y_step & y_inside;
+  assign \$553  = ~ y_near;
+  assign \$554  = \$552  & \$553 ;
+  assign \$555  = | { \$554 , \$551 , \$545 , \$539 , \$533  };
+  assign \$557  = advance & column_moves;
+  assign \$558  = load | \$557 ;
+  assign \$559  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$560  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$561  = \$559  | \$560 ;
+  assign \$562  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$563  = \$561  | \$562 ;
+  assign \$564  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$565  = \$563  | \$564 ;
+  assign \$566  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$567  = \$565  | \$566 ;
+  assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$569  = \$567  | \$568 ;
+  assign \$570  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$572  = \$570  | \$571 ;
+  assign \$574  = \$572  | \$573 ;
+  assign \$575  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$576  = \$574  | \$575 ;
+  assign \$577  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$578  = \$576  | \$577 ;
+  assign \$579  = \$569  + \$578 ;
+  assign \$580  = advance & row_moves;
+  assign \$581  = load | \$580 ;
+  assign \$582  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$583  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$584  = \$582  | \$583 ;
+  assign \$585  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$586  = \$584  | \$585 ;
+  assign \$587  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$588  = \$586  | \$587 ;
+  assign \$589  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$590  = \$588  | \$589 ;
+  assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$592  = \$590  | \$591 ;
+  assign \$593  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$595  = \$593  | \$594 ;
+  assign \$597  = \$595  | \$596 ;
+  assign \$598  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$599  = \$597  | \$598 ;
+  assign \$600  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$601  = \$599  | \$600 ;
+  assign \$602  = \$592  + \$601 ;
+  assign \$603  = advance & word_moves;
+  assign \$604  = load | \$603 ;
+  assign \$605  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$606  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$607  = \$605  | \$606 ;
+  assign \$608  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$609  = \$607  | \$608 ;
+  assign \$610  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$611  = \$609  | \$610 ;
+  assign \$612  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$613  = \$611  | \$612 ;
+  assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$615  = \$613  | \$614 ;
+  assign \$616  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$618  = \$616  | \$617 ;
+  assign \$620  = \$618  | \$619 ;
+  assign \$621  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$622  = \$620  | \$621 ;
+  assign \$623  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$624  = \$622  | \$623 ;
+  assign \$625  = \$615  + \$624 ;
+  assign \$626  = advance & x_moves;
+  assign \$627  = load | \$626 ;
+  assign \$628  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$629  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$630  = \$628  | \$629 ;
+  assign \$631  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$632  = \$630  | \$631 ;
+  assign \$633  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$634  = \$632  | \$633 ;
+  assign \$635  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$636  = \$634  | \$635 ;
+  assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$638  = \$636  | \$637 ;
+  assign \$639  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$641  = \$639  | \$640 ;
+  assign \$643  = \$641  | \$642 ;
+  assign \$644  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$645  = \$643  | \$644 ;
+  assign \$646  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$647  = \$645  | \$646 ;
+  assign \$648  = \$638  + \$647 ;
+  assign \$649  = advance & y_moves;
+  assign \$650  = load | \$649 ;
+  assign \$651  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$652  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$653  = \$651  | \$652 ;
+  assign \$654  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$655  = \$653  | \$654 ;
+  assign \$656  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$657  = \$655  | \$656 ;
+  assign \$658  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$659  = \$657  | \$658 ;
+  assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$661  = \$659  | \$660 ;
+  assign \$662  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$664  = \$662  | \$663 ;
+  assign \$666  = \$664  | \$665 ;
+  assign \$667  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$668  = \$666  | \$667 ;
+  assign \$669  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$670  = \$668  | \$669 ;
+  assign \$671  = \$661  + \$670 ;
+  assign \$672  = advance & word_moves;
+  assign \$673  = load | \$672 ;
+  assign \$674  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$675  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$676  = \$674  | \$675 ;
+  assign \$677  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$678  = \$676  | \$677 ;
+  assign \$679  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$680  = \$678  | \$679 ;
+  assign \$681  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$682  = \$680  | \$681 ;
+  assign \$683  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$684  = \$682  | \$683 ;
+  assign \$686  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$687  = \$685  | \$686 ;
+  assign \$688  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$689  = \$687  | \$688 ;
+  assign \$690  = \$684  + \$689 ;
+  assign \$691  = advance & x_moves;
+  assign \$692  = load | \$691 ;
+  assign \$693  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$694  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$695  = \$693  | \$694 ;
+  assign \$696  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$697  = \$695  | \$696 ;
+  assign \$698  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$699  = \$697  | \$698 ;
+  assign \$700  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$701  = \$699  | \$700 ;
+  assign \$702  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$703  = \$701  | \$702 ;
+  assign \$705  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$706  = \$704  | \$705 ;
+  assign \$707  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$708  = \$706  | \$707 ;
+  assign \$709  = \$703  + \$708 ;
+  assign \$710  = advance & y_moves;
+  assign \$711  = load | \$710 ;
+  assign \$712  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$713  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$714  = \$712  | \$713 ;
+  assign \$715  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$716  = \$714  | \$715 ;
+  assign \$717  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$718  = \$716  | \$717 ;
+  assign \$719  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$720  = \$718  | \$719 ;
+  assign \$721  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$722  = \$720  | \$721 ;
+  assign \$724  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$725  = \$723  | \$724 ;
+  assign \$726  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$727  = \$725  | \$726 ;
+  assign \$728  = \$722  + \$727 ;
+  assign \$729  = advance & word_moves;
+  assign \$730  = load | \$729 ;
+  assign \$731  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$732  = channel_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$733  = \$731  | \$732 ;
+  assign \$734  = channel_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$735  = \$733  | \$734 ;
+  assign \$736  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$737  = \$735  | \$736 ;
+  assign \$738  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$739  = \$737  | \$738 ;
+  assign \$740  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$741  = \$739  | \$740 ;
+  assign \$743  = \$741  + \$742 ;
+  assign \$744  = advance & column_moves;
+  assign \$745  = load | \$744 ;
+  assign \$746  = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$747  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$748  = \$746  | \$747 ;
+  assign \$749  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$750  = \$748  | \$749 ;
+  assign \$751  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$752  = \$750  | \$751 ;
+  assign \$753  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$754  = \$752  | \$753 ;
+  assign \$755  = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$756  = \$754  | \$755 ;
+  assign \$758  = { 13'h0000, \port$5293$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$759  = \$757  | \$758 ;
+  assign \$760  = \$756  + \$759 ;
+  assign \$761  = advance & x_moves;
+  assign \$762  = load | \$761 ;
+  assign \$763  = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$764  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$765  = \$763  | \$764 ;
+  assign \$766  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$767  = \$765  | \$766 ;
+  assign \$768  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$769  = \$767  | \$768 ;
+  assign \$770  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$771  = \$769  | \$770 ;
+  assign \$772  = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = \$771  | \$772 ;
+  assign \$775  = { 13'h0000, \port$5293$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$776  = \$774  | \$775 ;
+  assign \$777  = \$773  + \$776 ;
+  assign \$778  = advance & row_moves;
+  assign \$779  = load | \$778 ;
+  assign \$780  = { \port$3268$4 , \port$3267$4 , \port$3266$4 , \port$3265$4 , \port$3264$4 , \port$3263$4 , \port$3262$4 , \port$3261$4 , \port$3260$4 , \port$3259$4 , \port$3258$4 , \port$3257$4 , \port$3256$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$781  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$782  = \$780  | \$781 ;
+  assign \$783  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$784  = \$782  | \$783 ;
+  assign \$785  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$786  = \$784  | \$785 ;
+  assign \$787  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$788  = \$786  | \$787 ;
+  assign \$789  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$790  = \$788  | \$789 ;
+  assign \$792  = { 13'h0000, \port$5293$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$793  = \$791  | \$792 ;
+  assign \$794  = \$790  + \$793 ;
+  assign \$795  = advance & y_moves;
+  assign \$796  = load | \$795 ;
+  assign \$797  = { \port$3268$4 , \port$3267$4 , \port$3266$4 , \port$3265$4 , \port$3264$4 , \port$3263$4 , \port$3262$4 , \port$3261$4 , \port$3260$4 , \port$3259$4 , \port$3258$4 , \port$3257$4 , \port$3256$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$798  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$799  = \$797  | \$798 ;
+  assign \$800  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$801  = \$799  | \$800 ;
+  assign \$802  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$803  = \$801  | \$802 ;
+  assign \$804  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$805  = \$803  | \$804 ;
+  assign \$806  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$807  = \$805  | \$806 ;
+  assign \$809  = { 13'h0000, \port$5293$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$810  = \$808  | \$809 ;
+  assign \$811  = \$807  + \$810 ;
   assign \$1  = combining | clear;
   assign \$2  = column_count == 1'h1;
-  assign \$3  = column_left - 1'h1;
-  assign \$4  = column_last ? column_count : \$3 [3:0];
-  assign \$5  = column_count == 1'h1;
-  assign \$6  = column_left == 2'h2;
-  assign \$7  = column_last ? \$5  : \$6 ;
-  assign \$8  = advance & column_last;
+  assign \$3  = column_count == 2'h2;
+  assign \$5  = advance & column_moves;
+  assign \$6  = load | \$5 ;
+  assign \$7  = column_left - 1'h1;
+  assign \$8  = column_left == 2'h3;
   assign \$9  = row_count == 1'h1;
-  assign \$10  = row_left - 1'h1;
-  assign \$11  = row_last ? row_count : \$10 [3:0];
-  assign \$12  = row_count == 1'h1;
-  assign \$13  = row_left == 2'h2;
-  assign \$14  = row_last ? \$12  : \$13 ;
-  assign \$15  = advance & column_last;
-  assign \$16  = \$15  & row_last;
-  assign \$17  = word_count == 1'h1;
-  assign \$18  = word_left - 1'h1;
-  assign \$19  = word_last ? word_count : \$18 [11:0];
-  assign \$20  = word_count == 1'h1;
-  assign \$21  = word_left == 2'h2;
-  assign \$22  = word_last ? \$20  : \$21 ;
-  assign \$23  = advance & column_last;
-  assign \$24  = \$23  & row_last;
-  assign \$25  = \$24  & word_last;
-  assign \$26  = \port$3659$96 [11:0] == 1'h1;
-  assign \$27  = x_left - 1'h1;
-  assign \$28  = x_last ? \port$3659$96 [11:0] : \$27 [11:0];
-  assign \$29  = \port$3659$96 [11:0] == 1'h1;
-  assign \$30  = x_left == 2'h2;
-  assign \$31  = x_last ? \$29  : \$30 ;
-  assign \$32  = advance & column_last;
-  assign \$33  = \$32  & row_last;
-  assign \$34  = \$33  & word_last;
-  assign \$35  = \$34  & x_last;
-  assign \$36  = \port$3659$96 [23:12] == 1'h1;
-  assign \$37  = y_left - 1'h1;
-  assign \$38  = y_last ? \port$3659$96 [23:12] : \$37 [11:0];
-  assign \$39  = \port$3659$96 [23:12] == 1'h1;
-  assign \$40  = y_left == 2'h2;
-  assign \$41  = y_last ? \$39  : \$40 ;
-  assign \$42  = ~ column_last;
-  assign \$44  = address_column_start + \port$3659$160 ;
-  assign \$46  = ~ row_last;
-  assign \$47  = \$45  & \$46 ;
-  assign \$48  = address_row_start + address_row_step;
-  assign \$49  = address_row_start + address_row_step;
-  assign \$51  = \$50  & row_last;
-  assign \$52  = ~ word_last;
-  assign \$53  = \$51  & \$52 ;
-  assign \$54  = address_word_start + 1'h1;
-  assign \$55  = address_word_start + 1'h1;
-  assign \$56  = address_word_start + 1'h1;
-  assign \$58  = \$57  & row_last;
-  assign \$59  = \$58  & word_last;
-  assign \$60  = ~ x_last;
-  assign \$61  = \$59  & \$60 ;
-  assign \$62  = address_x_start + address_x_step;
-  assign \$63  = address_x_start + address_x_step;
-  assign \$64  = address_x_start + address_x_step;
-  assign \$65  = address_x_start + address_x_step;
-  assign \$67  = \$66  & row_last;
-  assign \$68  = \$67  & word_last;
-  assign \$69  = \$68  & x_last;
-  assign \$70  = ~ y_last;
-  assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_y_start + address_y_step;
-  assign \$73  = address_y_start + address_y_step;
-  assign \$74  = address_y_start + address_y_step;
-  assign \$75  = address_y_start + address_y_step;
-  assign \$76  = address_y_start + address_y_step;
-  assign \$78  = \$77  & row_last;
-  assign \$79  = ~ word_last;
-  assign \$80  = \$78  & \$79 ;
-  assign \$81  = second_word_start + 1'h1;
-  assign \$83  = \$82  & row_last;
-  assign \$84  = \$83  & word_last;
-  assign \$85  = ~ x_last;
-  assign \$86  = \$84  & \$85 ;
-  assign \$87  = second_x_start + second_x_step;
-  assign \$88  = second_x_start + second_x_step;
-  assign \$90  = \$89  & row_last;
-  assign \$91  = \$90  & word_last;
-  assign \$92  = \$91  & x_last;
-  assign \$93  = ~ y_last;
-  assign \$94  = \$92  & \$93 ;
-  assign \$95  = second_y_start + second_y_step;
-  assign \$96  = second_y_start + second_y_step;
-  assign \$97  = second_y_start + second_y_step;
-  assign \$99  = \$98  & row_last;
-  assign \$100  = ~ word_last;
-  assign \$101  = \$99  & \$100 ;
-  assign \$102  = channel_word_start + 1'h1;
-  assign \$104  = \$103  & row_last;
-  assign \$105  = \$104  & word_last;
-  assign \$106  = ~ x_last;
-  assign \$107  = \$105  & \$106 ;
-  assign \$109  = \$108  & row_last;
-  assign \$110  = \$109  & word_last;
-  assign \$111  = \$110  & x_last;
-  assign \$112  = ~ y_last;
-  assign \$113  = \$111  & \$112 ;
-  assign \$114  = ~ column_last;
-  assign \$116  = pixel_x_column_start + 1'h1;
-  assign \$118  = ~ row_last;
-  assign \$119  = \$117  & \$118 ;
-  assign \$121  = \$120  & row_last;
-  assign \$122  = ~ word_last;
-  assign \$123  = \$121  & \$122 ;
-  assign \$125  = \$124  & row_last;
-  assign \$126  = \$125  & word_last;
+  assign \$10  = row_count == 2'h2;
+  assign \$12  = advance & row_moves;
+  assign \$13  = load | \$12 ;
+  assign \$14  = row_left - 1'h1;
+  assign \$15  = row_left == 2'h3;
+  assign \$16  = word_count == 1'h1;
+  assign \$17  = word_count == 2'h2;
+  assign \$18  = & { row_single, column_single, 1'h1 };
+  assign \$19  = advance & word_moves;
+  assign \$20  = load | \$19 ;
+  assign \$21  = word_left - 1'h1;
+  assign \$22  = word_left == 2'h3;
+  assign \$23  = \port$5293$96 [11:0] == 1'h1;
+  assign \$24  = \port$5293$96 [11:0] == 2'h2;
+  assign \$25  = & { word_single, row_single, column_single, 1'h1 };
+  assign \$26  = advance & x_moves;
+  assign \$27  = load | \$26 ;
+  assign \$28  = x_left - 1'h1;
+  assign \$29  = x_left == 2'h3;
+  assign \$30  = \port$5293$96 [23:12] == 1'h1;
+  assign \$31  = \port$5293$96 [23:12] == 2'h2;
+  assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
+  assign \$33  = advance & y_moves;
+  assign \$34  = load | \$33 ;
+  assign \$35  = y_left - 1'h1;
+  assign \$36  = y_left == 2'h3;
+  assign \$37  = ~ column_single;
+  assign \$38  = column_inside & \$37 ;
+  assign \$39  = ~ column_single;
+  assign \$40  = column_inside & \$39 ;
+  assign \$41  = ~ row_single;
+  assign \$42  = row_inside & \$41 ;
+  assign \$43  = ~ word_single;
+  assign \$44  = word_inside & \$43 ;
+  assign \$45  = ~ x_single;
+  assign \$46  = x_inside & \$45 ;
+  assign \$47  = ~ y_single;
+  assign \$48  = y_inside & \$47 ;
+  assign \$49  = | { \$48 , \$46 , \$44 , \$42 , \$40  };
+  assign \$50  = column_step & column_inside;
+  assign \$51  = ~ column_near;
+  assign \$52  = \$50  & \$51 ;
+  assign \$53  = ~ column_single;
+  assign \$54  = column_inside & \$53 ;
+  assign \$55  = row_step & \$54 ;
+  assign \$56  = ~ column_single;
+  assign \$57  = column_inside & \$56 ;
+  assign \$58  = word_step & \$57 ;
+  assign \$59  = ~ column_single;
+  assign \$60  = column_inside & \$59 ;
+  assign \$61  = x_step & \$60 ;
+  assign \$62  = ~ column_single;
+  assign \$63  = column_inside & \$62 ;
+  assign \$64  = y_step & \$63 ;
+  assign \$65  = | { \$64 , \$61 , \$58 , \$55 , \$52  };
+  assign \$66  = column_step & column_inside;
+  assign \$67  = ~ column_near;
+  assign \$68  = \$66  & \$67 ;
+  assign \$69  = ~ column_single;
+  assign \$70  = column_inside & \$69 ;
+  assign \$71  = row_step & \$70 ;
+  assign \$72  = ~ column_single;
+  assign \$73  = column_inside & \$72 ;
+  assign \$74  = word_step & \$73 ;
+  assign \$75  = ~ column_single;
+  assign \$76  = column_inside & \$75 ;
+  assign \$77  = x_step & \$76 ;
+  assign \$78  = ~ column_single;
+  assign \$79  = column_inside & \$78 ;
+  assign \$80  = y_step & \$79 ;
+  assign \$81  = | { \$80 , \$77 , \$74 , \$71 , \$68  };
+  assign \$82  = column_step & column_inside;
+  assign \$83  = \$82  & column_near;
+  assign \$86  = ~ row_last;
+  assign \$87  = \$85  & \$86 ;
+  assign \$88  = row_step & row_inside;
+  assign \$89  = ~ row_near;
+  assign \$90  = \$88  & \$89 ;
+  assign \$91  = ~ row_single;
+  assign \$92  = row_inside & \$91 ;
+  assign \$93  = word_step & \$92 ;
+  assign \$94  = ~ row_single;
+  assign \$95  = row_inside & \$94 ;
+  assign \$96  = x_step & \$95 ;
+  assign \$97  = ~ row_single;
+  assign \$98  = row_inside & \$97 ;
+  assign \$99  = y_step & \$98 ;
+  assign \$100  = | { \$99 , \$96 , \$93 , \$90 , \$87  };
+  assign \$101  = column_step & column_inside;
+  assign \$102  = \$101  & column_near;
+  assign \$104  = \$102  & \$103 ;
+  assign \$105  = ~ word_last;
+  assign \$106  = \$104  & \$105 ;
+  assign \$107  = row_step & row_inside;
+  assign \$108  = \$107  & row_near;
+  assign \$111  = ~ word_last;
+  assign \$112  = \$110  & \$111 ;
+  assign \$113  = word_step & word_inside;
+  assign \$114  = ~ word_near;
+  assign \$115  = \$113  & \$114 ;
+  assign \$116  = ~ word_single;
+  assign \$117  = word_inside & \$116 ;
+  assign \$118  = x_step & \$117 ;
+  assign \$119  = ~ word_single;
+  assign \$120  = word_inside & \$119 ;
+  assign \$121  = y_step & \$120 ;
+  assign \$122  = | { \$121 , \$118 , \$115 , \$112 , \$106  };
+  assign \$123  = column_step & column_inside;
+  assign \$124  = \$123  & column_near;
+  assign \$125  = & { word_last, row_last };
+  assign \$126  = \$124  & \$125 ;
   assign \$127  = ~ x_last;
   assign \$128  = \$126  & \$127 ;
-  assign \$129  = pixel_x_x_start + \port$3659$136 ;
-  assign \$130  = pixel_x_x_start + \port$3659$136 ;
-  assign \$132  = \$131  & row_last;
-  assign \$133  = \$132  & word_last;
-  assign \$134  = \$133  & x_last;
-  assign \$135  = ~ y_last;
-  assign \$136  = \$134  & \$135 ;
-  assign \$138  = ~ row_last;
-  assign \$139  = \$137  & \$138 ;
-  assign \$140  = pixel_y_row_start + 1'h1;
-  assign \$142  = \$141  & row_last;
-  assign \$143  = ~ word_last;
-  assign \$144  = \$142  & \$143 ;
-  assign \$146  = \$145  & row_last;
-  assign \$147  = \$146  & word_last;
-  assign \$148  = ~ x_last;
-  assign \$149  = \$147  & \$148 ;
-  assign \$151  = \$150  & row_last;
-  assign \$152  = \$151  & word_last;
-  assign \$153  = \$152  & x_last;
-  assign \$154  = ~ y_last;
-  assign \$155  = \$153  & \$154 ;
-  assign \$156  = pixel_y_y_start + \port$3659$136 ;
-  assign \$157  = pixel_y_y_start + \port$3659$136 ;
+  assign \$129  = row_step & row_inside;
+  assign \$130  = \$129  & row_near;
+  assign \$132  = \$130  & \$131 ;
+  assign \$133  = ~ x_last;
+  assign \$134  = \$132  & \$133 ;
+  assign \$135  = word_step & word_inside;
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
+      column_single <= \$2 ;
+      if (clear) begin
+        column_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      column_double <= \$3 ;
+      if (clear) begin
+        column_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      column_inside <= \$4 ;
+      if (clear) begin
+        column_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$6 ) begin
         column_left <= column_count;
-      end else if (advance) begin
-        column_left <= \$4 ;
+        if (column_step) begin
+          column_left <= \$7 [3:0];
+        end
       end
       if (clear) begin
         column_left <= 4'h0;
@@ -8642,10 +9977,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        column_last <= \$2 ;
-      end else if (advance) begin
-        column_last <= \$7 ;
+      if (\$6 ) begin
+        column_last <= column_single;
+        if (column_step) begin
+          column_last <= column_near;
+        end
       end
       if (clear) begin
         column_last <= 1'h0;
@@ -8657,10 +9993,60 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
+      if (\$6 ) begin
+        column_near <= column_double;
+        if (column_step) begin
+          column_near <= \$8 ;
+        end
+      end
+      if (clear) begin
+        column_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      row_single <= \$9 ;
+      if (clear) begin
+        row_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      row_double <= \$10 ;
+      if (clear) begin
+        row_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      row_inside <= \$11 ;
+      if (clear) begin
+        row_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$13 ) begin
         row_left <= row_count;
-      end else if (\$8 ) begin
-        row_left <= \$11 ;
+        if (row_step) begin
+          row_left <= \$14 [3:0];
+        end
       end
       if (clear) begin
         row_left <= 4'h0;
@@ -8672,10 +10058,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        row_last <= \$9 ;
-      end else if (\$8 ) begin
-        row_last <= \$14 ;
+      if (\$13 ) begin
+        row_last <= row_single;
+        if (row_step) begin
+          row_last <= row_near;
+        end
       end
       if (clear) begin
         row_last <= 1'h0;
@@ -8687,10 +10074,60 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
+      if (\$13 ) begin
+        row_near <= row_double;
+        if (row_step) begin
+          row_near <= \$15 ;
+        end
+      end
+      if (clear) begin
+        row_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      word_single <= \$16 ;
+      if (clear) begin
+        word_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      word_double <= \$17 ;
+      if (clear) begin
+        word_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      word_inside <= \$18 ;
+      if (clear) begin
+        word_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$20 ) begin
         word_left <= word_count;
-      end else if (\$16 ) begin
-        word_left <= \$19 ;
+        if (word_step) begin
+          word_left <= \$21 [11:0];
+        end
       end
       if (clear) begin
         word_left <= 12'h000;
@@ -8702,10 +10139,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        word_last <= \$17 ;
-      end else if (\$16 ) begin
-        word_last <= \$22 ;
+      if (\$20 ) begin
+        word_last <= word_single;
+        if (word_step) begin
+          word_last <= word_near;
+        end
       end
       if (clear) begin
         word_last <= 1'h0;
@@ -8717,10 +10155,60 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        x_left <= \port$3659$96 [11:0];
-      end else if (\$25 ) begin
-        x_left <= \$28 ;
+      if (\$20 ) begin
+        word_near <= word_double;
+        if (word_step) begin
+          word_near <= \$22 ;
+        end
+      end
+      if (clear) begin
+        word_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      x_single <= \$23 ;
+      if (clear) begin
+        x_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      x_double <= \$24 ;
+      if (clear) begin
+        x_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      x_inside <= \$25 ;
+      if (clear) begin
+        x_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$27 ) begin
+        x_left <= \port$5293$96 [11:0];
+        if (x_step) begin
+          x_left <= \$28 [11:0];
+        end
       end
       if (clear) begin
         x_left <= 12'h000;
@@ -8732,10 +10220,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        x_last <= \$26 ;
-      end else if (\$25 ) begin
-        x_last <= \$31 ;
+      if (\$27 ) begin
+        x_last <= x_single;
+        if (x_step) begin
+          x_last <= x_near;
+        end
       end
       if (clear) begin
         x_last <= 1'h0;
@@ -8747,10 +10236,60 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        y_left <= \port$3659$96 [23:12];
-      end else if (\$35 ) begin
-        y_left <= \$38 ;
+      if (\$27 ) begin
+        x_near <= x_double;
+        if (x_step) begin
+          x_near <= \$29 ;
+        end
+      end
+      if (clear) begin
+        x_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      y_single <= \$30 ;
+      if (clear) begin
+        y_single <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      y_double <= \$31 ;
+      if (clear) begin
+        y_double <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      y_inside <= \$32 ;
+      if (clear) begin
+        y_inside <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$34 ) begin
+        y_left <= \port$5293$96 [23:12];
+        if (y_step) begin
+          y_left <= \$35 [11:0];
+        end
       end
       if (clear) begin
         y_left <= 12'h000;
@@ -8762,10 +10301,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        y_last <= \$36 ;
-      end else if (\$35 ) begin
-        y_last <= \$41 ;
+      if (\$34 ) begin
+        y_last <= y_single;
+        if (y_step) begin
+          y_last <= y_near;
+        end
       end
       if (clear) begin
         y_last <= 1'h0;
@@ -8777,24 +10317,174 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
+      if (\$34 ) begin
+        y_near <= y_double;
+        if (y_step) begin
+          y_near <= \$36 ;
+        end
+      end
+      if (clear) begin
+        y_near <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
       if (load) begin
-        address_column_start <= address_origin;
+        column_step <= \$38 ;
       end else if (advance) begin
-        if (\$43 ) begin
-          address_column_start <= \$44 [15:0];
-        end
-        if (\$47 ) begin
-          address_column_start <= \$48 [15:0];
-        end
-        if (\$53 ) begin
-          address_column_start <= \$54 [15:0];
-        end
-        if (\$61 ) begin
-          address_column_start <= \$62 [15:0];
-        end
-        if (\$71 ) begin
-          address_column_start <= \$72 [15:0];
-        end
+        column_step <= \$65 ;
+      end
+      if (clear) begin
+        column_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        column_moves <= \$49 ;
+      end else if (advance) begin
+        column_moves <= \$176 ;
+      end
+      if (clear) begin
+        column_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      column_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        row_step <= \$178 ;
+      end else if (advance) begin
+        row_step <= \$206 ;
+      end
+      if (clear) begin
+        row_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        row_moves <= \$187 ;
+      end else if (advance) begin
+        row_moves <= \$301 ;
+      end
+      if (clear) begin
+        row_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      row_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        word_step <= \$303 ;
+      end else if (advance) begin
+        word_step <= \$332 ;
+      end
+      if (clear) begin
+        word_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        word_moves <= \$310 ;
+      end else if (advance) begin
+        word_moves <= \$408 ;
+      end
+      if (clear) begin
+        word_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      word_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        x_step <= \$410 ;
+      end else if (advance) begin
+        x_step <= \$440 ;
+      end
+      if (clear) begin
+        x_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        x_moves <= \$415 ;
+      end else if (advance) begin
+        x_moves <= \$494 ;
+      end
+      if (clear) begin
+        x_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      x_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        y_step <= \$496 ;
+      end else if (advance) begin
+        y_step <= \$527 ;
+      end
+      if (clear) begin
+        y_step <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (load) begin
+        y_moves <= \$499 ;
+      end else if (advance) begin
+        y_moves <= \$556 ;
+      end
+      if (clear) begin
+        y_moves <= 1'h0;
+      end
+    end
+    if (rst) begin
+      y_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\$558 ) begin
+        address_column_start <= \$579 [15:0];
       end
       if (clear) begin
         address_column_start <= 16'h0000;
@@ -8806,21 +10496,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        address_row_start <= address_origin;
-      end else if (advance) begin
-        if (\$47 ) begin
-          address_row_start <= \$49 [15:0];
-        end
-        if (\$53 ) begin
-          address_row_start <= \$55 [15:0];
-        end
-        if (\$61 ) begin
-          address_row_start <= \$63 [15:0];
-        end
-        if (\$71 ) begin
-          address_row_start <= \$73 [15:0];
-        end
+      if (\$581 ) begin
+        address_row_start <= \$602 [15:0];
       end
       if (clear) begin
         address_row_start <= 16'h0000;
@@ -8832,18 +10509,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        address_word_start <= address_origin;
-      end else if (advance) begin
-        if (\$53 ) begin
-          address_word_start <= \$56 [15:0];
-        end
-        if (\$61 ) begin
-          address_word_start <= \$64 [15:0];
-        end
-        if (\$71 ) begin
-          address_word_start <= \$74 [15:0];
-        end
+      if (\$604 ) begin
+        address_word_start <= \$625 [15:0];
       end
       if (clear) begin
         address_word_start <= 16'h0000;
@@ -8855,15 +10522,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        address_x_start <= address_origin;
-      end else if (advance) begin
-        if (\$61 ) begin
-          address_x_start <= \$65 [15:0];
-        end
-        if (\$71 ) begin
-          address_x_start <= \$75 [15:0];
-        end
+      if (\$627 ) begin
+        address_x_start <= \$648 [15:0];
       end
       if (clear) begin
         address_x_start <= 16'h0000;
@@ -8875,12 +10535,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        address_y_start <= address_origin;
-      end else if (advance) begin
-        if (\$71 ) begin
-          address_y_start <= \$76 [15:0];
-        end
+      if (\$650 ) begin
+        address_y_start <= \$671 [15:0];
       end
       if (clear) begin
         address_y_start <= 16'h0000;
@@ -8892,18 +10548,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        second_word_start <= second_origin;
-      end else if (advance) begin
-        if (\$80 ) begin
-          second_word_start <= \$81 [15:0];
-        end
-        if (\$86 ) begin
-          second_word_start <= \$87 [15:0];
-        end
-        if (\$94 ) begin
-          second_word_start <= \$95 [15:0];
-        end
+      if (\$673 ) begin
+        second_word_start <= \$690 [15:0];
       end
       if (clear) begin
         second_word_start <= 16'h0000;
@@ -8915,15 +10561,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        second_x_start <= second_origin;
-      end else if (advance) begin
-        if (\$86 ) begin
-          second_x_start <= \$88 [15:0];
-        end
-        if (\$94 ) begin
-          second_x_start <= \$96 [15:0];
-        end
+      if (\$692 ) begin
+        second_x_start <= \$709 [15:0];
       end
       if (clear) begin
         second_x_start <= 16'h0000;
@@ -8935,12 +10574,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        second_y_start <= second_origin;
-      end else if (advance) begin
-        if (\$94 ) begin
-          second_y_start <= \$97 [15:0];
-        end
+      if (\$711 ) begin
+        second_y_start <= \$728 [15:0];
       end
       if (clear) begin
         second_y_start <= 16'h0000;
@@ -8952,18 +10587,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        channel_word_start <= channel_origin;
-      end else if (advance) begin
-        if (\$101 ) begin
-          channel_word_start <= \$102 [12:0];
-        end
-        if (\$107 ) begin
-          channel_word_start <= channel_origin;
-        end
-        if (\$113 ) begin
-          channel_word_start <= channel_origin;
-        end
+      if (\$730 ) begin
+        channel_word_start <= \$743 [12:0];
       end
       if (clear) begin
         channel_word_start <= 13'h0000;
@@ -8975,24 +10600,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        pixel_x_column_start <= { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
-      end else if (advance) begin
-        if (\$115 ) begin
-          pixel_x_column_start <= \$116 [16:0];
-        end
-        if (\$119 ) begin
-          pixel_x_column_start <= pixel_x_x_start;
-        end
-        if (\$123 ) begin
-          pixel_x_column_start <= pixel_x_x_start;
-        end
-        if (\$128 ) begin
-          pixel_x_column_start <= \$129 [16:0];
-        end
-        if (\$136 ) begin
-          pixel_x_column_start <= { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
-        end
+      if (\$745 ) begin
+        pixel_x_column_start <= \$760 [16:0];
       end
       if (clear) begin
         pixel_x_column_start <= 17'h00000;
@@ -9004,15 +10613,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        pixel_x_x_start <= { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
-      end else if (advance) begin
-        if (\$128 ) begin
-          pixel_x_x_start <= \$130 [16:0];
-        end
-        if (\$136 ) begin
-          pixel_x_x_start <= { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
-        end
+      if (\$762 ) begin
+        pixel_x_x_start <= \$777 [16:0];
       end
       if (clear) begin
         pixel_x_x_start <= 17'h00000;
@@ -9024,21 +10626,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        pixel_y_row_start <= { \port$2283$4 , \port$2282$4 , \port$2281$4 , \port$2280$4 , \port$2279$4 , \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$0  };
-      end else if (advance) begin
-        if (\$139 ) begin
-          pixel_y_row_start <= \$140 [16:0];
-        end
-        if (\$144 ) begin
-          pixel_y_row_start <= pixel_y_y_start;
-        end
-        if (\$149 ) begin
-          pixel_y_row_start <= pixel_y_y_start;
-        end
-        if (\$155 ) begin
-          pixel_y_row_start <= \$156 [16:0];
-        end
+      if (\$779 ) begin
+        pixel_y_row_start <= \$794 [16:0];
       end
       if (clear) begin
         pixel_y_row_start <= 17'h00000;
@@ -9050,12 +10639,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (load) begin
-        pixel_y_y_start <= { \port$2283$4 , \port$2282$4 , \port$2281$4 , \port$2280$4 , \port$2279$4 , \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$0  };
-      end else if (advance) begin
-        if (\$155 ) begin
-          pixel_y_y_start <= \$157 [16:0];
-        end
+      if (\$796 ) begin
+        pixel_y_y_start <= \$811 [16:0];
       end
       if (clear) begin
         pixel_y_y_start <= 17'h00000;
@@ -9065,47 +10650,108 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$3659$96 [11:0];
-  assign y_count = \port$3659$96 [23:12];
-  assign address_column_step = { 4'h0, \port$3659$160  };
+  assign x_count = \port$5293$96 [11:0];
+  assign y_count = \port$5293$96 [23:12];
+  assign address_column_step = { 4'h0, \port$5293$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$2270$4 , \port$2269$4 , \port$2268$4 , \port$2267$4 , \port$2266$4 , \port$2265$4 , \port$2264$4 , \port$2263$4 , \port$2262$4 , \port$2261$4 , \port$2260$4 , \port$2259$4 , \port$2258$0  };
+  assign pixel_x_origin = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3659$136  };
-  assign pixel_y_origin = { \port$2283$4 , \port$2282$4 , \port$2281$4 , \port$2280$4 , \port$2279$4 , \port$2278$4 , \port$2277$4 , \port$2276$4 , \port$2275$4 , \port$2274$4 , \port$2273$4 , \port$2272$4 , \port$2271$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$5293$136  };
+  assign pixel_y_origin = { \port$3268$4 , \port$3267$4 , \port$3266$4 , \port$3265$4 , \port$3264$4 , \port$3263$4 , \port$3262$4 , \port$3261$4 , \port$3260$4 , \port$3259$4 , \port$3258$4 , \port$3257$4 , \port$3256$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3659$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$5293$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
   assign channel = channel_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
-  assign \$43  = \$42 ;
-  assign \$45  = column_last;
-  assign \$50  = column_last;
-  assign \$57  = column_last;
-  assign \$66  = column_last;
-  assign \$77  = column_last;
-  assign \$82  = column_last;
-  assign \$89  = column_last;
-  assign \$98  = column_last;
-  assign \$103  = column_last;
-  assign \$108  = column_last;
-  assign \$115  = \$114 ;
-  assign \$117  = column_last;
-  assign \$120  = column_last;
-  assign \$124  = column_last;
-  assign \$131  = column_last;
-  assign \$137  = column_last;
-  assign \$141  = column_last;
-  assign \$145  = column_last;
-  assign \$150  = column_last;
+  assign \$4  = 1'h1;
+  assign \$11  = column_single;
+  assign \$84  = 1'h1;
+  assign \$85  = \$83 ;
+  assign \$103  = row_last;
+  assign \$109  = 1'h1;
+  assign \$110  = \$108 ;
+  assign \$131  = word_last;
+  assign \$137  = 1'h1;
+  assign \$138  = \$136 ;
+  assign \$162  = x_last;
+  assign \$168  = 1'h1;
+  assign \$169  = \$167 ;
+  assign \$190  = 1'h1;
+  assign \$191  = \$189 ;
+  assign \$209  = 1'h1;
+  assign \$210  = \$208 ;
+  assign \$228  = row_last;
+  assign \$234  = 1'h1;
+  assign \$235  = \$233 ;
+  assign \$256  = word_last;
+  assign \$262  = 1'h1;
+  assign \$263  = \$261 ;
+  assign \$287  = x_last;
+  assign \$293  = 1'h1;
+  assign \$294  = \$292 ;
+  assign \$313  = row_last;
+  assign \$319  = 1'h1;
+  assign \$320  = \$318 ;
+  assign \$335  = row_last;
+  assign \$341  = 1'h1;
+  assign \$342  = \$340 ;
+  assign \$363  = word_last;
+  assign \$369  = 1'h1;
+  assign \$370  = \$368 ;
+  assign \$394  = x_last;
+  assign \$400  = 1'h1;
+  assign \$401  = \$399 ;
+  assign \$424  = word_last;
+  assign \$430  = 1'h1;
+  assign \$431  = \$429 ;
+  assign \$449  = word_last;
+  assign \$455  = 1'h1;
+  assign \$456  = \$454 ;
+  assign \$480  = x_last;
+  assign \$486  = 1'h1;
+  assign \$487  = \$485 ;
+  assign \$499  = \$498 ;
+  assign \$514  = x_last;
+  assign \$520  = 1'h1;
+  assign \$521  = \$519 ;
+  assign \$542  = x_last;
+  assign \$548  = 1'h1;
+  assign \$549  = \$547 ;
+  assign \$556  = \$555 ;
+  assign \$573 [15:1] = 15'h0000;
+  assign \$573 [0] = word_step;
+  assign \$596 [15:1] = 15'h0000;
+  assign \$596 [0] = word_step;
+  assign \$619 [15:1] = 15'h0000;
+  assign \$619 [0] = word_step;
+  assign \$642 [15:1] = 15'h0000;
+  assign \$642 [0] = word_step;
+  assign \$665 [15:1] = 15'h0000;
+  assign \$665 [0] = word_step;
+  assign \$685 [15:1] = 15'h0000;
+  assign \$685 [0] = word_step;
+  assign \$704 [15:1] = 15'h0000;
+  assign \$704 [0] = word_step;
+  assign \$723 [15:1] = 15'h0000;
+  assign \$723 [0] = word_step;
+  assign \$742 [12:1] = 12'h000;
+  assign \$742 [0] = word_step;
+  assign \$757 [16:1] = 16'h0000;
+  assign \$757 [0] = column_step;
+  assign \$774 [16:1] = 16'h0000;
+  assign \$774 [0] = column_step;
+  assign \$791 [16:1] = 16'h0000;
+  assign \$791 [0] = row_step;
+  assign \$808 [16:1] = 16'h0000;
+  assign \$808 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$3659$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$5293$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -9157,8 +10803,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3659$136 ;
-  wire [11:0] \port$3659$136 ;
+  input [11:0] \port$5293$136 ;
+  wire [11:0] \port$5293$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9265,7 +10911,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$3659$136 [3:0];
+        rotating_stride <= \port$5293$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -9280,7 +10926,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_left <= \port$3659$136 [7:4];
+        rotating_left <= \port$5293$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -9295,7 +10941,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_top <= \port$3659$136 [11:8];
+        rotating_top <= \port$5293$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -9412,9 +11058,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$3659$136 [3:0];
-  assign pad_left = \port$3659$136 [7:4];
-  assign pad_top = \port$3659$136 [11:8];
+  assign stride = \port$5293$136 [3:0];
+  assign pad_left = \port$5293$136 [7:4];
+  assign pad_top = \port$5293$136 [11:8];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -9424,7 +11070,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$3659$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$5293$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -9474,8 +11120,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$3659$320 ;
-  wire [27:0] \port$3659$320 ;
+  input [27:0] \port$5293$320 ;
+  wire [27:0] \port$5293$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -9493,14 +11139,14 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$1  = combining | clear;
   assign \$2  = clock + 1'h1;
   assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$3659$320 [11:0] : 12'h000;
+  assign \$6  = width[11] ? \port$5293$320 [11:0] : 12'h000;
   assign \$7  = \$5  + \$6 ;
   assign \$8  = clock >= 4'h8;
   assign \$9  = clock < 4'hc;
   assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$3659$320 [11:0] : 12'h000;
+  assign \$12  = rotating_stride[3] ? \port$5293$320 [11:0] : 12'h000;
   assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$3659$320 [11:0] : 12'h000;
+  assign \$15  = rotating_left[3] ? \port$5293$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
   assign \$17  = clock >= 4'hc;
   assign \$18  = clock < 5'h10;
@@ -9565,7 +11211,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        width <= \port$3659$320 [27:16];
+        width <= \port$5293$320 [27:16];
       end else if (running) begin
         width <= \$3 [11:0];
       end
@@ -9580,7 +11226,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$3659$320 [15:12];
+        rotating_stride <= \port$5293$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -9727,11 +11373,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       origin <= 16'h0000;
     end
   end
-  assign \width$9  = \port$3659$320 [27:16];
-  assign stride = \port$3659$320 [15:12];
+  assign \width$9  = \port$5293$320 [27:16];
+  assign stride = \port$5293$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$3659$320 [11:0];
+  assign pixel = \port$5293$320 [11:0];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -9741,8 +11387,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, read_address, pad, row_word, first, last, last_chunk, load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded
-, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5462$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -9764,11 +11409,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire clear;
   input clk;
   wire clk;
-  input first;
   wire first;
-  input last;
   wire last;
-  input last_chunk;
   wire last_chunk;
   output load_bank;
   reg load_bank = 1'h0;
@@ -9780,9 +11422,9 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   reg load_enable = 1'h0;
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
-  input pad;
   wire pad;
-  input [15:0] read_address;
+  input [21:0] \port$5462$0 ;
+  wire [21:0] \port$5462$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -9806,7 +11448,6 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   reg [1:0] \register$29  = 2'h0;
   reg [1:0] \register$31  = 2'h0;
   reg [1:0] \register$32  = 2'h0;
-  input [1:0] row_word;
   wire [1:0] row_word;
   input rst;
   wire rst;
@@ -9816,10 +11457,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ first;
+  assign \$1  = ~ \port$5462$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & first;
+  assign chunk_begin = \$signal  & \port$5462$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -9853,7 +11494,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= pad;
+    \register$14  <= \port$5462$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -9880,7 +11521,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= first;
+    \register$18  <= \port$5462$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -9907,7 +11548,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= last;
+    \register$21  <= \port$5462$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -9934,7 +11575,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= last_chunk;
+    \register$25  <= \port$5462$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -9961,7 +11602,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= row_word;
+    \register$29  <= \port$5462$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -10064,13 +11705,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign address = read_address;
+  assign first = \port$5462$0 [19];
+  assign read_address = \port$5462$0 [15:0];
+  assign address = \port$5462$0 [15:0];
+  assign pad = \port$5462$0 [16];
+  assign last = \port$5462$0 [20];
+  assign last_chunk = \port$5462$0 [21];
+  assign row_word = \port$5462$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
-module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$42$0 , \port$47$0 , \port$52$0 , \port$57$0 , \port$62$0 , \port$63$0 , \port$67$0 , \port$68$0 , \port$69$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$1321$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$3693$0 , clk);
+module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$40$0 , \port$45$0 , \port$50$0 , \port$55$0 , \port$60$0 , \port$61$0 , \port$65$0 , \port$66$0 , \port$67$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
+, phase_hold, phase_clear, phase_add, phase_gap, \port$1350$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5346$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -10987,28 +12634,28 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$1321$0 ;
-  wire \port$1321$0 ;
-  input \port$3693$0 ;
-  wire \port$3693$0 ;
-  input \port$42$0 ;
-  wire \port$42$0 ;
-  input \port$47$0 ;
-  wire \port$47$0 ;
-  input \port$52$0 ;
-  wire \port$52$0 ;
-  input \port$57$0 ;
-  wire \port$57$0 ;
-  input \port$62$0 ;
-  wire \port$62$0 ;
-  input \port$63$0 ;
-  wire \port$63$0 ;
+  input \port$1350$0 ;
+  wire \port$1350$0 ;
+  input \port$40$0 ;
+  wire \port$40$0 ;
+  input \port$45$0 ;
+  wire \port$45$0 ;
+  input \port$50$0 ;
+  wire \port$50$0 ;
+  input \port$5346$0 ;
+  wire \port$5346$0 ;
+  input \port$55$0 ;
+  wire \port$55$0 ;
+  input \port$60$0 ;
+  wire \port$60$0 ;
+  input \port$61$0 ;
+  wire \port$61$0 ;
+  input \port$65$0 ;
+  wire \port$65$0 ;
+  input \port$66$0 ;
+  wire \port$66$0 ;
   input \port$67$0 ;
   wire \port$67$0 ;
-  input \port$68$0 ;
-  wire \port$68$0 ;
-  input \port$69$0 ;
-  wire \port$69$0 ;
   input product;
   wire product;
   reg products_counted = 1'h0;
@@ -13488,7 +15135,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$713 ) begin
-      comparator_counted <= \port$42$0 ;
+      comparator_counted <= \port$40$0 ;
     end
     if (rst) begin
       comparator_counted <= 1'h0;
@@ -13507,7 +15154,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$715 ) begin
-      adder_counted <= \port$47$0 ;
+      adder_counted <= \port$45$0 ;
     end
     if (rst) begin
       adder_counted <= 1'h0;
@@ -13526,7 +15173,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$717 ) begin
-      array_counted <= \port$52$0 ;
+      array_counted <= \port$50$0 ;
     end
     if (rst) begin
       array_counted <= 1'h0;
@@ -13545,7 +15192,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$719 ) begin
-      rows_counted <= \port$57$0 ;
+      rows_counted <= \port$55$0 ;
     end
     if (rst) begin
       rows_counted <= 1'h0;
@@ -13564,7 +15211,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$721 ) begin
-      drain_counted <= \port$62$0 ;
+      drain_counted <= \port$60$0 ;
     end
     if (rst) begin
       drain_counted <= 1'h0;
@@ -13583,7 +15230,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$723 ) begin
-      elementwise_counted <= \port$63$0 ;
+      elementwise_counted <= \port$61$0 ;
     end
     if (rst) begin
       elementwise_counted <= 1'h0;
@@ -13602,7 +15249,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$725 ) begin
-      transfer_counted <= \port$67$0 ;
+      transfer_counted <= \port$65$0 ;
     end
     if (rst) begin
       transfer_counted <= 1'h0;
@@ -13621,7 +15268,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$727 ) begin
-      host_counted <= \port$68$0 ;
+      host_counted <= \port$66$0 ;
     end
     if (rst) begin
       host_counted <= 1'h0;
@@ -13640,7 +15287,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$729 ) begin
-      buffer_counted <= \port$69$0 ;
+      buffer_counted <= \port$67$0 ;
     end
     if (rst) begin
       buffer_counted <= 1'h0;
@@ -13659,7 +15306,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$731 ) begin
-      fetch_counted <= \port$3693$0 ;
+      fetch_counted <= \port$5346$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
@@ -13678,7 +15325,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$733 ) begin
-      turn_counted <= \port$1321$0 ;
+      turn_counted <= \port$1350$0 ;
     end
     if (rst) begin
       turn_counted <= 1'h0;
@@ -13736,7 +15383,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1321$0 , \port$3693$0 , \port$69$0 , \port$68$0 , \port$67$0 , \port$63$0 , \port$62$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0  };
+  assign waiting = { \port$1350$0 , \port$5346$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -13759,7 +15406,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1321$0 , \port$3693$0 , \port$69$0 , \port$68$0 , \port$67$0 , \port$63$0 , \port$62$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0  };
+  assign \waiting.tenant0  = { \port$1350$0 , \port$5346$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -14030,8 +15677,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$738  = \$737 ;
 endmodule
 
-module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended, transfer, transfer_clear, read_data, illegal, host_late, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
-, clear, tenant, window, failed, failed_cause, read_enable, fetching, read_address, convolve, calibrate, combine, working, transfer_done, clk);
+module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, transfer, read_data, illegal, host_late, timed_out, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
+, clear, convolve, calibrate, combine, tenant, window, failed, failed_cause, read_enable, fetching, read_address, working, transfer_done, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
@@ -14039,7 +15686,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire \$12 ;
   wire \$13 ;
   wire \$14 ;
-  wire [5:0] \$15 ;
+  wire \$15 ;
   wire \$16 ;
   wire \$17 ;
   wire \$18 ;
@@ -14059,7 +15706,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire \$33 ;
+  wire [5:0] \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
@@ -14083,12 +15730,12 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
-  wire [1:0] \$55 ;
+  wire \$55 ;
   wire \$56 ;
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire [4:0] \$6 ;
+  wire \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
@@ -14096,15 +15743,34 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire \$64 ;
   wire \$65 ;
   wire \$66 ;
-  wire \$7 ;
+  wire \$67 ;
+  wire \$68 ;
+  wire \$69 ;
+  wire [4:0] \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire [1:0] \$77 ;
+  wire \$78 ;
+  wire \$79 ;
   wire \$8 ;
+  wire \$80 ;
+  wire \$81 ;
+  wire \$82 ;
+  wire \$83 ;
+  wire \$84 ;
   wire \$9 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  wire \$signal$26 ;
-  reg \$signal$41 ;
-  reg \$signal$47 ;
-  reg \$signal$50 ;
+  reg \$signal$34  = 1'h0;
+  wire \$signal$36 ;
+  reg \$signal$55 ;
+  reg \$signal$62 ;
+  reg \$signal_opcode  = 1'h0;
   input abort;
   wire abort;
   wire aborted0;
@@ -14114,7 +15780,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output busy;
   reg busy = 1'h0;
   output calibrate;
-  reg calibrate;
+  reg calibrate = 1'h0;
+  reg calibrate_opcode = 1'h0;
   output clear;
   reg clear = 1'h0;
   input clk;
@@ -14124,31 +15791,33 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output [19:0] coefficients;
   reg [19:0] coefficients = 20'h00000;
   output combine;
-  reg combine;
+  reg combine = 1'h0;
+  reg combine_opcode = 1'h0;
   output [15:0] constants;
   reg [15:0] constants = 16'h0000;
   output convolve;
-  reg convolve;
+  reg convolve = 1'h0;
+  reg convolve_opcode = 1'h0;
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$33 ;
-  wire [31:0] \descriptor$33[0] ;
-  wire [31:0] \descriptor$33[10] ;
-  wire [31:0] \descriptor$33[11] ;
-  wire [31:0] \descriptor$33[12] ;
-  wire [31:0] \descriptor$33[13] ;
-  wire [31:0] \descriptor$33[14] ;
-  wire [31:0] \descriptor$33[15] ;
-  wire [31:0] \descriptor$33[1] ;
-  wire [31:0] \descriptor$33[2] ;
-  wire [31:0] \descriptor$33[3] ;
-  wire [31:0] \descriptor$33[4] ;
-  wire [31:0] \descriptor$33[5] ;
-  wire [31:0] \descriptor$33[6] ;
-  wire [31:0] \descriptor$33[7] ;
-  wire [31:0] \descriptor$33[8] ;
-  wire [31:0] \descriptor$33[9] ;
+  wire [511:0] \descriptor$43 ;
+  wire [31:0] \descriptor$43[0] ;
+  wire [31:0] \descriptor$43[10] ;
+  wire [31:0] \descriptor$43[11] ;
+  wire [31:0] \descriptor$43[12] ;
+  wire [31:0] \descriptor$43[13] ;
+  wire [31:0] \descriptor$43[14] ;
+  wire [31:0] \descriptor$43[15] ;
+  wire [31:0] \descriptor$43[1] ;
+  wire [31:0] \descriptor$43[2] ;
+  wire [31:0] \descriptor$43[3] ;
+  wire [31:0] \descriptor$43[4] ;
+  wire [31:0] \descriptor$43[5] ;
+  wire [31:0] \descriptor$43[6] ;
+  wire [31:0] \descriptor$43[7] ;
+  wire [31:0] \descriptor$43[8] ;
+  wire [31:0] \descriptor$43[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -14177,11 +15846,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output fetching;
   reg fetching;
   wire first_request;
+  reg halt;
+  output halted;
+  wire halted;
   input host_late;
   wire host_late;
   input illegal;
   wire illegal;
   reg [3:0] index0 = 4'h0;
+  reg last0 = 1'h0;
   output [11:0] layer;
   reg [11:0] layer = 12'h000;
   wire [11:0] \layer.tenant0 ;
@@ -14192,6 +15865,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire layer_done;
   reg [11:0] left0 = 12'h000;
   wire legal;
+  reg opening;
   wire present0;
   reg [1:0] program_state = 2'h0;
   output [7:0] read_address;
@@ -14218,7 +15892,6 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   wire timed_out;
   output transfer;
   wire transfer;
-  output transfer_clear;
   wire transfer_clear;
   input transfer_done;
   wire transfer_done;
@@ -14232,16 +15905,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   output [132:0] window;
   reg [132:0] window = 133'h0000000000000000000000000000000000;
   (* init = 133'h0000000000000000000000000000000000 *)
-  wire [132:0] \window$35 ;
-  wire [15:0] \window$35.activation_base ;
-  wire [16:0] \window$35.activation_words ;
-  wire [20:0] \window$35.coefficient_words ;
-  wire [19:0] \window$35.coefficients_base ;
-  wire [16:0] \window$35.constant_entries ;
-  wire [15:0] \window$35.constants_base ;
-  wire [11:0] \window$35.program_base ;
-  wire [11:0] \window$35.program_length ;
-  wire [1:0] \window$35.tiles ;
+  wire [132:0] \window$45 ;
+  wire [15:0] \window$45.activation_base ;
+  wire [16:0] \window$45.activation_words ;
+  wire [20:0] \window$45.coefficient_words ;
+  wire [19:0] \window$45.coefficients_base ;
+  wire [16:0] \window$45.constant_entries ;
+  wire [15:0] \window$45.constants_base ;
+  wire [11:0] \window$45.program_base ;
+  wire [11:0] \window$45.program_length ;
+  wire [1:0] \window$45.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -14266,80 +15939,97 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   reg [4:0] word = 5'h00;
   output working;
   reg working;
-  assign \$18  = stopped | \$17 ;
-  assign \$19  = convolve | combine;
-  assign \$21  = ! \$like ;
-  assign \$22  = ~ unit_done;
-  assign \$23  = stopped & \$22 ;
-  assign \$24  = ! tenant;
-  assign present0 = engaged & \$24 ;
-  assign transfer_done0 = transfer_done & transferring;
-  assign \$25  = \$signal$41  & present0;
-  assign advance0 = \$25  | transfer_done0;
-  assign aborted0 = abort & busy;
-  assign \$26  = ~ present0;
-  assign \$27  = busy & \$26 ;
-  assign \$28  = ~ transferring;
-  assign turn = \$27  & \$28 ;
-  assign \$29  = ending & present0;
-  assign \$30  = advance0 | \$29 ;
-  assign \$31  = ~ aborted0;
-  assign \$32  = \$30  & \$31 ;
-  assign \$33  = ~ failed;
-  assign layer_done = \$32  & \$33 ;
-  assign \$34  = ending & present0;
-  assign \$35  = ~ failed;
-  assign \$36  = \$34  & \$35 ;
-  assign ended = \$36  | aborted0;
-  assign \$37  = \$signal$47  & present0;
-  assign \$38  = ~ aborted0;
-  assign \$39  = \$37  & \$38 ;
-  assign \$40  = ~ failed;
-  assign transfer = \$39  & \$40 ;
-  assign transfer_clear = aborted0 | failed;
-  assign \$41  = busy | start;
-  assign \$42  = ~ transferring;
-  assign \$43  = \$42  | transfer_done0;
-  assign \$signal$26  = \$41  & \$43 ;
-  assign \$44  = ~ aborted0;
-  assign \$45  = busy & \$44 ;
-  assign \$46  = | left0[11:1];
-  assign \$47  = ~ \$46 ;
-  assign \$48  = advance0 & \$47 ;
-  assign \$49  = \$signal$50  & present0;
-  assign \$50  = aborted0 | failed;
-  assign \$51  = present0 & \$50 ;
-  assign \$52  = word != 5'h10;
-  assign \$53  = alive & \$52 ;
-  assign \$54  = ! tenant;
-  assign \$55  = 1'h1 << tenant;
-  assign \$56  = ~ stopped;
-  assign \$57  = legal & \$56 ;
-  assign \$58  = ~ stopped;
-  assign \$59  = legal & \$58 ;
-  assign \$60  = ~ stopped;
-  assign \$61  = legal & \$60 ;
-  assign \$62  = ~ legal;
-  assign \$63  = ! program_state;
-  assign \$64  = program_state == 1'h1;
-  assign \$65  = program_state == 2'h2;
-  assign \$66  = program_state == 2'h3;
   assign \$1  = window[72:57] + descriptor[303:288];
   assign \$2  = window[109:90] + descriptor[339:320];
   assign \$3  = layer_cycles + 1'h1;
   assign \$4  = layer + 1'h1;
   assign \$5  = left0 - 1'h1;
-  assign \$6  = index0 + 1'h1;
-  assign \$7  = ended | failed;
-  assign \$8  = ~ busy;
-  assign \$9  = start & \$8 ;
-  assign \$11  = ! \$like ;
-  assign \$12  = ! tenant;
-  assign \$13  = ! word;
-  assign \$14  = \$13  & busy;
-  assign \$15  = word + 1'h1;
-  assign \$16  = word == 5'h10;
-  assign \$17  = ~ alive;
+  assign \$6  = left0 == 2'h2;
+  assign \$7  = index0 + 1'h1;
+  assign \$8  = ended | failed;
+  assign \$9  = ~ busy;
+  assign \$10  = start & \$9 ;
+  assign \$11  = ! windows[23:13];
+  assign \$12  = descriptor[3:0] == 2'h3;
+  assign \$13  = descriptor[3:0] == 3'h7;
+  assign \$14  = | { \$13 , \$12  };
+  assign \$15  = opening & convolve_opcode;
+  assign \$16  = descriptor[3:0] == 3'h7;
+  assign \$18  = opening & calibrate_opcode;
+  assign \$19  = descriptor[3:0] == 3'h4;
+  assign \$20  = descriptor[3:0] == 3'h5;
+  assign \$21  = descriptor[3:0] == 3'h6;
+  assign \$22  = | { \$21 , \$20 , \$19  };
+  assign \$23  = opening & combine_opcode;
+  assign \$24  = descriptor[3:0] == 1'h1;
+  assign \$25  = descriptor[3:0] == 2'h2;
+  assign \$26  = | { \$25 , \$24  };
+  assign \$27  = opening & \$signal_opcode ;
+  assign \$29  = ! \$like ;
+  assign \$30  = ! tenant;
+  assign \$31  = ! word;
+  assign \$32  = \$31  & busy;
+  assign \$33  = word + 1'h1;
+  assign \$34  = word == 5'h10;
+  assign \$35  = ~ alive;
+  assign \$36  = halt | \$35 ;
+  assign \$37  = convolve | combine;
+  assign \$38  = ~ halt;
+  assign \$39  = \$37  & \$38 ;
+  assign \$41  = ! \$like ;
+  assign \$42  = halt | timed_out;
+  assign \$43  = ~ unit_done;
+  assign \$44  = \$42  & \$43 ;
+  assign \$45  = abort | illegal;
+  assign \$46  = \$45  | host_late;
+  assign halted = busy & \$46 ;
+  assign \$47  = ! tenant;
+  assign present0 = engaged & \$47 ;
+  assign \$48  = ! tenant;
+  assign transfer_done0 = transfer_done & transferring;
+  assign \$49  = \$signal$55  & present0;
+  assign advance0 = \$49  | transfer_done0;
+  assign aborted0 = abort & busy;
+  assign \$50  = ~ present0;
+  assign \$51  = busy & \$50 ;
+  assign \$52  = ~ transferring;
+  assign turn = \$51  & \$52 ;
+  assign \$53  = ending & present0;
+  assign \$54  = advance0 | \$53 ;
+  assign \$55  = ~ aborted0;
+  assign \$56  = \$54  & \$55 ;
+  assign \$57  = ~ failed;
+  assign layer_done = \$56  & \$57 ;
+  assign \$58  = ending & present0;
+  assign \$59  = ~ failed;
+  assign \$60  = \$58  & \$59 ;
+  assign ended = \$60  | aborted0;
+  assign transfer = \$signal$34  & present0;
+  assign \$61  = busy | start;
+  assign \$62  = ~ transferring;
+  assign \$63  = \$62  | transfer_done0;
+  assign \$signal$36  = \$61  & \$63 ;
+  assign \$64  = ~ aborted0;
+  assign \$65  = busy & \$64 ;
+  assign \$66  = advance0 & last0;
+  assign \$67  = \$signal$62  & present0;
+  assign \$68  = aborted0 | failed;
+  assign \$69  = present0 & \$68 ;
+  assign \$70  = word != 5'h10;
+  assign \$71  = alive & \$70 ;
+  assign \$72  = ! tenant;
+  assign \$73  = word == 5'h10;
+  assign \$74  = ~ halt;
+  assign \$75  = alive & \$74 ;
+  assign \$76  = \$75  & legal;
+  assign \$77  = 1'h1 << tenant;
+  assign \$78  = ! descriptor[3:0];
+  assign \$79  = descriptor[3:0] > 3'h7;
+  assign \$80  = ~ legal;
+  assign \$81  = ! program_state;
+  assign \$82  = program_state == 1'h1;
+  assign \$83  = program_state == 2'h2;
+  assign \$84  = program_state == 2'h3;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -14421,8 +16111,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$10 ) begin
-            if (\$11 ) begin
+          if (\$28 ) begin
+            if (\$29 ) begin
               layer_cycles <= 32'd1;
             end
           end
@@ -14432,8 +16122,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$20 ) begin
-              if (\$21 ) begin
+            if (\$40 ) begin
+              if (\$41 ) begin
                 layer_cycles <= 32'd1;
               end
             end
@@ -14447,8 +16137,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     if (advance0) begin
       layer <= \$4 [11:0];
     end
-    if (\$7 ) begin
-    end else if (\$9 ) begin
+    if (\$10 ) begin
       layer <= 12'h000;
     end
     if (rst) begin
@@ -14459,8 +16148,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     if (advance0) begin
       left0 <= \$5 [11:0];
     end
-    if (\$7 ) begin
-    end else if (\$9 ) begin
+    if (\$10 ) begin
       left0 <= windows[23:12];
     end
     if (rst) begin
@@ -14469,10 +16157,20 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @(posedge clk) begin
     if (advance0) begin
-      index0 <= \$6 [3:0];
+      last0 <= \$6 ;
     end
-    if (\$7 ) begin
-    end else if (\$9 ) begin
+    if (\$10 ) begin
+      last0 <= \$11 ;
+    end
+    if (rst) begin
+      last0 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (advance0) begin
+      index0 <= \$7 [3:0];
+    end
+    if (\$10 ) begin
       index0 <= windows[3:0];
     end
     if (rst) begin
@@ -14486,7 +16184,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     if (transfer) begin
       transferring <= 1'h1;
     end
-    if (\$7 ) begin
+    if (\$8 ) begin
       transferring <= 1'h0;
     end
     if (rst) begin
@@ -14494,9 +16192,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @(posedge clk) begin
-    if (\$7 ) begin
+    if (\$8 ) begin
       busy <= 1'h0;
-    end else if (\$9 ) begin
+    end
+    if (\$10 ) begin
       busy <= 1'h1;
     end
     if (rst) begin
@@ -14510,12 +16209,60 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     end
   end
   always @(posedge clk) begin
+    convolve_opcode <= \$14 ;
+    if (rst) begin
+      convolve_opcode <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    convolve <= \$15 ;
+    if (rst) begin
+      convolve <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    calibrate_opcode <= \$17 ;
+    if (rst) begin
+      calibrate_opcode <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    calibrate <= \$18 ;
+    if (rst) begin
+      calibrate <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    combine_opcode <= \$22 ;
+    if (rst) begin
+      combine_opcode <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    combine <= \$23 ;
+    if (rst) begin
+      combine <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal_opcode  <= \$26 ;
+    if (rst) begin
+      \$signal_opcode  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal$34  <= \$27 ;
+    if (rst) begin
+      \$signal$34  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
           word <= 5'h00;
       2'h1:
-          word <= \$15 [4:0];
+          word <= \$33 [4:0];
       2'h2:
           /* empty */;
       2'h3:
@@ -14531,7 +16278,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$10 ) begin
+          if (\$28 ) begin
             tenant <= \$like ;
           end
       2'h1:
@@ -14540,7 +16287,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$20 ) begin
+            if (\$40 ) begin
               tenant <= \$like ;
             end
           end
@@ -14554,24 +16301,24 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$10 ) begin
+          if (\$28 ) begin
             program_state <= 2'h1;
           end else begin
             program_state <= 2'h0;
           end
       2'h1:
         begin
-          if (\$16 ) begin
+          if (\$34 ) begin
             program_state <= 2'h2;
           end
-          if (\$18 ) begin
+          if (\$36 ) begin
             program_state <= 2'h0;
           end
         end
       2'h2:
         begin
           program_state <= 2'h0;
-          if (\$19 ) begin
+          if (\$39 ) begin
             program_state <= 2'h3;
           end
         end
@@ -14579,13 +16326,13 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
         begin
           if (unit_done) begin
             (* full_case = 32'd1 *)
-            if (\$20 ) begin
+            if (\$40 ) begin
               program_state <= 2'h1;
             end else begin
               program_state <= 2'h0;
             end
           end
-          if (\$23 ) begin
+          if (\$44 ) begin
             program_state <= 2'h0;
           end
         end
@@ -14599,8 +16346,8 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h0:
           /* empty */;
       2'h1:
-          if (\$12 ) begin
-            if (\$14 ) begin
+          if (\$30 ) begin
+            if (\$32 ) begin
               window <= windows;
             end
           end
@@ -14614,19 +16361,26 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
     \$like  = 1'h0;
     casez (tenant)
       1'h0:
-          if (\$signal$26 ) begin
+          if (\$signal$36 ) begin
             \$like  = 1'h0;
           end
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    halt = 1'h0;
+    if (\$48 ) begin
+      halt = halted;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed = 1'h0;
-    if (\$45 ) begin
-      if (\$48 ) begin
+    if (\$65 ) begin
+      if (\$66 ) begin
         failed = 1'h1;
       end
-      if (\$49 ) begin
+      if (\$67 ) begin
         failed = 1'h1;
       end
       if (host_late) begin
@@ -14640,11 +16394,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed_cause = 4'h0;
-    if (\$45 ) begin
-      if (\$48 ) begin
+    if (\$65 ) begin
+      if (\$66 ) begin
         failed_cause = 4'h1;
       end
-      if (\$49 ) begin
+      if (\$67 ) begin
         failed_cause = refusal;
       end
       if (host_late) begin
@@ -14658,7 +16412,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     stopped = 1'h0;
-    if (\$51 ) begin
+    if (\$69 ) begin
       stopped = 1'h1;
     end
   end
@@ -14684,7 +16438,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h0:
           /* empty */;
       2'h1:
-          read_enable = \$53 ;
+          read_enable = \$71 ;
     endcase
   end
   always @* begin
@@ -14694,7 +16448,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h0:
           /* empty */;
       2'h1:
-          if (\$54 ) begin
+          if (\$72 ) begin
             alive = busy;
           end
     endcase
@@ -14706,11 +16460,11 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h0:
           /* empty */;
       2'h1:
-          if (\$54 ) begin
+          if (\$72 ) begin
             fetching = busy;
           end
       2'h2:
-          fetching = \$55 [0];
+          fetching = \$77 [0];
     endcase
   end
   always @* begin
@@ -14720,8 +16474,20 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h0:
           /* empty */;
       2'h1:
-          if (\$54 ) begin
+          if (\$72 ) begin
             read_address = { index0, word[3:0] };
+          end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    opening = 1'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          if (\$73 ) begin
+            opening = \$76 ;
           end
     endcase
   end
@@ -14734,97 +16500,12 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
       2'h1:
           /* empty */;
       2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                ending = 1'h1;
-          endcase
+          ending = \$78 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$47  = 1'h0;
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          /* empty */;
-      2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                \$signal$47  = legal;
-          endcase
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    convolve = 1'h0;
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          /* empty */;
-      2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                convolve = \$57 ;
-            4'h7:
-                convolve = calibrate;
-          endcase
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    calibrate = 1'h0;
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          /* empty */;
-      2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h7:
-                calibrate = \$59 ;
-          endcase
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    combine = 1'h0;
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          /* empty */;
-      2'h2:
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h7:
-                /* empty */;
-            4'h4, 4'h5, 4'h6:
-                combine = \$61 ;
-          endcase
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$50  = 1'h0;
+    \$signal$62  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -14833,28 +16514,16 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h2:
         begin
-          (* full_case = 32'd1 *)
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h7:
-                /* empty */;
-            4'h4, 4'h5, 4'h6:
-                /* empty */;
-            default:
-                \$signal$50  = 1'h1;
-          endcase
-          if (\$62 ) begin
-            \$signal$50  = 1'h1;
+          if (\$79 ) begin
+            \$signal$62  = 1'h1;
+          end
+          if (\$80 ) begin
+            \$signal$62  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$50  = 1'h1;
+            \$signal$62  = 1'h1;
           end
     endcase
   end
@@ -14869,22 +16538,10 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h2:
         begin
-          (* full_case = 32'd1 *)
-          casez (descriptor[3:0])
-            4'h0:
-                /* empty */;
-            4'h1, 4'h2:
-                /* empty */;
-            4'h3:
-                /* empty */;
-            4'h7:
-                /* empty */;
-            4'h4, 4'h5, 4'h6:
-                /* empty */;
-            default:
-                refusal = 4'h1;
-          endcase
-          if (\$62 ) begin
+          if (\$79 ) begin
+            refusal = 4'h1;
+          end
+          if (\$80 ) begin
             refusal = 4'h2;
           end
         end
@@ -14911,7 +16568,7 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$41  = 1'h0;
+    \$signal$55  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -14922,14 +16579,15 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$41  = 1'h1;
+            \$signal$55  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$33  = descriptor;
+  assign \descriptor$43  = descriptor;
   assign clock = word;
-  assign \window$35  = window;
+  assign \window$45  = window;
   assign first_request = \$like ;
+  assign transfer_clear = halted;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -14967,39 +16625,40 @@ module \crossloom.scheduler (rst, timed_out, unit_done, turn, layer_done, ended,
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \descriptor$33[0]  = descriptor[31:0];
-  assign \descriptor$33[1]  = descriptor[63:32];
-  assign \descriptor$33[2]  = descriptor[95:64];
-  assign \descriptor$33[3]  = descriptor[127:96];
-  assign \descriptor$33[4]  = descriptor[159:128];
-  assign \descriptor$33[5]  = descriptor[191:160];
-  assign \descriptor$33[6]  = descriptor[223:192];
-  assign \descriptor$33[7]  = descriptor[255:224];
-  assign \descriptor$33[8]  = descriptor[287:256];
-  assign \descriptor$33[9]  = descriptor[319:288];
-  assign \descriptor$33[10]  = descriptor[351:320];
-  assign \descriptor$33[11]  = descriptor[383:352];
-  assign \descriptor$33[12]  = descriptor[415:384];
-  assign \descriptor$33[13]  = descriptor[447:416];
-  assign \descriptor$33[14]  = descriptor[479:448];
-  assign \descriptor$33[15]  = descriptor[511:480];
-  assign \window$35.program_base  = window[11:0];
-  assign \window$35.program_length  = window[23:12];
-  assign \window$35.activation_base  = window[39:24];
-  assign \window$35.activation_words  = window[56:40];
-  assign \window$35.constants_base  = window[72:57];
-  assign \window$35.constant_entries  = window[89:73];
-  assign \window$35.coefficients_base  = window[109:90];
-  assign \window$35.coefficient_words  = window[130:110];
-  assign \window$35.tiles  = window[132:131];
+  assign \descriptor$43[0]  = descriptor[31:0];
+  assign \descriptor$43[1]  = descriptor[63:32];
+  assign \descriptor$43[2]  = descriptor[95:64];
+  assign \descriptor$43[3]  = descriptor[127:96];
+  assign \descriptor$43[4]  = descriptor[159:128];
+  assign \descriptor$43[5]  = descriptor[191:160];
+  assign \descriptor$43[6]  = descriptor[223:192];
+  assign \descriptor$43[7]  = descriptor[255:224];
+  assign \descriptor$43[8]  = descriptor[287:256];
+  assign \descriptor$43[9]  = descriptor[319:288];
+  assign \descriptor$43[10]  = descriptor[351:320];
+  assign \descriptor$43[11]  = descriptor[383:352];
+  assign \descriptor$43[12]  = descriptor[415:384];
+  assign \descriptor$43[13]  = descriptor[447:416];
+  assign \descriptor$43[14]  = descriptor[479:448];
+  assign \descriptor$43[15]  = descriptor[511:480];
+  assign \window$45.program_base  = window[11:0];
+  assign \window$45.program_length  = window[23:12];
+  assign \window$45.activation_base  = window[39:24];
+  assign \window$45.activation_words  = window[56:40];
+  assign \window$45.constants_base  = window[72:57];
+  assign \window$45.constant_entries  = window[89:73];
+  assign \window$45.coefficients_base  = window[109:90];
+  assign \window$45.coefficient_words  = window[130:110];
+  assign \window$45.tiles  = window[132:131];
   assign \failed_cause.tenant0  = failed_cause;
-  assign \$10  = \$signal$26 ;
-  assign \$20  = \$signal$26 ;
+  assign \$17  = \$16 ;
+  assign \$28  = \$signal$36 ;
+  assign \$40  = \$signal$36 ;
 endmodule
 
-module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
+module \crossloom.scheduler.check (rst, legal, descriptor, clock, window, clk);
   wire [12:0] \$1 ;
-  wire \$10 ;
+  wire [4:0] \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -15010,7 +16669,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire [9:0] \$11 ;
+  wire [10:0] \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
@@ -15032,7 +16691,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire [4:0] \$13 ;
+  wire \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
@@ -15043,7 +16702,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
-  wire [10:0] \$14 ;
+  wire [9:0] \$14 ;
   wire \$140 ;
   wire \$141 ;
   wire \$142 ;
@@ -15054,7 +16713,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$147 ;
   wire \$148 ;
   wire \$149 ;
-  wire [15:0] \$15 ;
+  wire \$15 ;
   wire \$150 ;
   wire \$151 ;
   wire \$152 ;
@@ -15065,7 +16724,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$157 ;
   wire \$158 ;
   wire \$159 ;
-  wire [16:0] \$16 ;
+  wire [4:0] \$16 ;
   wire \$160 ;
   wire \$161 ;
   wire \$162 ;
@@ -15076,7 +16735,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$167 ;
   wire \$168 ;
   wire \$169 ;
-  wire [16:0] \$17 ;
+  wire [10:0] \$17 ;
   wire \$170 ;
   wire \$171 ;
   wire \$172 ;
@@ -15087,7 +16746,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$177 ;
   wire \$178 ;
   wire \$179 ;
-  wire [17:0] \$18 ;
+  wire [15:0] \$18 ;
   wire \$180 ;
   wire \$181 ;
   wire \$182 ;
@@ -15098,7 +16757,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$187 ;
   wire \$188 ;
   wire \$189 ;
-  wire [17:0] \$19 ;
+  wire [16:0] \$19 ;
   wire \$190 ;
   wire \$191 ;
   wire \$192 ;
@@ -15113,6 +16772,8 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$20 ;
   wire \$200 ;
   wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
@@ -15122,7 +16783,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire \$3 ;
+  wire [16:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
@@ -15133,7 +16794,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire \$4 ;
+  wire [17:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
@@ -15144,7 +16805,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [9:0] \$5 ;
+  wire [17:0] \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -15166,7 +16827,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [4:0] \$7 ;
+  wire \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -15177,7 +16838,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire \$77 ;
   wire \$78 ;
   wire \$79 ;
-  wire [10:0] \$8 ;
+  wire [9:0] \$8 ;
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
@@ -15208,7 +16869,7 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   input [4:0] clock;
   wire [4:0] clock;
   reg [16:0] constants_end = 17'h00000;
-  reg [24:0] convolve_passed = 25'h0000000;
+  reg [23:0] convolve_passed = 24'h000000;
   input [511:0] descriptor;
   wire [511:0] descriptor;
   wire [31:0] \descriptor[0] ;
@@ -15229,9 +16890,11 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire [31:0] \descriptor[9] ;
   reg [17:0] destination_end = 18'h00000;
   wire [1:0] digit;
+  reg few = 1'h0;
+  reg joined = 1'h0;
   reg [11:0] kernel_words = 12'h000;
   output legal;
-  reg legal = 1'h0;
+  wire legal;
   reg [1:0] load_passed = 2'h0;
   reg [12:0] product = 13'h0000;
   reg [8:0] products0 = 9'h000;
@@ -15252,161 +16915,164 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   wire [11:0] \window.program_length ;
   wire [1:0] \window.tiles ;
   assign \$1  = descriptor[283:272] + 2'h3;
-  assign \$3  = clock < 4'ha;
-  assign \$4  = clock < 4'he;
-  assign \$6  = descriptor[259:256] >> digit;
-  assign \$7  = \$6  ? descriptor[240:236] : 5'h00;
-  assign \$8  = \$5  + \$7 ;
-  assign \$9  = clock < 4'ha;
-  assign \$10  = clock < 4'he;
-  assign \$12  = descriptor[263:260] >> digit;
-  assign \$13  = \$12  ? descriptor[240:236] : 5'h00;
-  assign \$14  = \$11  + \$13 ;
-  assign \$16  = products0 + \$15 ;
-  assign \$17  = descriptor[303:288] + descriptor[283:272];
-  assign \$18  = descriptor[63:48] + descriptor[80:64];
-  assign \$19  = descriptor[47:32] + descriptor[80:64];
-  assign \$20  = descriptor[47:32] < window[56:40];
-  assign \$21  = descriptor[63:48] < window[56:40];
-  assign \$22  = descriptor[75:64] >= 1'h1;
-  assign \$24  = descriptor[87:76] >= 1'h1;
-  assign \$26  = descriptor[107:96] >= 1'h1;
-  assign \$28  = descriptor[119:108] >= 1'h1;
-  assign \$30  = descriptor[131:128] >= 1'h1;
-  assign \$32  = descriptor[135:132] >= 1'h1;
-  assign \$34  = descriptor[139:136] >= 1'h1;
-  assign \$36  = descriptor[11:8] >= 3'h4;
-  assign \$37  = descriptor[11:8] <= 3'h6;
-  assign \$38  = & { \$37 , \$36  };
-  assign \$39  = descriptor[14:12] <= 2'h3;
-  assign \$41  = descriptor[203:192] >= 1'h1;
-  assign \$43  = descriptor[215:204] >= 1'h1;
-  assign \$45  = descriptor[235:224] >= 1'h1;
-  assign \$46  = descriptor[235:224] <= 3'h4;
-  assign \$47  = & { \$46 , \$45  };
-  assign \$48  = descriptor[247:236] >= 1'h1;
-  assign \$49  = descriptor[247:236] <= 5'h10;
+  assign \$3  = descriptor[303:288] + descriptor[283:272];
+  assign \$4  = descriptor[63:48] + descriptor[80:64];
+  assign \$5  = descriptor[47:32] + descriptor[80:64];
+  assign \$6  = clock < 4'ha;
+  assign \$7  = clock < 4'he;
+  assign \$9  = descriptor[259:256] >> digit;
+  assign \$10  = \$9  ? descriptor[240:236] : 5'h00;
+  assign \$11  = \$8  + \$10 ;
+  assign \$12  = clock < 4'ha;
+  assign \$13  = clock < 4'he;
+  assign \$15  = descriptor[263:260] >> digit;
+  assign \$16  = \$15  ? descriptor[240:236] : 5'h00;
+  assign \$17  = \$14  + \$16 ;
+  assign \$19  = products0 + \$18 ;
+  assign \$20  = product <= 5'h10;
+  assign \$21  = descriptor[3:0] != 2'h3;
+  assign \$22  = \$20  | \$21 ;
+  assign \$23  = descriptor[47:32] < window[56:40];
+  assign \$24  = descriptor[63:48] < window[56:40];
+  assign \$25  = descriptor[75:64] >= 1'h1;
+  assign \$27  = descriptor[87:76] >= 1'h1;
+  assign \$29  = descriptor[107:96] >= 1'h1;
+  assign \$31  = descriptor[119:108] >= 1'h1;
+  assign \$33  = descriptor[131:128] >= 1'h1;
+  assign \$35  = descriptor[135:132] >= 1'h1;
+  assign \$37  = descriptor[139:136] >= 1'h1;
+  assign \$39  = descriptor[11:8] >= 3'h4;
+  assign \$40  = descriptor[11:8] <= 3'h6;
+  assign \$41  = & { \$40 , \$39  };
+  assign \$42  = descriptor[14:12] <= 2'h3;
+  assign \$44  = descriptor[203:192] >= 1'h1;
+  assign \$46  = descriptor[215:204] >= 1'h1;
+  assign \$48  = descriptor[235:224] >= 1'h1;
+  assign \$49  = descriptor[235:224] <= 3'h4;
   assign \$50  = & { \$49 , \$48  };
-  assign \$51  = descriptor[263:256] >= 1'h1;
-  assign \$52  = descriptor[263:256] <= 5'h10;
+  assign \$51  = descriptor[247:236] >= 1'h1;
+  assign \$52  = descriptor[247:236] <= 5'h10;
   assign \$53  = & { \$52 , \$51  };
-  assign \$54  = product <= 5'h10;
-  assign \$55  = descriptor[271:264] >= 1'h1;
-  assign \$56  = descriptor[271:264] <= 2'h2;
-  assign \$57  = & { \$56 , \$55  };
-  assign \$58  = descriptor[283:272] >= 1'h1;
-  assign \$59  = descriptor[283:272] <= 4'h8;
-  assign \$60  = & { \$59 , \$58  };
-  assign \$61  = descriptor[315:304] >= 1'h1;
-  assign \$62  = descriptor[315:304] <= 4'h8;
-  assign \$63  = & { \$62 , \$61  };
-  assign \$64  = descriptor[379:352] >= 1'h1;
-  assign \$65  = descriptor[379:352] <= 19'h7ffff;
-  assign \$66  = & { \$65 , \$64  };
-  assign \$67  = descriptor[339:320] < window[130:110];
-  assign \$68  = constants_end <= window[89:73];
-  assign \$69  = | window[132:131];
-  assign \$70  = descriptor[183:172] >= kernel_words;
-  assign \$71  = descriptor[3:0] == 2'h3;
-  assign \$73  = & convolve_passed;
-  assign \$74  = descriptor[47:32] < window[56:40];
-  assign \$75  = descriptor[63:48] < window[56:40];
-  assign \$76  = descriptor[75:64] >= 1'h1;
-  assign \$78  = descriptor[87:76] >= 1'h1;
-  assign \$80  = descriptor[107:96] >= 1'h1;
-  assign \$82  = descriptor[119:108] >= 1'h1;
-  assign \$84  = descriptor[131:128] >= 1'h1;
-  assign \$86  = descriptor[135:132] >= 1'h1;
-  assign \$88  = descriptor[139:136] >= 1'h1;
-  assign \$90  = descriptor[11:8] >= 3'h4;
-  assign \$91  = descriptor[11:8] <= 3'h6;
-  assign \$92  = & { \$91 , \$90  };
-  assign \$93  = descriptor[7:6] <= 2'h2;
-  assign \$95  = descriptor[107:96] >= 1'h1;
-  assign \$96  = descriptor[107:96] <= 1'h1;
-  assign \$97  = & { \$96 , \$95  };
-  assign \$98  = descriptor[119:108] >= 1'h1;
-  assign \$99  = descriptor[119:108] <= 1'h1;
-  assign \$100  = & { \$99 , \$98  };
-  assign \$101  = descriptor[215:204] >= 1'h1;
-  assign \$102  = descriptor[215:204] <= 1'h1;
-  assign \$103  = & { \$102 , \$101  };
-  assign \$104  = descriptor[131:128] >= 1'h1;
-  assign \$105  = descriptor[131:128] <= 1'h1;
-  assign \$106  = & { \$105 , \$104  };
-  assign \$107  = descriptor[135:132] >= 1'h1;
-  assign \$108  = descriptor[135:132] <= 1'h1;
-  assign \$109  = & { \$108 , \$107  };
-  assign \$110  = descriptor[203:192] >= 1'h1;
-  assign \$111  = descriptor[203:192] <= 3'h4;
-  assign \$112  = & { \$111 , \$110  };
-  assign \$113  = descriptor[203:192] == descriptor[235:224];
-  assign \$114  = descriptor[247:236] >= 1'h1;
-  assign \$115  = descriptor[247:236] <= 1'h1;
-  assign \$116  = & { \$115 , \$114  };
-  assign \$117  = descriptor[263:256] >= 1'h1;
-  assign \$118  = descriptor[263:256] <= 1'h1;
-  assign \$119  = & { \$118 , \$117  };
-  assign \$120  = descriptor[271:264] <= 2'h2;
-  assign \$122  = descriptor[283:272] >= 1'h1;
-  assign \$123  = descriptor[283:272] <= 1'h1;
-  assign \$124  = & { \$123 , \$122  };
-  assign \$125  = descriptor[315:304] >= 1'h1;
-  assign \$126  = descriptor[315:304] <= 4'h8;
-  assign \$127  = & { \$126 , \$125  };
-  assign \$128  = | window[132:131];
-  assign \$129  = descriptor[379:352] >= 1'h1;
-  assign \$130  = descriptor[379:352] <= 19'h7ffff;
-  assign \$131  = & { \$130 , \$129  };
-  assign \$132  = descriptor[3:0] == 3'h7;
-  assign \$134  = & calibrate_passed;
-  assign \$135  = descriptor[47:32] < window[56:40];
-  assign \$136  = descriptor[63:48] < window[56:40];
-  assign \$137  = descriptor[75:64] >= 1'h1;
-  assign \$139  = descriptor[87:76] >= 1'h1;
-  assign \$141  = descriptor[107:96] >= 1'h1;
-  assign \$143  = descriptor[119:108] >= 1'h1;
-  assign \$145  = descriptor[131:128] >= 1'h1;
-  assign \$147  = descriptor[135:132] >= 1'h1;
-  assign \$149  = descriptor[139:136] >= 1'h1;
-  assign \$151  = descriptor[203:192] >= 1'h1;
-  assign \$153  = descriptor[183:172] >= descriptor[203:192];
-  assign \$154  = descriptor[131:128] >= 1'h1;
-  assign \$155  = descriptor[131:128] <= 1'h1;
-  assign \$156  = & { \$155 , \$154  };
-  assign \$157  = descriptor[135:132] >= 1'h1;
-  assign \$158  = descriptor[135:132] <= 1'h1;
-  assign \$159  = & { \$158 , \$157  };
-  assign \$160  = descriptor[335:332] >= 1'h1;
-  assign \$162  = descriptor[303:288] < window[56:40];
-  assign \$163  = descriptor[3:0] == 3'h4;
-  assign \$165  = & add_passed;
-  assign \$166  = descriptor[47:32] < window[56:40];
-  assign \$167  = descriptor[63:48] < window[56:40];
-  assign \$168  = descriptor[75:64] >= 1'h1;
-  assign \$170  = descriptor[87:76] >= 1'h1;
-  assign \$172  = descriptor[107:96] >= 1'h1;
-  assign \$174  = descriptor[119:108] >= 1'h1;
-  assign \$176  = descriptor[131:128] >= 1'h1;
-  assign \$178  = descriptor[135:132] >= 1'h1;
-  assign \$180  = descriptor[139:136] >= 1'h1;
-  assign \$182  = descriptor[203:192] >= 1'h1;
-  assign \$184  = descriptor[183:172] >= descriptor[203:192];
-  assign \$185  = descriptor[3:0] == 3'h5;
-  assign \$186  = descriptor[3:0] == 3'h6;
-  assign \$187  = | { \$186 , \$185  };
-  assign \$188  = & average_pool_passed;
-  assign \$189  = | descriptor[80:64];
-  assign \$190  = destination_end <= window[56:40];
-  assign \$191  = descriptor[3:0] == 1'h1;
-  assign \$193  = & load_passed;
-  assign \$194  = | descriptor[80:64];
-  assign \$195  = source_end <= window[56:40];
-  assign \$196  = descriptor[3:0] == 2'h2;
-  assign \$198  = & store_passed;
-  assign \$199  = ! descriptor[3:0];
-  assign \$200  = descriptor[3:0] > 3'h7;
-  assign \$201  = \$199  | \$200 ;
+  assign \$54  = descriptor[263:256] >= 1'h1;
+  assign \$55  = descriptor[263:256] <= 5'h10;
+  assign \$56  = & { \$55 , \$54  };
+  assign \$57  = descriptor[271:264] >= 1'h1;
+  assign \$58  = descriptor[271:264] <= 2'h2;
+  assign \$59  = & { \$58 , \$57  };
+  assign \$60  = descriptor[283:272] >= 1'h1;
+  assign \$61  = descriptor[283:272] <= 4'h8;
+  assign \$62  = & { \$61 , \$60  };
+  assign \$63  = descriptor[315:304] >= 1'h1;
+  assign \$64  = descriptor[315:304] <= 4'h8;
+  assign \$65  = & { \$64 , \$63  };
+  assign \$66  = descriptor[379:352] >= 1'h1;
+  assign \$67  = descriptor[379:352] <= 19'h7ffff;
+  assign \$68  = & { \$67 , \$66  };
+  assign \$69  = descriptor[339:320] < window[130:110];
+  assign \$70  = constants_end <= window[89:73];
+  assign \$71  = | window[132:131];
+  assign \$72  = descriptor[183:172] >= kernel_words;
+  assign \$73  = descriptor[3:0] == 2'h3;
+  assign \$75  = & convolve_passed;
+  assign \$76  = descriptor[47:32] < window[56:40];
+  assign \$77  = descriptor[63:48] < window[56:40];
+  assign \$78  = descriptor[75:64] >= 1'h1;
+  assign \$80  = descriptor[87:76] >= 1'h1;
+  assign \$82  = descriptor[107:96] >= 1'h1;
+  assign \$84  = descriptor[119:108] >= 1'h1;
+  assign \$86  = descriptor[131:128] >= 1'h1;
+  assign \$88  = descriptor[135:132] >= 1'h1;
+  assign \$90  = descriptor[139:136] >= 1'h1;
+  assign \$92  = descriptor[11:8] >= 3'h4;
+  assign \$93  = descriptor[11:8] <= 3'h6;
+  assign \$94  = & { \$93 , \$92  };
+  assign \$95  = descriptor[7:6] <= 2'h2;
+  assign \$97  = descriptor[107:96] >= 1'h1;
+  assign \$98  = descriptor[107:96] <= 1'h1;
+  assign \$99  = & { \$98 , \$97  };
+  assign \$100  = descriptor[119:108] >= 1'h1;
+  assign \$101  = descriptor[119:108] <= 1'h1;
+  assign \$102  = & { \$101 , \$100  };
+  assign \$103  = descriptor[215:204] >= 1'h1;
+  assign \$104  = descriptor[215:204] <= 1'h1;
+  assign \$105  = & { \$104 , \$103  };
+  assign \$106  = descriptor[131:128] >= 1'h1;
+  assign \$107  = descriptor[131:128] <= 1'h1;
+  assign \$108  = & { \$107 , \$106  };
+  assign \$109  = descriptor[135:132] >= 1'h1;
+  assign \$110  = descriptor[135:132] <= 1'h1;
+  assign \$111  = & { \$110 , \$109  };
+  assign \$112  = descriptor[203:192] >= 1'h1;
+  assign \$113  = descriptor[203:192] <= 3'h4;
+  assign \$114  = & { \$113 , \$112  };
+  assign \$115  = descriptor[203:192] == descriptor[235:224];
+  assign \$116  = descriptor[247:236] >= 1'h1;
+  assign \$117  = descriptor[247:236] <= 1'h1;
+  assign \$118  = & { \$117 , \$116  };
+  assign \$119  = descriptor[263:256] >= 1'h1;
+  assign \$120  = descriptor[263:256] <= 1'h1;
+  assign \$121  = & { \$120 , \$119  };
+  assign \$122  = descriptor[271:264] <= 2'h2;
+  assign \$124  = descriptor[283:272] >= 1'h1;
+  assign \$125  = descriptor[283:272] <= 1'h1;
+  assign \$126  = & { \$125 , \$124  };
+  assign \$127  = descriptor[315:304] >= 1'h1;
+  assign \$128  = descriptor[315:304] <= 4'h8;
+  assign \$129  = & { \$128 , \$127  };
+  assign \$130  = | window[132:131];
+  assign \$131  = descriptor[379:352] >= 1'h1;
+  assign \$132  = descriptor[379:352] <= 19'h7ffff;
+  assign \$133  = & { \$132 , \$131  };
+  assign \$134  = descriptor[3:0] == 3'h7;
+  assign \$136  = & calibrate_passed;
+  assign \$137  = descriptor[47:32] < window[56:40];
+  assign \$138  = descriptor[63:48] < window[56:40];
+  assign \$139  = descriptor[75:64] >= 1'h1;
+  assign \$141  = descriptor[87:76] >= 1'h1;
+  assign \$143  = descriptor[107:96] >= 1'h1;
+  assign \$145  = descriptor[119:108] >= 1'h1;
+  assign \$147  = descriptor[131:128] >= 1'h1;
+  assign \$149  = descriptor[135:132] >= 1'h1;
+  assign \$151  = descriptor[139:136] >= 1'h1;
+  assign \$153  = descriptor[203:192] >= 1'h1;
+  assign \$155  = descriptor[183:172] >= descriptor[203:192];
+  assign \$156  = descriptor[131:128] >= 1'h1;
+  assign \$157  = descriptor[131:128] <= 1'h1;
+  assign \$158  = & { \$157 , \$156  };
+  assign \$159  = descriptor[135:132] >= 1'h1;
+  assign \$160  = descriptor[135:132] <= 1'h1;
+  assign \$161  = & { \$160 , \$159  };
+  assign \$162  = descriptor[335:332] >= 1'h1;
+  assign \$164  = descriptor[303:288] < window[56:40];
+  assign \$165  = descriptor[3:0] == 3'h4;
+  assign \$167  = & add_passed;
+  assign \$168  = descriptor[47:32] < window[56:40];
+  assign \$169  = descriptor[63:48] < window[56:40];
+  assign \$170  = descriptor[75:64] >= 1'h1;
+  assign \$172  = descriptor[87:76] >= 1'h1;
+  assign \$174  = descriptor[107:96] >= 1'h1;
+  assign \$176  = descriptor[119:108] >= 1'h1;
+  assign \$178  = descriptor[131:128] >= 1'h1;
+  assign \$180  = descriptor[135:132] >= 1'h1;
+  assign \$182  = descriptor[139:136] >= 1'h1;
+  assign \$184  = descriptor[203:192] >= 1'h1;
+  assign \$186  = descriptor[183:172] >= descriptor[203:192];
+  assign \$187  = descriptor[3:0] == 3'h5;
+  assign \$188  = descriptor[3:0] == 3'h6;
+  assign \$189  = | { \$188 , \$187  };
+  assign \$190  = & average_pool_passed;
+  assign \$191  = | descriptor[80:64];
+  assign \$192  = destination_end <= window[56:40];
+  assign \$193  = descriptor[3:0] == 1'h1;
+  assign \$195  = & load_passed;
+  assign \$196  = | descriptor[80:64];
+  assign \$197  = source_end <= window[56:40];
+  assign \$198  = descriptor[3:0] == 2'h2;
+  assign \$200  = & store_passed;
+  assign \$201  = ! descriptor[3:0];
+  assign \$202  = descriptor[3:0] > 3'h7;
+  assign \$203  = \$201  | \$202 ;
+  assign legal = joined & few;
   assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @(posedge clk) begin
     kernel_words <= \$2 [11:0];
@@ -15415,107 +17081,113 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
     end
   end
   always @(posedge clk) begin
-    if (\$3 ) begin
-      products0 <= 9'h000;
-    end else if (\$4 ) begin
-      products0 <= \$8 [8:0];
-    end
-    if (rst) begin
-      products0 <= 9'h000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$9 ) begin
-      products1 <= 9'h000;
-    end else if (\$10 ) begin
-      products1 <= \$14 [8:0];
-    end
-    if (rst) begin
-      products1 <= 9'h000;
-    end
-  end
-  always @(posedge clk) begin
-    product <= \$16 [12:0];
-    if (rst) begin
-      product <= 13'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    constants_end <= \$17 ;
+    constants_end <= \$3 ;
     if (rst) begin
       constants_end <= 17'h00000;
     end
   end
   always @(posedge clk) begin
-    destination_end <= \$18 ;
+    destination_end <= \$4 ;
     if (rst) begin
       destination_end <= 18'h00000;
     end
   end
   always @(posedge clk) begin
-    source_end <= \$19 ;
+    source_end <= \$5 ;
     if (rst) begin
       source_end <= 18'h00000;
     end
   end
   always @(posedge clk) begin
-    convolve_passed <= { \$70 , \$69 , \$68 , \$67 , \$66 , \$63 , \$60 , \$57 , \$54 , \$53 , \$50 , \$47 , \$44 , \$42 , \$40 , \$38 , \$35 , \$33 , \$31 , \$29 , \$27 , \$25 , \$23 , \$21 , \$20  };
+    if (\$6 ) begin
+      products0 <= 9'h000;
+    end else if (\$7 ) begin
+      products0 <= \$11 [8:0];
+    end
     if (rst) begin
-      convolve_passed <= 25'h0000000;
+      products0 <= 9'h000;
     end
   end
   always @(posedge clk) begin
-    if (\$72 ) begin
-      legal <= \$73 ;
-    end
-    if (\$133 ) begin
-      legal <= \$134 ;
-    end
-    if (\$164 ) begin
-      legal <= \$165 ;
-    end
-    if (\$187 ) begin
-      legal <= \$188 ;
-    end
-    if (\$192 ) begin
-      legal <= \$193 ;
-    end
-    if (\$197 ) begin
-      legal <= \$198 ;
-    end
-    if (\$201 ) begin
-      legal <= 1'h1;
+    if (\$12 ) begin
+      products1 <= 9'h000;
+    end else if (\$13 ) begin
+      products1 <= \$17 [8:0];
     end
     if (rst) begin
-      legal <= 1'h0;
+      products1 <= 9'h000;
     end
   end
   always @(posedge clk) begin
-    calibrate_passed <= { \$131 , \$128 , \$127 , \$124 , \$121 , \$119 , \$116 , \$113 , \$112 , \$109 , \$106 , \$103 , \$100 , \$97 , descriptor[5], \$94 , \$92 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$75 , \$74  };
+    product <= \$19 [12:0];
+    if (rst) begin
+      product <= 13'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    few <= \$22 ;
+    if (rst) begin
+      few <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    convolve_passed <= { \$72 , \$71 , \$70 , \$69 , \$68 , \$65 , \$62 , \$59 , \$56 , \$53 , \$50 , \$47 , \$45 , \$43 , \$41 , \$38 , \$36 , \$34 , \$32 , \$30 , \$28 , \$26 , \$24 , \$23  };
+    if (rst) begin
+      convolve_passed <= 24'h000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$74 ) begin
+      joined <= \$75 ;
+    end
+    if (\$135 ) begin
+      joined <= \$136 ;
+    end
+    if (\$166 ) begin
+      joined <= \$167 ;
+    end
+    if (\$189 ) begin
+      joined <= \$190 ;
+    end
+    if (\$194 ) begin
+      joined <= \$195 ;
+    end
+    if (\$199 ) begin
+      joined <= \$200 ;
+    end
+    if (\$203 ) begin
+      joined <= 1'h1;
+    end
+    if (rst) begin
+      joined <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    calibrate_passed <= { \$133 , \$130 , \$129 , \$126 , \$123 , \$121 , \$118 , \$115 , \$114 , \$111 , \$108 , \$105 , \$102 , \$99 , descriptor[5], \$96 , \$94 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$76  };
     if (rst) begin
       calibrate_passed <= 26'h0000000;
     end
   end
   always @(posedge clk) begin
-    add_passed <= { \$162 , \$161 , \$159 , \$156 , \$153 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$136 , \$135  };
+    add_passed <= { \$164 , \$163 , \$161 , \$158 , \$155 , \$154 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$137  };
     if (rst) begin
       add_passed <= 15'h0000;
     end
   end
   always @(posedge clk) begin
-    average_pool_passed <= { \$184 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$167 , \$166  };
+    average_pool_passed <= { \$186 , \$185 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$168  };
     if (rst) begin
       average_pool_passed <= 11'h000;
     end
   end
   always @(posedge clk) begin
-    load_passed <= { \$190 , \$189  };
+    load_passed <= { \$192 , \$191  };
     if (rst) begin
       load_passed <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    store_passed <= { \$195 , \$194  };
+    store_passed <= { \$197 , \$196  };
     if (rst) begin
       store_passed <= 2'h0;
     end
@@ -15546,33 +17218,32 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
   assign \$2  = { 2'h0, \$1 [12:2] };
-  assign \$5  = { products0, 1'h0 };
+  assign \$8  = { products0, 1'h0 };
   assign digit[1] = clock[1];
   assign digit[0] = \$auto$rtlil.cc:2739:Not$2 ;
-  assign \$11  = { products1, 1'h0 };
-  assign \$15  = { 3'h0, products1, 4'h0 };
-  assign \$23  = \$22 ;
-  assign \$25  = \$24 ;
-  assign \$27  = \$26 ;
-  assign \$29  = \$28 ;
-  assign \$31  = \$30 ;
-  assign \$33  = \$32 ;
-  assign \$35  = \$34 ;
-  assign \$40  = \$39 ;
-  assign \$42  = \$41 ;
-  assign \$44  = \$43 ;
-  assign \$72  = \$71 ;
-  assign \$77  = \$76 ;
+  assign \$14  = { products1, 1'h0 };
+  assign \$18  = { 3'h0, products1, 4'h0 };
+  assign \$26  = \$25 ;
+  assign \$28  = \$27 ;
+  assign \$30  = \$29 ;
+  assign \$32  = \$31 ;
+  assign \$34  = \$33 ;
+  assign \$36  = \$35 ;
+  assign \$38  = \$37 ;
+  assign \$43  = \$42 ;
+  assign \$45  = \$44 ;
+  assign \$47  = \$46 ;
+  assign \$74  = \$73 ;
   assign \$79  = \$78 ;
   assign \$81  = \$80 ;
   assign \$83  = \$82 ;
   assign \$85  = \$84 ;
   assign \$87  = \$86 ;
   assign \$89  = \$88 ;
-  assign \$94  = \$93 ;
-  assign \$121  = \$120 ;
-  assign \$133  = \$132 ;
-  assign \$138  = \$137 ;
+  assign \$91  = \$90 ;
+  assign \$96  = \$95 ;
+  assign \$123  = \$122 ;
+  assign \$135  = \$134 ;
   assign \$140  = \$139 ;
   assign \$142  = \$141 ;
   assign \$144  = \$143 ;
@@ -15580,9 +17251,9 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$148  = \$147 ;
   assign \$150  = \$149 ;
   assign \$152  = \$151 ;
-  assign \$161  = \$160 ;
-  assign \$164  = \$163 ;
-  assign \$169  = \$168 ;
+  assign \$154  = \$153 ;
+  assign \$163  = \$162 ;
+  assign \$166  = \$165 ;
   assign \$171  = \$170 ;
   assign \$173  = \$172 ;
   assign \$175  = \$174 ;
@@ -15590,14 +17261,15 @@ module \crossloom.scheduler.check (rst, descriptor, clock, window, legal, clk);
   assign \$179  = \$178 ;
   assign \$181  = \$180 ;
   assign \$183  = \$182 ;
-  assign \$192  = \$191 ;
-  assign \$197  = \$196 ;
+  assign \$185  = \$184 ;
+  assign \$194  = \$193 ;
+  assign \$199  = \$198 ;
 endmodule
 
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3685$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5337$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -15751,8 +17423,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3685$90 ;
-  wire [40:0] \port$3685$90 ;
+  input [40:0] \port$5337$90 ;
+  wire [40:0] \port$5337$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -15813,10 +17485,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3685$90 [19:0]),
+    .coefficient_base(\port$5337$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3685$90 [40:20]),
+    .coefficient_words(\port$5337$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -15895,8 +17567,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3685$90 [19:0];
-  assign coefficient_words = \port$3685$90 [40:20];
+  assign coefficient_base = \port$5337$90 [19:0];
+  assign coefficient_words = \port$5337$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -15942,7 +17614,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$3685$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5337$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -16096,8 +17768,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$3685$90 ;
-  wire [40:0] \port$3685$90 ;
+  input [40:0] \port$5337$90 ;
+  wire [40:0] \port$5337$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -16158,10 +17830,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$3685$90 [19:0]),
+    .coefficient_base(\port$5337$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$3685$90 [40:20]),
+    .coefficient_words(\port$5337$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -16240,8 +17912,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$3685$90 [19:0];
-  assign coefficient_words = \port$3685$90 [40:20];
+  assign coefficient_base = \port$5337$90 [19:0];
+  assign coefficient_words = \port$5337$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -16284,7 +17956,7 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \measured.failed  = measured[35];
 endmodule
 
-module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving, start, abort, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, w_data, w_en, done
+module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving, abort, start, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, w_data, w_en, done
 , busy, read_address, write_enable, write_address, write_data, out_last, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire \$1 ;
@@ -16876,7 +18548,7 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, address, pad, \row_word$62 , first, last, \last_chunk$65 , busy, clk);
+module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5462$0 , busy, clk);
   wire \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -16905,19 +18577,19 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$32 ;
   wire \$33 ;
   wire \$34 ;
-  wire [12:0] \$35 ;
+  wire \$35 ;
   wire \$36 ;
-  wire [2:0] \$37 ;
+  wire \$37 ;
   wire \$38 ;
-  wire \$39 ;
+  wire [12:0] \$39 ;
   wire [4:0] \$4 ;
   wire \$40 ;
-  wire \$41 ;
-  wire [12:0] \$42 ;
+  wire [2:0] \$41 ;
+  wire \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire \$46 ;
+  wire [12:0] \$46 ;
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
@@ -16927,7 +18599,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
-  wire \$55 ;
+  wire [23:0] \$55 ;
+  wire \$56 ;
+  wire \$57 ;
+  wire \$58 ;
   wire [4:0] \$6 ;
   wire [4:0] \$7 ;
   wire [4:0] \$8 ;
@@ -16935,11 +18610,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$signal ;
   wire \$signal$41 ;
   reg \$signal$42  = 1'h0;
-  reg [11:0] \$signal$52  = 12'h000;
+  reg [11:0] \$signal$65  = 12'h000;
   wire abort;
-  output [15:0] address;
-  reg [15:0] address = 16'h0000;
-  wire [15:0] \address$58 ;
+  wire [15:0] address;
+  wire [15:0] \address$52 ;
   wire [15:0] address_block_step;
   wire [15:0] address_column_step;
   wire [15:0] address_origin;
@@ -16980,22 +18654,26 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  reg \final  = 1'h0;
-  output first;
-  reg first = 1'h0;
-  output last;
-  reg last = 1'h0;
+  wire first;
+  wire [23:0] fresh;
+  wire [15:0] \fresh.address ;
+  wire \fresh.final ;
+  wire \fresh.first ;
+  wire \fresh.last ;
+  wire \fresh.last_chunk ;
+  wire \fresh.last_position ;
+  wire \fresh.pad ;
+  wire [1:0] \fresh.row_word ;
+  wire last;
   reg last_chunk = 1'h0;
-  output \last_chunk$65 ;
-  reg \last_chunk$65  = 1'h0;
+  wire \last_chunk$58 ;
   wire last_position;
-  reg \last_position$66  = 1'h0;
+  wire \last_position$59 ;
   wire load;
   output mismatch;
   reg mismatch = 1'h0;
   wire [15:0] origin;
-  output pad;
-  reg pad = 1'h0;
+  wire pad;
   wire [3:0] pad_left;
   wire [3:0] pad_top;
   wire [11:0] pixel;
@@ -17007,6 +18685,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
+  output [21:0] \port$5462$0 ;
+  wire [21:0] \port$5462$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -17014,10 +18694,27 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire row_last;
   wire [15:0] row_step;
   reg [1:0] row_word = 2'h0;
-  output [1:0] \row_word$62 ;
-  reg [1:0] \row_word$62  = 2'h0;
+  wire [1:0] \row_word$55 ;
   input rst;
   wire rst;
+  reg [23:0] shown = 24'h000000;
+  wire [15:0] \shown.address ;
+  wire \shown.final ;
+  wire \shown.first ;
+  wire \shown.last ;
+  wire \shown.last_chunk ;
+  wire \shown.last_position ;
+  wire \shown.pad ;
+  wire [1:0] \shown.row_word ;
+  reg [23:0] spare = 24'h000000;
+  wire [15:0] \spare.address ;
+  wire \spare.final ;
+  wire \spare.first ;
+  wire \spare.last ;
+  wire \spare.last_chunk ;
+  wire \spare.last_position ;
+  wire \spare.pad ;
+  wire [1:0] \spare.row_word ;
   input start;
   wire start;
   wire \start$3 ;
@@ -17025,6 +18722,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [3:0] stride;
   output valid;
   reg valid = 1'h0;
+  reg waiting = 1'h0;
   reg walking = 1'h0;
   wire [11:0] width;
   wire [11:0] word_count;
@@ -17033,39 +18731,40 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire x_last;
   wire [11:0] y_count;
   wire y_last;
-  assign \$27  = - descriptor[147:144];
-  assign \$28  = word_last & column_last;
   assign \$29  = \$28  & row_last;
   assign \$signal  = \$29  & block_last;
   assign \$signal$41  = \$signal  | \$signal$42 ;
   assign last_position = x_last & y_last;
-  assign \$30  = ~ valid;
-  assign \$31  = \$30  | ready;
-  assign advance = walking & \$31 ;
-  assign \$32  = advance & \$signal$41 ;
-  assign \$33  = load | \$32 ;
-  assign \$34  = descriptor[235:224] == 1'h1;
-  assign \$35  = \$signal$52  - 1'h1;
-  assign \$36  = \$signal$52  == 2'h2;
-  assign \$37  = row_word + 1'h1;
-  assign \$38  = advance & \$signal ;
-  assign \$39  = load | \$38 ;
-  assign \$40  = advance & \$signal$41 ;
-  assign \$41  = descriptor[247:236] == 1'h1;
-  assign \$42  = chunks_left - 1'h1;
-  assign \$43  = chunks_left == 2'h2;
-  assign \$44  = ~ last_chunk;
-  assign \$45  = \$signal$42  & last_chunk;
-  assign \$46  = \$signal  ? \$44  : \$45 ;
-  assign \$47  = advance & \$46 ;
-  assign \$48  = pixel_x >= descriptor[75:64];
-  assign \$49  = pixel_y >= descriptor[87:76];
-  assign \$50  = \$48  | \$49 ;
-  assign \$51  = ! row_word;
-  assign \$52  = \$signal  & last_position;
-  assign \$53  = \$signal  & last_position;
-  assign \$54  = valid & ready;
-  assign \$55  = \$54  & \final ;
+  assign \$30  = pixel_x >= descriptor[75:64];
+  assign \$31  = pixel_y >= descriptor[87:76];
+  assign \$32  = \$30  | \$31 ;
+  assign \$33  = ! row_word;
+  assign \$34  = \$signal  & last_position;
+  assign \$35  = ~ waiting;
+  assign advance = walking & \$35 ;
+  assign \$36  = advance & \$signal$41 ;
+  assign \$37  = load | \$36 ;
+  assign \$38  = descriptor[235:224] == 1'h1;
+  assign \$39  = \$signal$65  - 1'h1;
+  assign \$40  = \$signal$65  == 2'h2;
+  assign \$41  = row_word + 1'h1;
+  assign \$42  = advance & \$signal ;
+  assign \$43  = load | \$42 ;
+  assign \$44  = advance & \$signal$41 ;
+  assign \$45  = descriptor[247:236] == 1'h1;
+  assign \$46  = chunks_left - 1'h1;
+  assign \$47  = chunks_left == 2'h2;
+  assign \$48  = ~ last_chunk;
+  assign \$49  = \$signal$42  & last_chunk;
+  assign \$50  = \$signal  ? \$48  : \$49 ;
+  assign \$51  = advance & \$50 ;
+  assign \$52  = ~ valid;
+  assign \$53  = \$52  | ready;
+  assign \$54  = waiting | advance;
+  assign \$55  = waiting ? spare : fresh;
+  assign \$56  = \$signal  & last_position;
+  assign \$57  = valid & ready;
+  assign \$58  = \$57  & shown[23];
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = - descriptor[143:140];
@@ -17093,10 +18792,12 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
+  assign \$27  = - descriptor[147:144];
+  assign \$28  = word_last & column_last;
   \crossloom.window$556.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
-    .address_word_start(\address$58 ),
+    .address_word_start(address),
     .address_x_step(address_x_step),
     .address_y_step(address_y_step),
     .advance(advance),
@@ -17107,36 +18808,36 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .load(load),
     .pixel_x_column_start(pixel_x),
     .pixel_y_row_start(pixel_y),
-    .\port$1715$0 (\$2 ),
-    .\port$1716$4 (\$3 [4]),
-    .\port$1717$4 (\$4 [4]),
-    .\port$1718$4 (\$5 [4]),
-    .\port$1719$4 (\$6 [4]),
-    .\port$1720$4 (\$7 [4]),
-    .\port$1721$4 (\$8 [4]),
-    .\port$1722$4 (\$9 [4]),
-    .\port$1723$4 (\$10 [4]),
-    .\port$1724$4 (\$11 [4]),
-    .\port$1725$4 (\$12 [4]),
-    .\port$1726$4 (\$13 [4]),
-    .\port$1727$4 (\$14 [4]),
-    .\port$1728$0 (\$15 ),
-    .\port$1729$4 (\$16 [4]),
-    .\port$1730$4 (\$17 [4]),
-    .\port$1731$4 (\$18 [4]),
-    .\port$1732$4 (\$19 [4]),
-    .\port$1733$4 (\$20 [4]),
-    .\port$1734$4 (\$21 [4]),
-    .\port$1735$4 (\$22 [4]),
-    .\port$1736$4 (\$23 [4]),
-    .\port$1737$4 (\$24 [4]),
-    .\port$1738$4 (\$25 [4]),
-    .\port$1739$4 (\$26 [4]),
-    .\port$1740$4 (\$27 [4]),
-    .\port$3127$128 (descriptor[139:128]),
-    .\port$3127$160 (descriptor[171:160]),
-    .\port$3127$192 (descriptor[215:192]),
-    .\port$3127$96 (descriptor[119:96]),
+    .\port$1738$0 (\$2 ),
+    .\port$1739$4 (\$3 [4]),
+    .\port$1740$4 (\$4 [4]),
+    .\port$1741$4 (\$5 [4]),
+    .\port$1742$4 (\$6 [4]),
+    .\port$1743$4 (\$7 [4]),
+    .\port$1744$4 (\$8 [4]),
+    .\port$1745$4 (\$9 [4]),
+    .\port$1746$4 (\$10 [4]),
+    .\port$1747$4 (\$11 [4]),
+    .\port$1748$4 (\$12 [4]),
+    .\port$1749$4 (\$13 [4]),
+    .\port$1750$4 (\$14 [4]),
+    .\port$1751$0 (\$15 ),
+    .\port$1752$4 (\$16 [4]),
+    .\port$1753$4 (\$17 [4]),
+    .\port$1754$4 (\$18 [4]),
+    .\port$1755$4 (\$19 [4]),
+    .\port$1756$4 (\$20 [4]),
+    .\port$1757$4 (\$21 [4]),
+    .\port$1758$4 (\$22 [4]),
+    .\port$1759$4 (\$23 [4]),
+    .\port$1760$4 (\$24 [4]),
+    .\port$1761$4 (\$25 [4]),
+    .\port$1762$4 (\$26 [4]),
+    .\port$1763$4 (\$27 [4]),
+    .\port$4757$128 (descriptor[139:128]),
+    .\port$4757$160 (descriptor[171:160]),
+    .\port$4757$192 (descriptor[215:192]),
+    .\port$4757$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -17151,7 +18852,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$3127$136 (descriptor[147:136]),
+    .\port$4757$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -17159,23 +18860,23 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .\width$7 (descriptor[75:64])
   );
   always @(posedge clk) begin
-    if (\$33 ) begin
-      \$signal$52  <= descriptor[235:224];
+    if (\$37 ) begin
+      \$signal$65  <= descriptor[235:224];
     end else if (advance) begin
-      \$signal$52  <= \$35 [11:0];
+      \$signal$65  <= \$39 [11:0];
     end
     if (clear) begin
-      \$signal$52  <= 12'h000;
+      \$signal$65  <= 12'h000;
     end
     if (rst) begin
-      \$signal$52  <= 12'h000;
+      \$signal$65  <= 12'h000;
     end
   end
   always @(posedge clk) begin
-    if (\$33 ) begin
-      \$signal$42  <= \$34 ;
+    if (\$37 ) begin
+      \$signal$42  <= \$38 ;
     end else if (advance) begin
-      \$signal$42  <= \$36 ;
+      \$signal$42  <= \$40 ;
     end
     if (clear) begin
       \$signal$42  <= 1'h0;
@@ -17185,10 +18886,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$33 ) begin
+    if (\$37 ) begin
       row_word <= 2'h0;
     end else if (advance) begin
-      row_word <= \$37 [1:0];
+      row_word <= \$41 [1:0];
     end
     if (clear) begin
       row_word <= 2'h0;
@@ -17198,10 +18899,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$39 ) begin
+    if (\$43 ) begin
       chunks_left <= descriptor[247:236];
-    end else if (\$40 ) begin
-      chunks_left <= \$42 [11:0];
+    end else if (\$44 ) begin
+      chunks_left <= \$46 [11:0];
     end
     if (clear) begin
       chunks_left <= 12'h000;
@@ -17211,10 +18912,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$39 ) begin
-      last_chunk <= \$41 ;
-    end else if (\$40 ) begin
-      last_chunk <= \$43 ;
+    if (\$43 ) begin
+      last_chunk <= \$45 ;
+    end else if (\$44 ) begin
+      last_chunk <= \$47 ;
     end
     if (clear) begin
       last_chunk <= 1'h0;
@@ -17224,7 +18925,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    mismatch <= \$47 ;
+    mismatch <= \$51 ;
     if (clear) begin
       mismatch <= 1'h0;
     end
@@ -17233,11 +18934,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (ready) begin
-      valid <= 1'h0;
-    end
-    if (advance) begin
-      valid <= 1'h1;
+    if (\$53 ) begin
+      valid <= \$54 ;
     end
     if (clear) begin
       valid <= 1'h0;
@@ -17247,96 +18945,43 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (advance) begin
-      address <= \address$58 ;
+    if (\$53 ) begin
+      waiting <= 1'h0;
+    end else if (advance) begin
+      waiting <= 1'h1;
     end
     if (clear) begin
-      address <= 16'h0000;
+      waiting <= 1'h0;
     end
     if (rst) begin
-      address <= 16'h0000;
+      waiting <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$53 ) begin
+      shown <= \$55 ;
+    end
+    if (clear) begin
+      shown <= 24'h000000;
+    end
+    if (rst) begin
+      shown <= 24'h000000;
     end
   end
   always @(posedge clk) begin
     if (advance) begin
-      pad <= \$50 ;
+      spare <= fresh;
     end
     if (clear) begin
-      pad <= 1'h0;
+      spare <= 24'h000000;
     end
     if (rst) begin
-      pad <= 1'h0;
+      spare <= 24'h000000;
     end
   end
   always @(posedge clk) begin
     if (advance) begin
-      \row_word$62  <= row_word;
-    end
-    if (clear) begin
-      \row_word$62  <= 2'h0;
-    end
-    if (rst) begin
-      \row_word$62  <= 2'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      first <= \$51 ;
-    end
-    if (clear) begin
-      first <= 1'h0;
-    end
-    if (rst) begin
-      first <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      last <= \$signal$41 ;
-    end
-    if (clear) begin
-      last <= 1'h0;
-    end
-    if (rst) begin
-      last <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      \last_chunk$65  <= last_chunk;
-    end
-    if (clear) begin
-      \last_chunk$65  <= 1'h0;
-    end
-    if (rst) begin
-      \last_chunk$65  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      \last_position$66  <= last_position;
-    end
-    if (clear) begin
-      \last_position$66  <= 1'h0;
-    end
-    if (rst) begin
-      \last_position$66  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      \final  <= \$52 ;
-    end
-    if (clear) begin
-      \final  <= 1'h0;
-    end
-    if (rst) begin
-      \final  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (advance) begin
-      if (\$53 ) begin
+      if (\$56 ) begin
         walking <= 1'h0;
       end
     end
@@ -17353,7 +18998,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   always @(posedge clk) begin
     if (starting) begin
       busy <= 1'h1;
-    end else if (\$55 ) begin
+    end else if (\$58 ) begin
       busy <= 1'h0;
     end
     if (clear) begin
@@ -17390,7 +19035,15 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign pixel_y_origin = { \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15  };
   assign pixel_y_row_step = 17'h00001;
   assign pixel_y_y_step = { 13'h0000, descriptor[139:136] };
+  assign \address$52  = shown[15:0];
+  assign pad = shown[16];
+  assign \row_word$55  = shown[18:17];
+  assign first = shown[19];
+  assign last = shown[20];
+  assign \last_chunk$58  = shown[21];
+  assign \last_position$59  = shown[22];
   assign abort = 1'h0;
+  assign \port$5462$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -17407,26 +19060,173 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
+  assign \fresh.address  = fresh[15:0];
+  assign \fresh.pad  = fresh[16];
+  assign \fresh.row_word  = fresh[18:17];
+  assign \fresh.first  = fresh[19];
+  assign \fresh.last  = fresh[20];
+  assign \fresh.last_chunk  = fresh[21];
+  assign \fresh.last_position  = fresh[22];
+  assign \fresh.final  = fresh[23];
+  assign \shown.address  = shown[15:0];
+  assign \shown.pad  = shown[16];
+  assign \shown.row_word  = shown[18:17];
+  assign \shown.first  = shown[19];
+  assign \shown.last  = shown[20];
+  assign \shown.last_chunk  = shown[21];
+  assign \shown.last_position  = shown[22];
+  assign \shown.final  = shown[23];
+  assign \spare.address  = spare[15:0];
+  assign \spare.pad  = spare[16];
+  assign \spare.row_word  = spare[18:17];
+  assign \spare.first  = spare[19];
+  assign \spare.last  = spare[20];
+  assign \spare.last_chunk  = spare[21];
+  assign \spare.last_position  = spare[22];
+  assign \spare.final  = spare[23];
+  assign fresh[23] = \$34 ;
+  assign fresh[22] = last_position;
+  assign fresh[21] = last_chunk;
+  assign fresh[20] = \$signal$41 ;
+  assign fresh[19] = \$33 ;
+  assign fresh[18:17] = row_word;
+  assign fresh[16] = \$32 ;
+  assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717$4 , \port$1718$4 , \port$1719$4 , \port$1720$4 , \port$1721$4 , \port$1722$4 , \port$1723$4 , \port$1724$4 , \port$1725$4 , \port$1726$4 , \port$1727$4 , \port$1728$0 , \port$1729$4 , \port$1730$4 , \port$1731$4 , \port$1732$4 , \port$1733$4 , \port$1734$4 
-, \port$1735$4 , \port$1736$4 , \port$1737$4 , \port$1738$4 , \port$1739$4 , \port$1740$4 , advance, \port$3127$96 , \port$3127$128 , \port$3127$160 , \port$3127$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
+module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740$4 , \port$1741$4 , \port$1742$4 , \port$1743$4 , \port$1744$4 , \port$1745$4 , \port$1746$4 , \port$1747$4 , \port$1748$4 , \port$1749$4 , \port$1750$4 , \port$1751$0 , \port$1752$4 , \port$1753$4 , \port$1754$4 , \port$1755$4 , \port$1756$4 , \port$1757$4 
+, \port$1758$4 , \port$1759$4 , \port$1760$4 , \port$1761$4 , \port$1762$4 , \port$1763$4 , advance, \port$4757$96 , \port$4757$128 , \port$4757$160 , \port$4757$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
 , x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
-  wire [3:0] \$10 ;
+  wire \$10 ;
   wire \$100 ;
+  wire [15:0] \$1000 ;
+  wire [15:0] \$1001 ;
+  wire [15:0] \$1002 ;
+  wire [15:0] \$1003 ;
+  wire [15:0] \$1004 ;
+  wire [15:0] \$1005 ;
+  wire [15:0] \$1006 ;
+  wire [15:0] \$1007 ;
+  wire [15:0] \$1008 ;
+  wire [15:0] \$1009 ;
   wire \$101 ;
+  wire [15:0] \$1010 ;
+  wire [16:0] \$1011 ;
+  wire \$1012 ;
+  wire \$1013 ;
+  wire [15:0] \$1014 ;
+  wire [15:0] \$1015 ;
+  wire [15:0] \$1016 ;
+  wire [15:0] \$1017 ;
+  wire [15:0] \$1018 ;
+  wire [15:0] \$1019 ;
   wire \$102 ;
-  wire [17:0] \$103 ;
+  wire [15:0] \$1020 ;
+  wire [15:0] \$1021 ;
+  wire [15:0] \$1022 ;
+  wire [15:0] \$1023 ;
+  wire [15:0] \$1024 ;
+  wire [15:0] \$1025 ;
+  wire [15:0] \$1026 ;
+  wire [15:0] \$1027 ;
+  wire [15:0] \$1028 ;
+  wire [15:0] \$1029 ;
+  wire \$103 ;
+  wire [15:0] \$1030 ;
+  wire [15:0] \$1031 ;
+  wire [15:0] \$1032 ;
+  wire [15:0] \$1033 ;
+  wire [15:0] \$1034 ;
+  wire [15:0] \$1035 ;
+  wire [15:0] \$1036 ;
+  wire [15:0] \$1037 ;
+  wire [16:0] \$1038 ;
+  wire \$1039 ;
   wire \$104 ;
+  wire \$1040 ;
+  wire [16:0] \$1041 ;
+  wire [16:0] \$1042 ;
+  wire [16:0] \$1043 ;
+  wire [16:0] \$1044 ;
+  wire [16:0] \$1045 ;
+  wire [16:0] \$1046 ;
+  wire [16:0] \$1047 ;
+  wire [16:0] \$1048 ;
+  wire [16:0] \$1049 ;
   wire \$105 ;
+  wire [16:0] \$1050 ;
+  wire [16:0] \$1051 ;
+  wire [16:0] \$1052 ;
+  wire [16:0] \$1053 ;
+  wire [16:0] \$1054 ;
+  wire [16:0] \$1055 ;
+  wire [16:0] \$1056 ;
+  wire [17:0] \$1057 ;
+  wire \$1058 ;
+  wire \$1059 ;
   wire \$106 ;
+  wire [16:0] \$1060 ;
+  wire [16:0] \$1061 ;
+  wire [16:0] \$1062 ;
+  wire [16:0] \$1063 ;
+  wire [16:0] \$1064 ;
+  wire [16:0] \$1065 ;
+  wire [16:0] \$1066 ;
+  wire [16:0] \$1067 ;
+  wire [16:0] \$1068 ;
+  wire [16:0] \$1069 ;
   wire \$107 ;
+  wire [16:0] \$1070 ;
+  wire [16:0] \$1071 ;
+  wire [16:0] \$1072 ;
+  wire [16:0] \$1073 ;
+  wire [16:0] \$1074 ;
+  wire [16:0] \$1075 ;
+  wire [17:0] \$1076 ;
+  wire \$1077 ;
+  wire \$1078 ;
+  wire [16:0] \$1079 ;
   wire \$108 ;
+  wire [16:0] \$1080 ;
+  wire [16:0] \$1081 ;
+  wire [16:0] \$1082 ;
+  wire [16:0] \$1083 ;
+  wire [16:0] \$1084 ;
+  wire [16:0] \$1085 ;
+  wire [16:0] \$1086 ;
+  wire [16:0] \$1087 ;
+  wire [16:0] \$1088 ;
+  wire [16:0] \$1089 ;
   wire \$109 ;
+  wire [16:0] \$1090 ;
+  wire [16:0] \$1091 ;
+  wire [16:0] \$1092 ;
+  wire [16:0] \$1093 ;
+  wire [16:0] \$1094 ;
+  wire [17:0] \$1095 ;
+  wire \$1096 ;
+  wire \$1097 ;
+  wire [16:0] \$1098 ;
+  wire [16:0] \$1099 ;
   wire \$11 ;
   wire \$110 ;
+  wire [16:0] \$1100 ;
+  wire [16:0] \$1101 ;
+  wire [16:0] \$1102 ;
+  wire [16:0] \$1103 ;
+  wire [16:0] \$1104 ;
+  wire [16:0] \$1105 ;
+  wire [16:0] \$1106 ;
+  wire [16:0] \$1107 ;
+  wire [16:0] \$1108 ;
+  wire [16:0] \$1109 ;
   wire \$111 ;
+  wire [16:0] \$1110 ;
+  wire [16:0] \$1111 ;
+  wire [16:0] \$1112 ;
+  wire [16:0] \$1113 ;
+  wire [17:0] \$1114 ;
   wire \$112 ;
   wire \$113 ;
   wire \$114 ;
@@ -17434,9 +19234,9 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
   wire \$116 ;
   wire \$117 ;
   wire \$118 ;
-  wire [17:0] \$119 ;
+  wire \$119 ;
   wire \$12 ;
-  wire [17:0] \$120 ;
+  wire \$120 ;
   wire \$121 ;
   wire \$122 ;
   wire \$123 ;
@@ -17446,10 +19246,10 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire \$13 ;
+  wire [4:0] \$13 ;
   wire \$130 ;
   wire \$131 ;
-  wire [17:0] \$132 ;
+  wire \$132 ;
   wire \$133 ;
   wire \$134 ;
   wire \$135 ;
@@ -17470,100 +19270,947 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
   wire \$149 ;
   wire \$15 ;
   wire \$150 ;
-  wire [17:0] \$151 ;
-  wire [17:0] \$152 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire \$16 ;
-  wire [4:0] \$17 ;
-  wire [3:0] \$18 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
+  wire \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire \$178 ;
+  wire \$179 ;
+  wire \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
   wire \$19 ;
-  wire [12:0] \$2 ;
-  wire \$20 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
+  wire \$2 ;
+  wire [4:0] \$20 ;
+  wire \$200 ;
+  wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
   wire \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
   wire \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire \$222 ;
+  wire \$223 ;
+  wire \$224 ;
+  wire \$225 ;
+  wire \$226 ;
+  wire \$227 ;
+  wire \$228 ;
+  wire \$229 ;
   wire \$23 ;
+  wire \$230 ;
+  wire \$231 ;
+  wire \$232 ;
+  wire \$233 ;
+  wire \$234 ;
+  wire \$235 ;
+  wire \$236 ;
+  wire \$237 ;
+  wire \$238 ;
+  wire \$239 ;
   wire \$24 ;
+  wire \$240 ;
+  wire \$241 ;
+  wire \$242 ;
+  wire \$243 ;
+  wire \$244 ;
+  wire \$245 ;
+  wire \$246 ;
+  wire \$247 ;
+  wire \$248 ;
+  wire \$249 ;
   wire \$25 ;
-  wire [12:0] \$26 ;
-  wire [11:0] \$27 ;
+  wire \$250 ;
+  wire \$251 ;
+  wire \$252 ;
+  wire \$253 ;
+  wire \$254 ;
+  wire \$255 ;
+  wire \$256 ;
+  wire \$257 ;
+  wire \$258 ;
+  wire \$259 ;
+  wire \$26 ;
+  wire \$260 ;
+  wire \$261 ;
+  wire \$262 ;
+  wire \$263 ;
+  wire \$264 ;
+  wire \$265 ;
+  wire \$266 ;
+  wire \$267 ;
+  wire \$268 ;
+  wire \$269 ;
+  wire [12:0] \$27 ;
+  wire \$270 ;
+  wire \$271 ;
+  wire \$272 ;
+  wire \$273 ;
+  wire \$274 ;
+  wire \$275 ;
+  wire \$276 ;
+  wire \$277 ;
+  wire \$278 ;
+  wire \$279 ;
   wire \$28 ;
+  wire \$280 ;
+  wire \$281 ;
+  wire \$282 ;
+  wire \$283 ;
+  wire \$284 ;
+  wire \$285 ;
+  wire \$286 ;
+  wire \$287 ;
+  wire \$288 ;
+  wire \$289 ;
   wire \$29 ;
-  wire [11:0] \$3 ;
+  wire \$290 ;
+  wire \$291 ;
+  wire \$292 ;
+  wire \$293 ;
+  wire \$294 ;
+  wire \$295 ;
+  wire \$296 ;
+  wire \$297 ;
+  wire \$298 ;
+  wire \$299 ;
+  wire \$3 ;
   wire \$30 ;
+  wire \$300 ;
+  wire \$301 ;
+  wire \$302 ;
+  wire \$303 ;
+  wire \$304 ;
+  wire \$305 ;
+  wire \$306 ;
+  wire \$307 ;
+  wire \$308 ;
+  wire \$309 ;
   wire \$31 ;
+  wire \$310 ;
+  wire \$311 ;
+  wire \$312 ;
+  wire \$313 ;
+  wire \$314 ;
+  wire \$315 ;
+  wire \$316 ;
+  wire \$317 ;
+  wire \$318 ;
+  wire \$319 ;
   wire \$32 ;
+  wire \$320 ;
+  wire \$321 ;
+  wire \$322 ;
+  wire \$323 ;
+  wire \$324 ;
+  wire \$325 ;
+  wire \$326 ;
+  wire \$327 ;
+  wire \$328 ;
+  wire \$329 ;
   wire \$33 ;
-  wire \$34 ;
+  wire \$330 ;
+  wire \$331 ;
+  wire \$332 ;
+  wire \$333 ;
+  wire \$334 ;
+  wire \$335 ;
+  wire \$336 ;
+  wire \$337 ;
+  wire \$338 ;
+  wire \$339 ;
+  wire [12:0] \$34 ;
+  wire \$340 ;
+  wire \$341 ;
+  wire \$342 ;
+  wire \$343 ;
+  wire \$344 ;
+  wire \$345 ;
+  wire \$346 ;
+  wire \$347 ;
+  wire \$348 ;
+  wire \$349 ;
   wire \$35 ;
-  wire [12:0] \$36 ;
-  wire [11:0] \$37 ;
+  wire \$350 ;
+  wire \$351 ;
+  wire \$352 ;
+  wire \$353 ;
+  wire \$354 ;
+  wire \$355 ;
+  wire \$356 ;
+  wire \$357 ;
+  wire \$358 ;
+  wire \$359 ;
+  wire \$36 ;
+  wire \$360 ;
+  wire \$361 ;
+  wire \$362 ;
+  wire \$363 ;
+  wire \$364 ;
+  wire \$365 ;
+  wire \$366 ;
+  wire \$367 ;
+  wire \$368 ;
+  wire \$369 ;
+  wire \$37 ;
+  wire \$370 ;
+  wire \$371 ;
+  wire \$372 ;
+  wire \$373 ;
+  wire \$374 ;
+  wire \$375 ;
+  wire \$376 ;
+  wire \$377 ;
+  wire \$378 ;
+  wire \$379 ;
   wire \$38 ;
+  wire \$380 ;
+  wire \$381 ;
+  wire \$382 ;
+  wire \$383 ;
+  wire \$384 ;
+  wire \$385 ;
+  wire \$386 ;
+  wire \$387 ;
+  wire \$388 ;
+  wire \$389 ;
   wire \$39 ;
+  wire \$390 ;
+  wire \$391 ;
+  wire \$392 ;
+  wire \$393 ;
+  wire \$394 ;
+  wire \$395 ;
+  wire \$396 ;
+  wire \$397 ;
+  wire \$398 ;
+  wire \$399 ;
   wire \$4 ;
   wire \$40 ;
-  wire \$41 ;
+  wire \$400 ;
+  wire \$401 ;
+  wire \$402 ;
+  wire \$403 ;
+  wire \$404 ;
+  wire \$405 ;
+  wire \$406 ;
+  wire \$407 ;
+  wire \$408 ;
+  wire \$409 ;
+  wire [12:0] \$41 ;
+  wire \$410 ;
+  wire \$411 ;
+  wire \$412 ;
+  wire \$413 ;
+  wire \$414 ;
+  wire \$415 ;
+  wire \$416 ;
+  wire \$417 ;
+  wire \$418 ;
+  wire \$419 ;
   wire \$42 ;
+  wire \$420 ;
+  wire \$421 ;
+  wire \$422 ;
+  wire \$423 ;
+  wire \$424 ;
+  wire \$425 ;
+  wire \$426 ;
+  wire \$427 ;
+  wire \$428 ;
+  wire \$429 ;
   wire \$43 ;
+  wire \$430 ;
+  wire \$431 ;
+  wire \$432 ;
+  wire \$433 ;
+  wire \$434 ;
+  wire \$435 ;
+  wire \$436 ;
+  wire \$437 ;
+  wire \$438 ;
+  wire \$439 ;
   wire \$44 ;
+  wire \$440 ;
+  wire \$441 ;
+  wire \$442 ;
+  wire \$443 ;
+  wire \$444 ;
+  wire \$445 ;
+  wire \$446 ;
+  wire \$447 ;
+  wire \$448 ;
+  wire \$449 ;
   wire \$45 ;
+  wire \$450 ;
+  wire \$451 ;
+  wire \$452 ;
+  wire \$453 ;
+  wire \$454 ;
+  wire \$455 ;
+  wire \$456 ;
+  wire \$457 ;
+  wire \$458 ;
+  wire \$459 ;
   wire \$46 ;
-  wire [12:0] \$47 ;
-  wire [11:0] \$48 ;
+  wire \$460 ;
+  wire \$461 ;
+  wire \$462 ;
+  wire \$463 ;
+  wire \$464 ;
+  wire \$465 ;
+  wire \$466 ;
+  wire \$467 ;
+  wire \$468 ;
+  wire \$469 ;
+  wire \$47 ;
+  wire \$470 ;
+  wire \$471 ;
+  wire \$472 ;
+  wire \$473 ;
+  wire \$474 ;
+  wire \$475 ;
+  wire \$476 ;
+  wire \$477 ;
+  wire \$478 ;
+  wire \$479 ;
+  wire \$48 ;
+  wire \$480 ;
+  wire \$481 ;
+  wire \$482 ;
+  wire \$483 ;
+  wire \$484 ;
+  wire \$485 ;
+  wire \$486 ;
+  wire \$487 ;
+  wire \$488 ;
+  wire \$489 ;
   wire \$49 ;
+  wire \$490 ;
+  wire \$491 ;
+  wire \$492 ;
+  wire \$493 ;
+  wire \$494 ;
+  wire \$495 ;
+  wire \$496 ;
+  wire \$497 ;
+  wire \$498 ;
+  wire \$499 ;
   wire \$5 ;
   wire \$50 ;
+  wire \$500 ;
+  wire \$501 ;
+  wire \$502 ;
+  wire \$503 ;
+  wire \$504 ;
+  wire \$505 ;
+  wire \$506 ;
+  wire \$507 ;
+  wire \$508 ;
+  wire \$509 ;
   wire \$51 ;
+  wire \$510 ;
+  wire \$511 ;
+  wire \$512 ;
+  wire \$513 ;
+  wire \$514 ;
+  wire \$515 ;
+  wire \$516 ;
+  wire \$517 ;
+  wire \$518 ;
+  wire \$519 ;
   wire \$52 ;
+  wire \$520 ;
+  wire \$521 ;
+  wire \$522 ;
+  wire \$523 ;
+  wire \$524 ;
+  wire \$525 ;
+  wire \$526 ;
+  wire \$527 ;
+  wire \$528 ;
+  wire \$529 ;
   wire \$53 ;
-  wire [16:0] \$54 ;
+  wire \$530 ;
+  wire \$531 ;
+  wire \$532 ;
+  wire \$533 ;
+  wire \$534 ;
+  wire \$535 ;
+  wire \$536 ;
+  wire \$537 ;
+  wire \$538 ;
+  wire \$539 ;
+  wire \$54 ;
+  wire \$540 ;
+  wire \$541 ;
+  wire \$542 ;
+  wire \$543 ;
+  wire \$544 ;
+  wire \$545 ;
+  wire \$546 ;
+  wire \$547 ;
+  wire \$548 ;
+  wire \$549 ;
   wire \$55 ;
+  wire \$550 ;
+  wire \$551 ;
+  wire \$552 ;
+  wire \$553 ;
+  wire \$554 ;
+  wire \$555 ;
+  wire \$556 ;
+  wire \$557 ;
+  wire \$558 ;
+  wire \$559 ;
   wire \$56 ;
+  wire \$560 ;
+  wire \$561 ;
+  wire \$562 ;
+  wire \$563 ;
+  wire \$564 ;
+  wire \$565 ;
+  wire \$566 ;
+  wire \$567 ;
+  wire \$568 ;
+  wire \$569 ;
   wire \$57 ;
-  wire [16:0] \$58 ;
-  wire [16:0] \$59 ;
-  wire \$6 ;
+  wire \$570 ;
+  wire \$571 ;
+  wire \$572 ;
+  wire \$573 ;
+  wire \$574 ;
+  wire \$575 ;
+  wire \$576 ;
+  wire \$577 ;
+  wire \$578 ;
+  wire \$579 ;
+  wire \$58 ;
+  wire \$580 ;
+  wire \$581 ;
+  wire \$582 ;
+  wire \$583 ;
+  wire \$584 ;
+  wire \$585 ;
+  wire \$586 ;
+  wire \$587 ;
+  wire \$588 ;
+  wire \$589 ;
+  wire \$59 ;
+  wire \$590 ;
+  wire \$591 ;
+  wire \$592 ;
+  wire \$593 ;
+  wire \$594 ;
+  wire \$595 ;
+  wire \$596 ;
+  wire \$597 ;
+  wire \$598 ;
+  wire \$599 ;
+  wire [12:0] \$6 ;
   wire \$60 ;
+  wire \$600 ;
+  wire \$601 ;
+  wire \$602 ;
+  wire \$603 ;
+  wire \$604 ;
+  wire \$605 ;
+  wire \$606 ;
+  wire \$607 ;
+  wire \$608 ;
+  wire \$609 ;
   wire \$61 ;
+  wire \$610 ;
+  wire \$611 ;
+  wire \$612 ;
+  wire \$613 ;
+  wire \$614 ;
+  wire \$615 ;
+  wire \$616 ;
+  wire \$617 ;
+  wire \$618 ;
+  wire \$619 ;
   wire \$62 ;
+  wire \$620 ;
+  wire \$621 ;
+  wire \$622 ;
+  wire \$623 ;
+  wire \$624 ;
+  wire \$625 ;
+  wire \$626 ;
+  wire \$627 ;
+  wire \$628 ;
+  wire \$629 ;
   wire \$63 ;
-  wire [16:0] \$64 ;
-  wire [16:0] \$65 ;
-  wire [16:0] \$66 ;
+  wire \$630 ;
+  wire \$631 ;
+  wire \$632 ;
+  wire \$633 ;
+  wire \$634 ;
+  wire \$635 ;
+  wire \$636 ;
+  wire \$637 ;
+  wire \$638 ;
+  wire \$639 ;
+  wire \$64 ;
+  wire \$640 ;
+  wire \$641 ;
+  wire \$642 ;
+  wire \$643 ;
+  wire \$644 ;
+  wire \$645 ;
+  wire \$646 ;
+  wire \$647 ;
+  wire \$648 ;
+  wire \$649 ;
+  wire \$65 ;
+  wire \$650 ;
+  wire \$651 ;
+  wire \$652 ;
+  wire \$653 ;
+  wire \$654 ;
+  wire \$655 ;
+  wire \$656 ;
+  wire \$657 ;
+  wire \$658 ;
+  wire \$659 ;
+  wire \$66 ;
+  wire \$660 ;
+  wire \$661 ;
+  wire \$662 ;
+  wire \$663 ;
+  wire \$664 ;
+  wire \$665 ;
+  wire \$666 ;
+  wire \$667 ;
+  wire \$668 ;
+  wire \$669 ;
   wire \$67 ;
+  wire \$670 ;
+  wire \$671 ;
+  wire \$672 ;
+  wire \$673 ;
+  wire \$674 ;
+  wire \$675 ;
+  wire \$676 ;
+  wire \$677 ;
+  wire \$678 ;
+  wire \$679 ;
   wire \$68 ;
+  wire \$680 ;
+  wire \$681 ;
+  wire \$682 ;
+  wire \$683 ;
+  wire \$684 ;
+  wire \$685 ;
+  wire \$686 ;
+  wire \$687 ;
+  wire \$688 ;
+  wire \$689 ;
   wire \$69 ;
+  wire \$690 ;
+  wire \$691 ;
+  wire \$692 ;
+  wire \$693 ;
+  wire \$694 ;
+  wire \$695 ;
+  wire \$696 ;
+  wire \$697 ;
+  wire \$698 ;
+  wire \$699 ;
   wire \$7 ;
   wire \$70 ;
+  wire \$700 ;
+  wire \$701 ;
+  wire \$702 ;
+  wire \$703 ;
+  wire \$704 ;
+  wire \$705 ;
+  wire \$706 ;
+  wire \$707 ;
+  wire \$708 ;
+  wire \$709 ;
   wire \$71 ;
-  wire [16:0] \$72 ;
-  wire [16:0] \$73 ;
-  wire [16:0] \$74 ;
-  wire [16:0] \$75 ;
+  wire \$710 ;
+  wire \$711 ;
+  wire \$712 ;
+  wire \$713 ;
+  wire \$714 ;
+  wire \$715 ;
+  wire \$716 ;
+  wire \$717 ;
+  wire \$718 ;
+  wire \$719 ;
+  wire \$72 ;
+  wire \$720 ;
+  wire \$721 ;
+  wire \$722 ;
+  wire \$723 ;
+  wire \$724 ;
+  wire \$725 ;
+  wire \$726 ;
+  wire \$727 ;
+  wire \$728 ;
+  wire \$729 ;
+  wire \$73 ;
+  wire \$730 ;
+  wire \$731 ;
+  wire \$732 ;
+  wire \$733 ;
+  wire \$734 ;
+  wire \$735 ;
+  wire \$736 ;
+  wire \$737 ;
+  wire \$738 ;
+  wire \$739 ;
+  wire \$74 ;
+  wire \$740 ;
+  wire \$741 ;
+  wire \$742 ;
+  wire \$743 ;
+  wire \$744 ;
+  wire \$745 ;
+  wire \$746 ;
+  wire \$747 ;
+  wire \$748 ;
+  wire \$749 ;
+  wire \$75 ;
+  wire \$750 ;
+  wire \$751 ;
+  wire \$752 ;
+  wire \$753 ;
+  wire \$754 ;
+  wire \$755 ;
+  wire \$756 ;
+  wire \$757 ;
+  wire \$758 ;
+  wire \$759 ;
   wire \$76 ;
+  wire \$760 ;
+  wire \$761 ;
+  wire \$762 ;
+  wire \$763 ;
+  wire \$764 ;
+  wire \$765 ;
+  wire \$766 ;
+  wire \$767 ;
+  wire \$768 ;
+  wire \$769 ;
   wire \$77 ;
+  wire \$770 ;
+  wire \$771 ;
+  wire \$772 ;
+  wire \$773 ;
+  wire \$774 ;
+  wire \$775 ;
+  wire \$776 ;
+  wire \$777 ;
+  wire \$778 ;
+  wire \$779 ;
   wire \$78 ;
+  wire \$780 ;
+  wire \$781 ;
+  wire \$782 ;
+  wire \$783 ;
+  wire \$784 ;
+  wire \$785 ;
+  wire \$786 ;
+  wire \$787 ;
+  wire \$788 ;
+  wire \$789 ;
   wire \$79 ;
+  wire \$790 ;
+  wire \$791 ;
+  wire \$792 ;
+  wire \$793 ;
+  wire \$794 ;
+  wire \$795 ;
+  wire \$796 ;
+  wire \$797 ;
+  wire \$798 ;
+  wire \$799 ;
   wire \$8 ;
   wire \$80 ;
+  wire \$800 ;
+  wire \$801 ;
+  wire \$802 ;
+  wire \$803 ;
+  wire \$804 ;
+  wire \$805 ;
+  wire \$806 ;
+  wire \$807 ;
+  wire \$808 ;
+  wire \$809 ;
   wire \$81 ;
-  wire [16:0] \$82 ;
-  wire [16:0] \$83 ;
-  wire [16:0] \$84 ;
-  wire [16:0] \$85 ;
-  wire [16:0] \$86 ;
+  wire \$810 ;
+  wire \$811 ;
+  wire \$812 ;
+  wire \$813 ;
+  wire \$814 ;
+  wire \$815 ;
+  wire \$816 ;
+  wire \$817 ;
+  wire \$818 ;
+  wire \$819 ;
+  wire \$82 ;
+  wire \$820 ;
+  wire \$821 ;
+  wire \$822 ;
+  wire \$823 ;
+  wire \$824 ;
+  wire \$825 ;
+  wire \$826 ;
+  wire \$827 ;
+  wire \$828 ;
+  wire \$829 ;
+  wire \$83 ;
+  wire \$830 ;
+  wire \$831 ;
+  wire \$832 ;
+  wire \$833 ;
+  wire \$834 ;
+  wire \$835 ;
+  wire \$836 ;
+  wire \$837 ;
+  wire \$838 ;
+  wire \$839 ;
+  wire \$84 ;
+  wire \$840 ;
+  wire \$841 ;
+  wire \$842 ;
+  wire \$843 ;
+  wire \$844 ;
+  wire \$845 ;
+  wire \$846 ;
+  wire \$847 ;
+  wire \$848 ;
+  wire \$849 ;
+  wire \$85 ;
+  wire \$850 ;
+  wire \$851 ;
+  wire \$852 ;
+  wire \$853 ;
+  wire \$854 ;
+  wire \$855 ;
+  wire \$856 ;
+  wire \$857 ;
+  wire \$858 ;
+  wire \$859 ;
+  wire \$86 ;
+  wire \$860 ;
+  wire \$861 ;
+  wire \$862 ;
+  wire \$863 ;
+  wire \$864 ;
+  wire \$865 ;
+  wire \$866 ;
+  wire \$867 ;
+  wire \$868 ;
+  wire \$869 ;
   wire \$87 ;
+  wire \$870 ;
+  wire \$871 ;
+  wire \$872 ;
+  wire \$873 ;
+  wire \$874 ;
+  wire \$875 ;
+  wire \$876 ;
+  wire \$877 ;
+  wire \$878 ;
+  wire [15:0] \$879 ;
   wire \$88 ;
+  wire [15:0] \$880 ;
+  wire [15:0] \$881 ;
+  wire [15:0] \$882 ;
+  wire [15:0] \$883 ;
+  wire [15:0] \$884 ;
+  wire [15:0] \$885 ;
+  wire [15:0] \$886 ;
+  wire [15:0] \$887 ;
+  wire [15:0] \$888 ;
+  wire [15:0] \$889 ;
   wire \$89 ;
-  wire [4:0] \$9 ;
+  wire [15:0] \$890 ;
+  wire [15:0] \$891 ;
+  wire [15:0] \$892 ;
+  wire [15:0] \$893 ;
+  wire [15:0] \$894 ;
+  wire [15:0] \$895 ;
+  wire [15:0] \$896 ;
+  wire [15:0] \$897 ;
+  wire [15:0] \$898 ;
+  wire [15:0] \$899 ;
+  wire \$9 ;
   wire \$90 ;
+  wire [15:0] \$900 ;
+  wire [15:0] \$901 ;
+  wire [15:0] \$902 ;
+  wire [16:0] \$903 ;
+  wire \$904 ;
+  wire \$905 ;
+  wire [15:0] \$906 ;
+  wire [15:0] \$907 ;
+  wire [15:0] \$908 ;
+  wire [15:0] \$909 ;
   wire \$91 ;
+  wire [15:0] \$910 ;
+  wire [15:0] \$911 ;
+  wire [15:0] \$912 ;
+  wire [15:0] \$913 ;
+  wire [15:0] \$914 ;
+  wire [15:0] \$915 ;
+  wire [15:0] \$916 ;
+  wire [15:0] \$917 ;
+  wire [15:0] \$918 ;
+  wire [15:0] \$919 ;
   wire \$92 ;
+  wire [15:0] \$920 ;
+  wire [15:0] \$921 ;
+  wire [15:0] \$922 ;
+  wire [15:0] \$923 ;
+  wire [15:0] \$924 ;
+  wire [15:0] \$925 ;
+  wire [15:0] \$926 ;
+  wire [15:0] \$927 ;
+  wire [15:0] \$928 ;
+  wire [15:0] \$929 ;
   wire \$93 ;
-  wire [16:0] \$94 ;
-  wire [16:0] \$95 ;
-  wire [16:0] \$96 ;
-  wire [16:0] \$97 ;
-  wire [16:0] \$98 ;
-  wire [16:0] \$99 ;
+  wire [16:0] \$930 ;
+  wire \$931 ;
+  wire \$932 ;
+  wire [15:0] \$933 ;
+  wire [15:0] \$934 ;
+  wire [15:0] \$935 ;
+  wire [15:0] \$936 ;
+  wire [15:0] \$937 ;
+  wire [15:0] \$938 ;
+  wire [15:0] \$939 ;
+  wire \$94 ;
+  wire [15:0] \$940 ;
+  wire [15:0] \$941 ;
+  wire [15:0] \$942 ;
+  wire [15:0] \$943 ;
+  wire [15:0] \$944 ;
+  wire [15:0] \$945 ;
+  wire [15:0] \$946 ;
+  wire [15:0] \$947 ;
+  wire [15:0] \$948 ;
+  wire [15:0] \$949 ;
+  wire \$95 ;
+  wire [15:0] \$950 ;
+  wire [15:0] \$951 ;
+  wire [15:0] \$952 ;
+  wire [15:0] \$953 ;
+  wire [15:0] \$954 ;
+  wire [15:0] \$955 ;
+  wire [15:0] \$956 ;
+  wire [16:0] \$957 ;
+  wire \$958 ;
+  wire \$959 ;
+  wire \$96 ;
+  wire [15:0] \$960 ;
+  wire [15:0] \$961 ;
+  wire [15:0] \$962 ;
+  wire [15:0] \$963 ;
+  wire [15:0] \$964 ;
+  wire [15:0] \$965 ;
+  wire [15:0] \$966 ;
+  wire [15:0] \$967 ;
+  wire [15:0] \$968 ;
+  wire [15:0] \$969 ;
+  wire \$97 ;
+  wire [15:0] \$970 ;
+  wire [15:0] \$971 ;
+  wire [15:0] \$972 ;
+  wire [15:0] \$973 ;
+  wire [15:0] \$974 ;
+  wire [15:0] \$975 ;
+  wire [15:0] \$976 ;
+  wire [15:0] \$977 ;
+  wire [15:0] \$978 ;
+  wire [15:0] \$979 ;
+  wire \$98 ;
+  wire [15:0] \$980 ;
+  wire [15:0] \$981 ;
+  wire [15:0] \$982 ;
+  wire [15:0] \$983 ;
+  wire [16:0] \$984 ;
+  wire \$985 ;
+  wire \$986 ;
+  wire [15:0] \$987 ;
+  wire [15:0] \$988 ;
+  wire [15:0] \$989 ;
+  wire \$99 ;
+  wire [15:0] \$990 ;
+  wire [15:0] \$991 ;
+  wire [15:0] \$992 ;
+  wire [15:0] \$993 ;
+  wire [15:0] \$994 ;
+  wire [15:0] \$995 ;
+  wire [15:0] \$996 ;
+  wire [15:0] \$997 ;
+  wire [15:0] \$998 ;
+  wire [15:0] \$999 ;
   wire abort;
   (* init = 16'h0000 *)
   wire [15:0] address;
@@ -17588,17 +20235,29 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
   input advance;
   wire advance;
   wire [11:0] block_count;
+  reg block_double = 1'h0;
+  reg block_inside = 1'h0;
   output block_last;
   reg block_last = 1'h0;
   reg [11:0] block_left = 12'h000;
+  reg block_moves = 1'h0;
+  reg block_near = 1'h0;
+  reg block_single = 1'h0;
+  reg block_step = 1'h0;
   input clear;
   wire clear;
   input clk;
   wire clk;
   wire [3:0] column_count;
+  reg column_double = 1'h0;
+  reg column_inside = 1'h0;
   output column_last;
   reg column_last = 1'h0;
   reg [3:0] column_left = 4'h0;
+  reg column_moves = 1'h0;
+  reg column_near = 1'h0;
+  reg column_single = 1'h0;
+  reg column_step = 1'h0;
   input load;
   wire load;
   (* init = 17'h00000 *)
@@ -17617,226 +20276,1169 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1715$0 ;
-  wire [4:0] \port$1715$0 ;
-  input \port$1716$4 ;
-  wire \port$1716$4 ;
-  input \port$1717$4 ;
-  wire \port$1717$4 ;
-  input \port$1718$4 ;
-  wire \port$1718$4 ;
-  input \port$1719$4 ;
-  wire \port$1719$4 ;
-  input \port$1720$4 ;
-  wire \port$1720$4 ;
-  input \port$1721$4 ;
-  wire \port$1721$4 ;
-  input \port$1722$4 ;
-  wire \port$1722$4 ;
-  input \port$1723$4 ;
-  wire \port$1723$4 ;
-  input \port$1724$4 ;
-  wire \port$1724$4 ;
-  input \port$1725$4 ;
-  wire \port$1725$4 ;
-  input \port$1726$4 ;
-  wire \port$1726$4 ;
-  input \port$1727$4 ;
-  wire \port$1727$4 ;
-  input [4:0] \port$1728$0 ;
-  wire [4:0] \port$1728$0 ;
-  input \port$1729$4 ;
-  wire \port$1729$4 ;
-  input \port$1730$4 ;
-  wire \port$1730$4 ;
-  input \port$1731$4 ;
-  wire \port$1731$4 ;
-  input \port$1732$4 ;
-  wire \port$1732$4 ;
-  input \port$1733$4 ;
-  wire \port$1733$4 ;
-  input \port$1734$4 ;
-  wire \port$1734$4 ;
-  input \port$1735$4 ;
-  wire \port$1735$4 ;
-  input \port$1736$4 ;
-  wire \port$1736$4 ;
-  input \port$1737$4 ;
-  wire \port$1737$4 ;
-  input \port$1738$4 ;
-  wire \port$1738$4 ;
+  input [4:0] \port$1738$0 ;
+  wire [4:0] \port$1738$0 ;
   input \port$1739$4 ;
   wire \port$1739$4 ;
   input \port$1740$4 ;
   wire \port$1740$4 ;
-  input [11:0] \port$3127$128 ;
-  wire [11:0] \port$3127$128 ;
-  input [11:0] \port$3127$160 ;
-  wire [11:0] \port$3127$160 ;
-  input [23:0] \port$3127$192 ;
-  wire [23:0] \port$3127$192 ;
-  input [23:0] \port$3127$96 ;
-  wire [23:0] \port$3127$96 ;
+  input \port$1741$4 ;
+  wire \port$1741$4 ;
+  input \port$1742$4 ;
+  wire \port$1742$4 ;
+  input \port$1743$4 ;
+  wire \port$1743$4 ;
+  input \port$1744$4 ;
+  wire \port$1744$4 ;
+  input \port$1745$4 ;
+  wire \port$1745$4 ;
+  input \port$1746$4 ;
+  wire \port$1746$4 ;
+  input \port$1747$4 ;
+  wire \port$1747$4 ;
+  input \port$1748$4 ;
+  wire \port$1748$4 ;
+  input \port$1749$4 ;
+  wire \port$1749$4 ;
+  input \port$1750$4 ;
+  wire \port$1750$4 ;
+  input [4:0] \port$1751$0 ;
+  wire [4:0] \port$1751$0 ;
+  input \port$1752$4 ;
+  wire \port$1752$4 ;
+  input \port$1753$4 ;
+  wire \port$1753$4 ;
+  input \port$1754$4 ;
+  wire \port$1754$4 ;
+  input \port$1755$4 ;
+  wire \port$1755$4 ;
+  input \port$1756$4 ;
+  wire \port$1756$4 ;
+  input \port$1757$4 ;
+  wire \port$1757$4 ;
+  input \port$1758$4 ;
+  wire \port$1758$4 ;
+  input \port$1759$4 ;
+  wire \port$1759$4 ;
+  input \port$1760$4 ;
+  wire \port$1760$4 ;
+  input \port$1761$4 ;
+  wire \port$1761$4 ;
+  input \port$1762$4 ;
+  wire \port$1762$4 ;
+  input \port$1763$4 ;
+  wire \port$1763$4 ;
+  input [11:0] \port$4757$128 ;
+  wire [11:0] \port$4757$128 ;
+  input [11:0] \port$4757$160 ;
+  wire [11:0] \port$4757$160 ;
+  input [23:0] \port$4757$192 ;
+  wire [23:0] \port$4757$192 ;
+  input [23:0] \port$4757$96 ;
+  wire [23:0] \port$4757$96 ;
   wire [3:0] row_count;
+  reg row_double = 1'h0;
+  reg row_inside = 1'h0;
   output row_last;
   reg row_last = 1'h0;
   reg [3:0] row_left = 4'h0;
+  reg row_moves = 1'h0;
+  reg row_near = 1'h0;
+  reg row_single = 1'h0;
+  reg row_step = 1'h0;
   input rst;
   wire rst;
   wire [11:0] word_count;
+  reg word_double = 1'h0;
+  reg word_inside = 1'h0;
   output word_last;
   reg word_last = 1'h0;
   reg [11:0] word_left = 12'h000;
+  reg word_moves = 1'h0;
+  reg word_near = 1'h0;
+  reg word_single = 1'h0;
+  reg word_step = 1'h0;
   wire [11:0] x_count;
+  reg x_double = 1'h0;
+  reg x_inside = 1'h0;
   output x_last;
   reg x_last = 1'h0;
   reg [11:0] x_left = 12'h000;
+  reg x_moves = 1'h0;
+  reg x_near = 1'h0;
+  reg x_single = 1'h0;
+  reg x_step = 1'h0;
   wire [11:0] y_count;
+  reg y_double = 1'h0;
+  reg y_inside = 1'h0;
   output y_last;
   reg y_last = 1'h0;
   reg [11:0] y_left = 12'h000;
-  assign \$1  = \port$3127$192 [11:0] == 1'h1;
-  assign \$2  = word_left - 1'h1;
-  assign \$3  = word_last ? \port$3127$192 [11:0] : \$2 [11:0];
-  assign \$4  = \port$3127$192 [11:0] == 1'h1;
-  assign \$5  = word_left == 2'h2;
-  assign \$6  = word_last ? \$4  : \$5 ;
-  assign \$7  = advance & word_last;
-  assign \$8  = \port$3127$128 [3:0] == 1'h1;
-  assign \$9  = column_left - 1'h1;
-  assign \$10  = column_last ? \port$3127$128 [3:0] : \$9 [3:0];
-  assign \$11  = \port$3127$128 [3:0] == 1'h1;
-  assign \$12  = column_left == 2'h2;
-  assign \$13  = column_last ? \$11  : \$12 ;
-  assign \$14  = advance & word_last;
-  assign \$15  = \$14  & column_last;
-  assign \$16  = \port$3127$128 [7:4] == 1'h1;
-  assign \$17  = row_left - 1'h1;
-  assign \$18  = row_last ? \port$3127$128 [7:4] : \$17 [3:0];
-  assign \$19  = \port$3127$128 [7:4] == 1'h1;
-  assign \$20  = row_left == 2'h2;
-  assign \$21  = row_last ? \$19  : \$20 ;
-  assign \$22  = advance & word_last;
-  assign \$23  = \$22  & column_last;
-  assign \$24  = \$23  & row_last;
-  assign \$25  = \port$3127$192 [23:12] == 1'h1;
-  assign \$26  = block_left - 1'h1;
-  assign \$27  = block_last ? \port$3127$192 [23:12] : \$26 [11:0];
-  assign \$28  = \port$3127$192 [23:12] == 1'h1;
-  assign \$29  = block_left == 2'h2;
-  assign \$30  = block_last ? \$28  : \$29 ;
-  assign \$31  = advance & word_last;
-  assign \$32  = \$31  & column_last;
-  assign \$33  = \$32  & row_last;
-  assign \$34  = \$33  & block_last;
-  assign \$35  = \port$3127$96 [11:0] == 1'h1;
-  assign \$36  = x_left - 1'h1;
-  assign \$37  = x_last ? \port$3127$96 [11:0] : \$36 [11:0];
-  assign \$38  = \port$3127$96 [11:0] == 1'h1;
-  assign \$39  = x_left == 2'h2;
-  assign \$40  = x_last ? \$38  : \$39 ;
-  assign \$41  = advance & word_last;
-  assign \$42  = \$41  & column_last;
-  assign \$43  = \$42  & row_last;
-  assign \$44  = \$43  & block_last;
-  assign \$45  = \$44  & x_last;
-  assign \$46  = \port$3127$96 [23:12] == 1'h1;
-  assign \$47  = y_left - 1'h1;
-  assign \$48  = y_last ? \port$3127$96 [23:12] : \$47 [11:0];
-  assign \$49  = \port$3127$96 [23:12] == 1'h1;
-  assign \$50  = y_left == 2'h2;
-  assign \$51  = y_last ? \$49  : \$50 ;
-  assign \$52  = ~ word_last;
-  assign \$54  = address_word_start + 1'h1;
-  assign \$56  = ~ column_last;
-  assign \$57  = \$55  & \$56 ;
-  assign \$58  = address_column_start + \port$3127$160 ;
-  assign \$59  = address_column_start + \port$3127$160 ;
-  assign \$61  = \$60  & column_last;
-  assign \$62  = ~ row_last;
-  assign \$63  = \$61  & \$62 ;
-  assign \$64  = address_row_start + address_row_step;
-  assign \$65  = address_row_start + address_row_step;
-  assign \$66  = address_row_start + address_row_step;
-  assign \$68  = \$67  & column_last;
-  assign \$69  = \$68  & row_last;
-  assign \$70  = ~ block_last;
-  assign \$71  = \$69  & \$70 ;
-  assign \$72  = address_block_start + \port$3127$192 [11:0];
-  assign \$73  = address_block_start + \port$3127$192 [11:0];
-  assign \$74  = address_block_start + \port$3127$192 [11:0];
-  assign \$75  = address_block_start + \port$3127$192 [11:0];
-  assign \$77  = \$76  & column_last;
-  assign \$78  = \$77  & row_last;
-  assign \$79  = \$78  & block_last;
-  assign \$80  = ~ x_last;
-  assign \$81  = \$79  & \$80 ;
-  assign \$82  = address_x_start + address_x_step;
-  assign \$83  = address_x_start + address_x_step;
-  assign \$84  = address_x_start + address_x_step;
-  assign \$85  = address_x_start + address_x_step;
-  assign \$86  = address_x_start + address_x_step;
-  assign \$88  = \$87  & column_last;
-  assign \$89  = \$88  & row_last;
-  assign \$90  = \$89  & block_last;
-  assign \$91  = \$90  & x_last;
-  assign \$92  = ~ y_last;
-  assign \$93  = \$91  & \$92 ;
-  assign \$94  = address_y_start + address_y_step;
-  assign \$95  = address_y_start + address_y_step;
-  assign \$96  = address_y_start + address_y_step;
-  assign \$97  = address_y_start + address_y_step;
-  assign \$98  = address_y_start + address_y_step;
-  assign \$99  = address_y_start + address_y_step;
-  assign \$101  = ~ column_last;
-  assign \$102  = \$100  & \$101 ;
-  assign \$103  = pixel_x_column_start + 1'h1;
-  assign \$105  = \$104  & column_last;
-  assign \$106  = ~ row_last;
-  assign \$107  = \$105  & \$106 ;
-  assign \$109  = \$108  & column_last;
-  assign \$110  = \$109  & row_last;
-  assign \$111  = ~ block_last;
-  assign \$112  = \$110  & \$111 ;
-  assign \$114  = \$113  & column_last;
-  assign \$115  = \$114  & row_last;
-  assign \$116  = \$115  & block_last;
-  assign \$117  = ~ x_last;
-  assign \$118  = \$116  & \$117 ;
-  assign \$119  = pixel_x_x_start + \port$3127$128 [11:8];
-  assign \$120  = pixel_x_x_start + \port$3127$128 [11:8];
-  assign \$122  = \$121  & column_last;
-  assign \$123  = \$122  & row_last;
-  assign \$124  = \$123  & block_last;
-  assign \$125  = \$124  & x_last;
-  assign \$126  = ~ y_last;
-  assign \$127  = \$125  & \$126 ;
-  assign \$129  = \$128  & column_last;
-  assign \$130  = ~ row_last;
-  assign \$131  = \$129  & \$130 ;
-  assign \$132  = pixel_y_row_start + 1'h1;
-  assign \$134  = \$133  & column_last;
-  assign \$135  = \$134  & row_last;
-  assign \$136  = ~ block_last;
-  assign \$137  = \$135  & \$136 ;
-  assign \$139  = \$138  & column_last;
-  assign \$140  = \$139  & row_last;
-  assign \$141  = \$140  & block_last;
-  assign \$142  = ~ x_last;
-  assign \$143  = \$141  & \$142 ;
-  assign \$145  = \$144  & column_last;
-  assign \$146  = \$145  & row_last;
-  assign \$147  = \$146  & block_last;
-  assign \$148  = \$147  & x_last;
-  assign \$149  = ~ y_last;
-  assign \$150  = \$148  & \$149 ;
-  assign \$151  = pixel_y_y_start + \port$3127$128 [11:8];
-  assign \$152  = pixel_y_y_start + \port$3127$128 [11:8];
+  reg y_moves = 1'h0;
+  reg y_near = 1'h0;
+  reg y_single = 1'h0;
+  reg y_step = 1'h0;
+  assign \$1  = \port$4757$192 [11:0] == 1'h1;
+  assign \$2  = \port$4757$192 [11:0] == 2'h2;
+  assign \$4  = advance & word_moves;
+  assign \$5  = load | \$4 ;
+  assign \$6  = word_left - 1'h1;
+  assign \$7  = word_left == 2'h3;
+  assign \$8  = \port$4757$128 [3:0] == 1'h1;
+  assign \$9  = \port$4757$128 [3:0] == 2'h2;
+  assign \$11  = advance & column_moves;
+  assign \$12  = load | \$11 ;
+  assign \$13  = column_left - 1'h1;
+  assign \$14  = column_left == 2'h3;
+  assign \$15  = \port$4757$128 [7:4] == 1'h1;
+  assign \$16  = \port$4757$128 [7:4] == 2'h2;
+  assign \$17  = & { column_single, word_single, 1'h1 };
+  assign \$18  = advance & row_moves;
+  assign \$19  = load | \$18 ;
+  assign \$20  = row_left - 1'h1;
+  assign \$21  = row_left == 2'h3;
+  assign \$22  = \port$4757$192 [23:12] == 1'h1;
+  assign \$23  = \port$4757$192 [23:12] == 2'h2;
+  assign \$24  = & { row_single, column_single, word_single, 1'h1 };
+  assign \$25  = advance & block_moves;
+  assign \$26  = load | \$25 ;
+  assign \$27  = block_left - 1'h1;
+  assign \$28  = block_left == 2'h3;
+  assign \$29  = \port$4757$96 [11:0] == 1'h1;
+  assign \$30  = \port$4757$96 [11:0] == 2'h2;
+  assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
+  assign \$32  = advance & x_moves;
+  assign \$33  = load | \$32 ;
+  assign \$34  = x_left - 1'h1;
+  assign \$35  = x_left == 2'h3;
+  assign \$36  = \port$4757$96 [23:12] == 1'h1;
+  assign \$37  = \port$4757$96 [23:12] == 2'h2;
+  assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
+  assign \$39  = advance & y_moves;
+  assign \$40  = load | \$39 ;
+  assign \$41  = y_left - 1'h1;
+  assign \$42  = y_left == 2'h3;
+  assign \$43  = ~ word_single;
+  assign \$44  = word_inside & \$43 ;
+  assign \$45  = ~ word_single;
+  assign \$46  = word_inside & \$45 ;
+  assign \$47  = ~ column_single;
+  assign \$48  = column_inside & \$47 ;
+  assign \$49  = ~ row_single;
+  assign \$50  = row_inside & \$49 ;
+  assign \$51  = ~ block_single;
+  assign \$52  = block_inside & \$51 ;
+  assign \$53  = ~ x_single;
+  assign \$54  = x_inside & \$53 ;
+  assign \$55  = ~ y_single;
+  assign \$56  = y_inside & \$55 ;
+  assign \$57  = | { \$56 , \$54 , \$52 , \$50 , \$48 , \$46  };
+  assign \$58  = word_step & word_inside;
+  assign \$59  = ~ word_near;
+  assign \$60  = \$58  & \$59 ;
+  assign \$61  = ~ word_single;
+  assign \$62  = word_inside & \$61 ;
+  assign \$63  = column_step & \$62 ;
+  assign \$64  = ~ word_single;
+  assign \$65  = word_inside & \$64 ;
+  assign \$66  = row_step & \$65 ;
+  assign \$67  = ~ word_single;
+  assign \$68  = word_inside & \$67 ;
+  assign \$69  = block_step & \$68 ;
+  assign \$70  = ~ word_single;
+  assign \$71  = word_inside & \$70 ;
+  assign \$72  = x_step & \$71 ;
+  assign \$73  = ~ word_single;
+  assign \$74  = word_inside & \$73 ;
+  assign \$75  = y_step & \$74 ;
+  assign \$76  = | { \$75 , \$72 , \$69 , \$66 , \$63 , \$60  };
+  assign \$77  = word_step & word_inside;
+  assign \$78  = ~ word_near;
+  assign \$79  = \$77  & \$78 ;
+  assign \$80  = ~ word_single;
+  assign \$81  = word_inside & \$80 ;
+  assign \$82  = column_step & \$81 ;
+  assign \$83  = ~ word_single;
+  assign \$84  = word_inside & \$83 ;
+  assign \$85  = row_step & \$84 ;
+  assign \$86  = ~ word_single;
+  assign \$87  = word_inside & \$86 ;
+  assign \$88  = block_step & \$87 ;
+  assign \$89  = ~ word_single;
+  assign \$90  = word_inside & \$89 ;
+  assign \$91  = x_step & \$90 ;
+  assign \$92  = ~ word_single;
+  assign \$93  = word_inside & \$92 ;
+  assign \$94  = y_step & \$93 ;
+  assign \$95  = | { \$94 , \$91 , \$88 , \$85 , \$82 , \$79  };
+  assign \$96  = word_step & word_inside;
+  assign \$97  = \$96  & word_near;
+  assign \$100  = ~ column_last;
+  assign \$101  = \$99  & \$100 ;
+  assign \$102  = column_step & column_inside;
+  assign \$103  = ~ column_near;
+  assign \$104  = \$102  & \$103 ;
+  assign \$105  = ~ column_single;
+  assign \$106  = column_inside & \$105 ;
+  assign \$107  = row_step & \$106 ;
+  assign \$108  = ~ column_single;
+  assign \$109  = column_inside & \$108 ;
+  assign \$110  = block_step & \$109 ;
+  assign \$111  = ~ column_single;
+  assign \$112  = column_inside & \$111 ;
+  assign \$113  = x_step & \$112 ;
+  assign \$114  = ~ column_single;
+  assign \$115  = column_inside & \$114 ;
+  assign \$116  = y_step & \$115 ;
+  assign \$117  = | { \$116 , \$113 , \$110 , \$107 , \$104 , \$101  };
+  assign \$118  = word_step & word_inside;
+  assign \$119  = \$118  & word_near;
+  assign \$121  = \$119  & \$120 ;
+  assign \$122  = ~ row_last;
+  assign \$123  = \$121  & \$122 ;
+  assign \$124  = column_step & column_inside;
+  assign \$125  = \$124  & column_near;
+  assign \$128  = ~ row_last;
+  assign \$129  = \$127  & \$128 ;
+  assign \$130  = row_step & row_inside;
+  assign \$131  = ~ row_near;
+  assign \$132  = \$130  & \$131 ;
+  assign \$133  = ~ row_single;
+  assign \$134  = row_inside & \$133 ;
+  assign \$135  = block_step & \$134 ;
+  assign \$136  = ~ row_single;
+  assign \$137  = row_inside & \$136 ;
+  assign \$138  = x_step & \$137 ;
+  assign \$139  = ~ row_single;
+  assign \$140  = row_inside & \$139 ;
+  assign \$141  = y_step & \$140 ;
+  assign \$142  = | { \$141 , \$138 , \$135 , \$132 , \$129 , \$123  };
+  assign \$143  = word_step & word_inside;
+  assign \$144  = \$143  & word_near;
+  assign \$145  = & { row_last, column_last };
+  assign \$146  = \$144  & \$145 ;
+  assign \$147  = ~ block_last;
+  assign \$148  = \$146  & \$147 ;
+  assign \$149  = column_step & column_inside;
+  assign \$150  = \$149  & column_near;
+  assign \$152  = \$150  & \$151 ;
+  assign \$153  = ~ block_last;
+  assign \$154  = \$152  & \$153 ;
+  assign \$155  = row_step & row_inside;
+  assign \$156  = \$155  & row_near;
+  assign \$159  = ~ block_last;
+  assign \$160  = \$158  & \$159 ;
+  assign \$161  = block_step & block_inside;
+  assign \$162  = ~ block_near;
+  assign \$163  = \$161  & \$162 ;
+  assign \$164  = ~ block_single;
+  assign \$165  = block_inside & \$164 ;
+  assign \$166  = x_step & \$165 ;
+  assign \$167  = ~ block_single;
+  assign \$168  = block_inside & \$167 ;
+  assign \$169  = y_step & \$168 ;
+  assign \$170  = | { \$169 , \$166 , \$163 , \$160 , \$154 , \$148  };
+  assign \$171  = word_step & word_inside;
+  assign \$172  = \$171  & word_near;
+  assign \$173  = & { block_last, row_last, column_last };
+  assign \$174  = \$172  & \$173 ;
+  assign \$175  = ~ x_last;
+  assign \$176  = \$174  & \$175 ;
+  assign \$177  = column_step & column_inside;
+  assign \$178  = \$177  & column_near;
+  assign \$179  = & { block_last, row_last };
+  assign \$180  = \$178  & \$179 ;
+  assign \$181  = ~ x_last;
+  assign \$182  = \$180  & \$181 ;
+  assign \$183  = row_step & row_inside;
+  assign \$184  = \$183  & row_near;
+  assign \$186  = \$184  & \$185 ;
+  assign \$187  = ~ x_last;
+  assign \$188  = \$186  & \$187 ;
+  assign \$189  = block_step & block_inside;
+  assign \$190  = \$189  & block_near;
+  assign \$193  = ~ x_last;
+  assign \$194  = \$192  & \$193 ;
+  assign \$195  = x_step & x_inside;
+  assign \$196  = ~ x_near;
+  assign \$197  = \$195  & \$196 ;
+  assign \$198  = ~ x_single;
+  assign \$199  = x_inside & \$198 ;
+  assign \$200  = y_step & \$199 ;
+  assign \$201  = | { \$200 , \$197 , \$194 , \$188 , \$182 , \$176  };
+  assign \$202  = word_step & word_inside;
+  assign \$203  = \$202  & word_near;
+  assign \$204  = & { x_last, block_last, row_last, column_last };
+  assign \$205  = \$203  & \$204 ;
+  assign \$206  = ~ y_last;
+  assign \$207  = \$205  & \$206 ;
+  assign \$208  = column_step & column_inside;
+  assign \$209  = \$208  & column_near;
+  assign \$210  = & { x_last, block_last, row_last };
+  assign \$211  = \$209  & \$210 ;
+  assign \$212  = ~ y_last;
+  assign \$213  = \$211  & \$212 ;
+  assign \$214  = row_step & row_inside;
+  assign \$215  = \$214  & row_near;
+  assign \$216  = & { x_last, block_last };
+  assign \$217  = \$215  & \$216 ;
+  assign \$218  = ~ y_last;
+  assign \$219  = \$217  & \$218 ;
+  assign \$220  = block_step & block_inside;
+  assign \$221  = \$220  & block_near;
+  assign \$223  = \$221  & \$222 ;
+  assign \$224  = ~ y_last;
+  assign \$225  = \$223  & \$224 ;
+  assign \$226  = x_step & x_inside;
+  assign \$227  = \$226  & x_near;
+  assign \$230  = ~ y_last;
+  assign \$231  = \$229  & \$230 ;
+  assign \$232  = y_step & y_inside;
+  assign \$233  = ~ y_near;
+  assign \$234  = \$232  & \$233 ;
+  assign \$235  = | { \$234 , \$231 , \$225 , \$219 , \$213 , \$207  };
+  assign \$236  = | { \$235 , \$201 , \$170 , \$142 , \$117 , \$95  };
+  assign \$237  = ~ column_single;
+  assign \$238  = column_inside & \$237 ;
+  assign \$239  = ~ column_single;
+  assign \$240  = column_inside & \$239 ;
+  assign \$241  = ~ row_single;
+  assign \$242  = row_inside & \$241 ;
+  assign \$243  = ~ block_single;
+  assign \$244  = block_inside & \$243 ;
+  assign \$245  = ~ x_single;
+  assign \$246  = x_inside & \$245 ;
+  assign \$247  = ~ y_single;
+  assign \$248  = y_inside & \$247 ;
+  assign \$249  = | { \$248 , \$246 , \$244 , \$242 , \$240  };
+  assign \$250  = word_step & word_inside;
+  assign \$251  = \$250  & word_near;
+  assign \$254  = ~ column_last;
+  assign \$255  = \$253  & \$254 ;
+  assign \$256  = column_step & column_inside;
+  assign \$257  = ~ column_near;
+  assign \$258  = \$256  & \$257 ;
+  assign \$259  = ~ column_single;
+  assign \$260  = column_inside & \$259 ;
+  assign \$261  = row_step & \$260 ;
+  assign \$262  = ~ column_single;
+  assign \$263  = column_inside & \$262 ;
+  assign \$264  = block_step & \$263 ;
+  assign \$265  = ~ column_single;
+  assign \$266  = column_inside & \$265 ;
+  assign \$267  = x_step & \$266 ;
+  assign \$268  = ~ column_single;
+  assign \$269  = column_inside & \$268 ;
+  assign \$270  = y_step & \$269 ;
+  assign \$271  = | { \$270 , \$267 , \$264 , \$261 , \$258 , \$255  };
+  assign \$272  = word_step & word_inside;
+  assign \$273  = \$272  & word_near;
+  assign \$276  = ~ column_last;
+  assign \$277  = \$275  & \$276 ;
+  assign \$278  = column_step & column_inside;
+  assign \$279  = ~ column_near;
+  assign \$280  = \$278  & \$279 ;
+  assign \$281  = ~ column_single;
+  assign \$282  = column_inside & \$281 ;
+  assign \$283  = row_step & \$282 ;
+  assign \$284  = ~ column_single;
+  assign \$285  = column_inside & \$284 ;
+  assign \$286  = block_step & \$285 ;
+  assign \$287  = ~ column_single;
+  assign \$288  = column_inside & \$287 ;
+  assign \$289  = x_step & \$288 ;
+  assign \$290  = ~ column_single;
+  assign \$291  = column_inside & \$290 ;
+  assign \$292  = y_step & \$291 ;
+  assign \$293  = | { \$292 , \$289 , \$286 , \$283 , \$280 , \$277  };
+  assign \$294  = word_step & word_inside;
+  assign \$295  = \$294  & word_near;
+  assign \$297  = \$295  & \$296 ;
+  assign \$298  = ~ row_last;
+  assign \$299  = \$297  & \$298 ;
+  assign \$300  = column_step & column_inside;
+  assign \$301  = \$300  & column_near;
+  assign \$304  = ~ row_last;
+  assign \$305  = \$303  & \$304 ;
+  assign \$306  = row_step & row_inside;
+  assign \$307  = ~ row_near;
+  assign \$308  = \$306  & \$307 ;
+  assign \$309  = ~ row_single;
+  assign \$310  = row_inside & \$309 ;
+  assign \$311  = block_step & \$310 ;
+  assign \$312  = ~ row_single;
+  assign \$313  = row_inside & \$312 ;
+  assign \$314  = x_step & \$313 ;
+  assign \$315  = ~ row_single;
+  assign \$316  = row_inside & \$315 ;
+  assign \$317  = y_step & \$316 ;
+  assign \$318  = | { \$317 , \$314 , \$311 , \$308 , \$305 , \$299  };
+  assign \$319  = word_step & word_inside;
+  assign \$320  = \$319  & word_near;
+  assign \$321  = & { row_last, column_last };
+  assign \$322  = \$320  & \$321 ;
+  assign \$323  = ~ block_last;
+  assign \$324  = \$322  & \$323 ;
+  assign \$325  = column_step & column_inside;
+  assign \$326  = \$325  & column_near;
+  assign \$328  = \$326  & \$327 ;
+  assign \$329  = ~ block_last;
+  assign \$330  = \$328  & \$329 ;
+  assign \$331  = row_step & row_inside;
+  assign \$332  = \$331  & row_near;
+  assign \$335  = ~ block_last;
+  assign \$336  = \$334  & \$335 ;
+  assign \$337  = block_step & block_inside;
+  assign \$338  = ~ block_near;
+  assign \$339  = \$337  & \$338 ;
+  assign \$340  = ~ block_single;
+  assign \$341  = block_inside & \$340 ;
+  assign \$342  = x_step & \$341 ;
+  assign \$343  = ~ block_single;
+  assign \$344  = block_inside & \$343 ;
+  assign \$345  = y_step & \$344 ;
+  assign \$346  = | { \$345 , \$342 , \$339 , \$336 , \$330 , \$324  };
+  assign \$347  = word_step & word_inside;
+  assign \$348  = \$347  & word_near;
+  assign \$349  = & { block_last, row_last, column_last };
+  assign \$350  = \$348  & \$349 ;
+  assign \$351  = ~ x_last;
+  assign \$352  = \$350  & \$351 ;
+  assign \$353  = column_step & column_inside;
+  assign \$354  = \$353  & column_near;
+  assign \$355  = & { block_last, row_last };
+  assign \$356  = \$354  & \$355 ;
+  assign \$357  = ~ x_last;
+  assign \$358  = \$356  & \$357 ;
+  assign \$359  = row_step & row_inside;
+  assign \$360  = \$359  & row_near;
+  assign \$362  = \$360  & \$361 ;
+  assign \$363  = ~ x_last;
+  assign \$364  = \$362  & \$363 ;
+  assign \$365  = block_step & block_inside;
+  assign \$366  = \$365  & block_near;
+  assign \$369  = ~ x_last;
+  assign \$370  = \$368  & \$369 ;
+  assign \$371  = x_step & x_inside;
+  assign \$372  = ~ x_near;
+  assign \$373  = \$371  & \$372 ;
+  assign \$374  = ~ x_single;
+  assign \$375  = x_inside & \$374 ;
+  assign \$376  = y_step & \$375 ;
+  assign \$377  = | { \$376 , \$373 , \$370 , \$364 , \$358 , \$352  };
+  assign \$378  = word_step & word_inside;
+  assign \$379  = \$378  & word_near;
+  assign \$380  = & { x_last, block_last, row_last, column_last };
+  assign \$381  = \$379  & \$380 ;
+  assign \$382  = ~ y_last;
+  assign \$383  = \$381  & \$382 ;
+  assign \$384  = column_step & column_inside;
+  assign \$385  = \$384  & column_near;
+  assign \$386  = & { x_last, block_last, row_last };
+  assign \$387  = \$385  & \$386 ;
+  assign \$388  = ~ y_last;
+  assign \$389  = \$387  & \$388 ;
+  assign \$390  = row_step & row_inside;
+  assign \$391  = \$390  & row_near;
+  assign \$392  = & { x_last, block_last };
+  assign \$393  = \$391  & \$392 ;
+  assign \$394  = ~ y_last;
+  assign \$395  = \$393  & \$394 ;
+  assign \$396  = block_step & block_inside;
+  assign \$397  = \$396  & block_near;
+  assign \$399  = \$397  & \$398 ;
+  assign \$400  = ~ y_last;
+  assign \$401  = \$399  & \$400 ;
+  assign \$402  = x_step & x_inside;
+  assign \$403  = \$402  & x_near;
+  assign \$406  = ~ y_last;
+  assign \$407  = \$405  & \$406 ;
+  assign \$408  = y_step & y_inside;
+  assign \$409  = ~ y_near;
+  assign \$410  = \$408  & \$409 ;
+  assign \$411  = | { \$410 , \$407 , \$401 , \$395 , \$389 , \$383  };
+  assign \$412  = | { \$411 , \$377 , \$346 , \$318 , \$293  };
+  assign \$413  = ~ row_single;
+  assign \$414  = row_inside & \$413 ;
+  assign \$415  = ~ row_single;
+  assign \$416  = row_inside & \$415 ;
+  assign \$417  = ~ block_single;
+  assign \$418  = block_inside & \$417 ;
+  assign \$419  = ~ x_single;
+  assign \$420  = x_inside & \$419 ;
+  assign \$421  = ~ y_single;
+  assign \$422  = y_inside & \$421 ;
+  assign \$423  = | { \$422 , \$420 , \$418 , \$416  };
+  assign \$424  = word_step & word_inside;
+  assign \$425  = \$424  & word_near;
+  assign \$427  = \$425  & \$426 ;
+  assign \$428  = ~ row_last;
+  assign \$429  = \$427  & \$428 ;
+  assign \$430  = column_step & column_inside;
+  assign \$431  = \$430  & column_near;
+  assign \$434  = ~ row_last;
+  assign \$435  = \$433  & \$434 ;
+  assign \$436  = row_step & row_inside;
+  assign \$437  = ~ row_near;
+  assign \$438  = \$436  & \$437 ;
+  assign \$439  = ~ row_single;
+  assign \$440  = row_inside & \$439 ;
+  assign \$441  = block_step & \$440 ;
+  assign \$442  = ~ row_single;
+  assign \$443  = row_inside & \$442 ;
+  assign \$444  = x_step & \$443 ;
+  assign \$445  = ~ row_single;
+  assign \$446  = row_inside & \$445 ;
+  assign \$447  = y_step & \$446 ;
+  assign \$448  = | { \$447 , \$444 , \$441 , \$438 , \$435 , \$429  };
+  assign \$449  = word_step & word_inside;
+  assign \$450  = \$449  & word_near;
+  assign \$452  = \$450  & \$451 ;
+  assign \$453  = ~ row_last;
+  assign \$454  = \$452  & \$453 ;
+  assign \$455  = column_step & column_inside;
+  assign \$456  = \$455  & column_near;
+  assign \$459  = ~ row_last;
+  assign \$460  = \$458  & \$459 ;
+  assign \$461  = row_step & row_inside;
+  assign \$462  = ~ row_near;
+  assign \$463  = \$461  & \$462 ;
+  assign \$464  = ~ row_single;
+  assign \$465  = row_inside & \$464 ;
+  assign \$466  = block_step & \$465 ;
+  assign \$467  = ~ row_single;
+  assign \$468  = row_inside & \$467 ;
+  assign \$469  = x_step & \$468 ;
+  assign \$470  = ~ row_single;
+  assign \$471  = row_inside & \$470 ;
+  assign \$472  = y_step & \$471 ;
+  assign \$473  = | { \$472 , \$469 , \$466 , \$463 , \$460 , \$454  };
+  assign \$474  = word_step & word_inside;
+  assign \$475  = \$474  & word_near;
+  assign \$476  = & { row_last, column_last };
+  assign \$477  = \$475  & \$476 ;
+  assign \$478  = ~ block_last;
+  assign \$479  = \$477  & \$478 ;
+  assign \$480  = column_step & column_inside;
+  assign \$481  = \$480  & column_near;
+  assign \$483  = \$481  & \$482 ;
+  assign \$484  = ~ block_last;
+  assign \$485  = \$483  & \$484 ;
+  assign \$486  = row_step & row_inside;
+  assign \$487  = \$486  & row_near;
+  assign \$490  = ~ block_last;
+  assign \$491  = \$489  & \$490 ;
+  assign \$492  = block_step & block_inside;
+  assign \$493  = ~ block_near;
+  assign \$494  = \$492  & \$493 ;
+  assign \$495  = ~ block_single;
+  assign \$496  = block_inside & \$495 ;
+  assign \$497  = x_step & \$496 ;
+  assign \$498  = ~ block_single;
+  assign \$499  = block_inside & \$498 ;
+  assign \$500  = y_step & \$499 ;
+  assign \$501  = | { \$500 , \$497 , \$494 , \$491 , \$485 , \$479  };
+  assign \$502  = word_step & word_inside;
+  assign \$503  = \$502  & word_near;
+  assign \$504  = & { block_last, row_last, column_last };
+  assign \$505  = \$503  & \$504 ;
+  assign \$506  = ~ x_last;
+  assign \$507  = \$505  & \$506 ;
+  assign \$508  = column_step & column_inside;
+  assign \$509  = \$508  & column_near;
+  assign \$510  = & { block_last, row_last };
+  assign \$511  = \$509  & \$510 ;
+  assign \$512  = ~ x_last;
+  assign \$513  = \$511  & \$512 ;
+  assign \$514  = row_step & row_inside;
+  assign \$515  = \$514  & row_near;
+  assign \$517  = \$515  & \$516 ;
+  assign \$518  = ~ x_last;
+  assign \$519  = \$517  & \$518 ;
+  assign \$520  = block_step & block_inside;
+  assign \$521  = \$520  & block_near;
+  assign \$524  = ~ x_last;
+  assign \$525  = \$523  & \$524 ;
+  assign \$526  = x_step & x_inside;
+  assign \$527  = ~ x_near;
+  assign \$528  = \$526  & \$527 ;
+  assign \$529  = ~ x_single;
+  assign \$530  = x_inside & \$529 ;
+  assign \$531  = y_step & \$530 ;
+  assign \$532  = | { \$531 , \$528 , \$525 , \$519 , \$513 , \$507  };
+  assign \$533  = word_step & word_inside;
+  assign \$534  = \$533  & word_near;
+  assign \$535  = & { x_last, block_last, row_last, column_last };
+  assign \$536  = \$534  & \$535 ;
+  assign \$537  = ~ y_last;
+  assign \$538  = \$536  & \$537 ;
+  assign \$539  = column_step & column_inside;
+  assign \$540  = \$539  & column_near;
+  assign \$541  = & { x_last, block_last, row_last };
+  assign \$542  = \$540  & \$541 ;
+  assign \$543  = ~ y_last;
+  assign \$544  = \$542  & \$543 ;
+  assign \$545  = row_step & row_inside;
+  assign \$546  = \$545  & row_near;
+  assign \$547  = & { x_last, block_last };
+  assign \$548  = \$546  & \$547 ;
+  assign \$549  = ~ y_last;
+  assign \$550  = \$548  & \$549 ;
+  assign \$551  = block_step & block_inside;
+  assign \$552  = \$551  & block_near;
+  assign \$554  = \$552  & \$553 ;
+  assign \$555  = ~ y_last;
+  assign \$556  = \$554  & \$555 ;
+  assign \$557  = x_step & x_inside;
+  assign \$558  = \$557  & x_near;
+  assign \$561  = ~ y_last;
+  assign \$562  = \$560  & \$561 ;
+  assign \$563  = y_step & y_inside;
+  assign \$564  = ~ y_near;
+  assign \$565  = \$563  & \$564 ;
+  assign \$566  = | { \$565 , \$562 , \$556 , \$550 , \$544 , \$538  };
+  assign \$567  = | { \$566 , \$532 , \$501 , \$473  };
+  assign \$568  = ~ block_single;
+  assign \$569  = block_inside & \$568 ;
+  assign \$570  = ~ block_single;
+  assign \$571  = block_inside & \$570 ;
+  assign \$572  = ~ x_single;
+  assign \$573  = x_inside & \$572 ;
+  assign \$574  = ~ y_single;
+  assign \$575  = y_inside & \$574 ;
+  assign \$576  = | { \$575 , \$573 , \$571  };
+  assign \$577  = word_step & word_inside;
+  assign \$578  = \$577  & word_near;
+  assign \$579  = & { row_last, column_last };
+  assign \$580  = \$578  & \$579 ;
+  assign \$581  = ~ block_last;
+  assign \$582  = \$580  & \$581 ;
+  assign \$583  = column_step & column_inside;
+  assign \$584  = \$583  & column_near;
+  assign \$586  = \$584  & \$585 ;
+  assign \$587  = ~ block_last;
+  assign \$588  = \$586  & \$587 ;
+  assign \$589  = row_step & row_inside;
+  assign \$590  = \$589  & row_near;
+  assign \$593  = ~ block_last;
+  assign \$594  = \$592  & \$593 ;
+  assign \$595  = block_step & block_inside;
+  assign \$596  = ~ block_near;
+  assign \$597  = \$595  & \$596 ;
+  assign \$598  = ~ block_single;
+  assign \$599  = block_inside & \$598 ;
+  assign \$600  = x_step & \$599 ;
+  assign \$601  = ~ block_single;
+  assign \$602  = block_inside & \$601 ;
+  assign \$603  = y_step & \$602 ;
+  assign \$604  = | { \$603 , \$600 , \$597 , \$594 , \$588 , \$582  };
+  assign \$605  = word_step & word_inside;
+  assign \$606  = \$605  & word_near;
+  assign \$607  = & { row_last, column_last };
+  assign \$608  = \$606  & \$607 ;
+  assign \$609  = ~ block_last;
+  assign \$610  = \$608  & \$609 ;
+  assign \$611  = column_step & column_inside;
+  assign \$612  = \$611  & column_near;
+  assign \$614  = \$612  & \$613 ;
+  assign \$615  = ~ block_last;
+  assign \$616  = \$614  & \$615 ;
+  assign \$617  = row_step & row_inside;
+  assign \$618  = \$617  & row_near;
+  assign \$621  = ~ block_last;
+  assign \$622  = \$620  & \$621 ;
+  assign \$623  = block_step & block_inside;
+  assign \$624  = ~ block_near;
+  assign \$625  = \$623  & \$624 ;
+  assign \$626  = ~ block_single;
+  assign \$627  = block_inside & \$626 ;
+  assign \$628  = x_step & \$627 ;
+  assign \$629  = ~ block_single;
+  assign \$630  = block_inside & \$629 ;
+  assign \$631  = y_step & \$630 ;
+  assign \$632  = | { \$631 , \$628 , \$625 , \$622 , \$616 , \$610  };
+  assign \$633  = word_step & word_inside;
+  assign \$634  = \$633  & word_near;
+  assign \$635  = & { block_last, row_last, column_last };
+  assign \$636  = \$634  & \$635 ;
+  assign \$637  = ~ x_last;
+  assign \$638  = \$636  & \$637 ;
+  assign \$639  = column_step & column_inside;
+  assign \$640  = \$639  & column_near;
+  assign \$641  = & { block_last, row_last };
+  assign \$642  = \$640  & \$641 ;
+  assign \$643  = ~ x_last;
+  assign \$644  = \$642  & \$643 ;
+  assign \$645  = row_step & row_inside;
+  assign \$646  = \$645  & row_near;
+  assign \$648  = \$646  & \$647 ;
+  assign \$649  = ~ x_last;
+  assign \$650  = \$648  & \$649 ;
+  assign \$651  = block_step & block_inside;
+  assign \$652  = \$651  & block_near;
+  assign \$655  = ~ x_last;
+  assign \$656  = \$654  & \$655 ;
+  assign \$657  = x_step & x_inside;
+  assign \$658  = ~ x_near;
+  assign \$659  = \$657  & \$658 ;
+  assign \$660  = ~ x_single;
+  assign \$661  = x_inside & \$660 ;
+  assign \$662  = y_step & \$661 ;
+  assign \$663  = | { \$662 , \$659 , \$656 , \$650 , \$644 , \$638  };
+  assign \$664  = word_step & word_inside;
+  assign \$665  = \$664  & word_near;
+  assign \$666  = & { x_last, block_last, row_last, column_last };
+  assign \$667  = \$665  & \$666 ;
+  assign \$668  = ~ y_last;
+  assign \$669  = \$667  & \$668 ;
+  assign \$670  = column_step & column_inside;
+  assign \$671  = \$670  & column_near;
+  assign \$672  = & { x_last, block_last, row_last };
+  assign \$673  = \$671  & \$672 ;
+  assign \$674  = ~ y_last;
+  assign \$675  = \$673  & \$674 ;
+  assign \$676  = row_step & row_inside;
+  assign \$677  = \$676  & row_near;
+  assign \$678  = & { x_last, block_last };
+  assign \$679  = \$677  & \$678 ;
+  assign \$680  = ~ y_last;
+  assign \$681  = \$679  & \$680 ;
+  assign \$682  = block_step & block_inside;
+  assign \$683  = \$682  & block_near;
+  assign \$685  = \$683  & \$684 ;
+  assign \$686  = ~ y_last;
+  assign \$687  = \$685  & \$686 ;
+  assign \$688  = x_step & x_inside;
+  assign \$689  = \$688  & x_near;
+  assign \$692  = ~ y_last;
+  assign \$693  = \$691  & \$692 ;
+  assign \$694  = y_step & y_inside;
+  assign \$695  = ~ y_near;
+  assign \$696  = \$694  & \$695 ;
+  assign \$697  = | { \$696 , \$693 , \$687 , \$681 , \$675 , \$669  };
+  assign \$698  = | { \$697 , \$663 , \$632  };
+  assign \$699  = ~ x_single;
+  assign \$700  = x_inside & \$699 ;
+  assign \$701  = ~ x_single;
+  assign \$702  = x_inside & \$701 ;
+  assign \$703  = ~ y_single;
+  assign \$704  = y_inside & \$703 ;
+  assign \$705  = | { \$704 , \$702  };
+  assign \$706  = word_step & word_inside;
+  assign \$707  = \$706  & word_near;
+  assign \$708  = & { block_last, row_last, column_last };
+  assign \$709  = \$707  & \$708 ;
+  assign \$710  = ~ x_last;
+  assign \$711  = \$709  & \$710 ;
+  assign \$712  = column_step & column_inside;
+  assign \$713  = \$712  & column_near;
+  assign \$714  = & { block_last, row_last };
+  assign \$715  = \$713  & \$714 ;
+  assign \$716  = ~ x_last;
+  assign \$717  = \$715  & \$716 ;
+  assign \$718  = row_step & row_inside;
+  assign \$719  = \$718  & row_near;
+  assign \$721  = \$719  & \$720 ;
+  assign \$722  = ~ x_last;
+  assign \$723  = \$721  & \$722 ;
+  assign \$724  = block_step & block_inside;
+  assign \$725  = \$724  & block_near;
+  assign \$728  = ~ x_last;
+  assign \$729  = \$727  & \$728 ;
+  assign \$730  = x_step & x_inside;
+  assign \$731  = ~ x_near;
+  assign \$732  = \$730  & \$731 ;
+  assign \$733  = ~ x_single;
+  assign \$734  = x_inside & \$733 ;
+  assign \$735  = y_step & \$734 ;
+  assign \$736  = | { \$735 , \$732 , \$729 , \$723 , \$717 , \$711  };
+  assign \$737  = word_step & word_inside;
+  assign \$738  = \$737  & word_near;
+  assign \$739  = & { block_last, row_last, column_last };
+  assign \$740  = \$738  & \$739 ;
+  assign \$741  = ~ x_last;
+  assign \$742  = \$740  & \$741 ;
+  assign \$743  = column_step & column_inside;
+  assign \$744  = \$743  & column_near;
+  assign \$745  = & { block_last, row_last };
+  assign \$746  = \$744  & \$745 ;
+  assign \$747  = ~ x_last;
+  assign \$748  = \$746  & \$747 ;
+  assign \$749  = row_step & row_inside;
+  assign \$750  = \$749  & row_near;
+  assign \$752  = \$750  & \$751 ;
+  assign \$753  = ~ x_last;
+  assign \$754  = \$752  & \$753 ;
+  assign \$755  = block_step & block_inside;
+  assign \$756  = \$755  & block_near;
+  assign \$759  = ~ x_last;
+  assign \$760  = \$758  & \$759 ;
+  assign \$761  = x_step & x_inside;
+  assign \$762  = ~ x_near;
+  assign \$763  = \$761  & \$762 ;
+  assign \$764  = ~ x_single;
+  assign \$765  = x_inside & \$764 ;
+  assign \$766  = y_step & \$765 ;
+  assign \$767  = | { \$766 , \$763 , \$760 , \$754 , \$748 , \$742  };
+  assign \$768  = word_step & word_inside;
+  assign \$769  = \$768  & word_near;
+  assign \$770  = & { x_last, block_last, row_last, column_last };
+  assign \$771  = \$769  & \$770 ;
+  assign \$772  = ~ y_last;
+  assign \$773  = \$771  & \$772 ;
+  assign \$774  = column_step & column_inside;
+  assign \$775  = \$774  & column_near;
+  assign \$776  = & { x_last, block_last, row_last };
+  assign \$777  = \$775  & \$776 ;
+  assign \$778  = ~ y_last;
+  assign \$779  = \$777  & \$778 ;
+  assign \$780  = row_step & row_inside;
+  assign \$781  = \$780  & row_near;
+  assign \$782  = & { x_last, block_last };
+  assign \$783  = \$781  & \$782 ;
+  assign \$784  = ~ y_last;
+  assign \$785  = \$783  & \$784 ;
+  assign \$786  = block_step & block_inside;
+  assign \$787  = \$786  & block_near;
+  assign \$789  = \$787  & \$788 ;
+  assign \$790  = ~ y_last;
+  assign \$791  = \$789  & \$790 ;
+  assign \$792  = x_step & x_inside;
+  assign \$793  = \$792  & x_near;
+  assign \$796  = ~ y_last;
+  assign \$797  = \$795  & \$796 ;
+  assign \$798  = y_step & y_inside;
+  assign \$799  = ~ y_near;
+  assign \$800  = \$798  & \$799 ;
+  assign \$801  = | { \$800 , \$797 , \$791 , \$785 , \$779 , \$773  };
+  assign \$802  = | { \$801 , \$767  };
+  assign \$803  = ~ y_single;
+  assign \$804  = y_inside & \$803 ;
+  assign \$805  = ~ y_single;
+  assign \$806  = y_inside & \$805 ;
+  assign \$808  = word_step & word_inside;
+  assign \$809  = \$808  & word_near;
+  assign \$810  = & { x_last, block_last, row_last, column_last };
+  assign \$811  = \$809  & \$810 ;
+  assign \$812  = ~ y_last;
+  assign \$813  = \$811  & \$812 ;
+  assign \$814  = column_step & column_inside;
+  assign \$815  = \$814  & column_near;
+  assign \$816  = & { x_last, block_last, row_last };
+  assign \$817  = \$815  & \$816 ;
+  assign \$818  = ~ y_last;
+  assign \$819  = \$817  & \$818 ;
+  assign \$820  = row_step & row_inside;
+  assign \$821  = \$820  & row_near;
+  assign \$822  = & { x_last, block_last };
+  assign \$823  = \$821  & \$822 ;
+  assign \$824  = ~ y_last;
+  assign \$825  = \$823  & \$824 ;
+  assign \$826  = block_step & block_inside;
+  assign \$827  = \$826  & block_near;
+  assign \$829  = \$827  & \$828 ;
+  assign \$830  = ~ y_last;
+  assign \$831  = \$829  & \$830 ;
+  assign \$832  = x_step & x_inside;
+  assign \$833  = \$832  & x_near;
+  assign \$836  = ~ y_last;
+  assign \$837  = \$835  & \$836 ;
+  assign \$838  = y_step & y_inside;
+  assign \$839  = ~ y_near;
+  assign \$840  = \$838  & \$839 ;
+  assign \$841  = | { \$840 , \$837 , \$831 , \$825 , \$819 , \$813  };
+  assign \$842  = word_step & word_inside;
+  assign \$843  = \$842  & word_near;
+  assign \$844  = & { x_last, block_last, row_last, column_last };
+  assign \$845  = \$843  & \$844 ;
+  assign \$846  = ~ y_last;
+  assign \$847  = \$845  & \$846 ;
+  assign \$848  = column_step & column_inside;
+  assign \$849  = \$848  & column_near;
+  assign \$850  = & { x_last, block_last, row_last };
+  assign \$851  = \$849  & \$850 ;
+  assign \$852  = ~ y_last;
+  assign \$853  = \$851  & \$852 ;
+  assign \$854  = row_step & row_inside;
+  assign \$855  = \$854  & row_near;
+  assign \$856  = & { x_last, block_last };
+  assign \$857  = \$855  & \$856 ;
+  assign \$858  = ~ y_last;
+  assign \$859  = \$857  & \$858 ;
+  assign \$860  = block_step & block_inside;
+  assign \$861  = \$860  & block_near;
+  assign \$863  = \$861  & \$862 ;
+  assign \$864  = ~ y_last;
+  assign \$865  = \$863  & \$864 ;
+  assign \$866  = x_step & x_inside;
+  assign \$867  = \$866  & x_near;
+  assign \$870  = ~ y_last;
+  assign \$871  = \$869  & \$870 ;
+  assign \$872  = y_step & y_inside;
+  assign \$873  = ~ y_near;
+  assign \$874  = \$872  & \$873 ;
+  assign \$875  = | { \$874 , \$871 , \$865 , \$859 , \$853 , \$847  };
+  assign \$877  = advance & word_moves;
+  assign \$878  = load | \$877 ;
+  assign \$879  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$880  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$881  = \$879  | \$880 ;
+  assign \$882  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$883  = \$881  | \$882 ;
+  assign \$884  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$885  = \$883  | \$884 ;
+  assign \$886  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$887  = \$885  | \$886 ;
+  assign \$888  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$889  = \$887  | \$888 ;
+  assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$891  = \$889  | \$890 ;
+  assign \$893  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$894  = \$892  | \$893 ;
+  assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$896  = \$894  | \$895 ;
+  assign \$897  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$898  = \$896  | \$897 ;
+  assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$900  = \$898  | \$899 ;
+  assign \$901  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$902  = \$900  | \$901 ;
+  assign \$903  = \$891  + \$902 ;
+  assign \$904  = advance & column_moves;
+  assign \$905  = load | \$904 ;
+  assign \$906  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$907  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$908  = \$906  | \$907 ;
+  assign \$909  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$910  = \$908  | \$909 ;
+  assign \$911  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$912  = \$910  | \$911 ;
+  assign \$913  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$914  = \$912  | \$913 ;
+  assign \$915  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$916  = \$914  | \$915 ;
+  assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$918  = \$916  | \$917 ;
+  assign \$920  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$921  = \$919  | \$920 ;
+  assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$923  = \$921  | \$922 ;
+  assign \$924  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$925  = \$923  | \$924 ;
+  assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$927  = \$925  | \$926 ;
+  assign \$928  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$929  = \$927  | \$928 ;
+  assign \$930  = \$918  + \$929 ;
+  assign \$931  = advance & row_moves;
+  assign \$932  = load | \$931 ;
+  assign \$933  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$934  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$935  = \$933  | \$934 ;
+  assign \$936  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$937  = \$935  | \$936 ;
+  assign \$938  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$939  = \$937  | \$938 ;
+  assign \$940  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$941  = \$939  | \$940 ;
+  assign \$942  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$943  = \$941  | \$942 ;
+  assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$945  = \$943  | \$944 ;
+  assign \$947  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$948  = \$946  | \$947 ;
+  assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$950  = \$948  | \$949 ;
+  assign \$951  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$952  = \$950  | \$951 ;
+  assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$954  = \$952  | \$953 ;
+  assign \$955  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$956  = \$954  | \$955 ;
+  assign \$957  = \$945  + \$956 ;
+  assign \$958  = advance & block_moves;
+  assign \$959  = load | \$958 ;
+  assign \$960  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$961  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$962  = \$960  | \$961 ;
+  assign \$963  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$964  = \$962  | \$963 ;
+  assign \$965  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$966  = \$964  | \$965 ;
+  assign \$967  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$968  = \$966  | \$967 ;
+  assign \$969  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$970  = \$968  | \$969 ;
+  assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$972  = \$970  | \$971 ;
+  assign \$974  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$975  = \$973  | \$974 ;
+  assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$977  = \$975  | \$976 ;
+  assign \$978  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$979  = \$977  | \$978 ;
+  assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$981  = \$979  | \$980 ;
+  assign \$982  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$983  = \$981  | \$982 ;
+  assign \$984  = \$972  + \$983 ;
+  assign \$985  = advance & x_moves;
+  assign \$986  = load | \$985 ;
+  assign \$987  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$988  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$989  = \$987  | \$988 ;
+  assign \$990  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$991  = \$989  | \$990 ;
+  assign \$992  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$993  = \$991  | \$992 ;
+  assign \$994  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$995  = \$993  | \$994 ;
+  assign \$996  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$997  = \$995  | \$996 ;
+  assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$999  = \$997  | \$998 ;
+  assign \$1001  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1002  = \$1000  | \$1001 ;
+  assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1004  = \$1002  | \$1003 ;
+  assign \$1005  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1006  = \$1004  | \$1005 ;
+  assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1008  = \$1006  | \$1007 ;
+  assign \$1009  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1010  = \$1008  | \$1009 ;
+  assign \$1011  = \$999  + \$1010 ;
+  assign \$1012  = advance & y_moves;
+  assign \$1013  = load | \$1012 ;
+  assign \$1014  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1015  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1016  = \$1014  | \$1015 ;
+  assign \$1017  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1018  = \$1016  | \$1017 ;
+  assign \$1019  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1020  = \$1018  | \$1019 ;
+  assign \$1021  = address_block_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1022  = \$1020  | \$1021 ;
+  assign \$1023  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1024  = \$1022  | \$1023 ;
+  assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1026  = \$1024  | \$1025 ;
+  assign \$1028  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1029  = \$1027  | \$1028 ;
+  assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1031  = \$1029  | \$1030 ;
+  assign \$1032  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1033  = \$1031  | \$1032 ;
+  assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1035  = \$1033  | \$1034 ;
+  assign \$1036  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1037  = \$1035  | \$1036 ;
+  assign \$1038  = \$1026  + \$1037 ;
+  assign \$1039  = advance & column_moves;
+  assign \$1040  = load | \$1039 ;
+  assign \$1041  = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1042  = pixel_x_column_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1043  = \$1041  | \$1042 ;
+  assign \$1044  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1045  = \$1043  | \$1044 ;
+  assign \$1046  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1047  = \$1045  | \$1046 ;
+  assign \$1048  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1049  = \$1047  | \$1048 ;
+  assign \$1050  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1051  = \$1049  | \$1050 ;
+  assign \$1052  = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1053  = \$1051  | \$1052 ;
+  assign \$1055  = { 13'h0000, \port$4757$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1056  = \$1054  | \$1055 ;
+  assign \$1057  = \$1053  + \$1056 ;
+  assign \$1058  = advance & x_moves;
+  assign \$1059  = load | \$1058 ;
+  assign \$1060  = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1061  = pixel_x_column_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1062  = \$1060  | \$1061 ;
+  assign \$1063  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1064  = \$1062  | \$1063 ;
+  assign \$1065  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1066  = \$1064  | \$1065 ;
+  assign \$1067  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1068  = \$1066  | \$1067 ;
+  assign \$1069  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = \$1068  | \$1069 ;
+  assign \$1071  = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1072  = \$1070  | \$1071 ;
+  assign \$1074  = { 13'h0000, \port$4757$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1075  = \$1073  | \$1074 ;
+  assign \$1076  = \$1072  + \$1075 ;
+  assign \$1077  = advance & row_moves;
+  assign \$1078  = load | \$1077 ;
+  assign \$1079  = { \port$1763$4 , \port$1762$4 , \port$1761$4 , \port$1760$4 , \port$1759$4 , \port$1758$4 , \port$1757$4 , \port$1756$4 , \port$1755$4 , \port$1754$4 , \port$1753$4 , \port$1752$4 , \port$1751$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1080  = pixel_y_row_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1081  = \$1079  | \$1080 ;
+  assign \$1082  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1083  = \$1081  | \$1082 ;
+  assign \$1084  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1085  = \$1083  | \$1084 ;
+  assign \$1086  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1087  = \$1085  | \$1086 ;
+  assign \$1088  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1089  = \$1087  | \$1088 ;
+  assign \$1090  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1091  = \$1089  | \$1090 ;
+  assign \$1093  = { 13'h0000, \port$4757$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1094  = \$1092  | \$1093 ;
+  assign \$1095  = \$1091  + \$1094 ;
+  assign \$1096  = advance & y_moves;
+  assign \$1097  = load | \$1096 ;
+  assign \$1098  = { \port$1763$4 , \port$1762$4 , \port$1761$4 , \port$1760$4 , \port$1759$4 , \port$1758$4 , \port$1757$4 , \port$1756$4 , \port$1755$4 , \port$1754$4 , \port$1753$4 , \port$1752$4 , \port$1751$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1099  = pixel_y_row_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1100  = \$1098  | \$1099 ;
+  assign \$1101  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1102  = \$1100  | \$1101 ;
+  assign \$1103  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1104  = \$1102  | \$1103 ;
+  assign \$1105  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1106  = \$1104  | \$1105 ;
+  assign \$1107  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1108  = \$1106  | \$1107 ;
+  assign \$1109  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1110  = \$1108  | \$1109 ;
+  assign \$1112  = { 13'h0000, \port$4757$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1113  = \$1111  | \$1112 ;
+  assign \$1114  = \$1110  + \$1113 ;
   always @(posedge clk) begin
-    if (load) begin
-      word_left <= \port$3127$192 [11:0];
-    end else if (advance) begin
-      word_left <= \$3 ;
+    word_single <= \$1 ;
+    if (clear) begin
+      word_single <= 1'h0;
+    end
+    if (rst) begin
+      word_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    word_double <= \$2 ;
+    if (clear) begin
+      word_double <= 1'h0;
+    end
+    if (rst) begin
+      word_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    word_inside <= \$3 ;
+    if (clear) begin
+      word_inside <= 1'h0;
+    end
+    if (rst) begin
+      word_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$5 ) begin
+      word_left <= \port$4757$192 [11:0];
+      if (word_step) begin
+        word_left <= \$6 [11:0];
+      end
     end
     if (clear) begin
       word_left <= 12'h000;
@@ -17846,10 +21448,11 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      word_last <= \$1 ;
-    end else if (advance) begin
-      word_last <= \$6 ;
+    if (\$5 ) begin
+      word_last <= word_single;
+      if (word_step) begin
+        word_last <= word_near;
+      end
     end
     if (clear) begin
       word_last <= 1'h0;
@@ -17859,10 +21462,52 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      column_left <= \port$3127$128 [3:0];
-    end else if (\$7 ) begin
-      column_left <= \$10 ;
+    if (\$5 ) begin
+      word_near <= word_double;
+      if (word_step) begin
+        word_near <= \$7 ;
+      end
+    end
+    if (clear) begin
+      word_near <= 1'h0;
+    end
+    if (rst) begin
+      word_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    column_single <= \$8 ;
+    if (clear) begin
+      column_single <= 1'h0;
+    end
+    if (rst) begin
+      column_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    column_double <= \$9 ;
+    if (clear) begin
+      column_double <= 1'h0;
+    end
+    if (rst) begin
+      column_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    column_inside <= \$10 ;
+    if (clear) begin
+      column_inside <= 1'h0;
+    end
+    if (rst) begin
+      column_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$12 ) begin
+      column_left <= \port$4757$128 [3:0];
+      if (column_step) begin
+        column_left <= \$13 [3:0];
+      end
     end
     if (clear) begin
       column_left <= 4'h0;
@@ -17872,10 +21517,11 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      column_last <= \$8 ;
-    end else if (\$7 ) begin
-      column_last <= \$13 ;
+    if (\$12 ) begin
+      column_last <= column_single;
+      if (column_step) begin
+        column_last <= column_near;
+      end
     end
     if (clear) begin
       column_last <= 1'h0;
@@ -17885,10 +21531,52 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      row_left <= \port$3127$128 [7:4];
-    end else if (\$15 ) begin
-      row_left <= \$18 ;
+    if (\$12 ) begin
+      column_near <= column_double;
+      if (column_step) begin
+        column_near <= \$14 ;
+      end
+    end
+    if (clear) begin
+      column_near <= 1'h0;
+    end
+    if (rst) begin
+      column_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    row_single <= \$15 ;
+    if (clear) begin
+      row_single <= 1'h0;
+    end
+    if (rst) begin
+      row_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    row_double <= \$16 ;
+    if (clear) begin
+      row_double <= 1'h0;
+    end
+    if (rst) begin
+      row_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    row_inside <= \$17 ;
+    if (clear) begin
+      row_inside <= 1'h0;
+    end
+    if (rst) begin
+      row_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$19 ) begin
+      row_left <= \port$4757$128 [7:4];
+      if (row_step) begin
+        row_left <= \$20 [3:0];
+      end
     end
     if (clear) begin
       row_left <= 4'h0;
@@ -17898,10 +21586,11 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      row_last <= \$16 ;
-    end else if (\$15 ) begin
-      row_last <= \$21 ;
+    if (\$19 ) begin
+      row_last <= row_single;
+      if (row_step) begin
+        row_last <= row_near;
+      end
     end
     if (clear) begin
       row_last <= 1'h0;
@@ -17911,10 +21600,52 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      block_left <= \port$3127$192 [23:12];
-    end else if (\$24 ) begin
-      block_left <= \$27 ;
+    if (\$19 ) begin
+      row_near <= row_double;
+      if (row_step) begin
+        row_near <= \$21 ;
+      end
+    end
+    if (clear) begin
+      row_near <= 1'h0;
+    end
+    if (rst) begin
+      row_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    block_single <= \$22 ;
+    if (clear) begin
+      block_single <= 1'h0;
+    end
+    if (rst) begin
+      block_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    block_double <= \$23 ;
+    if (clear) begin
+      block_double <= 1'h0;
+    end
+    if (rst) begin
+      block_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    block_inside <= \$24 ;
+    if (clear) begin
+      block_inside <= 1'h0;
+    end
+    if (rst) begin
+      block_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$26 ) begin
+      block_left <= \port$4757$192 [23:12];
+      if (block_step) begin
+        block_left <= \$27 [11:0];
+      end
     end
     if (clear) begin
       block_left <= 12'h000;
@@ -17924,10 +21655,11 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      block_last <= \$25 ;
-    end else if (\$24 ) begin
-      block_last <= \$30 ;
+    if (\$26 ) begin
+      block_last <= block_single;
+      if (block_step) begin
+        block_last <= block_near;
+      end
     end
     if (clear) begin
       block_last <= 1'h0;
@@ -17937,10 +21669,52 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      x_left <= \port$3127$96 [11:0];
-    end else if (\$34 ) begin
-      x_left <= \$37 ;
+    if (\$26 ) begin
+      block_near <= block_double;
+      if (block_step) begin
+        block_near <= \$28 ;
+      end
+    end
+    if (clear) begin
+      block_near <= 1'h0;
+    end
+    if (rst) begin
+      block_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    x_single <= \$29 ;
+    if (clear) begin
+      x_single <= 1'h0;
+    end
+    if (rst) begin
+      x_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    x_double <= \$30 ;
+    if (clear) begin
+      x_double <= 1'h0;
+    end
+    if (rst) begin
+      x_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    x_inside <= \$31 ;
+    if (clear) begin
+      x_inside <= 1'h0;
+    end
+    if (rst) begin
+      x_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$33 ) begin
+      x_left <= \port$4757$96 [11:0];
+      if (x_step) begin
+        x_left <= \$34 [11:0];
+      end
     end
     if (clear) begin
       x_left <= 12'h000;
@@ -17950,10 +21724,11 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      x_last <= \$35 ;
-    end else if (\$34 ) begin
-      x_last <= \$40 ;
+    if (\$33 ) begin
+      x_last <= x_single;
+      if (x_step) begin
+        x_last <= x_near;
+      end
     end
     if (clear) begin
       x_last <= 1'h0;
@@ -17963,10 +21738,52 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      y_left <= \port$3127$96 [23:12];
-    end else if (\$45 ) begin
-      y_left <= \$48 ;
+    if (\$33 ) begin
+      x_near <= x_double;
+      if (x_step) begin
+        x_near <= \$35 ;
+      end
+    end
+    if (clear) begin
+      x_near <= 1'h0;
+    end
+    if (rst) begin
+      x_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    y_single <= \$36 ;
+    if (clear) begin
+      y_single <= 1'h0;
+    end
+    if (rst) begin
+      y_single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    y_double <= \$37 ;
+    if (clear) begin
+      y_double <= 1'h0;
+    end
+    if (rst) begin
+      y_double <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    y_inside <= \$38 ;
+    if (clear) begin
+      y_inside <= 1'h0;
+    end
+    if (rst) begin
+      y_inside <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$40 ) begin
+      y_left <= \port$4757$96 [23:12];
+      if (y_step) begin
+        y_left <= \$41 [11:0];
+      end
     end
     if (clear) begin
       y_left <= 12'h000;
@@ -17976,10 +21793,11 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      y_last <= \$46 ;
-    end else if (\$45 ) begin
-      y_last <= \$51 ;
+    if (\$40 ) begin
+      y_last <= y_single;
+      if (y_step) begin
+        y_last <= y_near;
+      end
     end
     if (clear) begin
       y_last <= 1'h0;
@@ -17989,27 +21807,178 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
+    if (\$40 ) begin
+      y_near <= y_double;
+      if (y_step) begin
+        y_near <= \$42 ;
+      end
+    end
+    if (clear) begin
+      y_near <= 1'h0;
+    end
+    if (rst) begin
+      y_near <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (load) begin
-      address_word_start <= address_origin;
+      word_step <= \$44 ;
     end else if (advance) begin
-      if (\$53 ) begin
-        address_word_start <= \$54 [15:0];
-      end
-      if (\$57 ) begin
-        address_word_start <= \$58 [15:0];
-      end
-      if (\$63 ) begin
-        address_word_start <= \$64 [15:0];
-      end
-      if (\$71 ) begin
-        address_word_start <= \$72 [15:0];
-      end
-      if (\$81 ) begin
-        address_word_start <= \$82 [15:0];
-      end
-      if (\$93 ) begin
-        address_word_start <= \$94 [15:0];
-      end
+      word_step <= \$76 ;
+    end
+    if (clear) begin
+      word_step <= 1'h0;
+    end
+    if (rst) begin
+      word_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      word_moves <= \$57 ;
+    end else if (advance) begin
+      word_moves <= \$236 ;
+    end
+    if (clear) begin
+      word_moves <= 1'h0;
+    end
+    if (rst) begin
+      word_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      column_step <= \$238 ;
+    end else if (advance) begin
+      column_step <= \$271 ;
+    end
+    if (clear) begin
+      column_step <= 1'h0;
+    end
+    if (rst) begin
+      column_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      column_moves <= \$249 ;
+    end else if (advance) begin
+      column_moves <= \$412 ;
+    end
+    if (clear) begin
+      column_moves <= 1'h0;
+    end
+    if (rst) begin
+      column_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      row_step <= \$414 ;
+    end else if (advance) begin
+      row_step <= \$448 ;
+    end
+    if (clear) begin
+      row_step <= 1'h0;
+    end
+    if (rst) begin
+      row_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      row_moves <= \$423 ;
+    end else if (advance) begin
+      row_moves <= \$567 ;
+    end
+    if (clear) begin
+      row_moves <= 1'h0;
+    end
+    if (rst) begin
+      row_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      block_step <= \$569 ;
+    end else if (advance) begin
+      block_step <= \$604 ;
+    end
+    if (clear) begin
+      block_step <= 1'h0;
+    end
+    if (rst) begin
+      block_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      block_moves <= \$576 ;
+    end else if (advance) begin
+      block_moves <= \$698 ;
+    end
+    if (clear) begin
+      block_moves <= 1'h0;
+    end
+    if (rst) begin
+      block_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      x_step <= \$700 ;
+    end else if (advance) begin
+      x_step <= \$736 ;
+    end
+    if (clear) begin
+      x_step <= 1'h0;
+    end
+    if (rst) begin
+      x_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      x_moves <= \$705 ;
+    end else if (advance) begin
+      x_moves <= \$802 ;
+    end
+    if (clear) begin
+      x_moves <= 1'h0;
+    end
+    if (rst) begin
+      x_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      y_step <= \$804 ;
+    end else if (advance) begin
+      y_step <= \$841 ;
+    end
+    if (clear) begin
+      y_step <= 1'h0;
+    end
+    if (rst) begin
+      y_step <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (load) begin
+      y_moves <= \$807 ;
+    end else if (advance) begin
+      y_moves <= \$876 ;
+    end
+    if (clear) begin
+      y_moves <= 1'h0;
+    end
+    if (rst) begin
+      y_moves <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$878 ) begin
+      address_word_start <= \$903 [15:0];
     end
     if (clear) begin
       address_word_start <= 16'h0000;
@@ -18019,24 +21988,8 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_column_start <= address_origin;
-    end else if (advance) begin
-      if (\$57 ) begin
-        address_column_start <= \$59 [15:0];
-      end
-      if (\$63 ) begin
-        address_column_start <= \$65 [15:0];
-      end
-      if (\$71 ) begin
-        address_column_start <= \$73 [15:0];
-      end
-      if (\$81 ) begin
-        address_column_start <= \$83 [15:0];
-      end
-      if (\$93 ) begin
-        address_column_start <= \$95 [15:0];
-      end
+    if (\$905 ) begin
+      address_column_start <= \$930 [15:0];
     end
     if (clear) begin
       address_column_start <= 16'h0000;
@@ -18046,21 +21999,8 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_row_start <= address_origin;
-    end else if (advance) begin
-      if (\$63 ) begin
-        address_row_start <= \$66 [15:0];
-      end
-      if (\$71 ) begin
-        address_row_start <= \$74 [15:0];
-      end
-      if (\$81 ) begin
-        address_row_start <= \$84 [15:0];
-      end
-      if (\$93 ) begin
-        address_row_start <= \$96 [15:0];
-      end
+    if (\$932 ) begin
+      address_row_start <= \$957 [15:0];
     end
     if (clear) begin
       address_row_start <= 16'h0000;
@@ -18070,18 +22010,8 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_block_start <= address_origin;
-    end else if (advance) begin
-      if (\$71 ) begin
-        address_block_start <= \$75 [15:0];
-      end
-      if (\$81 ) begin
-        address_block_start <= \$85 [15:0];
-      end
-      if (\$93 ) begin
-        address_block_start <= \$97 [15:0];
-      end
+    if (\$959 ) begin
+      address_block_start <= \$984 [15:0];
     end
     if (clear) begin
       address_block_start <= 16'h0000;
@@ -18091,15 +22021,8 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_x_start <= address_origin;
-    end else if (advance) begin
-      if (\$81 ) begin
-        address_x_start <= \$86 [15:0];
-      end
-      if (\$93 ) begin
-        address_x_start <= \$98 [15:0];
-      end
+    if (\$986 ) begin
+      address_x_start <= \$1011 [15:0];
     end
     if (clear) begin
       address_x_start <= 16'h0000;
@@ -18109,12 +22032,8 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      address_y_start <= address_origin;
-    end else if (advance) begin
-      if (\$93 ) begin
-        address_y_start <= \$99 [15:0];
-      end
+    if (\$1013 ) begin
+      address_y_start <= \$1038 [15:0];
     end
     if (clear) begin
       address_y_start <= 16'h0000;
@@ -18124,24 +22043,8 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      pixel_x_column_start <= { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
-    end else if (advance) begin
-      if (\$102 ) begin
-        pixel_x_column_start <= \$103 [16:0];
-      end
-      if (\$107 ) begin
-        pixel_x_column_start <= pixel_x_x_start;
-      end
-      if (\$112 ) begin
-        pixel_x_column_start <= pixel_x_x_start;
-      end
-      if (\$118 ) begin
-        pixel_x_column_start <= \$119 [16:0];
-      end
-      if (\$127 ) begin
-        pixel_x_column_start <= { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
-      end
+    if (\$1040 ) begin
+      pixel_x_column_start <= \$1057 [16:0];
     end
     if (clear) begin
       pixel_x_column_start <= 17'h00000;
@@ -18151,15 +22054,8 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      pixel_x_x_start <= { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
-    end else if (advance) begin
-      if (\$118 ) begin
-        pixel_x_x_start <= \$120 [16:0];
-      end
-      if (\$127 ) begin
-        pixel_x_x_start <= { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
-      end
+    if (\$1059 ) begin
+      pixel_x_x_start <= \$1076 [16:0];
     end
     if (clear) begin
       pixel_x_x_start <= 17'h00000;
@@ -18169,21 +22065,8 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      pixel_y_row_start <= { \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$4 , \port$1733$4 , \port$1732$4 , \port$1731$4 , \port$1730$4 , \port$1729$4 , \port$1728$0  };
-    end else if (advance) begin
-      if (\$131 ) begin
-        pixel_y_row_start <= \$132 [16:0];
-      end
-      if (\$137 ) begin
-        pixel_y_row_start <= pixel_y_y_start;
-      end
-      if (\$143 ) begin
-        pixel_y_row_start <= pixel_y_y_start;
-      end
-      if (\$150 ) begin
-        pixel_y_row_start <= \$151 [16:0];
-      end
+    if (\$1078 ) begin
+      pixel_y_row_start <= \$1095 [16:0];
     end
     if (clear) begin
       pixel_y_row_start <= 17'h00000;
@@ -18193,12 +22076,8 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
     end
   end
   always @(posedge clk) begin
-    if (load) begin
-      pixel_y_y_start <= { \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$4 , \port$1733$4 , \port$1732$4 , \port$1731$4 , \port$1730$4 , \port$1729$4 , \port$1728$0  };
-    end else if (advance) begin
-      if (\$150 ) begin
-        pixel_y_y_start <= \$152 [16:0];
-      end
+    if (\$1097 ) begin
+      pixel_y_y_start <= \$1114 [16:0];
     end
     if (clear) begin
       pixel_y_y_start <= 17'h00000;
@@ -18207,43 +22086,124 @@ module \crossloom.window$556.nest (rst, \port$1715$0 , \port$1716$4 , \port$1717
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$3127$192 [11:0];
-  assign column_count = \port$3127$128 [3:0];
-  assign row_count = \port$3127$128 [7:4];
-  assign block_count = \port$3127$192 [23:12];
-  assign x_count = \port$3127$96 [11:0];
-  assign y_count = \port$3127$96 [23:12];
+  assign word_count = \port$4757$192 [11:0];
+  assign column_count = \port$4757$128 [3:0];
+  assign row_count = \port$4757$128 [7:4];
+  assign block_count = \port$4757$192 [23:12];
+  assign x_count = \port$4757$96 [11:0];
+  assign y_count = \port$4757$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$3127$160  };
-  assign address_block_step = { 4'h0, \port$3127$192 [11:0] };
-  assign pixel_x_origin = { \port$1727$4 , \port$1726$4 , \port$1725$4 , \port$1724$4 , \port$1723$4 , \port$1722$4 , \port$1721$4 , \port$1720$4 , \port$1719$4 , \port$1718$4 , \port$1717$4 , \port$1716$4 , \port$1715$0  };
+  assign address_column_step = { 4'h0, \port$4757$160  };
+  assign address_block_step = { 4'h0, \port$4757$192 [11:0] };
+  assign pixel_x_origin = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$3127$128 [11:8] };
-  assign pixel_y_origin = { \port$1740$4 , \port$1739$4 , \port$1738$4 , \port$1737$4 , \port$1736$4 , \port$1735$4 , \port$1734$4 , \port$1733$4 , \port$1732$4 , \port$1731$4 , \port$1730$4 , \port$1729$4 , \port$1728$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$4757$128 [11:8] };
+  assign pixel_y_origin = { \port$1763$4 , \port$1762$4 , \port$1761$4 , \port$1760$4 , \port$1759$4 , \port$1758$4 , \port$1757$4 , \port$1756$4 , \port$1755$4 , \port$1754$4 , \port$1753$4 , \port$1752$4 , \port$1751$0  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$3127$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$4757$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
-  assign \$53  = \$52 ;
-  assign \$55  = word_last;
-  assign \$60  = word_last;
-  assign \$67  = word_last;
-  assign \$76  = word_last;
-  assign \$87  = word_last;
-  assign \$100  = word_last;
-  assign \$104  = word_last;
-  assign \$108  = word_last;
-  assign \$113  = word_last;
-  assign \$121  = word_last;
-  assign \$128  = word_last;
-  assign \$133  = word_last;
-  assign \$138  = word_last;
-  assign \$144  = word_last;
+  assign \$3  = 1'h1;
+  assign \$10  = word_single;
+  assign \$98  = 1'h1;
+  assign \$99  = \$97 ;
+  assign \$120  = column_last;
+  assign \$126  = 1'h1;
+  assign \$127  = \$125 ;
+  assign \$151  = row_last;
+  assign \$157  = 1'h1;
+  assign \$158  = \$156 ;
+  assign \$185  = block_last;
+  assign \$191  = 1'h1;
+  assign \$192  = \$190 ;
+  assign \$222  = x_last;
+  assign \$228  = 1'h1;
+  assign \$229  = \$227 ;
+  assign \$252  = 1'h1;
+  assign \$253  = \$251 ;
+  assign \$274  = 1'h1;
+  assign \$275  = \$273 ;
+  assign \$296  = column_last;
+  assign \$302  = 1'h1;
+  assign \$303  = \$301 ;
+  assign \$327  = row_last;
+  assign \$333  = 1'h1;
+  assign \$334  = \$332 ;
+  assign \$361  = block_last;
+  assign \$367  = 1'h1;
+  assign \$368  = \$366 ;
+  assign \$398  = x_last;
+  assign \$404  = 1'h1;
+  assign \$405  = \$403 ;
+  assign \$426  = column_last;
+  assign \$432  = 1'h1;
+  assign \$433  = \$431 ;
+  assign \$451  = column_last;
+  assign \$457  = 1'h1;
+  assign \$458  = \$456 ;
+  assign \$482  = row_last;
+  assign \$488  = 1'h1;
+  assign \$489  = \$487 ;
+  assign \$516  = block_last;
+  assign \$522  = 1'h1;
+  assign \$523  = \$521 ;
+  assign \$553  = x_last;
+  assign \$559  = 1'h1;
+  assign \$560  = \$558 ;
+  assign \$585  = row_last;
+  assign \$591  = 1'h1;
+  assign \$592  = \$590 ;
+  assign \$613  = row_last;
+  assign \$619  = 1'h1;
+  assign \$620  = \$618 ;
+  assign \$647  = block_last;
+  assign \$653  = 1'h1;
+  assign \$654  = \$652 ;
+  assign \$684  = x_last;
+  assign \$690  = 1'h1;
+  assign \$691  = \$689 ;
+  assign \$720  = block_last;
+  assign \$726  = 1'h1;
+  assign \$727  = \$725 ;
+  assign \$751  = block_last;
+  assign \$757  = 1'h1;
+  assign \$758  = \$756 ;
+  assign \$788  = x_last;
+  assign \$794  = 1'h1;
+  assign \$795  = \$793 ;
+  assign \$807  = \$806 ;
+  assign \$828  = x_last;
+  assign \$834  = 1'h1;
+  assign \$835  = \$833 ;
+  assign \$862  = x_last;
+  assign \$868  = 1'h1;
+  assign \$869  = \$867 ;
+  assign \$876  = \$875 ;
+  assign \$892 [15:1] = 15'h0000;
+  assign \$892 [0] = word_step;
+  assign \$919 [15:1] = 15'h0000;
+  assign \$919 [0] = word_step;
+  assign \$946 [15:1] = 15'h0000;
+  assign \$946 [0] = word_step;
+  assign \$973 [15:1] = 15'h0000;
+  assign \$973 [0] = word_step;
+  assign \$1000 [15:1] = 15'h0000;
+  assign \$1000 [0] = word_step;
+  assign \$1027 [15:1] = 15'h0000;
+  assign \$1027 [0] = word_step;
+  assign \$1054 [16:1] = 16'h0000;
+  assign \$1054 [0] = column_step;
+  assign \$1073 [16:1] = 16'h0000;
+  assign \$1073 [0] = column_step;
+  assign \$1092 [16:1] = 16'h0000;
+  assign \$1092 [0] = row_step;
+  assign \$1111 [16:1] = 16'h0000;
+  assign \$1111 [0] = row_step;
 endmodule
 
-module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$3127$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4757$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -18292,8 +22252,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$3127$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$3127$136 ;
-  wire [11:0] \port$3127$136 ;
+  input [11:0] \port$4757$136 ;
+  wire [11:0] \port$4757$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -18390,7 +22350,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$3127$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$3127$136 [3:0];
+      rotating_stride <= \port$4757$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -18403,7 +22363,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$3127$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$3127$136 [7:4];
+      rotating_left <= \port$4757$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -18416,7 +22376,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$3127$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$3127$136 [11:8];
+      rotating_top <= \port$4757$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -18520,9 +22480,9 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$3127$13
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$3127$136 [3:0];
-  assign pad_left = \port$3127$136 [7:4];
-  assign pad_top = \port$3127$136 [11:8];
+  assign stride = \port$4757$136 [3:0];
+  assign pad_left = \port$4757$136 [7:4];
+  assign pad_top = \port$4757$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -18538,90 +22498,98 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 , position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side
 , macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted
 , stopped, timed_out, overrun, refused, clear);
-  wire [20:0] \$1 ;
+  wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire [12:0] \$13 ;
-  wire [12:0] \$14 ;
-  wire [34:0] \$19 ;
+  wire \$13 ;
+  wire \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire [12:0] \$17 ;
+  wire [12:0] \$18 ;
   wire \$2 ;
-  wire [11:0] \$20 ;
-  wire [47:0] \$21 ;
   wire \$3 ;
+  wire [34:0] \$30 ;
+  wire [11:0] \$31 ;
+  wire [47:0] \$32 ;
   wire \$4 ;
-  wire \$5 ;
-  wire \$6 ;
+  wire [8:0] \$5 ;
+  wire [20:0] \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
-  wire \$signal$120 ;
-  wire \$signal$96 ;
+  wire \$signal$126 ;
+  reg \$signal$93  = 1'h0;
   wire [8:0] \$signature__addr ;
   wire [7:0] \$signature__data ;
   wire \$signature__en ;
   wire add;
-  wire [2:0] averaging;
-  wire [2:0] \averaging$155 ;
+  wire [8:0] address;
+  reg [2:0] averaging = 3'h0;
+  (* init = 3'h0 *)
+  wire [2:0] \averaging$135 ;
+  (* init = 3'h0 *)
+  wire [2:0] \averaging$158 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$116 ;
+  wire \bank_free$122 ;
   wire bank_released;
-  wire \bank_released$118 ;
+  wire \bank_released$124 ;
   wire [8:0] base;
-  wire [8:0] \base$168 ;
+  wire [8:0] \base$171 ;
   wire busy;
   input calibrate;
   wire calibrate;
   output calibrated;
   wire calibrated;
-  wire calibrating;
+  reg calibrating = 1'h0;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$113 ;
+  wire \chunk_begin$119 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$115 ;
+  wire \chunk_final$121 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$114 ;
+  wire \chunk_loaded$120 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$219 ;
+  wire \clear$222 ;
   input clk;
   wire clk;
   wire [65:0] code;
-  wire [65:0] \code$160 ;
-  wire [5:0] \code$160.code ;
-  wire \code$160.stopped ;
-  wire [58:0] \code$160.tag ;
-  wire [15:0] \code$160.tag.conversion ;
-  wire \code$160.tag.final ;
-  wire [2:0] \code$160.tag.index ;
-  wire \code$160.tag.last ;
-  wire \code$160.tag.partial ;
-  wire [1:0] \code$160.tag.plane ;
-  wire [31:0] \code$160.tag.product ;
-  wire \code$160.tag.release ;
-  wire \code$160.tag.stop ;
-  wire \code$160.tag.void ;
-  wire [65:0] \code$171 ;
-  wire [5:0] \code$171.code ;
-  wire \code$171.stopped ;
-  wire [58:0] \code$171.tag ;
-  wire [15:0] \code$171.tag.conversion ;
-  wire \code$171.tag.final ;
-  wire [2:0] \code$171.tag.index ;
-  wire \code$171.tag.last ;
-  wire \code$171.tag.partial ;
-  wire [1:0] \code$171.tag.plane ;
-  wire [31:0] \code$171.tag.product ;
-  wire \code$171.tag.release ;
-  wire \code$171.tag.stop ;
-  wire \code$171.tag.void ;
+  wire [65:0] \code$163 ;
+  wire [5:0] \code$163.code ;
+  wire \code$163.stopped ;
+  wire [58:0] \code$163.tag ;
+  wire [15:0] \code$163.tag.conversion ;
+  wire \code$163.tag.final ;
+  wire [2:0] \code$163.tag.index ;
+  wire \code$163.tag.last ;
+  wire \code$163.tag.partial ;
+  wire [1:0] \code$163.tag.plane ;
+  wire [31:0] \code$163.tag.product ;
+  wire \code$163.tag.release ;
+  wire \code$163.tag.stop ;
+  wire \code$163.tag.void ;
+  wire [65:0] \code$174 ;
+  wire [5:0] \code$174.code ;
+  wire \code$174.stopped ;
+  wire [58:0] \code$174.tag ;
+  wire [15:0] \code$174.tag.conversion ;
+  wire \code$174.tag.final ;
+  wire [2:0] \code$174.tag.index ;
+  wire \code$174.tag.last ;
+  wire \code$174.tag.partial ;
+  wire [1:0] \code$174.tag.plane ;
+  wire [31:0] \code$174.tag.product ;
+  wire \code$174.tag.release ;
+  wire \code$174.tag.stop ;
+  wire \code$174.tag.void ;
   wire [5:0] \code.code ;
   wire \code.stopped ;
   wire [58:0] \code.tag ;
@@ -18645,11 +22613,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire code__valid;
   wire code__void;
   wire code_ready;
-  wire \code_ready$162 ;
-  wire \code_ready$174 ;
+  wire \code_ready$165 ;
+  wire \code_ready$177 ;
   wire code_valid;
-  wire \code_valid$158 ;
-  wire \code_valid$169 ;
+  wire \code_valid$161 ;
+  wire \code_valid$172 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [7:0] coefficient_data;
@@ -18661,25 +22629,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
-  wire [11:0] \columns$191 ;
+  wire [11:0] \columns$194 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$163 ;
+  wire \converted$166 ;
   output converting;
   wire converting;
   input [3:0] correction_data;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$177 ;
+  wire [3:0] \correction_data$180 ;
   input [5:0] correction_index;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$176 ;
+  wire [5:0] \correction_index$179 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$175 ;
+  wire \correction_write$178 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -18703,36 +22671,36 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$182 ;
+  wire \drain_clear$185 ;
   input [1:0] drain_group;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$180 ;
+  wire [1:0] \drain_group$183 ;
   input drain_lane;
   wire drain_lane;
-  wire \drain_lane$181 ;
+  wire \drain_lane$184 ;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$185 ;
+  wire [17:0] \drain_sum$188 ;
   input drain_valid;
   wire drain_valid;
   wire drive;
   input [31:0] first_product;
   wire [31:0] first_product;
-  wire [31:0] \first_product$110 ;
+  wire [31:0] \first_product$116 ;
   wire [15:0] gain;
   wire [9:0] gain_reference;
   wire [7:0] group_granules;
   wire [2:0] groups;
   wire hold;
   wire [23:0] job;
-  wire [23:0] \job$138 ;
-  wire [2:0] \job$138.index ;
-  wire \job$138.last ;
-  wire [7:0] \job$138.negate ;
-  wire [1:0] \job$138.plane ;
-  wire [7:0] \job$138.select ;
-  wire \job$138.stop ;
-  wire \job$138.void ;
+  wire [23:0] \job$144 ;
+  wire [2:0] \job$144.index ;
+  wire \job$144.last ;
+  wire [7:0] \job$144.negate ;
+  wire [1:0] \job$144.plane ;
+  wire [7:0] \job$144.select ;
+  wire \job$144.stop ;
+  wire \job$144.void ;
   wire [2:0] \job.index ;
   wire \job.last ;
   wire [7:0] \job.negate ;
@@ -18741,19 +22709,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$139 ;
+  wire \job_ready$145 ;
   wire job_valid;
-  wire \job_valid$137 ;
+  wire \job_valid$143 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$128 ;
-  wire [5:0] \lengths$128.add ;
-  wire [5:0] \lengths$128.clear ;
-  wire [5:0] \lengths$128.drive ;
-  wire [5:0] \lengths$128.gap ;
-  wire [5:0] \lengths$128.hold ;
-  wire [5:0] \lengths$128.reset ;
-  wire [5:0] \lengths$128.share ;
+  wire [41:0] \lengths$134 ;
+  wire [5:0] \lengths$134.add ;
+  wire [5:0] \lengths$134.clear ;
+  wire [5:0] \lengths$134.drive ;
+  wire [5:0] \lengths$134.gap ;
+  wire [5:0] \lengths$134.hold ;
+  wire [5:0] \lengths$134.reset ;
+  wire [5:0] \lengths$134.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -18764,13 +22732,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [9:0] level;
   input [9:0] level_data;
   wire [9:0] level_data;
-  wire [9:0] \level_data$145 ;
+  reg [9:0] \level_data$102  = 10'h000;
   input [5:0] level_index;
   wire [5:0] level_index;
-  wire [5:0] \level_index$144 ;
+  reg [5:0] \level_index$101  = 6'h00;
   input level_write;
   wire level_write;
-  wire \level_write$143 ;
+  reg \level_write$100  = 1'h0;
   wire levels_enable;
   input load_bank;
   wire load_bank;
@@ -18782,6 +22750,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire load_enable;
   input [1:0] load_row;
   wire [1:0] load_row;
+  wire looked_at;
   output macro__add;
   wire macro__add;
   output macro__bank;
@@ -18859,14 +22828,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] measure;
   output [35:0] measured;
   wire [35:0] measured;
-  wire [35:0] \measured$211 ;
-  wire \measured$211.failed ;
-  wire [15:0] \measured$211.gain ;
-  wire [9:0] \measured$211.gain_reference ;
-  wire \measured$211.gain_valid ;
-  wire [5:0] \measured$211.offset ;
-  wire \measured$211.offset_valid ;
-  wire \measured$211.reference_valid ;
+  wire [35:0] \measured$214 ;
+  wire \measured$214.failed ;
+  wire [15:0] \measured$214.gain ;
+  wire [9:0] \measured$214.gain_reference ;
+  wire \measured$214.gain_valid ;
+  wire [5:0] \measured$214.offset ;
+  wire \measured$214.offset_valid ;
+  wire \measured$214.reference_valid ;
   wire \measured.failed ;
   wire [15:0] \measured.gain ;
   wire [9:0] \measured.gain_reference ;
@@ -18879,20 +22848,20 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$154 ;
+  wire \overrun$157 ;
   output position_done;
   wire position_done;
-  wire \position_done$178 ;
+  wire \position_done$181 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$179 ;
+  wire \position_freed$182 ;
   wire [36:0] product;
-  wire [36:0] \product$133 ;
-  wire \product$133.bank ;
-  wire \product$133.final ;
-  wire [31:0] \product$133.number ;
-  wire \product$133.release ;
-  wire [1:0] \product$133.row_enable ;
+  wire [36:0] \product$139 ;
+  wire \product$139.bank ;
+  wire \product$139.final ;
+  wire [31:0] \product$139.number ;
+  wire \product$139.release ;
+  wire [1:0] \product$139.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -18900,33 +22869,33 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$135 ;
+  wire \product_ready$141 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$131 ;
+  wire \product_valid$137 ;
   wire [8:0] read_address;
-  wire [8:0] \read_address$102 ;
+  wire [8:0] \read_address$108 ;
   wire [7:0] read_data;
-  wire [7:0] \read_data$105 ;
+  wire [7:0] \read_data$111 ;
   wire read_enable;
-  wire \read_enable$100 ;
+  wire \read_enable$106 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   wire [1:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$126 ;
+  wire [7:0] \row_groups$132 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$151 ;
+  wire \sample_ready$154 ;
   wire sample_valid;
-  wire \sample_valid$147 ;
+  wire \sample_valid$150 ;
   output saturated;
   wire saturated;
-  wire \saturated$188 ;
+  wire \saturated$191 ;
   wire [17:0] scaled;
   wire [7:0] select;
   input [32:0] settings;
@@ -18939,29 +22908,31 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire side;
   input start;
   wire start;
-  wire \start$109 ;
-  wire \start$121 ;
-  wire \start$164 ;
-  wire \start$189 ;
+  wire \start$115 ;
+  wire \start$127 ;
+  wire \start$167 ;
+  wire \start$192 ;
   wire started;
   output stopped;
   wire stopped;
+  (* init = 1'h0 *)
   wire stream;
-  wire \stream$165 ;
+  (* init = 1'h0 *)
+  wire \stream$168 ;
   wire [17:0] sum;
   wire summing;
   wire [58:0] tag;
-  wire [58:0] \tag$149 ;
-  wire [15:0] \tag$149.conversion ;
-  wire \tag$149.final ;
-  wire [2:0] \tag$149.index ;
-  wire \tag$149.last ;
-  wire \tag$149.partial ;
-  wire [1:0] \tag$149.plane ;
-  wire [31:0] \tag$149.product ;
-  wire \tag$149.release ;
-  wire \tag$149.stop ;
-  wire \tag$149.void ;
+  wire [58:0] \tag$152 ;
+  wire [15:0] \tag$152.conversion ;
+  wire \tag$152.final ;
+  wire [2:0] \tag$152.index ;
+  wire \tag$152.last ;
+  wire \tag$152.partial ;
+  wire [1:0] \tag$152.plane ;
+  wire [31:0] \tag$152.product ;
+  wire \tag$152.release ;
+  wire \tag$152.stop ;
+  wire \tag$152.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -18974,40 +22945,41 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$153 ;
+  wire \timed_out$156 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$141 ;
+  wire [15:0] \timeout$147 ;
   output [5:0] trace__code;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$204 ;
+  wire [5:0] \trace__code$207 ;
   output [6:0] trace__compensated;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$206 ;
+  wire [6:0] \trace__compensated$209 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$198 ;
+  wire [15:0] \trace__conversion$201 ;
   output [2:0] trace__index;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$200 ;
+  wire [2:0] \trace__index$203 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$202 ;
+  wire [1:0] \trace__plane$205 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$196 ;
+  wire [31:0] \trace__product$199 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$208 ;
+  wire \trace__stopped$211 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$194 ;
+  wire \trace__valid$197 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$210 ;
+  wire \trace__void$213 ;
   wire [5:0] trial;
-  wire unselected;
-  wire \unselected$124 ;
+  reg unselected = 1'h0;
+  (* init = 1'h0 *)
+  wire \unselected$130 ;
   wire valid;
   wire [8:0] write__addr;
   wire [7:0] write__data;
@@ -19038,38 +23010,40 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     end
   end
   assign read_data = _0_;
-  assign \$1  = \$signature__addr  - coefficient_base;
-  assign \$2  = distance >= coefficient_words;
-  assign \$3  = \$signal  & \$2 ;
-  assign \$4  = job_ready & job[21];
-  assign \$5  = | descriptor[14:12];
-  assign \$6  = \$4  & \$5 ;
-  assign calibrating = descriptor[3:0] == 3'h7;
-  assign \$7  = ! descriptor[7:6];
-  assign unselected = calibrating & \$7 ;
-  assign \$signature__en  = descriptor[5] ? \read_enable$100  : read_enable;
-  assign \$signature__addr  = descriptor[5] ? \read_address$102  : read_address;
-  assign \$8  = start | chunk_begin;
-  assign \$9  = \$8  | chunk_loaded;
-  assign \$10  = \$9  | bank_released;
-  assign \$signal$120  = \$10  | product_started;
-  assign job_ready = \job_ready$139  & job_valid;
-  assign overrun = \overrun$154  | outside;
+  assign \$1  = descriptor[3:0] == 3'h7;
+  assign \$2  = ! descriptor[7:6];
+  assign \$3  = calibrating & \$2 ;
+  assign \$4  = \$signal  ? read_enable : looked_at;
+  assign \$5  = \$signal  ? read_address : address;
+  assign \$6  = \$5  - coefficient_base;
+  assign \$7  = distance >= coefficient_words;
+  assign \$8  = \$signal$93  & \$7 ;
+  assign \$9  = job_ready & job[21];
+  assign \$10  = | averaging;
+  assign \$11  = \$9  & \$10 ;
+  assign \$signature__en  = \$signal  ? read_enable : \read_enable$106 ;
+  assign \$signature__addr  = \$signal  ? read_address : \read_address$108 ;
+  assign \$12  = start | chunk_begin;
+  assign \$13  = \$12  | chunk_loaded;
+  assign \$14  = \$13  | bank_released;
+  assign \$signal$126  = \$14  | product_started;
+  assign job_ready = \job_ready$145  & job_valid;
+  assign overrun = \overrun$157  | outside;
   assign offset = unselected ? 6'h00 : settings[6:1];
-  assign \$11  = code_valid & code_ready;
-  assign \$12  = ~ code[13];
-  assign converted = \$11  & \$12 ;
+  assign \$15  = code_valid & code_ready;
+  assign \$16  = ~ code[13];
+  assign converted = \$15  & \$16 ;
   assign stopped = converted & code[6];
   assign summing = ~ calibrating;
-  assign \$13  = descriptor[283:272] + 1'h1;
-  assign mean_ready = \code_ready$174  & \code_valid$169 ;
+  assign \$17  = descriptor[283:272] + 1'h1;
+  assign mean_ready = \code_ready$177  & \code_valid$172 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[328:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$171 ),
-    .code_ready(\code_ready$174 ),
-    .code_valid(\code_valid$169 ),
+    .code(\code$174 ),
+    .code_ready(\code_ready$177 ),
+    .code_valid(\code_valid$172 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -19078,31 +23052,31 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(sum),
-    .groups(\$14 [2:0]),
-    .\port$1090$0 (\$20 ),
-    .\port$1090$18 (\$21 ),
+    .groups(\$18 [2:0]),
+    .\port$1086$0 (\$31 ),
+    .\port$1086$18 (\$32 ),
     .position_done(position_done),
     .position_freed(position_freed),
-    .read_address(\read_address$102 ),
+    .read_address(read_address),
     .read_data(read_data),
-    .read_enable(\read_enable$100 ),
+    .read_enable(read_enable),
     .rst(rst),
     .start(start),
-    .stream(descriptor[5]),
+    .stream(\$signal ),
     .summing(summing),
     .trace__valid(trace__valid),
     .trace__void(trace__void)
   );
   \crossloom_tile.averager  averager (
-    .averaging(descriptor[14:12]),
+    .averaging(averaging),
     .clear(clear),
     .clk(clk),
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$171 ),
+    .mean(\code$174 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$169 ),
+    .mean_valid(\code_valid$172 ),
     .offset(offset),
     .rst(rst)
   );
@@ -19110,7 +23084,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .calibrating(calibrating),
     .clear(clear),
     .clk(clk),
-    .code__code(\$20 [5:0]),
+    .code__code(\$31 [5:0]),
     .code__compensated(trace__compensated),
     .code__valid(trace__valid),
     .columns(descriptor[315:304]),
@@ -19123,20 +23097,20 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   );
   \crossloom_tile.controller  controller (
     .add(macro__add),
-    .averaging(descriptor[14:12]),
+    .averaging(averaging),
     .bank_released(bank_released),
     .clear(macro__clear),
-    .\clear$34 (clear),
+    .\clear$36 (clear),
     .clk(clk),
     .convert_side(macro__convert_side),
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$139 ),
+    .job_ready(\job_ready$145 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$962$0 (\$19 ),
+    .\port$953$0 (\$30 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -19150,14 +23124,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .tag(tag)
   );
   \crossloom_tile.converter  converter (
-    .busy(converting),
+    .busy(macro__convert),
     .clear(clear),
     .clk(clk),
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
     .comparator(macro__comparator),
-    .convert(macro__convert),
     .decided(macro__decided),
     .level(macro__level),
     .levels_enable(settings[0]),
@@ -19165,13 +23138,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .rst(rst),
     .sample_ready(sample_ready),
     .sample_valid(sample_valid),
-    .\tag$37 (tag),
+    .\tag$48 (tag),
     .timed_out(timed_out),
     .timeout(timeout),
     .trial(macro__trial),
-    .write(level_write),
-    .write_data(level_data),
-    .write_index(level_index)
+    .write(\level_write$100 ),
+    .write_data(\level_data$102 ),
+    .write_index(\level_index$101 )
   );
   \crossloom_tile.feed  feed (
     .bank_free(bank_free),
@@ -19183,7 +23156,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .clk(clk),
     .first_product(first_product),
     .\port$0$292 (descriptor[271:256]),
-    .\port$15$0 (\$signal$120 ),
+    .\port$17$0 (\$signal$126 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -19191,7 +23164,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
-  \crossloom_tile.gain$238  \gain$238  (
+  \crossloom_tile.gain$241  \gain$241  (
     .clear(clear),
     .clk(clk),
     .\gain$8 (settings[22:7]),
@@ -19202,151 +23175,191 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .valid(drain_valid)
   );
   \crossloom_tile.jobs  jobs (
+    .address(address),
     .base(descriptor[328:320]),
     .chunks(descriptor[247:236]),
     .clear(clear),
     .clk(clk),
     .columns(descriptor[315:304]),
+    .consume(looked_at),
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$154 ),
-    .read_address(read_address),
+    .overrun(\overrun$157 ),
+    .read_address(\read_address$108 ),
     .read_data(read_data),
-    .read_enable(read_enable),
+    .read_enable(\read_enable$106 ),
     .row_groups(descriptor[263:256]),
     .rst(rst),
     .start(start),
-    .stream(descriptor[5]),
+    .stream(\$signal ),
     .unselected(unselected)
   );
   always @(posedge clk) begin
-    \$signal  <= \$signature__en ;
+    averaging <= descriptor[14:12];
+    if (rst) begin
+      averaging <= 3'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal  <= descriptor[5];
     if (rst) begin
       \$signal  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    distance <= \$1 ;
+    calibrating <= \$1 ;
+    if (rst) begin
+      calibrating <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    unselected <= \$3 ;
+    if (rst) begin
+      unselected <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal$93  <= \$4 ;
+    if (rst) begin
+      \$signal$93  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    distance <= \$6 ;
     if (rst) begin
       distance <= 21'h000000;
     end
   end
   always @(posedge clk) begin
-    outside <= \$3 ;
+    outside <= \$8 ;
     if (rst) begin
       outside <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    refused <= \$6 ;
+    \level_write$100  <= level_write;
+    if (rst) begin
+      \level_write$100  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \level_index$101  <= level_index;
+    if (rst) begin
+      \level_index$101  <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    \level_data$102  <= level_data;
+    if (rst) begin
+      \level_data$102  <= 10'h000;
+    end
+  end
+  always @(posedge clk) begin
+    refused <= \$11 ;
     if (rst) begin
       refused <= 1'h0;
     end
   end
-  assign \$signal$96  = descriptor[5];
   assign \$signature__data  = read_data;
-  assign \read_data$105  = read_data;
+  assign \read_data$111  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \start$109  = start;
-  assign \first_product$110  = first_product;
+  assign \start$115  = start;
+  assign \first_product$116  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$113  = chunk_begin;
-  assign \chunk_loaded$114  = chunk_loaded;
-  assign \chunk_final$115  = chunk_final;
-  assign \bank_free$116  = bank_free;
-  assign \bank_released$118  = bank_released;
+  assign \chunk_begin$119  = chunk_begin;
+  assign \chunk_loaded$120  = chunk_loaded;
+  assign \chunk_final$121  = chunk_final;
+  assign \bank_free$122  = bank_free;
+  assign \bank_released$124  = bank_released;
   assign started = product_started;
-  assign \start$121  = start;
-  assign stream = descriptor[5];
+  assign \start$127  = start;
+  assign stream = \$signal ;
   assign base = descriptor[328:320];
-  assign \unselected$124  = unselected;
+  assign \unselected$130  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$126  = descriptor[263:256];
+  assign \row_groups$132  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$128  = lengths;
-  assign averaging = descriptor[14:12];
-  assign \product_valid$131  = product_valid;
-  assign \product$133  = product;
-  assign \product_ready$135  = product_ready;
-  assign \job_valid$137  = job_valid;
-  assign \job$138  = job;
+  assign \lengths$134  = lengths;
+  assign \averaging$135  = averaging;
+  assign \product_valid$137  = product_valid;
+  assign \product$139  = product;
+  assign \product_ready$141  = product_ready;
+  assign \job_valid$143  = job_valid;
+  assign \job$144  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$141  = timeout;
+  assign \timeout$147  = timeout;
   assign levels_enable = settings[0];
-  assign \level_write$143  = level_write;
-  assign \level_index$144  = level_index;
-  assign \level_data$145  = level_data;
-  assign \sample_valid$147  = sample_valid;
-  assign \tag$149  = tag;
-  assign \sample_ready$151  = sample_ready;
-  assign busy = converting;
-  assign \timed_out$153  = timed_out;
-  assign \averaging$155  = descriptor[14:12];
-  assign \code_valid$158  = code_valid;
-  assign \code$160  = code;
-  assign \code_ready$162  = code_ready;
-  assign \converted$163  = converted;
-  assign \start$164  = start;
-  assign \stream$165  = descriptor[5];
-  assign groups = \$14 [2:0];
-  assign \base$168  = descriptor[328:320];
-  assign mean_valid = \code_valid$169 ;
-  assign mean = \code$171 ;
-  assign \correction_write$175  = correction_write;
-  assign \correction_index$176  = correction_index;
-  assign \correction_data$177  = correction_data;
-  assign \position_done$178  = position_done;
-  assign \position_freed$179  = position_freed;
-  assign \drain_group$180  = drain_group;
-  assign \drain_lane$181  = drain_lane;
-  assign \drain_clear$182  = drain_clear;
+  assign \sample_valid$150  = sample_valid;
+  assign \tag$152  = tag;
+  assign \sample_ready$154  = sample_ready;
+  assign busy = macro__convert;
+  assign \timed_out$156  = timed_out;
+  assign \averaging$158  = averaging;
+  assign \code_valid$161  = code_valid;
+  assign \code$163  = code;
+  assign \code_ready$165  = code_ready;
+  assign \converted$166  = converted;
+  assign \start$167  = start;
+  assign \stream$168  = \$signal ;
+  assign groups = \$18 [2:0];
+  assign \base$171  = descriptor[328:320];
+  assign mean_valid = \code_valid$172 ;
+  assign mean = \code$174 ;
+  assign \correction_write$178  = correction_write;
+  assign \correction_index$179  = correction_index;
+  assign \correction_data$180  = correction_data;
+  assign \position_done$181  = position_done;
+  assign \position_freed$182  = position_freed;
+  assign \drain_group$183  = drain_group;
+  assign \drain_lane$184  = drain_lane;
+  assign \drain_clear$185  = drain_clear;
   assign gain = settings[22:7];
-  assign \drain_sum$185  = sum;
+  assign \drain_sum$188  = sum;
   assign valid = drain_valid;
   assign scaled = drain_sum;
-  assign \saturated$188  = saturated;
-  assign \start$189  = calibrate;
+  assign \saturated$191  = saturated;
+  assign \start$192  = calibrate;
   assign measure = descriptor[7:6];
-  assign \columns$191  = descriptor[315:304];
+  assign \columns$194  = descriptor[315:304];
   assign gain_reference = settings[32:23];
   assign code__valid = trace__valid;
-  assign \trace__valid$194  = trace__valid;
-  assign code__product = \$21 [31:0];
-  assign \trace__product$196  = \$21 [31:0];
-  assign code__conversion = \$21 [47:32];
-  assign \trace__conversion$198  = \$21 [47:32];
-  assign code__index = \$20 [9:7];
-  assign \trace__index$200  = \$20 [9:7];
-  assign code__plane = \$20 [11:10];
-  assign \trace__plane$202  = \$20 [11:10];
-  assign code__code = \$20 [5:0];
-  assign \trace__code$204  = \$20 [5:0];
+  assign \trace__valid$197  = trace__valid;
+  assign code__product = \$32 [31:0];
+  assign \trace__product$199  = \$32 [31:0];
+  assign code__conversion = \$32 [47:32];
+  assign \trace__conversion$201  = \$32 [47:32];
+  assign code__index = \$31 [9:7];
+  assign \trace__index$203  = \$31 [9:7];
+  assign code__plane = \$31 [11:10];
+  assign \trace__plane$205  = \$31 [11:10];
+  assign code__code = \$31 [5:0];
+  assign \trace__code$207  = \$31 [5:0];
   assign code__compensated = trace__compensated;
-  assign \trace__compensated$206  = trace__compensated;
-  assign code__stopped = \$20 [6];
-  assign \trace__stopped$208  = \$20 [6];
+  assign \trace__compensated$209  = trace__compensated;
+  assign code__stopped = \$31 [6];
+  assign \trace__stopped$211  = \$31 [6];
   assign code__void = trace__void;
-  assign \trace__void$210  = trace__void;
-  assign \measured$211  = measured;
+  assign \trace__void$213  = trace__void;
+  assign \measured$214  = measured;
   assign done = calibrated;
-  assign bank = \$19 [0];
-  assign row_enable = \$19 [2:1];
+  assign bank = \$30 [0];
+  assign row_enable = \$30 [2:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$219  = macro__clear;
+  assign \clear$222  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[58:43];
-  assign product_number = \$19 [34:3];
+  assign product_number = \$30 [34:3];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign level = macro__level;
@@ -19361,17 +23374,18 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$19 [0];
-  assign macro__row_enable = \$19 [2:1];
+  assign macro__bank = \$30 [0];
+  assign macro__row_enable = \$30 [2:1];
   assign macro__reference = descriptor[370:352];
-  assign macro__product = \$19 [34:3];
+  assign macro__product = \$30 [34:3];
   assign macro__conversion = tag[58:43];
-  assign trace__product = \$21 [31:0];
-  assign trace__conversion = \$21 [47:32];
-  assign trace__index = \$20 [9:7];
-  assign trace__plane = \$20 [11:10];
-  assign trace__code = \$20 [5:0];
-  assign trace__stopped = \$20 [6];
+  assign trace__product = \$32 [31:0];
+  assign trace__conversion = \$32 [47:32];
+  assign trace__index = \$31 [9:7];
+  assign trace__plane = \$31 [11:10];
+  assign trace__code = \$31 [5:0];
+  assign trace__stopped = \$31 [6];
+  assign converting = macro__convert;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -19413,30 +23427,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
-  assign \lengths$128.reset  = lengths[5:0];
-  assign \lengths$128.drive  = lengths[11:6];
-  assign \lengths$128.share  = lengths[17:12];
-  assign \lengths$128.hold  = lengths[23:18];
-  assign \lengths$128.clear  = lengths[29:24];
-  assign \lengths$128.add  = lengths[35:30];
-  assign \lengths$128.gap  = lengths[41:36];
+  assign \lengths$134.reset  = lengths[5:0];
+  assign \lengths$134.drive  = lengths[11:6];
+  assign \lengths$134.share  = lengths[17:12];
+  assign \lengths$134.hold  = lengths[23:18];
+  assign \lengths$134.clear  = lengths[29:24];
+  assign \lengths$134.add  = lengths[35:30];
+  assign \lengths$134.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
   assign \product.number  = product[34:3];
   assign \product.release  = product[35];
   assign \product.final  = product[36];
-  assign \product$133.bank  = product[0];
-  assign \product$133.row_enable  = product[2:1];
-  assign \product$133.number  = product[34:3];
-  assign \product$133.release  = product[35];
-  assign \product$133.final  = product[36];
-  assign \job$138.select  = job[7:0];
-  assign \job$138.negate  = job[15:8];
-  assign \job$138.index  = job[18:16];
-  assign \job$138.plane  = job[20:19];
-  assign \job$138.stop  = job[21];
-  assign \job$138.void  = job[22];
-  assign \job$138.last  = job[23];
+  assign \product$139.bank  = product[0];
+  assign \product$139.row_enable  = product[2:1];
+  assign \product$139.number  = product[34:3];
+  assign \product$139.release  = product[35];
+  assign \product$139.final  = product[36];
+  assign \job$144.select  = job[7:0];
+  assign \job$144.negate  = job[15:8];
+  assign \job$144.index  = job[18:16];
+  assign \job$144.plane  = job[20:19];
+  assign \job$144.stop  = job[21];
+  assign \job$144.void  = job[22];
+  assign \job$144.last  = job[23];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -19447,16 +23461,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$149.index  = tag[2:0];
-  assign \tag$149.plane  = tag[4:3];
-  assign \tag$149.stop  = tag[5];
-  assign \tag$149.void  = tag[6];
-  assign \tag$149.last  = tag[7];
-  assign \tag$149.release  = tag[8];
-  assign \tag$149.final  = tag[9];
-  assign \tag$149.partial  = tag[10];
-  assign \tag$149.product  = tag[42:11];
-  assign \tag$149.conversion  = tag[58:43];
+  assign \tag$152.index  = tag[2:0];
+  assign \tag$152.plane  = tag[4:3];
+  assign \tag$152.stop  = tag[5];
+  assign \tag$152.void  = tag[6];
+  assign \tag$152.last  = tag[7];
+  assign \tag$152.release  = tag[8];
+  assign \tag$152.final  = tag[9];
+  assign \tag$152.partial  = tag[10];
+  assign \tag$152.product  = tag[42:11];
+  assign \tag$152.conversion  = tag[58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -19470,57 +23484,57 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \code$160.code  = code[5:0];
-  assign \code$160.stopped  = code[6];
-  assign \code$160.tag  = code[65:7];
-  assign \code$160.tag.index  = code[9:7];
-  assign \code$160.tag.plane  = code[11:10];
-  assign \code$160.tag.stop  = code[12];
-  assign \code$160.tag.void  = code[13];
-  assign \code$160.tag.last  = code[14];
-  assign \code$160.tag.release  = code[15];
-  assign \code$160.tag.final  = code[16];
-  assign \code$160.tag.partial  = code[17];
-  assign \code$160.tag.product  = code[49:18];
-  assign \code$160.tag.conversion  = code[65:50];
-  assign \code$171.code  = \code$171 [5:0];
-  assign \code$171.stopped  = \code$171 [6];
-  assign \code$171.tag  = \code$171 [65:7];
-  assign \code$171.tag.index  = \code$171 [9:7];
-  assign \code$171.tag.plane  = \code$171 [11:10];
-  assign \code$171.tag.stop  = \code$171 [12];
-  assign \code$171.tag.void  = \code$171 [13];
-  assign \code$171.tag.last  = \code$171 [14];
-  assign \code$171.tag.release  = \code$171 [15];
-  assign \code$171.tag.final  = \code$171 [16];
-  assign \code$171.tag.partial  = \code$171 [17];
-  assign \code$171.tag.product  = \code$171 [49:18];
-  assign \code$171.tag.conversion  = \code$171 [65:50];
-  assign \mean.code  = \code$171 [5:0];
-  assign \mean.stopped  = \code$171 [6];
-  assign \mean.tag  = \code$171 [65:7];
-  assign \mean.tag.index  = \code$171 [9:7];
-  assign \mean.tag.plane  = \code$171 [11:10];
-  assign \mean.tag.stop  = \code$171 [12];
-  assign \mean.tag.void  = \code$171 [13];
-  assign \mean.tag.last  = \code$171 [14];
-  assign \mean.tag.release  = \code$171 [15];
-  assign \mean.tag.final  = \code$171 [16];
-  assign \mean.tag.partial  = \code$171 [17];
-  assign \mean.tag.product  = \code$171 [49:18];
-  assign \mean.tag.conversion  = \code$171 [65:50];
-  assign \measured$211.offset_valid  = measured[0];
-  assign \measured$211.offset  = measured[6:1];
-  assign \measured$211.gain_valid  = measured[7];
-  assign \measured$211.gain  = measured[23:8];
-  assign \measured$211.reference_valid  = measured[24];
-  assign \measured$211.gain_reference  = measured[34:25];
-  assign \measured$211.failed  = measured[35];
-  assign \$14  = { 1'h0, \$13 [12:1] };
+  assign \code$163.code  = code[5:0];
+  assign \code$163.stopped  = code[6];
+  assign \code$163.tag  = code[65:7];
+  assign \code$163.tag.index  = code[9:7];
+  assign \code$163.tag.plane  = code[11:10];
+  assign \code$163.tag.stop  = code[12];
+  assign \code$163.tag.void  = code[13];
+  assign \code$163.tag.last  = code[14];
+  assign \code$163.tag.release  = code[15];
+  assign \code$163.tag.final  = code[16];
+  assign \code$163.tag.partial  = code[17];
+  assign \code$163.tag.product  = code[49:18];
+  assign \code$163.tag.conversion  = code[65:50];
+  assign \code$174.code  = \code$174 [5:0];
+  assign \code$174.stopped  = \code$174 [6];
+  assign \code$174.tag  = \code$174 [65:7];
+  assign \code$174.tag.index  = \code$174 [9:7];
+  assign \code$174.tag.plane  = \code$174 [11:10];
+  assign \code$174.tag.stop  = \code$174 [12];
+  assign \code$174.tag.void  = \code$174 [13];
+  assign \code$174.tag.last  = \code$174 [14];
+  assign \code$174.tag.release  = \code$174 [15];
+  assign \code$174.tag.final  = \code$174 [16];
+  assign \code$174.tag.partial  = \code$174 [17];
+  assign \code$174.tag.product  = \code$174 [49:18];
+  assign \code$174.tag.conversion  = \code$174 [65:50];
+  assign \mean.code  = \code$174 [5:0];
+  assign \mean.stopped  = \code$174 [6];
+  assign \mean.tag  = \code$174 [65:7];
+  assign \mean.tag.index  = \code$174 [9:7];
+  assign \mean.tag.plane  = \code$174 [11:10];
+  assign \mean.tag.stop  = \code$174 [12];
+  assign \mean.tag.void  = \code$174 [13];
+  assign \mean.tag.last  = \code$174 [14];
+  assign \mean.tag.release  = \code$174 [15];
+  assign \mean.tag.final  = \code$174 [16];
+  assign \mean.tag.partial  = \code$174 [17];
+  assign \mean.tag.product  = \code$174 [49:18];
+  assign \mean.tag.conversion  = \code$174 [65:50];
+  assign \measured$214.offset_valid  = measured[0];
+  assign \measured$214.offset  = measured[6:1];
+  assign \measured$214.gain_valid  = measured[7];
+  assign \measured$214.gain  = measured[23:8];
+  assign \measured$214.reference_valid  = measured[24];
+  assign \measured$214.gain_reference  = measured[34:25];
+  assign \measured$214.failed  = measured[35];
+  assign \$18  = { 1'h0, \$17 [12:1] };
 endmodule
 
-module \crossloom_tile.accumulator (start, stream, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, code_valid, code
-, trace__valid, \port$1090$0 , trace__void, \port$1090$18 , read_address, drain_sum, clear);
+module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
+, trace__valid, \port$1086$0 , trace__void, \port$1086$18 , read_address, drain_sum, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -19714,10 +23728,10 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   (* init = 7'h00 *)
   wire [6:0] operand;
   reg [6:0] operand_1 = 7'h00;
-  output [11:0] \port$1090$0 ;
-  wire [11:0] \port$1090$0 ;
-  output [47:0] \port$1090$18 ;
-  wire [47:0] \port$1090$18 ;
+  output [11:0] \port$1086$0 ;
+  wire [11:0] \port$1086$0 ;
+  output [47:0] \port$1086$18 ;
+  wire [47:0] \port$1086$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -19926,8 +23940,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1106$0 (register),
-    .\port$1108$0 (\register$44 ),
+    .\port$1102$0 (register),
+    .\port$1104$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -19936,8 +23950,8 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1106$0 (register),
-    .\port$1108$0 (\register$44 ),
+    .\port$1102$0 (register),
+    .\port$1104$0 (\register$44 ),
     .product(\product$66 ),
     .rst(rst)
   );
@@ -20376,9 +24390,9 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign coefficient1 = \multiplier$46 ;
   assign \valid$48  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1090$0  = held[11:0];
+  assign \port$1086$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$1090$18  = held[65:18];
+  assign \port$1086$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -20415,7 +24429,7 @@ module \crossloom_tile.accumulator (start, stream, base, correction_write__en, c
   assign \$73  = { 1'h0, held[9:8] };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1106$0 , \port$1108$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1102$0 , \port$1104$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -20439,10 +24453,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1106$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1106$0 ;
-  wire \port$1106$0 ;
-  input \port$1108$0 ;
-  wire \port$1108$0 ;
+  input \port$1102$0 ;
+  wire \port$1102$0 ;
+  input \port$1104$0 ;
+  wire \port$1104$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -20458,21 +24472,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1106$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1106$0 ) begin
+    if (\port$1102$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1106$0 ) begin
+    if (\port$1102$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1108$0 ) begin
+    if (\port$1104$0 ) begin
       total <= \$13 [11:0];
     end
   end
-  assign valid = { \port$1108$0 , \port$1106$0  };
+  assign valid = { \port$1104$0 , \port$1102$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -20481,7 +24495,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1106$0 , \port$1
   assign \$12  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1106$0 , \port$1108$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1102$0 , \port$1104$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -20505,10 +24519,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1106$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1106$0 ;
-  wire \port$1106$0 ;
-  input \port$1108$0 ;
-  wire \port$1108$0 ;
+  input \port$1102$0 ;
+  wire \port$1102$0 ;
+  input \port$1104$0 ;
+  wire \port$1104$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -20524,21 +24538,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1106$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$13  = $signed(partial0) + $signed(\$12 );
   always @(posedge clk) begin
-    if (\port$1106$0 ) begin
+    if (\port$1102$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1106$0 ) begin
+    if (\port$1102$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1108$0 ) begin
+    if (\port$1104$0 ) begin
       total <= \$13 [11:0];
     end
   end
-  assign valid = { \port$1108$0 , \port$1106$0  };
+  assign valid = { \port$1104$0 , \port$1102$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -20547,27 +24561,26 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1106$0 , \port$1
   assign \$12  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_ready, code_valid, code, mean_valid, mean, clear);
+module \crossloom_tile.averager (clk, rst, offset, mean_ready, code_ready, averaging, code_valid, code, mean_valid, mean, clear);
   wire \$1 ;
-  wire \$10 ;
-  wire [14:0] \$11 ;
-  wire \$12 ;
-  wire [14:0] \$13 ;
+  wire [14:0] \$10 ;
+  wire \$11 ;
+  wire [14:0] \$12 ;
+  wire \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire \$16 ;
+  wire [14:0] \$16 ;
   wire [14:0] \$17 ;
-  wire [14:0] \$18 ;
+  wire [5:0] \$18 ;
   wire [5:0] \$19 ;
   wire \$2 ;
   wire [5:0] \$20 ;
-  wire [5:0] \$21 ;
-  wire \$3 ;
-  wire [7:0] \$4 ;
-  wire [12:0] \$5 ;
-  wire [13:0] \$6 ;
-  wire [14:0] \$7 ;
-  wire [15:0] \$8 ;
+  wire [7:0] \$3 ;
+  wire [12:0] \$4 ;
+  wire [13:0] \$5 ;
+  wire [14:0] \$6 ;
+  wire [15:0] \$7 ;
+  wire \$8 ;
   wire \$9 ;
   wire \$signal ;
   wire accept;
@@ -20640,29 +24653,28 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   assign \$1  = ~ mean_valid;
   assign \$2  = \$1  | mean_ready;
   assign \$signal  = whole & \$2 ;
-  assign \$3  = ~ whole;
-  assign code_ready = \$3  | \$signal ;
+  assign code_ready = ~ whole;
   assign accept = code_valid & code_ready;
-  assign \$4  = 1'h1 << averaging;
-  assign \$5  = $signed(offset) << averaging;
-  assign \$6  = $signed({ 1'h0, \$4 [7:1] }) - $signed(\$5 );
-  assign \$7  = first ? { \begin [13], \begin  } : total;
-  assign \$8  = $signed(\$7 ) + $signed(code[5:0]);
+  assign \$3  = 1'h1 << averaging;
+  assign \$4  = $signed(offset) << averaging;
+  assign \$5  = $signed({ 1'h0, \$3 [7:1] }) - $signed(\$4 );
+  assign \$6  = first ? { \begin [13], \begin  } : total;
+  assign \$7  = $signed(\$6 ) + $signed(code[5:0]);
+  assign \$8  = ~ code[17];
   assign \$9  = ~ code[17];
-  assign \$10  = ~ code[17];
-  assign \$11  = $signed(total) >>> averaging;
-  assign \$12  = & \$11 [14:5];
-  assign \$13  = $signed(total) >>> averaging;
-  assign \$14  = | \$13 [14:5];
-  assign \$15  = ~ \$14 ;
-  assign \$16  = \$12  | \$15 ;
+  assign \$10  = $signed(total) >>> averaging;
+  assign \$11  = & \$10 [14:5];
+  assign \$12  = $signed(total) >>> averaging;
+  assign \$13  = | \$12 [14:5];
+  assign \$14  = ~ \$13 ;
+  assign \$15  = \$11  | \$14 ;
+  assign \$16  = $signed(total) >>> averaging;
   assign \$17  = $signed(total) >>> averaging;
-  assign \$18  = $signed(total) >>> averaging;
-  assign \$19  = \$18 [14] ? 6'h20 : 6'h1f;
-  assign \$20  = \$16  ? \$17 [5:0] : \$19 ;
-  assign \$21  = last[6] ? 6'h3f : \$20 ;
+  assign \$18  = \$17 [14] ? 6'h20 : 6'h1f;
+  assign \$19  = \$15  ? \$16 [5:0] : \$18 ;
+  assign \$20  = last[6] ? 6'h3f : \$19 ;
   always @(posedge clk) begin
-    \begin  <= \$6 ;
+    \begin  <= \$5 ;
     if (clear) begin
       \begin  <= 14'h0000;
     end
@@ -20675,7 +24687,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
       whole <= 1'h0;
     end
     if (accept) begin
-      whole <= \$10 ;
+      whole <= \$9 ;
     end
     if (clear) begin
       whole <= 1'h0;
@@ -20686,7 +24698,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   end
   always @(posedge clk) begin
     if (accept) begin
-      total <= \$8 [14:0];
+      total <= \$7 [14:0];
     end
     if (clear) begin
       total <= 15'h0000;
@@ -20708,7 +24720,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   end
   always @(posedge clk) begin
     if (accept) begin
-      first <= \$9 ;
+      first <= \$8 ;
     end
     if (clear) begin
       first <= 1'h1;
@@ -20735,7 +24747,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
     if (\$signal ) begin
       mean [65:7] <= last[65:7];
       mean [6] <= last[6];
-      mean [5:0] <= \$21 ;
+      mean [5:0] <= \$20 ;
     end
     if (clear) begin
       mean <= 66'h00000000000000000;
@@ -20785,7 +24797,7 @@ module \crossloom_tile.averager (averaging, clk, rst, offset, mean_ready, code_r
   assign \mean.tag.conversion  = mean[65:50];
 endmodule
 
-module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, calibrating, code__compensated, code__valid, code__code, measured, done, clear);
+module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, code__compensated, calibrating, code__valid, code__code, measured, done, clear);
   wire \$1 ;
   wire [12:0] \$10 ;
   wire [10:0] \$11 ;
@@ -20815,7 +24827,6 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  wire \$36 ;
   wire \$4 ;
   wire \$5 ;
   wire \$6 ;
@@ -20903,42 +24914,6 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$33  = ! calibration_state;
   assign \$34  = calibration_state == 1'h1;
   assign \$35  = calibration_state == 2'h2;
-  assign \$36  = calibration_state == 2'h3;
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      measured [0] <= 1'h0;
-      measured [7] <= 1'h0;
-      measured [24] <= 1'h0;
-      measured [35] <= 1'h0;
-      casez (calibration_state)
-        2'h0:
-          begin
-            if (\$12 ) begin
-              measured [6:1] <= code__code;
-            end
-            if (summed) begin
-              measured [34:25] <= \$signal$12 ;
-              measured [0] <= \$13 ;
-              measured [24] <= \$14 ;
-            end
-          end
-        2'h1:
-            /* empty */;
-        2'h3:
-          begin
-            measured [23:8] <= \$signal$19 [15:0];
-            measured [7] <= \$26 ;
-            measured [35] <= \$32 ;
-          end
-      endcase
-      if (clear) begin
-        measured <= 36'h000000000;
-      end
-    end
-    if (rst) begin
-      measured <= 36'h000000000;
-    end
-  end
   always @(posedge clk) begin
     if (\$1 ) begin
       casez (calibration_state)
@@ -21014,23 +24989,17 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      (* full_case = 32'd1 *)
       casez (calibration_state)
         2'h0:
             if (summed) begin
-              (* full_case = 32'd1 *)
               if (\$18 ) begin
                 calibration_state <= 2'h1;
-              end else begin
-                calibration_state <= 2'h2;
               end
             end
         2'h1:
             if (\$21 ) begin
-              calibration_state <= 2'h3;
+              calibration_state <= 2'h2;
             end
-        2'h3:
-            calibration_state <= 2'h2;
         2'h2:
             calibration_state <= 2'h0;
       endcase
@@ -21044,13 +25013,16 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      (* full_case = 32'd1 *)
       casez (calibration_state)
         2'h0:
-            /* empty */;
+            if (summed) begin
+              (* full_case = 32'd1 *)
+              if (\$18 ) begin
+              end else begin
+                done <= 1'h1;
+              end
+            end
         2'h1:
-            /* empty */;
-        2'h3:
             /* empty */;
         2'h2:
             done <= 1'h1;
@@ -21142,6 +25114,41 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       \$signal$12  <= 10'h000;
     end
   end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      measured [0] <= 1'h0;
+      measured [7] <= 1'h0;
+      measured [24] <= 1'h0;
+      measured [35] <= 1'h0;
+      casez (calibration_state)
+        2'h0:
+          begin
+            if (\$12 ) begin
+              measured [6:1] <= code__code;
+            end
+            if (summed) begin
+              measured [34:25] <= \$signal$12 ;
+              measured [0] <= \$13 ;
+              measured [24] <= \$14 ;
+            end
+          end
+        2'h1:
+            /* empty */;
+        2'h2:
+          begin
+            measured [23:8] <= \$signal$19 [15:0];
+            measured [7] <= \$26 ;
+            measured [35] <= \$32 ;
+          end
+      endcase
+      if (clear) begin
+        measured <= 36'h000000000;
+      end
+    end
+    if (rst) begin
+      measured <= 36'h000000000;
+    end
+  end
   assign \measured.offset_valid  = measured[0];
   assign \measured.offset  = measured[6:1];
   assign \measured.gain_valid  = measured[7];
@@ -21153,8 +25160,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$16  = { 1'h0, \$signal$12 [9:1] };
 endmodule
 
-module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, product, job_valid, job, \port$962$0 , reset, drive, share, hold, sample_valid, side, convert_side, tag, clear, select, negate, add
-, product_ready, bank_released, job_ready, sample_ready, \clear$34 );
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$953$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
+, negate, add, product_ready, bank_released, \clear$36 );
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire [6:0] \$1 ;
   wire [6:0] \$10 ;
@@ -21181,44 +25188,44 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
-  wire [7:0] \$32 ;
+  wire \$32 ;
   wire \$33 ;
   wire \$34 ;
-  wire [16:0] \$35 ;
-  wire [6:0] \$36 ;
+  wire \$35 ;
+  wire \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire [6:0] \$4 ;
-  wire [7:0] \$40 ;
-  wire [8:0] \$41 ;
-  wire \$42 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire [7:0] \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire [16:0] \$45 ;
   wire [6:0] \$46 ;
-  wire [6:0] \$47 ;
+  wire \$47 ;
   wire \$48 ;
-  wire [6:0] \$49 ;
+  wire \$49 ;
   wire \$5 ;
-  wire [6:0] \$50 ;
-  wire \$51 ;
-  wire [6:0] \$52 ;
-  wire [6:0] \$53 ;
+  wire [7:0] \$50 ;
+  wire [8:0] \$51 ;
+  wire \$52 ;
+  wire \$53 ;
   wire \$54 ;
-  wire [6:0] \$55 ;
+  wire [16:0] \$55 ;
   wire [6:0] \$56 ;
-  wire \$57 ;
+  wire [6:0] \$57 ;
   wire \$58 ;
-  wire \$59 ;
+  wire [6:0] \$59 ;
   wire [6:0] \$6 ;
-  wire \$60 ;
+  wire [6:0] \$60 ;
   wire \$61 ;
-  wire \$62 ;
-  wire \$63 ;
+  wire [6:0] \$62 ;
+  wire [6:0] \$63 ;
   wire \$64 ;
-  wire \$65 ;
-  wire \$66 ;
+  wire [6:0] \$65 ;
+  wire [6:0] \$66 ;
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
@@ -21237,6 +25244,13 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
+  wire \$83 ;
+  wire \$84 ;
+  wire \$85 ;
+  wire \$86 ;
+  wire \$87 ;
+  wire \$88 ;
+  wire \$89 ;
   wire \$9 ;
   output add;
   reg add = 1'h0;
@@ -21250,15 +25264,15 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   reg bank_released;
   output clear;
   reg clear = 1'h0;
-  input \clear$34 ;
-  wire \clear$34 ;
+  input \clear$36 ;
+  wire \clear$36 ;
   input clk;
   wire clk;
   wire [15:0] conversion;
   output convert_side;
   reg convert_side = 1'h1;
   reg [5:0] count = 6'h00;
-  reg [5:0] \count$25  = 6'h00;
+  reg [5:0] \count$29  = 6'h00;
   reg [36:0] current = 37'h0000000000;
   wire \current.bank ;
   wire \current.final ;
@@ -21277,6 +25291,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   reg held_valid = 1'h0;
   output hold;
   reg hold = 1'h0;
+  reg holds;
+  reg idle;
   input [23:0] job;
   wire [23:0] job;
   wire [2:0] \job.index ;
@@ -21287,7 +25303,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   wire \job.stop ;
   wire \job.void ;
   output job_ready;
-  reg job_ready;
+  reg job_ready = 1'h0;
   input job_valid;
   wire job_valid;
   reg [6:0] left = 7'h00;
@@ -21303,8 +25319,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$962$0 ;
-  wire [34:0] \port$962$0 ;
+  output [34:0] \port$953$0 ;
+  wire [34:0] \port$953$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -21374,60 +25390,67 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \$27  = sample_valid & sample_ready;
   assign \$28  = ~ tag[6];
   assign \$29  = ~ side;
-  assign \$30  = ~ sample_valid;
-  assign \$31  = again & \$30 ;
-  assign \$32  = left - 1'h1;
-  assign \$33  = left != 1'h1;
-  assign \$34  = left != 1'h1;
-  assign \$35  = next_conversion + 1'h1;
-  assign \$36  = lengths[29:24] - 1'h1;
-  assign \$37  = left == 1'h1;
-  assign \$38  = tag[7] & \$37 ;
-  assign \$39  = job_valid & job_ready;
-  assign \$40  = 1'h1 << averaging;
-  assign \$41  = \$40  - 1'h1;
-  assign \$42  = ~ repeated;
-  assign \$43  = job[23] & \$42 ;
-  assign \$44  = ~ job[22];
+  assign \$30  = job_valid & job_ready;
+  assign \$31  = ~ \$30 ;
+  assign \$32  = idle & \$31 ;
+  assign \$33  = ~ again;
+  assign \$34  = \$32  & \$33 ;
+  assign \$35  = held_valid | holds;
+  assign \$36  = \$34  & \$35 ;
+  assign \$37  = ~ sample_valid;
+  assign \$38  = \$37  | sample_ready;
+  assign \$39  = \$36  & \$38 ;
+  assign \$40  = ~ sample_valid;
+  assign \$41  = again & \$40 ;
+  assign \$42  = left - 1'h1;
+  assign \$43  = left != 1'h1;
+  assign \$44  = left != 1'h1;
   assign \$45  = next_conversion + 1'h1;
   assign \$46  = lengths[29:24] - 1'h1;
-  assign \$47  = \count$25  - 1'h1;
-  assign \$48  = ! \count$25 ;
-  assign \$49  = lengths[41:36] - 1'h1;
-  assign \$50  = \count$25  - 1'h1;
-  assign \$51  = ! \count$25 ;
-  assign \$52  = lengths[35:30] - 1'h1;
-  assign \$53  = \count$25  - 1'h1;
-  assign \$54  = ! \count$25 ;
-  assign \$55  = lengths[41:36] - 1'h1;
-  assign \$56  = \count$25  - 1'h1;
-  assign \$57  = ! \count$25 ;
-  assign \$58  = | count;
-  assign \$59  = | averaging;
-  assign \$60  = ~ job[22];
-  assign repeated = \$59  & \$60 ;
-  assign \$61  = ~ sample_valid;
-  assign \$62  = held_valid & \$61 ;
-  assign \$63  = ~ again;
-  assign \$64  = \$62  & \$63 ;
-  assign \$65  = job_valid & job_ready;
-  assign \$66  = ! \count$25 ;
-  assign \$67  = ~ again;
-  assign \$68  = tag[7] & \$67 ;
-  assign \$69  = ! array_phase_state;
-  assign \$70  = array_phase_state == 1'h1;
-  assign \$71  = array_phase_state == 2'h2;
-  assign \$72  = array_phase_state == 2'h3;
-  assign \$73  = array_phase_state == 3'h4;
-  assign \$74  = array_phase_state == 3'h5;
-  assign \$75  = array_phase_state == 3'h6;
-  assign \$76  = array_phase_state == 3'h7;
-  assign \$77  = array_phase_state == 4'h8;
-  assign \$78  = ! adder_phase_state;
-  assign \$79  = adder_phase_state == 1'h1;
-  assign \$80  = adder_phase_state == 2'h2;
-  assign \$81  = adder_phase_state == 2'h3;
-  assign \$82  = adder_phase_state == 3'h4;
+  assign \$47  = left == 1'h1;
+  assign \$48  = tag[7] & \$47 ;
+  assign \$49  = job_valid & job_ready;
+  assign \$50  = 1'h1 << averaging;
+  assign \$51  = \$50  - 1'h1;
+  assign \$52  = ~ repeated;
+  assign \$53  = job[23] & \$52 ;
+  assign \$54  = ~ job[22];
+  assign \$55  = next_conversion + 1'h1;
+  assign \$56  = lengths[29:24] - 1'h1;
+  assign \$57  = \count$29  - 1'h1;
+  assign \$58  = ! \count$29 ;
+  assign \$59  = lengths[41:36] - 1'h1;
+  assign \$60  = \count$29  - 1'h1;
+  assign \$61  = ! \count$29 ;
+  assign \$62  = lengths[35:30] - 1'h1;
+  assign \$63  = \count$29  - 1'h1;
+  assign \$64  = ! \count$29 ;
+  assign \$65  = lengths[41:36] - 1'h1;
+  assign \$66  = \count$29  - 1'h1;
+  assign \$67  = ! \count$29 ;
+  assign \$68  = | count;
+  assign \$69  = | count;
+  assign \$70  = | averaging;
+  assign \$71  = ~ job[22];
+  assign repeated = \$70  & \$71 ;
+  assign \$72  = job_valid & job_ready;
+  assign \$73  = ! \count$29 ;
+  assign \$74  = ~ again;
+  assign \$75  = tag[7] & \$74 ;
+  assign \$76  = ! array_phase_state;
+  assign \$77  = array_phase_state == 1'h1;
+  assign \$78  = array_phase_state == 2'h2;
+  assign \$79  = array_phase_state == 2'h3;
+  assign \$80  = array_phase_state == 3'h4;
+  assign \$81  = array_phase_state == 3'h5;
+  assign \$82  = array_phase_state == 3'h6;
+  assign \$83  = array_phase_state == 3'h7;
+  assign \$84  = array_phase_state == 4'h8;
+  assign \$85  = ! adder_phase_state;
+  assign \$86  = adder_phase_state == 1'h1;
+  assign \$87  = adder_phase_state == 2'h2;
+  assign \$88  = adder_phase_state == 2'h3;
+  assign \$89  = adder_phase_state == 3'h4;
   always @(posedge clk) begin
     if (ending) begin
       held_valid <= 1'h0;
@@ -21456,7 +25479,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             held_valid <= 1'h1;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       held_valid <= 1'h0;
     end
     if (rst) begin
@@ -21470,7 +25493,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             current <= product;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       current <= 37'h0000000000;
     end
     if (rst) begin
@@ -21488,7 +25511,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             reset <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       reset <= 1'h0;
     end
     if (rst) begin
@@ -21554,7 +25577,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             count <= \$26 [5:0];
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       count <= 6'h00;
     end
     if (rst) begin
@@ -21607,7 +25630,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             array_phase_state <= 4'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       array_phase_state <= 4'h0;
     end
     if (rst) begin
@@ -21631,7 +25654,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             drive <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       drive <= 1'h0;
     end
     if (rst) begin
@@ -21659,7 +25682,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             share <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       share <= 1'h0;
     end
     if (rst) begin
@@ -21690,7 +25713,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             hold <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       hold <= 1'h0;
     end
     if (rst) begin
@@ -21722,7 +25745,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             held <= current;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       held <= 37'h0000000000;
     end
     if (rst) begin
@@ -21735,7 +25758,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
     casez (adder_phase_state)
       3'h0:
-          if (\$39 ) begin
+          if (\$49 ) begin
             if (job[22]) begin
               sample_valid <= 1'h1;
             end
@@ -21747,11 +25770,11 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
       3'h3:
           /* empty */;
       3'h4:
-          if (\$57 ) begin
+          if (\$67 ) begin
             sample_valid <= 1'h1;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       sample_valid <= 1'h0;
     end
     if (rst) begin
@@ -21764,7 +25787,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
         side <= \$29 ;
       end
     end
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       side <= 1'h0;
     end
     if (rst) begin
@@ -21777,7 +25800,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
         convert_side <= side;
       end
     end
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       convert_side <= 1'h1;
     end
     if (rst) begin
@@ -21785,18 +25808,27 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     end
   end
   always @(posedge clk) begin
+    job_ready <= \$39 ;
+    if (\clear$36 ) begin
+      job_ready <= 1'h0;
+    end
+    if (rst) begin
+      job_ready <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            left <= \$32 [6:0];
+          if (\$41 ) begin
+            left <= \$42 [6:0];
           end
-          if (\$39 ) begin
-            left <= \$41 [6:0];
+          if (\$49 ) begin
+            left <= \$51 [6:0];
           end
         end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       left <= 7'h00;
     end
     if (rst) begin
@@ -21807,15 +25839,15 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            again <= \$33 ;
+          if (\$41 ) begin
+            again <= \$43 ;
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             again <= repeated;
           end
         end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       again <= 1'h0;
     end
     if (rst) begin
@@ -21826,11 +25858,11 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            tag [10] <= \$34 ;
+          if (\$41 ) begin
+            tag [10] <= \$44 ;
             tag [58:43] <= next_conversion;
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             tag [2:0] <= job[18:16];
             tag [4:3] <= job[20:19];
             tag [5] <= job[21];
@@ -21844,7 +25876,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           end
         end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       tag <= 59'h000000000000000;
     end
     if (rst) begin
@@ -21855,22 +25887,22 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            next_conversion <= \$35 [15:0];
-            if (\$38 ) begin
+          if (\$41 ) begin
+            next_conversion <= \$45 [15:0];
+            if (\$48 ) begin
               next_conversion <= 16'h0000;
             end
           end
-          if (\$39 ) begin
-            if (\$43 ) begin
+          if (\$49 ) begin
+            if (\$53 ) begin
               next_conversion <= 16'h0000;
-            end else if (\$44 ) begin
-              next_conversion <= \$45 [15:0];
+            end else if (\$54 ) begin
+              next_conversion <= \$55 [15:0];
             end
           end
         end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       next_conversion <= 16'h0000;
     end
     if (rst) begin
@@ -21881,10 +25913,10 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
+          if (\$41 ) begin
             clear <= 1'h1;
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -21893,11 +25925,11 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           end
         end
       3'h1:
-          if (\$48 ) begin
+          if (\$58 ) begin
             clear <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       clear <= 1'h0;
     end
     if (rst) begin
@@ -21908,56 +25940,56 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
-            \count$25  <= \$36 [5:0];
+          if (\$41 ) begin
+            \count$29  <= \$46 [5:0];
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
-              \count$25  <= \$46 [5:0];
+              \count$29  <= \$56 [5:0];
             end
           end
         end
       3'h1:
         begin
-          \count$25  <= \$47 [5:0];
-          if (\$48 ) begin
-            \count$25  <= \$49 [5:0];
+          \count$29  <= \$57 [5:0];
+          if (\$58 ) begin
+            \count$29  <= \$59 [5:0];
           end
         end
       3'h2:
         begin
-          \count$25  <= \$50 [5:0];
-          if (\$51 ) begin
-            \count$25  <= \$52 [5:0];
+          \count$29  <= \$60 [5:0];
+          if (\$61 ) begin
+            \count$29  <= \$62 [5:0];
           end
         end
       3'h3:
         begin
-          \count$25  <= \$53 [5:0];
-          if (\$54 ) begin
-            \count$25  <= \$55 [5:0];
+          \count$29  <= \$63 [5:0];
+          if (\$64 ) begin
+            \count$29  <= \$65 [5:0];
           end
         end
       3'h4:
-          \count$25  <= \$56 [5:0];
+          \count$29  <= \$66 [5:0];
     endcase
-    if (\clear$34 ) begin
-      \count$25  <= 6'h00;
+    if (\clear$36 ) begin
+      \count$29  <= 6'h00;
     end
     if (rst) begin
-      \count$25  <= 6'h00;
+      \count$29  <= 6'h00;
     end
   end
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$31 ) begin
+          if (\$41 ) begin
             adder_phase_state <= 3'h1;
           end
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -21966,23 +25998,23 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           end
         end
       3'h1:
-          if (\$48 ) begin
+          if (\$58 ) begin
             adder_phase_state <= 3'h2;
           end
       3'h2:
-          if (\$51 ) begin
+          if (\$61 ) begin
             adder_phase_state <= 3'h3;
           end
       3'h3:
-          if (\$54 ) begin
+          if (\$64 ) begin
             adder_phase_state <= 3'h4;
           end
       3'h4:
-          if (\$57 ) begin
+          if (\$67 ) begin
             adder_phase_state <= 3'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       adder_phase_state <= 3'h0;
     end
     if (rst) begin
@@ -21992,7 +26024,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -22000,7 +26032,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             end
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       select <= 8'h00;
     end
     if (rst) begin
@@ -22010,7 +26042,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$39 ) begin
+          if (\$49 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -22018,7 +26050,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
             end
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       negate <= 8'h00;
     end
     if (rst) begin
@@ -22032,15 +26064,15 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
       3'h1:
           /* empty */;
       3'h2:
-          if (\$51 ) begin
+          if (\$61 ) begin
             add <= 1'h1;
           end
       3'h3:
-          if (\$54 ) begin
+          if (\$64 ) begin
             add <= 1'h0;
           end
     endcase
-    if (\clear$34 ) begin
+    if (\clear$36 ) begin
       add <= 1'h0;
     end
     if (rst) begin
@@ -22069,7 +26101,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
           /* empty */;
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$58 ) begin
+          if (\$68 ) begin
           end else if (1'h1) begin
             bank_released = current[35];
           end
@@ -22077,10 +26109,38 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    job_ready = 1'h0;
+    holds = 1'h0;
+    casez (array_phase_state)
+      4'h0:
+          /* empty */;
+      4'h1:
+          /* empty */;
+      4'h2:
+          /* empty */;
+      4'h3:
+          /* empty */;
+      4'h4:
+          /* empty */;
+      4'h5:
+          /* empty */;
+      4'h6:
+          /* empty */;
+      4'h7:
+          /* empty */;
+      4'h8:
+          (* full_case = 32'd1 *)
+          if (\$69 ) begin
+          end else begin
+            holds = 1'h1;
+          end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    idle = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          job_ready = \$64 ;
+          idle = 1'h1;
     endcase
   end
   always @* begin
@@ -22088,7 +26148,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          if (\$65 ) begin
+          if (\$72 ) begin
             if (job[22]) begin
               ending = job[23];
             end
@@ -22100,8 +26160,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
       3'h3:
           /* empty */;
       3'h4:
-          if (\$66 ) begin
-            ending = \$68 ;
+          if (\$73 ) begin
+            ending = \$75 ;
           end
     endcase
   end
@@ -22109,7 +26169,7 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$962$0  = current[34:0];
+  assign \port$953$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -22151,8 +26211,8 @@ module \crossloom_tile.controller (averaging, lengths, clk, rst, product_valid, 
   assign \job.last  = job[23];
 endmodule
 
-module \crossloom_tile.converter (resolution, timeout, levels_enable, write, write_index, write_data, comparator, decided, clk, rst, level, code_ready, sample_valid, \tag$37 , sample_ready, busy, timed_out, code_valid, convert, trial, code
-, clear);
+module \crossloom_tile.converter (resolution, timeout, levels_enable, comparator, decided, clk, rst, level, sample_ready, code_ready, write, write_index, write_data, sample_valid, \tag$48 , timed_out, busy, trial, code_valid, code, clear
+);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire \$1 ;
   wire [7:0] \$10 ;
@@ -22161,48 +26221,48 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   wire [7:0] \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire [4:0] \$16 ;
-  wire [15:0] \$17 ;
+  wire \$16 ;
+  wire \$17 ;
   wire \$18 ;
   wire \$19 ;
   wire \$2 ;
-  wire [16:0] \$20 ;
+  wire \$20 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
-  wire [5:0] \$27 ;
-  wire [5:0] \$28 ;
-  wire [6:0] \$29 ;
+  wire [4:0] \$27 ;
+  wire [15:0] \$28 ;
+  wire \$29 ;
   wire [6:0] \$3 ;
   wire [5:0] \$30 ;
-  wire [6:0] \$31 ;
-  wire [6:0] \$32 ;
-  wire \$33 ;
-  wire [5:0] \$34 ;
-  wire \$35 ;
-  wire [5:0] \$36 ;
-  wire \$37 ;
+  wire \$31 ;
+  wire [5:0] \$32 ;
+  wire [5:0] \$33 ;
+  wire [9:0] \$34 ;
+  wire [9:0] \$35 ;
+  wire [9:0] \$36 ;
+  wire [5:0] \$37 ;
   wire [5:0] \$38 ;
   wire [5:0] \$39 ;
   wire [5:0] \$4 ;
-  wire [6:0] \$40 ;
-  wire [5:0] \$41 ;
-  wire [6:0] \$42 ;
-  wire [6:0] \$43 ;
-  wire [5:0] \$44 ;
-  wire [5:0] \$45 ;
-  wire [9:0] \$46 ;
-  wire [9:0] \$47 ;
-  wire [9:0] \$48 ;
+  wire [5:0] \$40 ;
+  wire \$41 ;
+  wire \$42 ;
+  wire \$43 ;
+  wire [16:0] \$44 ;
+  wire \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire [5:0] \$48 ;
   wire [5:0] \$49 ;
   wire [7:0] \$5 ;
   wire [5:0] \$50 ;
-  wire [5:0] \$51 ;
-  wire [5:0] \$52 ;
-  wire [16:0] \$53 ;
+  wire \$51 ;
+  wire \$52 ;
+  wire \$53 ;
   wire \$54 ;
   wire [5:0] \$55 ;
   wire [5:0] \$56 ;
@@ -22211,20 +26271,13 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   wire [6:0] \$59 ;
   wire [5:0] \$6 ;
   wire [6:0] \$60 ;
-  wire \$61 ;
-  wire [5:0] \$62 ;
-  wire [5:0] \$63 ;
-  wire [6:0] \$64 ;
-  wire [5:0] \$65 ;
-  wire [6:0] \$66 ;
-  wire [6:0] \$67 ;
   wire [7:0] \$7 ;
   wire [7:0] \$8 ;
   wire [5:0] \$9 ;
   wire [5:0] \$like ;
   wire [5:0] base;
   output busy;
-  reg busy;
+  reg busy = 1'h0;
   input clear;
   wire clear;
   input clk;
@@ -22250,16 +26303,18 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   reg code_valid = 1'h0;
   input comparator;
   wire comparator;
-  reg [1:0] conversion_state = 2'h0;
-  output convert;
-  reg convert = 1'h0;
+  (* init = 1'h0 *)
+  wire convert;
   input decided;
   wire decided;
+  wire done;
+  wire ends;
   wire [9:0] first;
   wire [9:0] first_lower;
   wire [5:0] first_step;
   wire [9:0] first_upper;
   wire free;
+  reg keeping = 1'h0;
   output [9:0] level;
   wire [9:0] level;
   wire [9:0] level_data;
@@ -22282,26 +26337,27 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   input rst;
   wire rst;
   output sample_ready;
-  reg sample_ready;
+  wire sample_ready;
   input sample_valid;
   wire sample_valid;
   reg sign = 1'h0;
   reg [5:0] step = 6'h00;
+  reg stoppable = 1'h0;
   wire stopped;
   reg [9:0] table_level = 10'h000;
   reg [58:0] tag = 59'h000000000000000;
-  input [58:0] \tag$37 ;
-  wire [58:0] \tag$37 ;
-  wire [15:0] \tag$37.conversion ;
-  wire \tag$37.final ;
-  wire [2:0] \tag$37.index ;
-  wire \tag$37.last ;
-  wire \tag$37.partial ;
-  wire [1:0] \tag$37.plane ;
-  wire [31:0] \tag$37.product ;
-  wire \tag$37.release ;
-  wire \tag$37.stop ;
-  wire \tag$37.void ;
+  input [58:0] \tag$48 ;
+  wire [58:0] \tag$48 ;
+  wire [15:0] \tag$48.conversion ;
+  wire \tag$48.final ;
+  wire [2:0] \tag$48.index ;
+  wire \tag$48.last ;
+  wire \tag$48.partial ;
+  wire [1:0] \tag$48.plane ;
+  wire [31:0] \tag$48.product ;
+  wire \tag$48.release ;
+  wire \tag$48.stop ;
+  wire \tag$48.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -22322,49 +26378,53 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   reg [3:0] upper_address = 4'h0;
   wire upper_half;
   reg [9:0] upper_level = 10'h000;
-  reg [15:0] waited = 16'h0000;
+  reg voiding = 1'h0;
+  reg [15:0] waiting = 16'h0001;
   input write;
   wire write;
   input [9:0] write_data;
   wire [9:0] write_data;
   input [5:0] write_index;
   wire [5:0] write_index;
-  assign \$15  = sign & \$14 ;
-  assign stopped = \$15  & tag[5];
-  assign upper_half = comparator ^ sign;
-  assign \$16  = resolution - 1'h1;
-  assign \$17  = 1'h1 << \$16 [3:0];
-  assign \$18  = | timeout;
-  assign \$19  = step[0] | stopped;
-  assign \$20  = timeout - 1'h1;
-  assign \$21  = waited == \$20 ;
-  assign \$22  = ! conversion_state;
-  assign \$23  = conversion_state == 1'h1;
-  assign \$24  = conversion_state == 2'h2;
-  assign \$25  = conversion_state == 2'h3;
-  assign \$26  = ~ sample_valid;
-  assign \$29  = - \$28 ;
-  assign \$31  = - \$17 [5:0];
-  assign \$33  = | timeout;
-  assign \$35  = step[0] | stopped;
-  assign \$36  = stopped ? 6'h3f : \$3 [5:0];
-  assign \$37  = ~ sample_valid;
-  assign \$40  = - \$39 ;
-  assign \$42  = - \$17 [5:0];
-  assign \$44  = stopped ? 6'h3f : \$3 [5:0];
-  assign \$45  = comparator ? upper : lower;
-  assign \$46  = comparator ? upper_level : lower_level;
-  assign \$47  = upper_half ? levels[39:30] : levels[19:10];
-  assign \$48  = upper_half ? levels[29:20] : levels[9:0];
-  assign \$49  = comparator ? upper : lower;
-  assign \$51  = comparator ? upper : lower;
-  assign \$53  = waited + 1'h1;
-  assign \$54  = ~ sample_valid;
+  assign \$16  = ~ busy;
+  assign \$17  = decided & ends;
+  assign \$18  = \$16  | \$17 ;
+  assign \$19  = busy | keeping;
+  assign \$20  = \$19  | voiding;
+  assign \$21  = ~ \$20 ;
+  assign \$22  = free | \$21 ;
+  assign sample_ready = \$18  & \$22 ;
+  assign \$23  = ~ busy;
+  assign \$24  = \$23  | decided;
+  assign \$25  = | timeout;
+  assign \$26  = waiting == timeout;
+  assign \$27  = resolution - 1'h1;
+  assign \$28  = 1'h1 << \$27 [3:0];
+  assign \$29  = busy & decided;
+  assign \$31  = ~ free;
+  assign \$32  = stopped ? 6'h3f : \$3 [5:0];
+  assign \$33  = comparator ? upper : lower;
+  assign \$34  = comparator ? upper_level : lower_level;
+  assign \$35  = upper_half ? levels[39:30] : levels[19:10];
+  assign \$36  = upper_half ? levels[29:20] : levels[9:0];
+  assign \$37  = comparator ? upper : lower;
+  assign \$39  = comparator ? upper : lower;
+  assign \$41  = ~ busy;
+  assign \$42  = \$41  | decided;
+  assign \$43  = | timeout;
+  assign \$44  = waiting + 1'h1;
+  assign \$45  = done | keeping;
+  assign \$46  = \$45  | voiding;
+  assign \$47  = free & \$46 ;
+  assign \$48  = stopped ? 6'h3f : \$3 [5:0];
+  assign \$49  = keeping ? trial : \$48 ;
+  assign \$50  = voiding ? 6'h00 : \$49 ;
+  assign \$51  = keeping & tag[5];
+  assign \$52  = busy ? stopped : \$51 ;
+  assign \$53  = sample_valid & sample_ready;
+  assign \$54  = ~ \tag$48 [6];
   assign \$57  = - \$56 ;
-  assign \$59  = - \$17 [5:0];
-  assign \$61  = ~ sample_valid;
-  assign \$64  = - \$63 ;
-  assign \$66  = - \$17 [5:0];
+  assign \$59  = - \$28 [5:0];
   assign \$1  = ~ code_valid;
   assign free = \$1  | code_ready;
   assign level = levels_enable ? table_level : { trial, 4'h0 };
@@ -22377,7 +26437,12 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   assign \$12  = $signed(lower) - $signed({ 1'h0, \$11  });
   assign \$13  = comparator ? \$10  : \$12 ;
   assign \$14  = ~ comparator;
-  \crossloom_tile.converter.levels$49  \levels$49  (
+  assign stopped = stoppable & \$14 ;
+  assign upper_half = comparator ^ sign;
+  assign ends = step[0] | stopped;
+  assign \$15  = busy & decided;
+  assign done = \$15  & ends;
+  \crossloom_tile.converter.levels$53  \levels$53  (
     .clear(clear),
     .clk(clk),
     .first(first),
@@ -22394,77 +26459,267 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   );
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    sample_ready = 1'h0;
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          sample_ready = 1'h1;
-      2'h2:
-          if (decided) begin
-            if (\$19 ) begin
-              if (free) begin
-                sample_ready = 1'h1;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            sample_ready = 1'h1;
-          end
-      2'h1:
-          if (free) begin
-            sample_ready = 1'h1;
-          end
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    busy = 1'h0;
-    casez (conversion_state)
-      2'h0:
-          /* empty */;
-      2'h2:
-          busy = 1'h1;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     timed_out = 1'h0;
-    casez (conversion_state)
-      2'h0:
-          /* empty */;
-      2'h2:
-          if (decided) begin
-          end else if (\$18 ) begin
-            timed_out = \$21 ;
-          end
-    endcase
+    if (\$24 ) begin
+    end else if (\$25 ) begin
+      timed_out = \$26 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      sign <= 1'h0;
+    end
+    if (\$53 ) begin
+      sign <= 1'h1;
+    end
+    if (clear) begin
+      sign <= 1'h0;
+    end
+    if (rst) begin
+      sign <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      stoppable <= 1'h0;
+    end
+    if (\$53 ) begin
+      stoppable <= \tag$48 [5];
+    end
+    if (clear) begin
+      stoppable <= 1'h0;
+    end
+    if (rst) begin
+      stoppable <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      step <= \$30 ;
+    end
+    if (\$53 ) begin
+      step <= \$28 [5:0];
+    end
+    if (clear) begin
+      step <= 6'h00;
+    end
+    if (rst) begin
+      step <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      if (ends) begin
+        busy <= 1'h0;
+      end
+    end
+    if (\$53 ) begin
+      busy <= \$54 ;
+    end
+    if (clear) begin
+      busy <= 1'h0;
+    end
+    if (rst) begin
+      busy <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      if (ends) begin
+        keeping <= \$31 ;
+      end
+    end
+    if (\$47 ) begin
+      keeping <= 1'h0;
+    end
+    if (clear) begin
+      keeping <= 1'h0;
+    end
+    if (rst) begin
+      keeping <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+        trial <= \$32 ;
+      end else begin
+        trial <= \$33 ;
+      end
+    end
+    if (\$53 ) begin
+      trial <= 6'h00;
+    end
+    if (clear) begin
+      trial <= 6'h00;
+    end
+    if (rst) begin
+      trial <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      if (ends) begin
+        tag [5] <= stopped;
+      end
+    end
+    if (\$53 ) begin
+      tag <= \tag$48 ;
+    end
+    if (clear) begin
+      tag <= 59'h000000000000000;
+    end
+    if (rst) begin
+      tag <= 59'h000000000000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        upper <= \$8 [5:0];
+      end
+    end
+    if (\$53 ) begin
+      upper <= \$55 ;
+    end
+    if (clear) begin
+      upper <= 6'h00;
+    end
+    if (rst) begin
+      upper <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        lower <= \$13 [5:0];
+      end
+    end
+    if (\$53 ) begin
+      lower <= \$57 [5:0];
+    end
+    if (clear) begin
+      lower <= 6'h00;
+    end
+    if (rst) begin
+      lower <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        table_level <= \$34 ;
+      end
+    end
+    if (\$53 ) begin
+      table_level <= first;
+    end
+    if (clear) begin
+      table_level <= 10'h000;
+    end
+    if (rst) begin
+      table_level <= 10'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        upper_level <= \$35 ;
+      end
+    end
+    if (\$53 ) begin
+      upper_level <= first_upper;
+    end
+    if (clear) begin
+      upper_level <= 10'h000;
+    end
+    if (rst) begin
+      upper_level <= 10'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        lower_level <= \$36 ;
+      end
+    end
+    if (\$53 ) begin
+      lower_level <= first_lower;
+    end
+    if (clear) begin
+      lower_level <= 10'h000;
+    end
+    if (rst) begin
+      lower_level <= 10'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        lower_address <= \$38 [3:0];
+      end
+    end
+    if (\$53 ) begin
+      lower_address <= \$58 [3:0];
+    end
+    if (clear) begin
+      lower_address <= 4'h0;
+    end
+    if (rst) begin
+      lower_address <= 4'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$29 ) begin
+      (* full_case = 32'd1 *)
+      if (ends) begin
+      end else begin
+        upper_address <= \$40 [3:0];
+      end
+    end
+    if (\$53 ) begin
+      upper_address <= \$60 [3:0];
+    end
+    if (clear) begin
+      upper_address <= 4'h0;
+    end
+    if (rst) begin
+      upper_address <= 4'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$42 ) begin
+      waiting <= 16'h0001;
+    end else if (\$43 ) begin
+      waiting <= \$44 [15:0];
+    end
+    if (clear) begin
+      waiting <= 16'h0001;
+    end
+    if (rst) begin
+      waiting <= 16'h0001;
+    end
   end
   always @(posedge clk) begin
     if (code_ready) begin
       code_valid <= 1'h0;
     end
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          /* empty */;
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              if (free) begin
-                code_valid <= 1'h1;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            code_valid <= 1'h1;
-          end
-      2'h1:
-          if (free) begin
-            code_valid <= 1'h1;
-          end
-    endcase
+    if (\$47 ) begin
+      code_valid <= 1'h1;
+    end
     if (clear) begin
       code_valid <= 1'h0;
     end
@@ -22473,902 +26728,25 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
     end
   end
   always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-            conversion_state <= 2'h0;
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-              conversion_state <= 2'h1;
-            end else begin
-              conversion_state <= 2'h2;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                  conversion_state <= 2'h0;
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                    conversion_state <= 2'h1;
-                  end else begin
-                    conversion_state <= 2'h2;
-                  end
-                end
-              end else begin
-                conversion_state <= 2'h3;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-              conversion_state <= 2'h0;
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-                conversion_state <= 2'h1;
-              end else begin
-                conversion_state <= 2'h2;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-              conversion_state <= 2'h0;
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-                conversion_state <= 2'h1;
-              end else begin
-                conversion_state <= 2'h2;
-              end
-            end
-          end
-    endcase
+    if (\$47 ) begin
+      voiding <= 1'h0;
+    end
+    if (\$53 ) begin
+      voiding <= \tag$48 [6];
+    end
     if (clear) begin
-      conversion_state <= 2'h0;
+      voiding <= 1'h0;
     end
     if (rst) begin
-      conversion_state <= 2'h0;
+      voiding <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            tag <= \tag$37 ;
-          end
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  tag <= \tag$37 ;
-                end
-              end else begin
-                tag [5] <= stopped;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              tag <= \tag$37 ;
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              tag <= \tag$37 ;
-            end
-          end
-    endcase
-    if (clear) begin
-      tag <= 59'h000000000000000;
+    if (\$47 ) begin
+      code [65:7] <= tag;
+      code [5:0] <= \$50 ;
+      code [6] <= \$52 ;
     end
-    if (rst) begin
-      tag <= 59'h000000000000000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            waited <= 16'h0000;
-          end
-      2'h2:
-          if (decided) begin
-            waited <= 16'h0000;
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  waited <= 16'h0000;
-                end
-              end
-            end
-          end else if (\$33 ) begin
-            waited <= \$53 [15:0];
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              waited <= 16'h0000;
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              waited <= 16'h0000;
-            end
-          end
-    endcase
-    if (clear) begin
-      waited <= 16'h0000;
-    end
-    if (rst) begin
-      waited <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              convert <= 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              convert <= 1'h0;
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    convert <= 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                convert <= 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                convert <= 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      convert <= 1'h0;
-    end
-    if (rst) begin
-      convert <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              trial <= 6'h00;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              (* full_case = 32'd1 *)
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    trial <= 6'h00;
-                  end
-                end
-              end else begin
-                trial <= \$44 ;
-              end
-            end else begin
-              trial <= \$45 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                trial <= 6'h00;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                trial <= 6'h00;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      trial <= 6'h00;
-    end
-    if (rst) begin
-      trial <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              sign <= 1'h1;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            sign <= 1'h0;
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    sign <= 1'h1;
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                sign <= 1'h1;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                sign <= 1'h1;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      sign <= 1'h0;
-    end
-    if (rst) begin
-      sign <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              step <= \$17 [5:0];
-            end
-          end
-      2'h2:
-          if (decided) begin
-            step <= \$34 ;
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    step <= \$17 [5:0];
-                  end
-                end
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                step <= \$17 [5:0];
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                step <= \$17 [5:0];
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      step <= 6'h00;
-    end
-    if (rst) begin
-      step <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              upper <= \$27 ;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    upper <= \$38 ;
-                  end
-                end
-              end
-            end else begin
-              upper <= \$8 [5:0];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                upper <= \$55 ;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                upper <= \$62 ;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      upper <= 6'h00;
-    end
-    if (rst) begin
-      upper <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              lower <= \$29 [5:0];
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    lower <= \$40 [5:0];
-                  end
-                end
-              end
-            end else begin
-              lower <= \$13 [5:0];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                lower <= \$57 [5:0];
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                lower <= \$64 [5:0];
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      lower <= 6'h00;
-    end
-    if (rst) begin
-      lower <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              table_level <= first;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    table_level <= first;
-                  end
-                end
-              end
-            end else begin
-              table_level <= \$46 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                table_level <= first;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                table_level <= first;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      table_level <= 10'h000;
-    end
-    if (rst) begin
-      table_level <= 10'h000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              upper_level <= first_upper;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    upper_level <= first_upper;
-                  end
-                end
-              end
-            end else begin
-              upper_level <= \$47 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                upper_level <= first_upper;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                upper_level <= first_upper;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      upper_level <= 10'h000;
-    end
-    if (rst) begin
-      upper_level <= 10'h000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              lower_level <= first_lower;
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    lower_level <= first_lower;
-                  end
-                end
-              end
-            end else begin
-              lower_level <= \$48 ;
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                lower_level <= first_lower;
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                lower_level <= first_lower;
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      lower_level <= 10'h000;
-    end
-    if (rst) begin
-      lower_level <= 10'h000;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              lower_address <= \$30 [3:0];
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    lower_address <= \$41 [3:0];
-                  end
-                end
-              end
-            end else begin
-              lower_address <= \$50 [3:0];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                lower_address <= \$58 [3:0];
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                lower_address <= \$65 [3:0];
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      lower_address <= 4'h0;
-    end
-    if (rst) begin
-      lower_address <= 4'h0;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          (* full_case = 32'd1 *)
-          if (\$26 ) begin
-          end else begin
-            (* full_case = 32'd1 *)
-            if (\tag$37 [6]) begin
-            end else begin
-              upper_address <= \$32 [3:0];
-            end
-          end
-      2'h2:
-          if (decided) begin
-            (* full_case = 32'd1 *)
-            if (\$35 ) begin
-              if (free) begin
-                (* full_case = 32'd1 *)
-                if (\$37 ) begin
-                end else begin
-                  (* full_case = 32'd1 *)
-                  if (\tag$37 [6]) begin
-                  end else begin
-                    upper_address <= \$43 [3:0];
-                  end
-                end
-              end
-            end else begin
-              upper_address <= \$52 [3:0];
-            end
-          end
-      2'h3:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$54 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                upper_address <= \$60 [3:0];
-              end
-            end
-          end
-      2'h1:
-          if (free) begin
-            (* full_case = 32'd1 *)
-            if (\$61 ) begin
-            end else begin
-              (* full_case = 32'd1 *)
-              if (\tag$37 [6]) begin
-              end else begin
-                upper_address <= \$67 [3:0];
-              end
-            end
-          end
-    endcase
-    if (clear) begin
-      upper_address <= 4'h0;
-    end
-    if (rst) begin
-      upper_address <= 4'h0;
-    end
-  end
-  always @(posedge clk) begin
-    (* full_case = 32'd1 *)
-    casez (conversion_state)
-      2'h0:
-          /* empty */;
-      2'h2:
-          if (decided) begin
-            if (\$35 ) begin
-              if (free) begin
-                code [65:7] <= tag;
-                code [5:0] <= \$36 ;
-                code [6] <= stopped;
-              end
-            end
-          end
-      2'h3:
-          if (free) begin
-            code [65:7] <= tag;
-            code [5:0] <= trial;
-            code [6] <= tag[5];
-          end
-      2'h1:
-          if (free) begin
-            code [65:7] <= tag;
-            code [5:0] <= 6'h00;
-            code [6] <= 1'h0;
-          end
-    endcase
     if (clear) begin
       code <= 66'h00000000000000000;
     end
@@ -23383,7 +26761,8 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   assign base = \$3 [5:0];
   assign \$like  = \$8 [5:0];
   assign next_lower = \$13 [5:0];
-  assign first_step = \$17 [5:0];
+  assign convert = busy;
+  assign first_step = \$28 [5:0];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -23394,16 +26773,10 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$37.index  = \tag$37 [2:0];
-  assign \tag$37.plane  = \tag$37 [4:3];
-  assign \tag$37.stop  = \tag$37 [5];
-  assign \tag$37.void  = \tag$37 [6];
-  assign \tag$37.last  = \tag$37 [7];
-  assign \tag$37.release  = \tag$37 [8];
-  assign \tag$37.final  = \tag$37 [9];
-  assign \tag$37.partial  = \tag$37 [10];
-  assign \tag$37.product  = \tag$37 [42:11];
-  assign \tag$37.conversion  = \tag$37 [58:43];
+  assign \levels[0]  = levels[9:0];
+  assign \levels[1]  = levels[19:10];
+  assign \levels[2]  = levels[29:20];
+  assign \levels[3]  = levels[39:30];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -23417,36 +26790,30 @@ module \crossloom_tile.converter (resolution, timeout, levels_enable, write, wri
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \levels[0]  = levels[9:0];
-  assign \levels[1]  = levels[19:10];
-  assign \levels[2]  = levels[29:20];
-  assign \levels[3]  = levels[39:30];
+  assign \tag$48.index  = \tag$48 [2:0];
+  assign \tag$48.plane  = \tag$48 [4:3];
+  assign \tag$48.stop  = \tag$48 [5];
+  assign \tag$48.void  = \tag$48 [6];
+  assign \tag$48.last  = \tag$48 [7];
+  assign \tag$48.release  = \tag$48 [8];
+  assign \tag$48.final  = \tag$48 [9];
+  assign \tag$48.partial  = \tag$48 [10];
+  assign \tag$48.product  = \tag$48 [42:11];
+  assign \tag$48.conversion  = \tag$48 [58:43];
   assign \$4  = { 2'h0, step[5:2] };
   assign \$6  = { 2'h0, step[5:2] };
   assign \$9  = { 2'h0, step[5:2] };
   assign \$11  = { 2'h0, step[5:2] };
-  assign \$27  = { 1'h0, \$17 [5:1] };
-  assign \$28  = { 1'h0, \$17 [5:1] };
-  assign \$30  = { 2'h0, \$17 [5:2] };
-  assign \$32  = { \$31 [6], \$31 [6], \$31 [6:2] };
-  assign \$34  = { 1'h0, step[5:1] };
-  assign \$38  = { 1'h0, \$17 [5:1] };
-  assign \$39  = { 1'h0, \$17 [5:1] };
-  assign \$41  = { 2'h0, \$17 [5:2] };
-  assign \$43  = { \$42 [6], \$42 [6], \$42 [6:2] };
-  assign \$50  = { \$49 [5], \$49 [5], \$49 [5:2] };
-  assign \$52  = { \$51 [5], \$51 [5], \$51 [5:2] };
-  assign \$55  = { 1'h0, \$17 [5:1] };
-  assign \$56  = { 1'h0, \$17 [5:1] };
-  assign \$58  = { 2'h0, \$17 [5:2] };
+  assign \$30  = { 1'h0, step[5:1] };
+  assign \$38  = { \$37 [5], \$37 [5], \$37 [5:2] };
+  assign \$40  = { \$39 [5], \$39 [5], \$39 [5:2] };
+  assign \$55  = { 1'h0, \$28 [5:1] };
+  assign \$56  = { 1'h0, \$28 [5:1] };
+  assign \$58  = { 2'h0, \$28 [5:2] };
   assign \$60  = { \$59 [6], \$59 [6], \$59 [6:2] };
-  assign \$62  = { 1'h0, \$17 [5:1] };
-  assign \$63  = { 1'h0, \$17 [5:1] };
-  assign \$65  = { 2'h0, \$17 [5:2] };
-  assign \$67  = { \$66 [6], \$66 [6], \$66 [6:2] };
 endmodule
 
-module \crossloom_tile.converter.levels$49 (resolution, write, write_index, write_data, clk, rst, first_lower, first_upper, read__addr, \read__addr$23 , levels, first, clear);
+module \crossloom_tile.converter.levels$53 (resolution, clk, rst, first_lower, first_upper, write, write_index, write_data, read__addr, \read__addr$23 , levels, first, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$9  = 0;
   wire [7:0] \$1 ;
   wire [14:0] \$10 ;
@@ -23842,27 +27209,30 @@ module \crossloom_tile.converter.levels$49 (resolution, write, write_index, writ
   assign \$58  = write_index[5];
 endmodule
 
-module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, \port$15$0 , bank_free, product_valid, started, product, product_ready, bank_released, clear);
+module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, \port$17$0 , bank_free, product_valid, started, product, product_ready, bank_released, clear);
   wire [3:0] \$1 ;
-  wire \$10 ;
-  wire [3:0] \$11 ;
-  wire \$12 ;
-  wire [32:0] \$13 ;
-  wire [8:0] \$14 ;
-  wire [4:0] \$15 ;
+  wire [3:0] \$10 ;
+  wire \$11 ;
+  wire [32:0] \$12 ;
+  wire [8:0] \$13 ;
+  wire [4:0] \$14 ;
+  wire [8:0] \$15 ;
   wire \$16 ;
+  wire \$17 ;
+  wire \$18 ;
+  wire \$19 ;
   wire [4:0] \$2 ;
-  wire [8:0] \$3 ;
+  wire \$3 ;
   wire \$4 ;
   wire \$5 ;
-  wire \$6 ;
-  wire [2:0] \$7 ;
-  wire [3:0] \$8 ;
-  wire [2:0] \$9 ;
+  wire [2:0] \$6 ;
+  wire [3:0] \$7 ;
+  wire [2:0] \$8 ;
+  wire \$9 ;
   reg [1:0] \$signal  = 2'h0;
-  reg [1:0] \$signal$12  = 2'h0;
-  wire \$signal$19 ;
-  reg \$signal$24  = 1'h0;
+  wire \$signal$17 ;
+  reg \$signal$22  = 1'h0;
+  reg [1:0] \$signal$9  = 2'h0;
   reg [1:0] available = 2'h0;
   reg bank = 1'h0;
   output bank_free;
@@ -23888,8 +27258,8 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   reg [31:0] number = 32'd0;
   input [15:0] \port$0$292 ;
   wire [15:0] \port$0$292 ;
-  input \port$15$0 ;
-  wire \port$15$0 ;
+  input \port$17$0 ;
+  wire \port$17$0 ;
   output [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -23901,7 +27271,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   wire product_ready;
   output product_valid;
   wire product_valid;
-  wire \release ;
+  reg \release  = 1'h0;
   wire [7:0] row_groups;
   input rst;
   wire rst;
@@ -23914,25 +27284,27 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign \$2  = \$1  - 1'h1;
   assign bank_free = \$signal  != 2'h2;
   assign product_valid = | available;
-  assign \$3  = group + 1'h1;
-  assign \release  = \$3  == \port$0$292 [7:0];
-  assign \$4  = \final  >> bank;
-  assign \$5  = \release  & \$4 ;
+  assign \$3  = \final  >> bank;
+  assign \$4  = \release  & \$3 ;
   assign started = product_valid & product_ready;
-  assign \$6  = \port$15$0  | clear;
-  assign \$7  = \$signal  + chunk_begin;
-  assign \$8  = \$7  - bank_released;
-  assign \$9  = available + chunk_loaded;
-  assign \$10  = started & \release ;
-  assign \$11  = \$9  - \$10 ;
-  assign \$12  = ~ \$signal$24 ;
-  assign \$13  = number + 1'h1;
-  assign \$14  = group + 1'h1;
-  assign \$15  = \$signal$12  << \port$0$292 [9:8];
-  assign \$16  = ~ bank;
+  assign \$5  = \port$17$0  | clear;
+  assign \$6  = \$signal  + chunk_begin;
+  assign \$7  = \$6  - bank_released;
+  assign \$8  = available + chunk_loaded;
+  assign \$9  = started & \release ;
+  assign \$10  = \$8  - \$9 ;
+  assign \$11  = ~ \$signal$22 ;
+  assign \$12  = number + 1'h1;
+  assign \$13  = group + 1'h1;
+  assign \$14  = \$signal$9  << \port$0$292 [9:8];
+  assign \$15  = group + 2'h2;
+  assign \$16  = \$15  == \port$0$292 [7:0];
+  assign \$17  = ~ bank;
+  assign \$18  = \port$0$292 [7:0] == 1'h1;
+  assign \$19  = \port$0$292 [7:0] == 1'h1;
   always @(posedge clk) begin
-    if (\$6 ) begin
-      \$signal  <= \$8 [1:0];
+    if (\$5 ) begin
+      \$signal  <= \$7 [1:0];
       if (start) begin
         \$signal  <= 2'h0;
       end
@@ -23945,8 +27317,8 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
-      available <= \$11 [1:0];
+    if (\$5 ) begin
+      available <= \$10 [1:0];
       if (start) begin
         available <= 2'h0;
       end
@@ -23959,10 +27331,10 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (chunk_loaded) begin
         (* full_case = 32'd1 *)
-        casez (\$signal$24 )
+        casez (\$signal$22 )
           1'h0:
               \final  [0] <= chunk_final;
           1'h1:
@@ -23978,25 +27350,25 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (chunk_loaded) begin
-        \$signal$24  <= \$12 ;
+        \$signal$22  <= \$11 ;
       end
       if (start) begin
-        \$signal$24  <= 1'h0;
+        \$signal$22  <= 1'h0;
       end
       if (clear) begin
-        \$signal$24  <= 1'h0;
+        \$signal$22  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$24  <= 1'h0;
+      \$signal$22  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (started) begin
-        number <= \$13 [31:0];
+        number <= \$12 [31:0];
       end
       if (start) begin
         number <= first_product;
@@ -24010,9 +27382,9 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (started) begin
-        group <= \$14 [7:0];
+        group <= \$13 [7:0];
         if (\release ) begin
           group <= 8'h00;
         end
@@ -24029,29 +27401,48 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
       if (started) begin
-        \$signal$12  <= \$15 [1:0];
+        \$signal$9  <= \$14 [1:0];
         if (\release ) begin
-          \$signal$12  <= \$2 [1:0];
+          \$signal$9  <= \$2 [1:0];
         end
       end
       if (start) begin
-        \$signal$12  <= \$2 [1:0];
+        \$signal$9  <= \$2 [1:0];
       end
       if (clear) begin
-        \$signal$12  <= 2'h0;
+        \$signal$9  <= 2'h0;
       end
     end
     if (rst) begin
-      \$signal$12  <= 2'h0;
+      \$signal$9  <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
+    if (\$5 ) begin
+      if (started) begin
+        \release  <= \$16 ;
+        if (\release ) begin
+          \release  <= \$18 ;
+        end
+      end
+      if (start) begin
+        \release  <= \$19 ;
+      end
+      if (clear) begin
+        \release  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \release  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$5 ) begin
       if (started) begin
         if (\release ) begin
-          bank <= \$16 ;
+          bank <= \$17 ;
         end
       end
       if (start) begin
@@ -24068,21 +27459,21 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign shift = \port$0$292 [9:8];
   assign group_granules = \port$0$292 [15:8];
   assign first_rows = \$2 [1:0];
+  assign \$signal$17  = \port$17$0 ;
   assign row_groups = \port$0$292 [7:0];
-  assign \$signal$19  = \port$15$0 ;
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
   assign \product.number  = product[34:3];
   assign \product.release  = product[35];
   assign \product.final  = product[36];
-  assign product[36] = \$5 ;
+  assign product[36] = \$4 ;
   assign product[35] = \release ;
   assign product[34:3] = number;
-  assign product[2:1] = \$signal$12 ;
+  assign product[2:1] = \$signal$9 ;
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.gain$238 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
+module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -24262,96 +27653,91 @@ module \crossloom_tile.gain$238 (\gain$8 , valid, clk, rst, sum, scaled, saturat
   assign \$27  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
 endmodule
 
-module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, clk, rst, unselected, job_ready, read_enable, read_address, read_data, job_valid, overrun, job, clear);
+module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst, job_ready, consume, read_enable, read_data, stream, unselected, job_valid, read_address, address, overrun, job, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
   wire \$1 ;
-  wire \$10 ;
-  wire \$11 ;
+  wire [2:0] \$10 ;
+  wire [3:0] \$11 ;
   wire [2:0] \$12 ;
-  wire [3:0] \$13 ;
-  wire [2:0] \$14 ;
-  wire \$15 ;
+  wire \$13 ;
+  wire [9:0] \$14 ;
+  wire [9:0] \$15 ;
   wire \$16 ;
-  wire [9:0] \$17 ;
+  wire [8:0] \$17 ;
   wire [8:0] \$18 ;
-  wire [8:0] \$19 ;
+  wire \$19 ;
   wire \$2 ;
-  wire \$20 ;
-  wire [8:0] \$21 ;
-  wire [7:0] \$22 ;
+  wire [8:0] \$20 ;
+  wire [7:0] \$21 ;
+  wire \$22 ;
   wire \$23 ;
   wire \$24 ;
-  wire \$25 ;
-  wire [12:0] \$26 ;
-  wire [11:0] \$27 ;
+  wire [12:0] \$25 ;
+  wire [11:0] \$26 ;
+  wire \$27 ;
   wire \$28 ;
   wire \$29 ;
   wire \$3 ;
-  wire \$30 ;
+  wire [9:0] \$30 ;
   wire [8:0] \$31 ;
-  wire [9:0] \$32 ;
-  wire [8:0] \$33 ;
+  wire \$32 ;
+  wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
+  wire [3:0] \$36 ;
+  wire [8:0] \$37 ;
   wire [3:0] \$38 ;
-  wire [8:0] \$39 ;
+  wire \$39 ;
   wire \$4 ;
-  wire [3:0] \$40 ;
+  wire \$40 ;
   wire \$41 ;
   wire \$42 ;
   wire \$43 ;
-  wire \$44 ;
-  wire \$45 ;
-  wire \$46 ;
+  wire [1:0] \$44 ;
+  wire [1:0] \$45 ;
+  wire [1:0] \$46 ;
   wire [1:0] \$47 ;
-  wire [1:0] \$48 ;
-  wire \$49 ;
+  wire [2:0] \$48 ;
+  wire [3:0] \$49 ;
   wire \$5 ;
-  wire [1:0] \$50 ;
-  wire [1:0] \$51 ;
-  wire [2:0] \$52 ;
-  wire [3:0] \$53 ;
+  wire [2:0] \$50 ;
+  wire [2:0] \$51 ;
+  wire [3:0] \$52 ;
+  wire [2:0] \$53 ;
   wire [2:0] \$54 ;
-  wire [2:0] \$55 ;
-  wire [3:0] \$56 ;
+  wire [3:0] \$55 ;
+  wire [2:0] \$56 ;
   wire [2:0] \$57 ;
-  wire [2:0] \$58 ;
-  wire [3:0] \$59 ;
+  wire [3:0] \$58 ;
+  wire [2:0] \$59 ;
   wire \$6 ;
   wire [2:0] \$60 ;
   wire [2:0] \$61 ;
-  wire [3:0] \$62 ;
-  wire [2:0] \$63 ;
+  wire [2:0] \$62 ;
+  wire [3:0] \$63 ;
   wire [2:0] \$64 ;
-  wire [2:0] \$65 ;
-  wire [2:0] \$66 ;
-  wire [3:0] \$67 ;
-  wire [2:0] \$68 ;
-  wire \$69 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire [2:0] \$67 ;
+  wire [3:0] \$68 ;
+  wire [2:0] \$69 ;
   wire \$7 ;
   wire \$70 ;
-  wire [2:0] \$71 ;
-  wire [3:0] \$72 ;
-  wire [2:0] \$73 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
   wire \$74 ;
   wire \$75 ;
-  wire \$76 ;
-  wire \$77 ;
-  wire [9:0] \$78 ;
-  wire [9:0] \$79 ;
-  wire [8:0] \$8 ;
-  wire [9:0] \$80 ;
-  wire \$81 ;
-  wire \$82 ;
-  wire [1:0] \$83 ;
+  wire [1:0] \$76 ;
+  wire \$8 ;
   wire \$9 ;
   reg [7:0] \$like  = 8'h00;
-  reg \$signal ;
-  wire \$signal$10 ;
-  reg \$signal$12  = 1'h0;
+  reg \$signal  = 1'h0;
+  output [8:0] address;
   reg [8:0] address = 9'h000;
+  (* init = 9'h000 *)
+  wire [8:0] ahead;
+  wire back;
   input [8:0] base;
   wire [8:0] base;
   input [11:0] chunks;
@@ -24363,8 +27749,10 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   wire clk;
   input [11:0] columns;
   wire [11:0] columns;
+  output consume;
+  wire consume;
+  reg [7:0] current = 8'h00;
   reg entry_last = 1'h0;
-  wire [8:0] following;
   wire free;
   output [23:0] job;
   reg [23:0] job = 24'h000000;
@@ -24381,22 +27769,21 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   reg job_valid = 1'h0;
   reg last_chunk = 1'h0;
   reg list_end;
+  wire looked_at;
   reg [8:0] loop = 9'h000;
-  reg [8:0] next_address = 9'h000;
-  reg [8:0] next_base = 9'h000;
-  reg [8:0] next_loop = 9'h000;
+  wire move;
   output overrun;
   reg overrun = 1'h0;
   reg [2:0] pending = 3'h0;
   reg present = 1'h0;
   reg primed = 1'h0;
+  reg read = 1'h0;
   output [8:0] read_address;
-  wire [8:0] read_address;
+  reg [8:0] read_address = 9'h000;
   input [7:0] read_data;
   wire [7:0] read_data;
   output read_enable;
   wire read_enable;
-  wire rewind;
   input [7:0] row_groups;
   wire [7:0] row_groups;
   input rst;
@@ -24414,113 +27801,84 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   input unselected;
   wire unselected;
   reg word = 1'h0;
+  assign \$4  = ~ present;
+  assign \$5  = \$4  | free;
+  assign \$6  = state == 2'h2;
+  assign move = \$5  | \$6 ;
+  assign read_enable = primed & move;
+  assign \$7  = ~ \$signal ;
+  assign \$8  = \$7  | last_chunk;
+  assign back = list_end & \$8 ;
+  assign \$9  = ! current[4:2];
+  assign \$10  = ~ pending;
+  assign \$11  = \$10  + 1'h1;
+  assign \$12  = pending & \$11 [2:0];
+  assign \$13  = pending == \$12 ;
+  assign \$14  = read_address + 1'h1;
+  assign \$15  = address + 1'h1;
+  assign \$16  = consume & back;
+  assign \$17  = \$signal  ? base : loop;
+  assign \$18  = \$signal  ? base : loop;
+  assign \$19  = consume & list_end;
+  assign \$20  = \$like  - 1'h1;
+  assign \$21  = \$signal  ? row_groups : \$20 [7:0];
+  assign \$22  = row_groups == 1'h1;
+  assign \$23  = \$like  == 2'h2;
+  assign \$24  = \$signal  ? \$22  : \$23 ;
+  assign \$25  = chunks_left - 1'h1;
+  assign \$26  = last_chunk ? chunks : \$25 [11:0];
+  assign \$27  = chunks == 1'h1;
+  assign \$28  = chunks_left == 2'h2;
+  assign \$29  = last_chunk ? \$27  : \$28 ;
+  assign \$30  = address + 1'h1;
+  assign \$31  = last_chunk ? base : \$30 [8:0];
+  assign \$32  = ~ list_end;
+  assign \$33  = consume & \$32 ;
+  assign \$34  = & address;
+  assign \$35  = \$33  & \$34 ;
+  assign \$36  = job[18:16] + 1'h1;
+  assign \$38  = job[18:16] + 2'h2;
+  assign \$39  = \$38  == columns;
+  assign \$40  = ~ unselected;
+  assign \$41  = columns == 1'h1;
+  assign \$42  = ! current[4:2];
+  assign \$43  = ! current[4:2];
+  assign \$44  = word + 1'h1;
+  assign \$46  = word + 1'h1;
+  assign \$48  = ~ pending;
+  assign \$49  = \$48  + 1'h1;
+  assign \$50  = pending & \$49 [2:0];
+  assign \$51  = ~ pending;
+  assign \$52  = \$51  + 1'h1;
+  assign \$53  = pending & \$52 [2:0];
+  assign \$54  = ~ pending;
+  assign \$55  = \$54  + 1'h1;
+  assign \$56  = pending & \$55 [2:0];
+  assign \$57  = ~ pending;
+  assign \$58  = \$57  + 1'h1;
+  assign \$59  = pending & \$58 [2:0];
+  assign \$60  = ~ \$59 ;
+  assign \$61  = pending & \$60 ;
+  assign \$62  = ~ pending;
+  assign \$63  = \$62  + 1'h1;
+  assign \$64  = pending & \$63 [2:0];
+  assign \$65  = pending == \$64 ;
+  assign \$66  = entry_last & \$65 ;
+  assign \$67  = ~ pending;
+  assign \$68  = \$67  + 1'h1;
+  assign \$69  = pending & \$68 [2:0];
+  assign \$70  = pending == \$69 ;
+  assign \$71  = ~ unselected;
+  assign \$72  = columns == 1'h1;
+  assign \$73  = ~ stream;
+  assign \$74  = row_groups == 1'h1;
+  assign \$75  = chunks == 1'h1;
+  assign \$76  = stream ? 2'h0 : 2'h1;
   assign \$1  = ~ job_valid;
   assign free = \$1  | job_ready;
-  assign \$2  = ~ present;
-  assign \$3  = \$signal  | \$2 ;
-  assign read_enable = primed & \$3 ;
-  assign read_address = present ? following : address;
-  assign \$4  = \$signal  & list_end;
-  assign \$5  = ~ \$signal$12 ;
-  assign \$signal$10  = \$4  & \$5 ;
-  assign \$6  = \$signal  & list_end;
-  assign \$7  = \$6  & \$signal$12 ;
-  assign rewind = \$7  & last_chunk;
-  assign \$8  = rewind ? base : next_address;
-  assign following = \$signal$10  ? loop : \$8 ;
-  assign \$9  = present & free;
-  assign \$10  = ! read_data[4:2];
-  assign \$11  = present & free;
-  assign \$12  = ~ pending;
-  assign \$13  = \$12  + 1'h1;
-  assign \$14  = pending & \$13 [2:0];
-  assign \$15  = pending == \$14 ;
-  assign \$16  = read_enable & present;
-  assign \$17  = next_address + 1'h1;
-  assign \$18  = rewind ? next_base : \$17 [8:0];
-  assign \$19  = \$signal$10  ? next_loop : \$18 ;
-  assign \$20  = \$signal  & list_end;
-  assign \$21  = \$like  - 1'h1;
-  assign \$22  = \$signal$12  ? row_groups : \$21 [7:0];
-  assign \$23  = row_groups == 1'h1;
-  assign \$24  = \$like  == 2'h2;
-  assign \$25  = \$signal$12  ? \$23  : \$24 ;
-  assign \$26  = chunks_left - 1'h1;
-  assign \$27  = last_chunk ? chunks : \$26 [11:0];
-  assign \$28  = chunks == 1'h1;
-  assign \$29  = chunks_left == 2'h2;
-  assign \$30  = last_chunk ? \$28  : \$29 ;
-  assign \$31  = last_chunk ? base : next_address;
-  assign \$32  = next_address + 1'h1;
-  assign \$33  = last_chunk ? next_base : \$32 [8:0];
-  assign \$34  = ~ list_end;
-  assign \$35  = \$signal  & \$34 ;
-  assign \$36  = & address;
-  assign \$37  = \$35  & \$36 ;
-  assign \$38  = job[18:16] + 1'h1;
-  assign \$40  = job[18:16] + 2'h2;
-  assign \$41  = \$40  == columns;
-  assign \$42  = ~ unselected;
-  assign \$43  = columns == 1'h1;
-  assign \$44  = present & free;
-  assign \$45  = ! read_data[4:2];
-  assign \$46  = ! read_data[4:2];
-  assign \$47  = word + 1'h1;
-  assign \$49  = present & free;
-  assign \$50  = word + 1'h1;
-  assign \$52  = ~ pending;
-  assign \$53  = \$52  + 1'h1;
-  assign \$54  = pending & \$53 [2:0];
-  assign \$55  = ~ pending;
-  assign \$56  = \$55  + 1'h1;
-  assign \$57  = pending & \$56 [2:0];
-  assign \$58  = ~ pending;
-  assign \$59  = \$58  + 1'h1;
-  assign \$60  = pending & \$59 [2:0];
-  assign \$61  = ~ pending;
-  assign \$62  = \$61  + 1'h1;
-  assign \$63  = pending & \$62 [2:0];
-  assign \$64  = ~ \$63 ;
-  assign \$65  = pending & \$64 ;
-  assign \$66  = ~ pending;
-  assign \$67  = \$66  + 1'h1;
-  assign \$68  = pending & \$67 [2:0];
-  assign \$69  = pending == \$68 ;
-  assign \$70  = entry_last & \$69 ;
-  assign \$71  = ~ pending;
-  assign \$72  = \$71  + 1'h1;
-  assign \$73  = pending & \$72 [2:0];
-  assign \$74  = pending == \$73 ;
-  assign \$75  = ~ unselected;
-  assign \$76  = columns == 1'h1;
-  assign \$77  = ~ stream;
-  assign \$78  = base + 1'h1;
-  assign \$79  = base + 1'h1;
-  assign \$80  = base + 1'h1;
-  assign \$81  = row_groups == 1'h1;
-  assign \$82  = chunks == 1'h1;
-  assign \$83  = stream ? 2'h0 : 2'h1;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
-    \$signal  = 1'h0;
-    (* full_case = 32'd1 *)
-    casez (state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          if (\$9 ) begin
-            \$signal  = 1'h1;
-          end
-      2'h2:
-          if (present) begin
-            \$signal  = 1'h1;
-          end
-      2'h3:
-          if (\$11 ) begin
-            \$signal  = 1'h1;
-          end
-    endcase
-  end
+  assign \$2  = state == 2'h2;
+  assign \$3  = free | \$2 ;
+  assign consume = present & \$3 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
     list_end = 1'h0;
@@ -24529,16 +27887,16 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$9 ) begin
-            if (\$10 ) begin
-              list_end = read_data[0];
+          if (consume) begin
+            if (\$9 ) begin
+              list_end = current[0];
             end
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$11 ) begin
-            if (\$15 ) begin
+          if (consume) begin
+            if (\$13 ) begin
               list_end = entry_last;
             end
           end
@@ -24555,15 +27913,15 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
             job_valid <= 1'h1;
           end
       2'h1:
-          if (\$44 ) begin
-            if (\$46 ) begin
+          if (consume) begin
+            if (\$43 ) begin
               job_valid <= 1'h1;
             end
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$49 ) begin
+          if (consume) begin
             job_valid <= 1'h1;
           end
     endcase
@@ -24579,7 +27937,44 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   end
   always @(posedge clk) begin
     if (read_enable) begin
-      present <= 1'h1;
+      read <= 1'h1;
+    end
+    if (\$16 ) begin
+      read <= 1'h0;
+    end
+    if (start) begin
+      read <= 1'h0;
+    end
+    if (clear) begin
+      read <= 1'h0;
+    end
+    if (rst) begin
+      read <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (read_enable) begin
+      read_address <= \$14 [8:0];
+    end
+    if (\$16 ) begin
+      read_address <= \$17 ;
+    end
+    if (start) begin
+      read_address <= base;
+    end
+    if (clear) begin
+      read_address <= 9'h000;
+    end
+    if (rst) begin
+      read_address <= 9'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (move) begin
+      present <= read;
+    end
+    if (\$16 ) begin
+      present <= 1'h0;
     end
     if (start) begin
       present <= 1'h0;
@@ -24592,8 +27987,22 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (read_enable) begin
-      address <= read_address;
+    if (move) begin
+      current <= read_data;
+    end
+    if (clear) begin
+      current <= 8'h00;
+    end
+    if (rst) begin
+      current <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (consume) begin
+      address <= \$15 [8:0];
+    end
+    if (\$16 ) begin
+      address <= \$18 ;
     end
     if (start) begin
       address <= base;
@@ -24606,22 +28015,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$16 ) begin
-      next_address <= \$19 ;
-    end
-    if (start) begin
-      next_address <= \$78 [8:0];
-    end
-    if (clear) begin
-      next_address <= 9'h000;
-    end
-    if (rst) begin
-      next_address <= 9'h000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$20 ) begin
-      \$like  <= \$22 ;
+    if (\$19 ) begin
+      \$like  <= \$21 ;
     end
     if (start) begin
       \$like  <= row_groups;
@@ -24634,23 +28029,23 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
-      \$signal$12  <= \$25 ;
+    if (\$19 ) begin
+      \$signal  <= \$24 ;
     end
     if (start) begin
-      \$signal$12  <= \$81 ;
+      \$signal  <= \$74 ;
     end
     if (clear) begin
-      \$signal$12  <= 1'h0;
+      \$signal  <= 1'h0;
     end
     if (rst) begin
-      \$signal$12  <= 1'h0;
+      \$signal  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
-      if (\$signal$12 ) begin
-        chunks_left <= \$27 ;
+    if (\$19 ) begin
+      if (\$signal ) begin
+        chunks_left <= \$26 ;
       end
     end
     if (start) begin
@@ -24664,13 +28059,13 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
-      if (\$signal$12 ) begin
-        last_chunk <= \$30 ;
+    if (\$19 ) begin
+      if (\$signal ) begin
+        last_chunk <= \$29 ;
       end
     end
     if (start) begin
-      last_chunk <= \$82 ;
+      last_chunk <= \$75 ;
     end
     if (clear) begin
       last_chunk <= 1'h0;
@@ -24680,8 +28075,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
-      if (\$signal$12 ) begin
+    if (\$19 ) begin
+      if (\$signal ) begin
         loop <= \$31 ;
       end
     end
@@ -24696,23 +28091,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
-      if (\$signal$12 ) begin
-        next_loop <= \$33 ;
-      end
-    end
-    if (start) begin
-      next_loop <= \$79 [8:0];
-    end
-    if (clear) begin
-      next_loop <= 9'h000;
-    end
-    if (rst) begin
-      next_loop <= 9'h000;
-    end
-  end
-  always @(posedge clk) begin
-    overrun <= \$37 ;
+    overrun <= \$35 ;
     if (clear) begin
       overrun <= 1'h0;
     end
@@ -24725,48 +28104,48 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
     casez (state)
       2'h0:
           if (job_ready) begin
-            job [18:16] <= \$38 [2:0];
-            job [7:0] <= \$39 [7:0];
-            job [23] <= \$41 ;
+            job [18:16] <= \$36 [2:0];
+            job [7:0] <= \$37 [7:0];
+            job [23] <= \$39 ;
             if (job[23]) begin
               job [18:16] <= 3'h0;
-              job [7:0] <= { 7'h00, \$42  };
-              job [23] <= \$43 ;
+              job [7:0] <= { 7'h00, \$40  };
+              job [23] <= \$41 ;
             end
           end
       2'h1:
-          if (\$44 ) begin
-            job [18:16] <= read_data[7:5];
-            job [21] <= read_data[1];
-            job [22] <= \$45 ;
-            job [23] <= read_data[0];
+          if (consume) begin
+            job [18:16] <= current[7:5];
+            job [21] <= current[1];
+            job [22] <= \$42 ;
+            job [23] <= current[0];
             job [20:19] <= 2'h0;
           end
       2'h2:
-          if (present) begin
-            job [15:8] <= read_data;
+          if (consume) begin
+            job [15:8] <= current;
           end
       2'h3:
-          if (\$49 ) begin
-            job [7:0] <= read_data;
-            if (\$54 [0]) begin
+          if (consume) begin
+            job [7:0] <= current;
+            if (\$50 [0]) begin
               job [20:19] <= 2'h0;
             end
-            if (\$57 [1]) begin
+            if (\$53 [1]) begin
               job [20:19] <= 2'h1;
             end
-            if (\$60 [2]) begin
+            if (\$56 [2]) begin
               job [20:19] <= 2'h2;
             end
             begin
-                job [23] <= \$70 ;
+                job [23] <= \$66 ;
             end
           end
     endcase
     if (start) begin
       job [22:8] <= 15'h0000;
-      job [7:0] <= { 7'h00, \$75  };
-      job [23] <= \$76 ;
+      job [7:0] <= { 7'h00, \$71  };
+      job [23] <= \$72 ;
     end
     if (clear) begin
       job <= 24'h000000;
@@ -24780,8 +28159,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
-            entry_last <= read_data[0];
+          if (consume) begin
+            entry_last <= current[0];
           end
     endcase
     if (clear) begin
@@ -24797,14 +28176,14 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
-            pending <= read_data[4:2];
+          if (consume) begin
+            pending <= current[4:2];
           end
       2'h2:
           /* empty */;
       2'h3:
-          if (\$49 ) begin
-            pending <= \$65 ;
+          if (consume) begin
+            pending <= \$61 ;
           end
     endcase
     if (clear) begin
@@ -24820,16 +28199,16 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
+          if (consume) begin
             word <= 1'h0;
           end
       2'h2:
-          if (present) begin
-            word <= \$48 [0];
+          if (consume) begin
+            word <= \$45 [0];
           end
       2'h3:
-          if (\$49 ) begin
-            word <= \$51 [0];
+          if (consume) begin
+            word <= \$47 [0];
           end
     endcase
     if (clear) begin
@@ -24845,26 +28224,26 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       2'h0:
           /* empty */;
       2'h1:
-          if (\$44 ) begin
+          if (consume) begin
             (* full_case = 32'd1 *)
-            if (\$46 ) begin
+            if (\$43 ) begin
             end else begin
               state <= 2'h2;
             end
           end
       2'h2:
-          if (present) begin
+          if (consume) begin
             state <= 2'h3;
           end
       2'h3:
-          if (\$49 ) begin
-            if (\$74 ) begin
+          if (consume) begin
+            if (\$70 ) begin
               state <= 2'h1;
             end
           end
     endcase
     if (start) begin
-      state <= \$83 ;
+      state <= \$76 ;
     end
     if (clear) begin
       state <= 2'h0;
@@ -24875,7 +28254,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   end
   always @(posedge clk) begin
     if (start) begin
-      primed <= \$77 ;
+      primed <= \$73 ;
     end
     if (clear) begin
       primed <= 1'h0;
@@ -24884,17 +28263,8 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
       primed <= 1'h0;
     end
   end
-  always @(posedge clk) begin
-    if (start) begin
-      next_base <= \$80 [8:0];
-    end
-    if (clear) begin
-      next_base <= 9'h000;
-    end
-    if (rst) begin
-      next_base <= 9'h000;
-    end
-  end
+  assign ahead = read_address;
+  assign looked_at = consume;
   assign \job.select  = job[7:0];
   assign \job.negate  = job[15:8];
   assign \job.index  = job[18:16];
@@ -24902,7 +28272,7 @@ module \crossloom_tile.jobs (start, stream, chunks, row_groups, columns, base, c
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
-  assign \$39  = { job[7:0], 1'h0 };
-  assign \$48  = 2'h0;
-  assign \$51  = 2'h0;
+  assign \$37  = { job[7:0], 1'h0 };
+  assign \$45  = 2'h0;
+  assign \$47  = 2'h0;
 endmodule
