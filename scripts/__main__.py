@@ -7,8 +7,8 @@ import sys
 import typer
 
 from . import (
-    __version__, accuracy, bench, block_mutants, compile, converters, cost, demo, export, mutants,
-    run, simulate, sweep, technologies, train, verilog,
+    __version__, accuracy, bench, block_mutants, compile, converters, cost, coverage, demo, export,
+    faults, mutants, run, simulate, sweep, technologies, train, verilog,
 )
 
 __all__ = ["app", "main"]
@@ -49,6 +49,8 @@ app.command("compile")(compile.compile_program)
 app.command("run")(run.run_program)
 app.command("mutants")(mutants.mutants)
 app.command("block-mutants")(block_mutants.block_mutants)
+app.command("faults")(faults.faults)
+app.command("coverage")(coverage.coverage)
 app.command("cost")(cost.cost)
 app.command("bench")(bench.bench)
 

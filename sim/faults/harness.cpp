@@ -17,6 +17,9 @@
 #include "macro.h"
 #include "ports.h"
 #include "trace.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 namespace crossloom {
 
@@ -53,11 +56,12 @@ public:
         stuck_high_ = stuck_high;
     }
 
-    uint32_t access(bool is_write, uint32_t address, uint32_t& data) {
+    // `strobe`: a bit for each byte of a write.
+    uint32_t access(bool is_write, uint32_t address, uint32_t& data, uint32_t strobe = 0xF) {
         (is_write ? top_.s_axi_awaddr : top_.s_axi_araddr) = address;
         if (is_write) {
             top_.s_axi_wdata = data;
-            top_.s_axi_wstrb = 0xF;
+            top_.s_axi_wstrb = strobe;
             top_.s_axi_awvalid = top_.s_axi_wvalid = 1;
         } else {
             top_.s_axi_arvalid = 1;
@@ -109,6 +113,15 @@ public:
             case 4: return view(host.ends);
             default: throw std::runtime_error("no such trace");
         }
+    }
+
+    // What has been reached, for sim/coverage.
+    void write_coverage([[maybe_unused]] const char* path) {
+#if VM_COVERAGE
+        context_.coveragep()->write(path);
+#else
+        throw std::runtime_error("built without coverage");
+#endif
     }
 
     uint64_t closed() const { return closed_; }
@@ -321,8 +334,9 @@ void faults_comparators(FaultHandle* handle, uint64_t decided, uint64_t stuck_hi
 }
 
 // The response of the bus, -1 on an error.
-int64_t faults_access(FaultHandle* handle, int is_write, uint32_t address, uint32_t* data) {
-    return handle->guard([&] { return handle->harness.access(is_write, address, *data); });
+int64_t faults_access(FaultHandle* handle, int is_write, uint32_t address, uint32_t* data,
+                      uint32_t strobe) {
+    return handle->guard([&] { return handle->harness.access(is_write, address, *data, strobe); });
 }
 
 int64_t faults_write_all(FaultHandle* handle, const uint32_t* addresses, const uint32_t* data,
@@ -347,6 +361,13 @@ int64_t faults_begin(FaultHandle* handle, int tenant, uint64_t image, const uint
 
 int64_t faults_run(FaultHandle* handle, uint64_t clocks) {
     return handle->guard([&] { return int64_t(handle->harness.run(clocks)); });
+}
+
+int64_t faults_write_coverage(FaultHandle* handle, const char* path) {
+    return handle->guard([&] {
+        handle->harness.write_coverage(path);
+        return 0;
+    });
 }
 
 int faults_irq(FaultHandle* handle) { return handle->harness.irq(); }

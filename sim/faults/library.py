@@ -8,17 +8,17 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.chip import Chip
+from golden.chip import Chip, Phases
 from golden.macro import Macro
 from golden.program import Program
 from rtl.verilog import TOP_NAME, chip_verilog
+from sim.coverage.counts import COUNTING_OPTIONS, counted_verilog
 from sim.fast.headers import constants_header, ports_header
 from sim.fast.library import COMPILE_FLAGS, MacroSettings
 from sim.record import CODE, LAYER, SUM, WORD
 from sim.toolchain import cached_build, find_verilator, run_tool, tool_version
 
 __all__ = ["FaultChip", "FaultError"]
-
 
 
 class FaultError(AssertionError):
@@ -63,24 +63,28 @@ def _faults_header(chip: Chip) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def _build(chip: Chip) -> Path:
+def _build(chip: Chip, counted: bool) -> Path:
     here = Path(__file__).parent
     fast = here.parent / "fast"
-    files = {"harness.cpp": (here / "harness.cpp").read_text(), "chip.v": chip_verilog(chip),
+    verilog = chip_verilog(chip)
+    files = {"harness.cpp": (here / "harness.cpp").read_text(),
+             "chip.v": counted_verilog(verilog) if counted else verilog,
              **{name: (fast / name).read_text() for name in ("macro.h", "draws.h", "trace.h")},
              "constants.h": constants_header(chip, False, False), "ports.h": ports_header(chip),
              "faults.h": _faults_header(chip)}
     command = [find_verilator(), "--cc", "--exe", "--build", "-j", "2", "-O3", "--noassert",
                "-Wno-fatal", "--top-module", TOP_NAME, "--prefix", "Vchip", "--Mdir", "objects",
                "-o", "harness.so", "-CFLAGS", " ".join(["-I..", *COMPILE_FLAGS]),
-               "-LDFLAGS", "-shared", "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O1",
-               "chip.v", "harness.cpp"]
+               "-LDFLAGS", "-shared", "-MAKEFLAGS",
+               f"OPT_FAST={'-O1' if counted else '-O2'} OPT_SLOW=-O0 OPT_GLOBAL=-O1",
+               *(COUNTING_OPTIONS if counted else ()), "chip.v", "harness.cpp"]
 
     def build(directory: Path) -> None:
         run_tool(command, directory)
         (directory / "objects" / "harness.so").rename(directory / "harness.so")
 
-    return cached_build(f"faults-{chip.name}", files, [*command, tool_version("verilator")],
+    kind = "coverage" if counted else "faults"
+    return cached_build(f"{kind}-{chip.name}", files, [*command, tool_version("verilator")],
                         build) / "harness.so"
 
 
@@ -90,11 +94,13 @@ def _load(path: Path) -> ctypes.CDLL:
                                      ctypes.c_size_t)
     signatures: dict[str, tuple[list[type], type | None]] = {
         "open": ([], handle), "close": ([handle], None), "error": ([handle], ctypes.c_char_p),
+        "write_coverage": ([handle, ctypes.c_char_p], ctypes.c_int64),
         "bind": ([handle, pointer, size], None), "reset": ([handle, ctypes.c_int], None),
         "strict": ([handle, number], None),
         "output_ready": ([handle, ctypes.c_int, ctypes.c_int], None),
         "comparators": ([handle, number, number], None),
-        "access": ([handle, ctypes.c_int, ctypes.c_uint32, pointer], ctypes.c_int64),
+        "access": ([handle, ctypes.c_int, ctypes.c_uint32, pointer, ctypes.c_uint32],
+                   ctypes.c_int64),
         "write_all": ([handle, pointer, pointer, size], ctypes.c_int64),
         "begin": ([handle, ctypes.c_int, number, pointer, size, ctypes.c_int, number],
                   ctypes.c_int64),
@@ -109,11 +115,15 @@ def _load(path: Path) -> ctypes.CDLL:
 
 
 class FaultChip:
-    """A Verilated chip in reset. Methods raise FaultError where it breaks a rule of its pins."""
+    """A Verilated chip in reset. Methods raise FaultError where it breaks a rule of its pins.
 
-    def __init__(self, chip: Chip) -> None:
-        self.chip = chip
-        self._library = _load(_build(chip))
+    ``coverage``: a file for what of the chip is reached until the end (`sim.coverage`); nothing
+    is counted, and the simulation faster, if None.
+    """
+
+    def __init__(self, chip: Chip, coverage: Path | None = None) -> None:
+        self.chip, self._coverage = chip, coverage
+        self._library = _load(_build(chip, coverage is not None))
         self._handle = self._library.faults_open()
         self._settings: list[MacroSettings] = []
         self.all_tiles = (1 << chip.tiles) - 1
@@ -122,6 +132,9 @@ class FaultChip:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._coverage is not None:
+            self._check(self._library.faults_write_coverage(
+                self._handle, os.fsencode(self._coverage)))
         self._library.faults_close(self._handle)
 
     def _check(self, status: int) -> int:
@@ -129,9 +142,13 @@ class FaultChip:
             raise FaultError(self._library.faults_error(self._handle).decode())
         return status
 
-    def bind(self, programs: Sequence[Program], macro: Macro, seed: int) -> None:
-        """Make the macros those of the tenants' ``programs``; in force while `strict`."""
-        self._settings = [MacroSettings(program, macro, seed, program.chip.phases)
+    def bind(self, programs: Sequence[Program], macro: Macro, seed: int,
+             phases: Phases | None = None) -> None:
+        """Make the macros those of the tenants' ``programs``; in force while `strict`.
+
+        ``phases``: lengths other than the chip's reset values.
+        """
+        self._settings = [MacroSettings(program, macro, seed, phases or program.chip.phases)
                           for program in programs]
         pointers = (ctypes.c_void_p * len(programs))(*(
             ctypes.addressof(settings.structure) for settings in self._settings))
@@ -155,20 +172,25 @@ class FaultChip:
         """A bit per tile: the comparator decides; it always answers one."""
         self._library.faults_comparators(self._handle, decided, stuck_high)
 
-    def write(self, address: int, data: int) -> int:
-        """One AXI4-Lite write; its response."""
+    def write(self, address: int, data: int, strobe: int = 0xF) -> int:
+        """One AXI4-Lite write, of the bytes in ``strobe``, a bit each; its response."""
         word = ctypes.c_uint32(data)
         return self._check(self._library.faults_access(self._handle, 1, address,
-                                                       ctypes.byref(word)))
+                                                       ctypes.byref(word), strobe))
 
     def read(self, address: int) -> int:
         """One AXI4-Lite read that must be answered OKAY; its data."""
-        word = ctypes.c_uint32()
-        response = self._check(self._library.faults_access(self._handle, 0, address,
-                                                           ctypes.byref(word)))
+        data, response = self.try_read(address)
         if response:
             raise FaultError(f"a read of {address:#x} is answered {response}")
-        return word.value
+        return data
+
+    def try_read(self, address: int) -> tuple[int, int]:
+        """One AXI4-Lite read; its data and its response."""
+        word = ctypes.c_uint32()
+        response = self._check(self._library.faults_access(self._handle, 0, address,
+                                                           ctypes.byref(word), 0))
+        return word.value, response
 
     def write_all(self, writes: NDArray[np.uint32]) -> None:
         """Writes [writes, (address, data)] that must be answered OKAY."""

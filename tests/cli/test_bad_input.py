@@ -8,7 +8,7 @@ import pytest
 
 from golden.chip import preset
 from scripts.__main__ import main
-from tests.golden.random_programs import random_program
+from sim.random_programs import random_program
 
 ROOT = Path(__file__).parents[2]
 NETWORKS = """
@@ -120,6 +120,9 @@ COMPILE = ["compile", "networks.py:unmappable", "-o", "out", "--calibration"]
     (["simulate", "chip"], "the bench of chip runs one; give --program"),
     (["simulate", "converter", "--program", "tiny.safetensors"],
      "the bench of converter takes none"),
+    (["faults", "--set", "tiles=1"], "tiles must be at least 2, one for each tenant, not 1"),
+    (["faults", "--json", "no/out"], "there is no directory 'no'"),
+    (["coverage", "--json", "no/out"], "there is no directory 'no'"),
     (["demo", "-o", "nowhere/out"], "there is no directory 'nowhere'"),
     (["demo", "--images", "451", "-o", "out"], "images must be 1 to 450, not 451"),
 ], ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "")

@@ -11,7 +11,7 @@ from scripts import demonstration
 from scripts.__main__ import main
 from scripts.demo_report import demo_html, demo_sections
 from scripts.demonstration import Demonstration
-from tests.golden.random_programs import random_program
+from sim.random_programs import random_program
 
 ACCURACY = {"float": 0.9, "int8": 0.8, "basis_ideal": 0.7, "basis_nonideal": 0.6}
 

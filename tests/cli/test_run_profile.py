@@ -12,7 +12,7 @@ from golden.chip import preset
 from golden.chip.registers import WAITS
 from golden.program import Convolution
 from scripts.vcd import signals_by_clock
-from tests.golden.random_programs import random_program
+from sim.random_programs import random_program
 
 PROGRAM = random_program(preset("tiny"), 9)
 LAYER = next(layer.name for layer in PROGRAM.layers if isinstance(layer, Convolution))

@@ -14,9 +14,9 @@ from rtl.verilog import component_verilog
 from rtl.window import WindowGenerator
 from sim.benches.block import BlockParameters
 from sim.benches.scheduler import SchedulerParameters
+from sim.random_programs import chips, random_program
 from sim.runner import SIMULATORS, run_bench
 from sim.toolchain import icarus_missing
-from tests.golden.random_programs import chips, random_program
 
 #: Component and how many items its bench gets.
 BLOCKS: dict[str, tuple[Callable[[Chip], Component], int]] = {

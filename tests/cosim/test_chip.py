@@ -16,9 +16,9 @@ from sim.benches.chip import ChipParameters
 from sim.compare import Comparison
 from sim.fast import HarnessError, run, run_on_rtl, verify_on_rtl
 from sim.host import load_writes
+from sim.random_programs import chips, random_images, random_program
 from sim.runner import SIMULATORS, BenchFailure, run_bench
 from sim.toolchain import icarus_missing
-from tests.golden.random_programs import chips, random_images, random_program
 
 CHIP = preset("tiny")
 CHIPS = {chip.name: chip for chip in chips()}

@@ -7,9 +7,9 @@ from golden.macro import Macro
 from golden.physics import MacroPhysics
 from rtl.verilog import TOP_NAME, chip_verilog
 from sim.benches.chip import ChipParameters
+from sim.random_programs import random_images, random_program
 from sim.runner import SIMULATORS, run_bench
 from sim.toolchain import icarus_missing
-from tests.golden.random_programs import random_images, random_program
 
 CHIP = preset("tiny")
 

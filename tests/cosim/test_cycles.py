@@ -14,7 +14,7 @@ from golden.physics import MacroPhysics
 from golden.program import Calibration, Convolution, Elementwise, Program, Transfer, Window
 from golden.timing import convolution_timings, layer_clocks, program_clocks
 from sim.fast import run_on_rtl
-from tests.golden.random_programs import random_images, random_program
+from sim.random_programs import random_images, random_program
 
 #: Phase lengths, shortest, the reset values, and such that each phase stands out.
 PHASES = (Phases(1, 1, 1, 1, 1, 1, 1), None, Phases(5, 9, 3, 7, 4, 6, 2))

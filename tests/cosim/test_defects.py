@@ -12,8 +12,8 @@ from sim.compare import Comparison, compare_image
 from sim.fast import library, run_on_rtl, verify_on_rtl
 from sim.fast.bring_up import BringUpError
 from sim.fast.run import ImageError
+from sim.random_programs import random_images, random_program
 from tests.cosim.defects import DEFECTS, HOST_DEFECTS, plant
-from tests.golden.random_programs import random_images, random_program
 
 #: Codes of this program move with single steps of its random image.
 SEED = 2

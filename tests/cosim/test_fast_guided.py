@@ -12,7 +12,7 @@ from golden.timing import layer_clocks
 from scripts import execution
 from sim.fast import Waves, verify_on_rtl
 from sim.fast.guided import build_guided_harness, expected_clocks
-from tests.golden.random_programs import random_images, random_program
+from sim.random_programs import random_images, random_program
 
 SEED = 11
 

@@ -7,7 +7,7 @@ from golden.macro import Macro
 from golden.physics import MacroPhysics
 from rtl.twin import twin_phases
 from sim.fast import HarnessError, verify_on_rtl
-from tests.golden.random_programs import random_images, random_program
+from sim.random_programs import random_images, random_program
 
 CHIP = preset("tiny")
 

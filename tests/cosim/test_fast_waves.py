@@ -9,7 +9,7 @@ from golden.program import Convolution, Elementwise
 from scripts.vcd import signals_by_clock
 from sim.fast import HarnessError, Waves, run_on_rtl
 from sim.products import product_ranges
-from tests.golden.random_programs import random_images, random_program
+from sim.random_programs import random_images, random_program
 
 CHIP = preset("tiny")
 SEED = 9

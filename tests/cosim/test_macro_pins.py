@@ -14,8 +14,8 @@ from golden.program import Convolution
 from sim.macro_model import MacroModel
 from sim.pin_rules import PinViolation
 from sim.products import product_ranges
+from sim.random_programs import chips, random_program
 from tests.cosim.compiled_macro import CompiledMacro
-from tests.golden.random_programs import chips, random_program
 
 CHIP = preset("tiny")
 PROGRAM = random_program(CHIP, 3)

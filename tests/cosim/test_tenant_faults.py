@@ -5,14 +5,15 @@ from collections import Counter
 import pytest
 
 from sim.faults import MISDEEDS, run_tenant_campaign
-from tests.cosim.test_tenants import pair
+from sim.random_programs import random_pair
+from tests.cosim.test_tenants import CHIP
 
 #: Tiles of their own: what a macro does for the one is not excused by the other's faults.
 TILES = [((0, 1), (2,)), ((1,), (0, 2)), ((2,), (0, 1))]
 
 
 def pairs(count):
-    return [pair(seed, TILES[seed % len(TILES)]) for seed in range(count)]
+    return [random_pair(CHIP, seed, TILES[seed % len(TILES)]) for seed in range(count)]
 
 
 def report(outcomes):

@@ -10,14 +10,14 @@ from golden.execute import execute
 from golden.macro import Macro
 from golden.physics import MacroPhysics
 from golden.placement import place
-from golden.program import Calibration, Convolution, Transfer
+from golden.program import Transfer
 from golden.timing import FETCH_CLOCKS, layer_clocks
 from golden.turns import turns
 from sim.compare import compare_image
 from sim.faults import FaultChip
 from sim.host import RegisterMap, input_words, load_writes
+from sim.random_programs import random_pair
 from sim.record import RtlImage, registers_read
-from tests.golden.random_programs import random_images, random_program
 
 #: The tiny preset with another tile, and memories for two tenants.
 TINY = preset("tiny")
@@ -26,35 +26,6 @@ CHIP = replace(TINY, name="shared", tiles=3, tenants=2, memories=replace(
     activation_words=512))
 #: Clocks from the start pulse inside the chip to the answer's being seen at the bus.
 START_TO_ANSWER = 3
-
-
-def on_tiles(program, tiles, owner):
-    """``program`` with coefficients on ``tiles`` alone, the rest of the chip as ``owner`` has it.
-
-    Without its calibrations: they would set what the other tenant uses.
-    """
-    others = sorted(set(range(CHIP.tiles)) - set(tiles))
-    layers = []
-    for layer in program.layers:
-        if isinstance(layer, Calibration):
-            continue
-        if isinstance(layer, Convolution):
-            coefficients = layer.coefficients.copy()
-            coefficients[:, others] = 0
-            layer = replace(layer, coefficients=coefficients)
-        layers.append(layer)
-    shared = {name: getattr(owner, name) for name in (
-        "weights", "corrections", "levels", "offsets", "gains", "gain_references")}
-    return replace(program, layers=tuple(layers), tiles=tiles, **shared)
-
-
-def pair(seed, tiles):
-    """Two random programs on their tiles, and an image each."""
-    made = [random_program(CHIP, 2 * seed + i) for i in range(2)]
-    programs = [on_tiles(program, own, made[0])
-                for program, own in zip(made, tiles, strict=True)]
-    images = [random_images(program, 3, seed)[2] for program in programs]
-    return programs, images
 
 
 class Tenants:
@@ -141,7 +112,7 @@ def test_words_clocks_and_order():
         chip.reset(4)
         last = 0
         for seed in range(16):
-            programs, images = pair(seed, TILES[seed % len(TILES)])
+            programs, images = random_pair(CHIP, seed, TILES[seed % len(TILES)])
             tenants = Tenants(chip, programs, images, seed)
             tenants.load()
             first = int(rng.integers(2))

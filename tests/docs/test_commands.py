@@ -35,6 +35,8 @@ NOT_RUN = {
     "crossloom train resnet32": "likewise",
     "crossloom mutants": "minutes; tests/cosim plants faults in a small chip",
     "crossloom block-mutants": "tests/cosim plants faults in blocks",
+    "crossloom faults": "minutes; tests/cosim/test_faults.py runs it with fewer cases",
+    "crossloom coverage": "minutes; tests/cosim/test_coverage.py runs it",
     "crossloom simulate chip": "minutes in cocotb; tests/cosim runs the same bench",
 }
 NETWORK = """

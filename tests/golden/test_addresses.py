@@ -9,7 +9,7 @@ from golden.addresses import check_addresses, convolution_reads, layer_writes, w
 from golden.chip import preset
 from golden.chip.descriptor import Opcode
 from golden.program import Convolution, Elementwise, Program, Transfer, Window
-from tests.golden.random_programs import chips, random_program
+from sim.random_programs import chips, random_program
 
 
 def test_window_pixels_by_hand():

@@ -16,7 +16,7 @@ from golden.physics import MacroPhysics
 from golden.products import ProductEngine
 from golden.program import Convolution, Elementwise, Program, Transfer, Window
 from golden.reference import run_image
-from tests.golden.random_programs import chips, random_images, random_program
+from sim.random_programs import chips, random_images, random_program
 
 #: Rough enough that every deviation moves codes on programs this small.
 ROUGH = MacroPhysics(mismatch_sigma=0.05, gain_loss_spread=0.02, comparator_offset=0.01,

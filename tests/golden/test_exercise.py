@@ -12,7 +12,7 @@ from golden.exercise import SEED, exercises
 from golden.macro import Macro
 from golden.physics import MacroPhysics
 from golden.program import Calibration, Convolution
-from tests.golden.random_programs import chips
+from sim.random_programs import chips
 
 DEFAULT = preset("default")
 

@@ -14,7 +14,7 @@ from golden.profile import profile
 from golden.program import Convolution, Window
 from golden.timing import convolution_timings, layer_clocks, program_clocks
 from golden.timing_convolution import convolution_timing
-from tests.golden.random_programs import chips, random_images, random_program
+from sim.random_programs import chips, random_images, random_program
 
 
 def test_split_wait_by_hand():

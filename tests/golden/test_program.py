@@ -13,7 +13,7 @@ from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Opcode, decode, enc
 from golden.program import (
     Convolution, Elementwise, Program, ProgramError, Transfer, Window, merge_entries,
 )
-from tests.golden.random_programs import chips, random_program
+from sim.random_programs import chips, random_program
 
 TINY = preset("tiny")
 

@@ -7,7 +7,7 @@ import numpy as np
 from golden.chip import PRESETS, multiplier_clocks
 from golden.jobs import product_jobs
 from rtl.accumulator import BasisAccumulator
-from tests.golden.random_programs import chips
+from sim.random_programs import chips
 from tests.rtl.coefficients import layer_of, memory_image
 from tests.rtl.simulation import simulate
 import pytest

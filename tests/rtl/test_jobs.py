@@ -8,7 +8,7 @@ import numpy as np
 from golden.chip import PRESETS
 from golden.jobs import product_jobs
 from rtl.jobs import JobSource
-from tests.golden.random_programs import chips
+from sim.random_programs import chips
 from tests.rtl.simulation import simulate
 import pytest
 

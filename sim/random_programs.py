@@ -1,5 +1,6 @@
 """Small random programs that touch every kind of layer, for whoever runs programs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from golden.chip import GAIN_BITS, GAIN_FRACTION_BITS, Chip, preset
 from golden.chip.descriptor import Measure, Opcode
 from golden.program import Calibration, Convolution, Elementwise, Layer, Program, Transfer, Window
 
-__all__ = ["MODES", "chips", "random_program", "random_images"]
+__all__ = ["MODES", "chips", "random_images", "random_pair", "random_program"]
 
 #: How a convolution of a random program is mapped.
 MODES = ("merge", "stream", "plain")
@@ -213,3 +214,33 @@ def random_images(program: Program, count: int, seed: int) -> np.ndarray:
     images = rng.integers(-128, 128, (count, *program.input_shape)).astype(np.int8)
     images[:1], images[1:2] = -128, 127
     return images
+
+
+def random_pair(chip: Chip, seed: int, tiles: Sequence[tuple[int, ...]]
+                ) -> tuple[list[Program], list[np.ndarray]]:
+    """Two random programs that share ``chip``, each on its ``tiles`` alone; and an image of each.
+
+    What both tiles have, the first program decides; neither calibrates, for that would set what
+    the other uses.
+    """
+    made = [random_program(chip, 2 * seed + i) for i in range(2)]
+    programs = [_on_tiles(program, own, made[0])
+                for program, own in zip(made, tiles, strict=True)]
+    return programs, [random_images(program, 3, seed)[2] for program in programs]
+
+
+def _on_tiles(program: Program, tiles: tuple[int, ...], owner: Program) -> Program:
+    """``program`` with coefficients on ``tiles`` alone, all else of the tiles as in ``owner``."""
+    others = sorted(set(range(program.chip.tiles)) - set(tiles))
+    layers: list[Layer] = []
+    for layer in program.layers:
+        if isinstance(layer, Calibration):
+            continue
+        if isinstance(layer, Convolution):
+            coefficients = layer.coefficients.copy()
+            coefficients[:, others] = 0
+            layer = replace(layer, coefficients=coefficients)
+        layers.append(layer)
+    shared = {name: getattr(owner, name) for name in (
+        "weights", "corrections", "levels", "offsets", "gains", "gain_references")}
+    return replace(program, layers=tuple(layers), tiles=tiles, **shared)

@@ -1,0 +1,1 @@
+"""What of a chip's Verilog simulations reach: lines, branches and bits that toggle."""
