@@ -1,5 +1,6 @@
 """``crossloom coverage``: lines, branches and bits of a chip's Verilog that simulations reach."""
 
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -39,15 +40,18 @@ def coverage(
                          "share": found.share(kind, module)}
         rows.append(row)
     plural = {LINE: "lines", BRANCH: "branches", TOGGLE: "toggles"}
-    typer.echo(f"{'module':34}" + "".join(f"{plural[kind]:>10}" for kind in KINDS))
+    typer.echo(f"{'module':42}" + "".join(f"{plural[kind]:>10}" for kind in KINDS))
     for row in rows:
-        typer.echo(f"{row['module']:34}"
+        typer.echo(f"{row['module']:42}"
                    + "".join(f"{row[kind]['share']:10.1%}" for kind in KINDS))
     waivers = [{"kind": waiver.kind, "module": waiver.module, "name": waiver.name,
                 "points": points, "reason": waiver.reason}
                for waiver, points in found.waived.items()]
-    for waiver in waivers:
-        typer.echo(f"waived {waiver['points']:6d} {plural[waiver['kind']]}: {waiver['reason']}")
+    reasons: Counter[tuple[str, str]] = Counter()
+    for waiver, points in found.waived.items():
+        reasons[plural[waiver.kind], waiver.reason] += points
+    for (kinds, reason), points in reasons.most_common():
+        typer.echo(f"waived {points:6d} {kinds}: {reason}")
     unreached = [{"kind": point.kind, "module": point.module, "line": point.line,
                   "name": point.name,
                   **({"bit": point.bit, "from": point.start} if point.kind == TOGGLE else {})}

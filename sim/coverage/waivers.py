@@ -72,8 +72,6 @@ _COUNTS = (
 _CONSTANT = (
     _toggles("read data are registers joined: in these bits of counters that count too little, "
              "or of none", r"read_group\d+", range(12, WORD_BITS)),
-    _toggles("only counters and constants have these bits", r"read_data|(s_axi_)?rdata",
-             frozenset((29, 31))),
     _toggles("the chip does not look at the protection bits, and this host leaves them zero",
              "(s_axi_)?a[rw]prot"),
     _toggles("units within one that is reset by abort are reset with it", "abort",
