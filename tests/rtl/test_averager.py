@@ -121,15 +121,19 @@ def test_nobody_waits_for_ready():
         context.set(dut.averaging, 1)
         await context.tick()
         context.set(dut.code_valid, 1)
+        code = 0
         for clock in range(8):
-            context.set(dut.code, dict(code=clock, tag=dict(partial=clock % 2 == 0)))
-            assert context.get(dut.code_ready) == (clock < 4)
+            context.set(dut.code, dict(code=code, tag=dict(partial=code % 2 == 0)))
+            ready = clock in (0, 1, 3, 4)       # in clock 2 the first sum moves on
+            assert context.get(dut.code_ready) == ready
             assert context.get(dut.mean_valid) == (clock >= 3)
+            code += ready
             await context.tick()
         context.set(dut.code_valid, 0)
         context.set(dut.mean_ready, 1)
-        assert context.get(dut.code_ready) and context.get(dut.mean.code) == 1
+        assert not context.get(dut.code_ready) and context.get(dut.mean.code) == 1
         await context.tick()
+        assert context.get(dut.code_ready)
         assert context.get(dut.mean_valid) and context.get(dut.mean.code) == 3
         await context.tick()
         assert not context.get(dut.mean_valid)
