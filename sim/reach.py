@@ -86,18 +86,19 @@ def first_clocks(source: str, outputs: Sequence[str], *,
     connections = "\n".join(
         f"delete -port top/{port}\nconnect -nomap -nounset -set {port} {inner}\n"
         for port, inner in (probes or {}).items())
-    prepare = "scorr\n" if merge else ""
     with tempfile.TemporaryDirectory(prefix="crossloom-") as name:
         directory = Path(name)
         (directory / "top.il").write_text(source)
         run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(connections=connections), directory)
         numbers = {output: number for number, output in enumerate(outputs)}
         answers = _constants(directory / "model.aig", outputs)
+        if merge:
+            answers |= _merged(directory, {o: n for o, n in numbers.items() if o not in answers})
         # What a bounded search finds counts, what it does not find has yet to be proved.  Induction
         # proves in no time what follows from itself, PDR what needs invariants.
         for command, decides in ((f"bmc3 -F {2 * induction}", _is_clock),
                                  (f"ind -F {induction}", _is_never),
-                                 (f"{prepare}pdr -T {time_limit}", _is_answer)):
+                                 (f"pdr -T {time_limit}", _is_answer)):
             open_questions = {o: n for o, n in numbers.items() if o not in answers}
             found = _ask(directory, open_questions, command)
             answers |= {output: clock for output, clock in found.items() if decides(clock)}
@@ -129,23 +130,38 @@ def _constants(model: Path, outputs: Sequence[str]) -> dict[str, int | None]:
             if literal in answers}
 
 
+def _merged(directory: Path, numbers: Mapping[str, int]) -> dict[str, int | None]:
+    """Answers for the outputs that are constants where equal registers are merged."""
+    _run_abc(directory, [line for number in numbers.values() for line in (
+        "read_aiger model.aig", f"cone -O {number}", "strash", "scorr",
+        f"write_aiger {number}.aig")])
+    answers: dict[str, int | None] = {}
+    for output, number in numbers.items():
+        answers |= _constants(directory / f"{number}.aig", [output])
+    return answers
+
+
 def _ask(directory: Path, numbers: Mapping[str, int], command: str) -> dict[str, int | None]:
     """What ABC's ``command`` makes of each output: a clock, None for never, or `UNDECIDED`.
 
     ``numbers`` are the outputs' places in the graph.
     """
-    if not numbers:
-        return {}
-    # The netlist that Yosys waits for is put aside first and handed back at the end.
-    lines = ["write_blif given.blif"]
-    for number in numbers.values():
-        lines += ["read_aiger model.aig", f"cone -O {number}", "strash", command,
-                  f"write_status {number}.status"]
-    (directory / "question.abc").write_text("\n".join([*lines, "read_blif given.blif"]))
-    (directory / "question.v").write_text(_QUESTION_NETLIST)
-    run_yosys(_ASK, directory)
+    _run_abc(directory, [line for number in numbers.values() for line in (
+        "read_aiger model.aig", f"cone -O {number}", "strash", command,
+        f"write_status {number}.status")])
     return {output: _read_status(directory / f"{number}.status")
             for output, number in numbers.items()}
+
+
+def _run_abc(directory: Path, commands: list[str]) -> None:
+    """Run ``commands``, if there are any, in ``directory``."""
+    if not commands:
+        return
+    # The netlist that Yosys waits for is put aside first and handed back at the end.
+    lines = ["write_blif given.blif", *commands, "read_blif given.blif"]
+    (directory / "question.abc").write_text("\n".join(lines))
+    (directory / "question.v").write_text(_QUESTION_NETLIST)
+    run_yosys(_ASK, directory)
 
 
 def _read_status(path: Path) -> int | None:

@@ -1,16 +1,18 @@
 """Which blocks are mutated, the benches that are to find their mutants, and their contracts."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from amaranth.hdl import Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component
 
 from golden.chip import Chip, Phases, preset
+from golden.chip.descriptor import Measure
 from rtl.accumulator import BasisAccumulator
 from rtl.averager import CodeAverager
 from rtl.axi_lite import AxiLiteSubordinate
+from rtl.buffer import ActivationBuffer
 from rtl.calibration import CalibrationUnit
 from rtl.charge_controller import ChargeController
 from rtl.collector import Collector
@@ -102,6 +104,51 @@ def _window(dut: Component) -> Contract:
                            **{name: dut.valid for name in payload}})
 
 
+def _feed(dut: Component) -> Contract:
+    products = dut.chip.accumulator.products
+    return Contract(
+        assumed=((dut.row_groups != 0) & (dut.row_groups <= products),
+                 (dut.group_granules != 0) & (dut.group_granules <= dut.chip.array.granules)),
+        held={"row_groups": dut.start, "group_granules": dut.start},
+        masks={"product": dut.product_valid})
+
+
+def _jobs(dut: Component) -> Contract:
+    """Legal descriptors, which are checked before they run (rtl.legality)."""
+    products = dut.chip.accumulator.products
+    fields = ("stream", "unselected", "columns", "base", "row_groups", "chunks")
+    return Contract(
+        assumed=((dut.columns != 0) & (dut.columns <= dut.chip.array.columns),
+                 (dut.row_groups != 0) & (dut.row_groups <= products),
+                 (dut.chunks != 0) & (dut.chunks <= products)),
+        held={name: dut.start for name in fields},
+        masks={"job": dut.job_valid, "read_address": dut.read_enable})
+
+
+def _loop_nest(dut: Component) -> Contract:
+    """Nobody goes on after the last step."""
+    return Contract(assumed=(~(dut.advance & dut.a_last & dut.b_last & dut.c_last) | dut.load,))
+
+
+def _calibration(dut: Component) -> Contract:
+    return Contract(
+        assumed=((dut.columns != 0) & (dut.columns <= dut.chip.array.columns),
+                 dut.measure <= max(Measure)),
+        held={"columns": dut.start, "measure": dut.start})
+
+
+def _accumulator(dut: Component) -> Contract:
+    accumulator = dut.chip.accumulator
+    return Contract(
+        assumed=((dut.groups != 0)
+                 & (dut.groups <= accumulator.kernels // accumulator.lanes),),
+        held={name: dut.start for name in ("stream", "groups", "base", "summing")},
+        masks={"read_address": dut.read_enable,
+               **{f"trace__{name}": dut.trace.valid for name in (
+                   "product", "conversion", "index", "plane", "code", "compensated", "stopped",
+                   "void")}})
+
+
 #: By name.
 BLOCKS: dict[str, Block] = {
     "charge_controller": Block(ChargeController, ("test_charge_controller", "test_reset"),
@@ -111,7 +158,8 @@ BLOCKS: dict[str, Block] = {
                     contract=_converter),
     "averager": Block(CodeAverager, ("test_averager", "test_reset"),
                       contract=_stream("mean_valid", "mean")),
-    "accumulator": Block(BasisAccumulator, ("test_accumulator", "test_reset")),
+    "accumulator": Block(BasisAccumulator, ("test_accumulator", "test_reset"),
+                         contract=_accumulator),
     "requantizer": Block(
         lambda chip: Requantizer(chip, data.StructLayout({"index": signed(12)})),
         ("test_requantizer", "test_reset"),
@@ -122,11 +170,11 @@ BLOCKS: dict[str, Block] = {
     "collector": Block(Collector, ("test_collector", "test_reset"), contract=_masked({
         "write_enable": ("write_address", "write_data"),
         "sum_valid": ("sum_kernel", "sum_position", "sum_value", "sum_output")})),
-    "calibration": Block(CalibrationUnit, ("test_calibration", "test_reset")),
+    "calibration": Block(CalibrationUnit, ("test_calibration", "test_reset"),
+                         contract=_calibration),
     "feed": Block(ProductFeed, ("test_feed", "test_reset"), preset="default",
-                  contract=_stream("product_valid", "product")),
-    "jobs": Block(JobSource, ("test_jobs", "test_reset"), contract=_masked({
-        "job_valid": ("job",), "read_enable": ("read_address",)})),
+                  contract=_feed),
+    "jobs": Block(JobSource, ("test_jobs", "test_reset"), contract=_jobs),
     "loader": Block(RowLoader, ("test_loader", "test_reset"), contract=_masked({
         "read_enable": ("read_address",), "chunk_loaded": ("chunk_final",),
         "load_enable": ("load_bank", "load_clear", "load_row", "load_codes")})),
@@ -135,14 +183,21 @@ BLOCKS: dict[str, Block] = {
     "loop_nest": Block(lambda chip: LoopNest(
         {"a": 2, "b": 3, "c": 2},
         {"all": Walker(6, ("a", "b", "c")), "outer": Walker(4, ("c",)),
-         "inner": Walker(5, ("a",)), "gap": Walker(7, ("a", "c"))}), ("test_loop_nest",)),
+         "inner": Walker(5, ("a",)), "gap": Walker(7, ("a", "c"))}), ("test_loop_nest",),
+        contract=_loop_nest),
     "elementwise": Block(ElementwiseUnit, ("test_elementwise", "test_reset"), contract=_masked({
         "read_enable": ("read_address",), "write_enable": ("write_address", "write_data")})),
+    "buffer": Block(lambda chip: ActivationBuffer(replace(chip, tenants=2)),
+                    ("test_buffer", "test_reset")),
     "transfer": Block(TransferUnit, ("test_transfer", "test_reset"), contract=_masked({
         "out_valid": ("out_data", "out_last"), "read_enable": ("read_address",),
         "write_enable": ("write_address", "write_data")})),
     "scheduler": Block(TileScheduler, ("test_scheduler", "test_reset")),
     "legality": Block(TileScheduler, ("test_scheduler",), inside="check"),
     "register_file": Block(RegisterFile, ("test_register_file", "test_reset")),
-    "axi_lite": Block(lambda chip: AxiLiteSubordinate(8), ("test_axi_lite", "test_reset")),
+    "axi_lite": Block(lambda chip: AxiLiteSubordinate(8), ("test_axi_lite", "test_reset"),
+                      contract=_masked({
+                          "write_valid": ("write_address", "write_data"),
+                          "read_valid": ("read_address",), "bvalid": ("bresp",),
+                          "rvalid": ("rdata", "rresp")})),
 }

@@ -20,7 +20,7 @@ from .library import Port, block_ports
 __all__ = ["differences"]
 
 #: Seconds for a single mutant.
-_TIME_LIMIT = 8
+_TIME_LIMIT = 60
 
 
 def differences(block: Block, component: Component, verilog: str,
@@ -68,8 +68,9 @@ def differences(block: Block, component: Component, verilog: str,
         directory = Path(scratch)
         (directory / "top.il").write_text(source)
         (directory / "block.v").write_text(verilog)
+        # What Yosys leaves undefined must be the same in all copies.
         run_yosys("read_rtlil top.il\nread_verilog block.v\nhierarchy -top top\nproc\nflatten\n"
-                  "opt -full\nwrite_rtlil whole.il\n", directory)
+                  "opt -full\nsetundef -undriven -zero\nwrite_rtlil whole.il\n", directory)
         whole = (directory / "whole.il").read_text()
     clocks = first_clocks(whole, [question.name for question in questions.values()],
                           time_limit=_TIME_LIMIT, merge=True)

@@ -118,6 +118,7 @@ def test_writes(stalls):
             expected_memory[address] = value
     assert inner.memory == expected_memory
     assert inner.writes == sum(answer != Response.SLVERR for answer in answers)
+    assert inner.reads == 0
 
 
 @pytest.mark.parametrize("stalls", [0, 4])
@@ -147,6 +148,7 @@ def test_reads(stalls):
                          if response == Response.OKAY else 0))
     assert answers == expected
     assert inner.reads == sum(answer != Response.SLVERR for answer, _ in answers)
+    assert inner.writes == 0
 
 
 @pytest.mark.parametrize("early", ["aw", "w", None])

@@ -24,7 +24,8 @@ def expected_products(finals, row_groups, granules, first_number):
     return result
 
 
-@pytest.mark.parametrize("row_groups, granules", [(1, 9), (1, 4), (2, 5), (3, 3), (9, 1), (80, 1)])
+@pytest.mark.parametrize("row_groups, granules", [(1, 9), (1, 4), (2, 5), (3, 3), (9, 1),
+                                                   (2, 8), (2, 7), (2, 6), (5, 2), (64, 1)])
 @pytest.mark.parametrize("pauses", [False, True])
 def test_products(row_groups, granules, pauses):
     generator = random.Random(f"{row_groups} {pauses}")
@@ -47,9 +48,12 @@ def test_products(row_groups, granules, pauses):
             context.set(dut.chunk_loaded, finishing)
             context.set(dut.chunk_final, finishing and finals[loaded])
             context.set(dut.bank_released, freeing)
-            context.set(dut.product_ready, not pauses or generator.random() < 0.3)
+            ready = not pauses or generator.random() < 0.3
+            context.set(dut.product_ready, ready)
             assert begun - freed <= 2
-            if context.get(dut.started):
+            taken = ready and context.get(dut.product_valid)
+            assert context.get(dut.started) == taken
+            if taken:
                 product = dut.product
                 got.append(tuple(context.get(v) for v in (
                     product.bank, product.row_enable, product.release, product.final,

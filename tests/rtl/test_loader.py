@@ -45,6 +45,8 @@ def test_words(pauses):
                                             "last_chunk"), words[sent], strict=True):
                         context.set(getattr(dut, name), value)
                 context.set(dut.read_data, arriving.popleft())
+                assert sent == len(words) or context.get(dut.word_ready) == (
+                    free or not words[sent][3])
                 take = valid and context.get(dut.word_ready)
                 if take:
                     address, _, _, first, _, _ = words[sent]
