@@ -32,8 +32,8 @@ class Defect:
 DEFECTS = {
     "converter": Defect(
         "rtl.converter", "Converter", "rtl.tile",
-        "emit(Mux(stopped, -1, base), stopped)", "emit(Mux(stopped, -1, base ^ 1), stopped)",
-        "code"),
+        "base.eq(modulo(self.trial - ~self.comparator, bits).as_signed())",
+        "base.eq((modulo(self.trial - ~self.comparator, bits) ^ 1).as_signed())", "code"),
     "compensation": Defect(
         "rtl.accumulator", "BasisAccumulator", "rtl.tile",
         "held.code + Mux(held.stopped, 0, correction.data)",
