@@ -116,6 +116,8 @@ def record(undecided: Sequence[int] = (), clocks: int = 100) -> dict[str, list[i
             context.set(tile.descriptor[i], words[i])
         for name in Phases.__dataclass_fields__:
             context.set(tile.lengths[name], getattr(CHIP.phases, name))
+        # The descriptor stands a clock before the start, as the scheduler's does.
+        await context.tick()
         for clock in range(clocks):
             context.set(tile.start, clock == 0)
             bank, word = loads.get(clock, (0, 0))
