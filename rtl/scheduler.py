@@ -167,6 +167,8 @@ class TileScheduler(Component):
         # clock, `clear` follows.
         opcode = read_field(self.descriptor, "opcode")
         opening = Signal()              # the clock before the start of a legal descriptor
+        lawful = Signal()               # `check.legal` in that clock: what is started is not refused
+        m.d.sync += lawful.eq(check.legal)
         for start, opcodes in ((self.convolve, (Opcode.CONVOLVE, Opcode.CALIBRATE)),
                                (self.calibrate, (Opcode.CALIBRATE,)),
                                (self.combine, (Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL)),
@@ -200,7 +202,7 @@ class TileScheduler(Component):
                 m.next = "CHOOSE"
                 with m.If(opcode > max(Opcode)):
                     m.d.comb += [refused.eq(1), refusal.eq(Cause.OPCODE)]
-                with m.If(~check.legal):
+                with m.If(~lawful):
                     m.d.comb += [refused.eq(1), refusal.eq(Cause.FIELD)]
                 with m.If((self.convolve | self.combine) & ~halt):
                     m.next = "RUN"

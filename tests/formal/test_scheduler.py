@@ -67,6 +67,10 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
     bench.lemma((moving & ~dut.busy) == 0)
 
     starts = Cat(dut.convolve, dut.combine, dut.transfer)
+    # Starts are registers: what they start belongs to a tenant that is busy still.
+    present_busy = dut.busy.bit_select(dut.tenant, 1)
+    bench.lemma(implies(starts.any(), present_busy))
+    bench.lemma(implies(running & ~dut.clear, present_busy))
     bench.always("idle after reset", implies(~bench.started, ~dut.busy.any() & ~starts.any()))
     stopped = (dut.abort & dut.busy) | dut.failed
     for t in range(tenants):
@@ -80,7 +84,8 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
         always("idle after abort, failure or end", implies(
             bench.past(leaving & dut.busy[t]), ~dut.busy[t] & ~dut.transfer[t]))
         always("an abort or failure clears its transfer",
-               implies(stopped[t] & (moving[t] | dut.transfer[t]), dut.transfer_clear[t]))
+               implies(stopped[t] & (moving[t] & ~dut.transfer_done[t] | dut.transfer[t]),
+                       dut.transfer_clear[t]))
         always("its transfer is cleared only by its own abort or failure",
                implies(dut.transfer_clear[t], stopped[t]))
         always("nothing happens while idle", implies(
@@ -199,11 +204,9 @@ def test_proof(tenants, contents):
      "an abort or failure clears the units"),
     ("with m.If(present & (aborted | self.failed[t])):", "with m.If(aborted | self.failed[t]):",
      "the units are cleared only for their tenant"),
-    ('''                with m.If(word == DESCRIPTOR_WORDS):
-                    m.next = "START"
-                with m.If(stopped | ~alive):''',
-     '''                with m.If(word == DESCRIPTOR_WORDS):
-                    m.next = "START"
+    ('''                    m.next = "START"
+                with m.If(halt | ~alive):''',
+     '''                    m.next = "START"
                 with m.If(0):''', "tenant 0: nothing happens while idle"),
     ("opening.eq(alive & ~halt & check.legal)", "opening.eq(alive & ~halt)",
      "a legal convolution"),

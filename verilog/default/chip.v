@@ -2070,7 +2070,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$7351$0 (\$185 ),
+    .\port$7353$0 (\$185 ),
     .position_done(position_done),
     .position_freed(\position_freed$558 ),
     .\register$24 (drain_valid),
@@ -2108,7 +2108,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$533 ),
     .load_row(load_row),
-    .\port$6982$0 (\$184 ),
+    .\port$6984$0 (\$184 ),
     .read_data(\read_data$284 ),
     .read_enable(\read_enable$289 ),
     .rst(rst),
@@ -2260,7 +2260,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$564 ),
     .overrun(overrun),
-    .\port$6817$90 (window[130:90]),
+    .\port$6819$90 (window[130:90]),
     .position_done(\position_done$620 ),
     .position_freed(position_freed),
     .product_started(\product_started$424 ),
@@ -2344,7 +2344,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$653 ),
     .overrun(\overrun$345 ),
-    .\port$6817$90 (window[130:90]),
+    .\port$6819$90 (window[130:90]),
     .position_done(\position_done$621 ),
     .position_freed(\position_freed$650 ),
     .product_started(\product_started$423 ),
@@ -2428,7 +2428,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro2__write_row),
     .measured(\measured$730 ),
     .overrun(\overrun$347 ),
-    .\port$6817$90 (window[130:90]),
+    .\port$6819$90 (window[130:90]),
     .position_done(\position_done$622 ),
     .position_freed(\position_freed$727 ),
     .product_started(\product_started$422 ),
@@ -2512,7 +2512,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro3__write_row),
     .measured(\measured$807 ),
     .overrun(\overrun$349 ),
-    .\port$6817$90 (window[130:90]),
+    .\port$6819$90 (window[130:90]),
     .position_done(\position_done$623 ),
     .position_freed(\position_freed$804 ),
     .product_started(product_started),
@@ -2603,7 +2603,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$6982$0 (\$184 ),
+    .\port$6984$0 (\$184 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -5534,7 +5534,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$24 , write_enable, done, write_address, write_data, out_valid, \port$7351$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$24 , write_enable, done, write_address, write_data, out_valid, \port$7353$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -5669,8 +5669,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$7351$0 ;
-  wire [56:0] \port$7351$0 ;
+  output [56:0] \port$7353$0 ;
+  wire [56:0] \port$7353$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -6248,7 +6248,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
-  assign \port$7351$0  = out_tag[56:0];
+  assign \port$7353$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6407,10 +6407,10 @@ module \crossloom.collector.requantizer (rst, \port$5794$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$7273$0 (register),
-    .\port$7275$0 (\register$4 ),
-    .\port$7277$0 (\register$5 ),
-    .\port$7279$0 (\register$6 ),
+    .\port$7275$0 (register),
+    .\port$7277$0 (\register$4 ),
+    .\port$7279$0 (\register$5 ),
+    .\port$7281$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -6696,7 +6696,7 @@ module \crossloom.collector.requantizer (rst, \port$5794$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[58];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7273$0 , \port$7275$0 , \port$7277$0 , \port$7279$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7275$0 , \port$7277$0 , \port$7279$0 , \port$7281$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -6768,14 +6768,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7273$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
-  input \port$7273$0 ;
-  wire \port$7273$0 ;
   input \port$7275$0 ;
   wire \port$7275$0 ;
   input \port$7277$0 ;
   wire \port$7277$0 ;
   input \port$7279$0 ;
   wire \port$7279$0 ;
+  input \port$7281$0 ;
+  wire \port$7281$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -6820,81 +6820,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7273$0 , \
   assign \$29  = multiplier[11] ? \$28  : 28'h0000000;
   assign \$30  = $signed(\$27 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\port$7273$0 ) begin
+    if (\port$7275$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7273$0 ) begin
+    if (\port$7275$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7273$0 ) begin
+    if (\port$7275$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7273$0 ) begin
+    if (\port$7275$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7273$0 ) begin
+    if (\port$7275$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7273$0 ) begin
+    if (\port$7275$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7273$0 ) begin
+    if (\port$7275$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7273$0 ) begin
+    if (\port$7275$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7277$0 ) begin
       total <= \$42 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7277$0 ) begin
       \total$14  <= \$44 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7277$0 ) begin
       \total$15  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7277$0 ) begin
       \total$16  <= \$48 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7277$0 ) begin
+    if (\port$7279$0 ) begin
       \total$17  <= \$50 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7277$0 ) begin
+    if (\port$7279$0 ) begin
       \total$18  <= \$52 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7279$0 ) begin
+    if (\port$7281$0 ) begin
       \total$19  <= \$54 [43:0];
     end
   end
-  assign valid = { \port$7279$0 , \port$7277$0 , \port$7275$0 , \port$7273$0  };
+  assign valid = { \port$7281$0 , \port$7279$0 , \port$7277$0 , \port$7275$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -8568,7 +8568,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7438$0 (multiplier),
+    .\port$7440$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8692,7 +8692,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$7438$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$7440$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -8735,8 +8735,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7438$0 ;
-  wire [15:0] \port$7438$0 ;
+  input [15:0] \port$7440$0 ;
+  wire [15:0] \port$7440$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8798,17 +8798,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7438$0  };
+  assign multiplicand = { 1'h0, \port$7440$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7438$0  };
-  assign \$4  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7438$0  };
-  assign \$9  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7438$0  };
-  assign \$14  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7438$0  };
-  assign \$19  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7440$0  };
+  assign \$4  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7440$0  };
+  assign \$9  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7440$0  };
+  assign \$14  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7440$0  };
+  assign \$19  = { 1'h0, \port$7440$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -9046,7 +9046,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7438$0 (multiplier),
+    .\port$7440$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9170,7 +9170,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$7438$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$7440$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9213,8 +9213,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7438$0 ;
-  wire [15:0] \port$7438$0 ;
+  input [15:0] \port$7440$0 ;
+  wire [15:0] \port$7440$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9276,17 +9276,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7438$0  };
+  assign multiplicand = { 1'h0, \port$7440$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7438$0  };
-  assign \$4  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7438$0  };
-  assign \$9  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7438$0  };
-  assign \$14  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7438$0  };
-  assign \$19  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7440$0  };
+  assign \$4  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7440$0  };
+  assign \$9  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7440$0  };
+  assign \$14  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7440$0  };
+  assign \$19  = { 1'h0, \port$7440$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -9524,7 +9524,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7438$0 (multiplier),
+    .\port$7440$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9648,7 +9648,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$7438$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$7440$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9691,8 +9691,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7438$0 ;
-  wire [15:0] \port$7438$0 ;
+  input [15:0] \port$7440$0 ;
+  wire [15:0] \port$7440$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9754,17 +9754,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7438$0  };
+  assign multiplicand = { 1'h0, \port$7440$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7438$0  };
-  assign \$4  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7438$0  };
-  assign \$9  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7438$0  };
-  assign \$14  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7438$0  };
-  assign \$19  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7440$0  };
+  assign \$4  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7440$0  };
+  assign \$9  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7440$0  };
+  assign \$14  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7440$0  };
+  assign \$19  = { 1'h0, \port$7440$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -10002,7 +10002,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7438$0 (multiplier),
+    .\port$7440$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10126,7 +10126,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$7438$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$7440$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -10169,8 +10169,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7438$0 ;
-  wire [15:0] \port$7438$0 ;
+  input [15:0] \port$7440$0 ;
+  wire [15:0] \port$7440$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10232,17 +10232,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7438$0  };
+  assign multiplicand = { 1'h0, \port$7440$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7438$0  };
-  assign \$4  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7438$0  };
-  assign \$9  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7438$0  };
-  assign \$14  = { 1'h0, \port$7438$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7438$0  };
-  assign \$19  = { 1'h0, \port$7438$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7440$0  };
+  assign \$4  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7440$0  };
+  assign \$9  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7440$0  };
+  assign \$14  = { 1'h0, \port$7440$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7440$0  };
+  assign \$19  = { 1'h0, \port$7440$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -13616,7 +13616,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$6982$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$6984$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -13652,8 +13652,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
   wire pad;
-  input [25:0] \port$6982$0 ;
-  wire [25:0] \port$6982$0 ;
+  input [25:0] \port$6984$0 ;
+  wire [25:0] \port$6984$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -13686,10 +13686,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$6982$0 [23];
+  assign \$1  = ~ \port$6984$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$6982$0 [23];
+  assign chunk_begin = \$signal  & \port$6984$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -13723,7 +13723,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$6982$0 [16];
+    \register$14  <= \port$6984$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -13750,7 +13750,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$6982$0 [23];
+    \register$18  <= \port$6984$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -13777,7 +13777,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$6982$0 [24];
+    \register$21  <= \port$6984$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -13804,7 +13804,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$6982$0 [25];
+    \register$25  <= \port$6984$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -13831,7 +13831,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$6982$0 [22:17];
+    \register$29  <= \port$6984$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -13934,13 +13934,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$6982$0 [23];
-  assign read_address = \port$6982$0 [15:0];
-  assign address = \port$6982$0 [15:0];
-  assign pad = \port$6982$0 [16];
-  assign last = \port$6982$0 [24];
-  assign last_chunk = \port$6982$0 [25];
-  assign row_word = \port$6982$0 [22:17];
+  assign first = \port$6984$0 [23];
+  assign read_address = \port$6984$0 [15:0];
+  assign address = \port$6984$0 [15:0];
+  assign pad = \port$6984$0 [16];
+  assign last = \port$6984$0 [24];
+  assign last_chunk = \port$6984$0 [25];
+  assign row_word = \port$6984$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -20620,10 +20620,10 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   wire \$99 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  reg \$signal$38  = 1'h0;
-  wire [1:0] \$signal$40 ;
-  reg \$signal$59 ;
-  reg \$signal$66 ;
+  reg \$signal$40  = 1'h0;
+  wire [1:0] \$signal$42 ;
+  reg \$signal$61 ;
+  reg \$signal$68 ;
   reg \$signal_opcode  = 1'h0;
   input [1:0] abort;
   wire [1:0] abort;
@@ -20657,23 +20657,23 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$47 ;
-  wire [31:0] \descriptor$47[0] ;
-  wire [31:0] \descriptor$47[10] ;
-  wire [31:0] \descriptor$47[11] ;
-  wire [31:0] \descriptor$47[12] ;
-  wire [31:0] \descriptor$47[13] ;
-  wire [31:0] \descriptor$47[14] ;
-  wire [31:0] \descriptor$47[15] ;
-  wire [31:0] \descriptor$47[1] ;
-  wire [31:0] \descriptor$47[2] ;
-  wire [31:0] \descriptor$47[3] ;
-  wire [31:0] \descriptor$47[4] ;
-  wire [31:0] \descriptor$47[5] ;
-  wire [31:0] \descriptor$47[6] ;
-  wire [31:0] \descriptor$47[7] ;
-  wire [31:0] \descriptor$47[8] ;
-  wire [31:0] \descriptor$47[9] ;
+  wire [511:0] \descriptor$49 ;
+  wire [31:0] \descriptor$49[0] ;
+  wire [31:0] \descriptor$49[10] ;
+  wire [31:0] \descriptor$49[11] ;
+  wire [31:0] \descriptor$49[12] ;
+  wire [31:0] \descriptor$49[13] ;
+  wire [31:0] \descriptor$49[14] ;
+  wire [31:0] \descriptor$49[15] ;
+  wire [31:0] \descriptor$49[1] ;
+  wire [31:0] \descriptor$49[2] ;
+  wire [31:0] \descriptor$49[3] ;
+  wire [31:0] \descriptor$49[4] ;
+  wire [31:0] \descriptor$49[5] ;
+  wire [31:0] \descriptor$49[6] ;
+  wire [31:0] \descriptor$49[7] ;
+  wire [31:0] \descriptor$49[8] ;
+  wire [31:0] \descriptor$49[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -20713,6 +20713,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   reg [5:0] index1 = 6'h00;
   reg last0 = 1'h0;
   reg last1 = 1'h0;
+  reg lawful = 1'h0;
   output [23:0] layer;
   reg [23:0] layer = 24'h000000;
   wire [11:0] \layer.tenant0 ;
@@ -20769,16 +20770,16 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   output [134:0] window;
   reg [134:0] window = 135'h0000000000000000000000000000000000;
   (* init = 135'h0000000000000000000000000000000000 *)
-  wire [134:0] \window$49 ;
-  wire [15:0] \window$49.activation_base ;
-  wire [16:0] \window$49.activation_words ;
-  wire [20:0] \window$49.coefficient_words ;
-  wire [19:0] \window$49.coefficients_base ;
-  wire [16:0] \window$49.constant_entries ;
-  wire [15:0] \window$49.constants_base ;
-  wire [11:0] \window$49.program_base ;
-  wire [11:0] \window$49.program_length ;
-  wire [3:0] \window$49.tiles ;
+  wire [134:0] \window$51 ;
+  wire [15:0] \window$51.activation_base ;
+  wire [16:0] \window$51.activation_words ;
+  wire [20:0] \window$51.coefficient_words ;
+  wire [19:0] \window$51.coefficients_base ;
+  wire [16:0] \window$51.constant_entries ;
+  wire [15:0] \window$51.constants_base ;
+  wire [11:0] \window$51.program_base ;
+  wire [11:0] \window$51.program_length ;
+  wire [3:0] \window$51.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -20848,7 +20849,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \$34  = descriptor[3:0] == 2'h2;
   assign \$35  = | { \$34 , \$33  };
   assign \$36  = opening & \$signal_opcode ;
-  assign \$37  = | \$signal$40 ;
+  assign \$37  = | \$signal$42 ;
   assign \$38  = ! \$like ;
   assign \$40  = ! tenant;
   assign \$41  = ! word;
@@ -20862,7 +20863,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \$50  = convolve | combine;
   assign \$51  = ~ halt;
   assign \$52  = \$50  & \$51 ;
-  assign \$53  = | \$signal$40 ;
+  assign \$53  = | \$signal$42 ;
   assign \$54  = ! \$like ;
   assign \$56  = halt | timed_out;
   assign \$57  = ~ unit_done;
@@ -20874,7 +20875,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign present0 = engaged & \$61 ;
   assign \$62  = ! tenant;
   assign transfer_done0 = transfer_done[0] & transferring[0];
-  assign \$63  = \$signal$59  & present0;
+  assign \$63  = \$signal$61  & present0;
   assign advance0 = \$63  | transfer_done0;
   assign aborted0 = abort[0] & busy[0];
   assign \$64  = ~ present0;
@@ -20891,7 +20892,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \$75  = ~ failed[0];
   assign \$76  = \$74  & \$75 ;
   assign \$77  = \$76  | aborted0;
-  assign \$78  = \$signal$38  & present0;
+  assign \$78  = \$signal$40  & present0;
   assign \$79  = busy[0] | start[0];
   assign \$80  = ~ transferring[0];
   assign \$81  = \$80  | transfer_done0;
@@ -20899,12 +20900,12 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \$83  = ~ aborted0;
   assign \$84  = busy[0] & \$83 ;
   assign \$85  = advance0 & last0;
-  assign \$86  = \$signal$66  & present0;
+  assign \$86  = \$signal$68  & present0;
   assign \$87  = aborted0 | failed[0];
   assign \$88  = present0 & \$87 ;
   assign present1 = engaged & \$89 ;
   assign transfer_done1 = transfer_done[1] & transferring[1];
-  assign \$91  = \$signal$59  & present1;
+  assign \$91  = \$signal$61  & present1;
   assign advance1 = \$91  | transfer_done1;
   assign aborted1 = abort[1] & busy[1];
   assign \$92  = ~ present1;
@@ -20921,7 +20922,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \$103  = ~ failed[1];
   assign \$104  = \$102  & \$103 ;
   assign \$105  = \$104  | aborted1;
-  assign \$106  = \$signal$38  & present1;
+  assign \$106  = \$signal$40  & present1;
   assign \$107  = busy[1] | start[1];
   assign \$108  = ~ transferring[1];
   assign \$109  = \$108  | transfer_done1;
@@ -20929,7 +20930,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \$111  = ~ aborted1;
   assign \$112  = busy[1] & \$111 ;
   assign \$113  = advance1 & last1;
-  assign \$114  = \$signal$66  & present1;
+  assign \$114  = \$signal$68  & present1;
   assign \$115  = aborted1 | failed[1];
   assign \$116  = present1 & \$115 ;
   assign \$117  = word != 5'h10;
@@ -20942,7 +20943,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \$125  = 1'h1 << tenant;
   assign \$126  = ! descriptor[3:0];
   assign \$127  = descriptor[3:0] > 3'h7;
-  assign \$128  = ~ legal;
+  assign \$128  = ~ lawful;
   assign \$129  = ! program_state;
   assign \$130  = program_state == 1'h1;
   assign \$131  = program_state == 2'h2;
@@ -21189,6 +21190,12 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     end
   end
   always @(posedge clk) begin
+    lawful <= legal;
+    if (rst) begin
+      lawful <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     convolve_opcode <= \$23 ;
     if (rst) begin
       convolve_opcode <= 1'h0;
@@ -21231,9 +21238,9 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     end
   end
   always @(posedge clk) begin
-    \$signal$38  <= \$36 ;
+    \$signal$40  <= \$36 ;
     if (rst) begin
-      \$signal$38  <= 1'h0;
+      \$signal$40  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -21350,19 +21357,19 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     casez (tenant)
       1'h0:
         begin
-          if (\$signal$40 [0]) begin
+          if (\$signal$42 [0]) begin
             \$like  = 1'h0;
           end
-          if (\$signal$40 [1]) begin
+          if (\$signal$42 [1]) begin
             \$like  = 1'h1;
           end
         end
       1'h1:
         begin
-          if (\$signal$40 [1]) begin
+          if (\$signal$42 [1]) begin
             \$like  = 1'h1;
           end
-          if (\$signal$40 [0]) begin
+          if (\$signal$42 [0]) begin
             \$like  = 1'h0;
           end
         end
@@ -21556,7 +21563,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$66  = 1'h0;
+    \$signal$68  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -21566,15 +21573,15 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
       2'h2:
         begin
           if (\$127 ) begin
-            \$signal$66  = 1'h1;
+            \$signal$68  = 1'h1;
           end
           if (\$128 ) begin
-            \$signal$66  = 1'h1;
+            \$signal$68  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$66  = 1'h1;
+            \$signal$68  = 1'h1;
           end
     endcase
   end
@@ -21619,7 +21626,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$59  = 1'h0;
+    \$signal$61  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -21630,13 +21637,13 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$59  = 1'h1;
+            \$signal$61  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$47  = descriptor;
+  assign \descriptor$49  = descriptor;
   assign clock = word;
-  assign \window$49  = window;
+  assign \window$51  = window;
   assign first_request = \$like ;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -21687,35 +21694,35 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \descriptor$47[0]  = descriptor[31:0];
-  assign \descriptor$47[1]  = descriptor[63:32];
-  assign \descriptor$47[2]  = descriptor[95:64];
-  assign \descriptor$47[3]  = descriptor[127:96];
-  assign \descriptor$47[4]  = descriptor[159:128];
-  assign \descriptor$47[5]  = descriptor[191:160];
-  assign \descriptor$47[6]  = descriptor[223:192];
-  assign \descriptor$47[7]  = descriptor[255:224];
-  assign \descriptor$47[8]  = descriptor[287:256];
-  assign \descriptor$47[9]  = descriptor[319:288];
-  assign \descriptor$47[10]  = descriptor[351:320];
-  assign \descriptor$47[11]  = descriptor[383:352];
-  assign \descriptor$47[12]  = descriptor[415:384];
-  assign \descriptor$47[13]  = descriptor[447:416];
-  assign \descriptor$47[14]  = descriptor[479:448];
-  assign \descriptor$47[15]  = descriptor[511:480];
-  assign \window$49.program_base  = window[11:0];
-  assign \window$49.program_length  = window[23:12];
-  assign \window$49.activation_base  = window[39:24];
-  assign \window$49.activation_words  = window[56:40];
-  assign \window$49.constants_base  = window[72:57];
-  assign \window$49.constant_entries  = window[89:73];
-  assign \window$49.coefficients_base  = window[109:90];
-  assign \window$49.coefficient_words  = window[130:110];
-  assign \window$49.tiles  = window[134:131];
+  assign \descriptor$49[0]  = descriptor[31:0];
+  assign \descriptor$49[1]  = descriptor[63:32];
+  assign \descriptor$49[2]  = descriptor[95:64];
+  assign \descriptor$49[3]  = descriptor[127:96];
+  assign \descriptor$49[4]  = descriptor[159:128];
+  assign \descriptor$49[5]  = descriptor[191:160];
+  assign \descriptor$49[6]  = descriptor[223:192];
+  assign \descriptor$49[7]  = descriptor[255:224];
+  assign \descriptor$49[8]  = descriptor[287:256];
+  assign \descriptor$49[9]  = descriptor[319:288];
+  assign \descriptor$49[10]  = descriptor[351:320];
+  assign \descriptor$49[11]  = descriptor[383:352];
+  assign \descriptor$49[12]  = descriptor[415:384];
+  assign \descriptor$49[13]  = descriptor[447:416];
+  assign \descriptor$49[14]  = descriptor[479:448];
+  assign \descriptor$49[15]  = descriptor[511:480];
+  assign \window$51.program_base  = window[11:0];
+  assign \window$51.program_length  = window[23:12];
+  assign \window$51.activation_base  = window[39:24];
+  assign \window$51.activation_words  = window[56:40];
+  assign \window$51.constants_base  = window[72:57];
+  assign \window$51.constant_entries  = window[89:73];
+  assign \window$51.coefficients_base  = window[109:90];
+  assign \window$51.coefficient_words  = window[130:110];
+  assign \window$51.tiles  = window[134:131];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \$signal$40 [1] = \$110 ;
-  assign \$signal$40 [0] = \$82 ;
+  assign \$signal$42 [1] = \$110 ;
+  assign \$signal$42 [0] = \$82 ;
   assign transfer_clear[1] = halted[1];
   assign transfer_clear[0] = halted[0];
   assign transfer[1] = \$106 ;
@@ -22348,7 +22355,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6817$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6819$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22502,8 +22509,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6817$90 ;
-  wire [40:0] \port$6817$90 ;
+  input [40:0] \port$6819$90 ;
+  wire [40:0] \port$6819$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22564,10 +22571,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6817$90 [19:0]),
+    .coefficient_base(\port$6819$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6817$90 [40:20]),
+    .coefficient_words(\port$6819$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22646,8 +22653,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6817$90 [19:0];
-  assign coefficient_words = \port$6817$90 [40:20];
+  assign coefficient_base = \port$6819$90 [19:0];
+  assign coefficient_words = \port$6819$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -22693,7 +22700,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6817$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6819$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22847,8 +22854,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6817$90 ;
-  wire [40:0] \port$6817$90 ;
+  input [40:0] \port$6819$90 ;
+  wire [40:0] \port$6819$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22909,10 +22916,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6817$90 [19:0]),
+    .coefficient_base(\port$6819$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6817$90 [40:20]),
+    .coefficient_words(\port$6819$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22991,8 +22998,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6817$90 [19:0];
-  assign coefficient_words = \port$6817$90 [40:20];
+  assign coefficient_base = \port$6819$90 [19:0];
+  assign coefficient_words = \port$6819$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23038,7 +23045,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6817$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6819$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23192,8 +23199,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6817$90 ;
-  wire [40:0] \port$6817$90 ;
+  input [40:0] \port$6819$90 ;
+  wire [40:0] \port$6819$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23254,10 +23261,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6817$90 [19:0]),
+    .coefficient_base(\port$6819$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6817$90 [40:20]),
+    .coefficient_words(\port$6819$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23336,8 +23343,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6817$90 [19:0];
-  assign coefficient_words = \port$6817$90 [40:20];
+  assign coefficient_base = \port$6819$90 [19:0];
+  assign coefficient_words = \port$6819$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23383,7 +23390,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6817$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6819$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23537,8 +23544,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6817$90 ;
-  wire [40:0] \port$6817$90 ;
+  input [40:0] \port$6819$90 ;
+  wire [40:0] \port$6819$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23599,10 +23606,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6817$90 [19:0]),
+    .coefficient_base(\port$6819$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6817$90 [40:20]),
+    .coefficient_words(\port$6819$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23681,8 +23688,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6817$90 [19:0];
-  assign coefficient_words = \port$6817$90 [40:20];
+  assign coefficient_base = \port$6819$90 [19:0];
+  assign coefficient_words = \port$6819$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -24909,7 +24916,7 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$6982$0 , busy, clk);
+module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$6984$0 , busy, clk);
   wire \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -25046,8 +25053,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [25:0] \port$6982$0 ;
-  wire [25:0] \port$6982$0 ;
+  output [25:0] \port$6984$0 ;
+  wire [25:0] \port$6984$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -25404,7 +25411,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \last_chunk$58  = shown[25];
   assign \last_position$59  = shown[26];
   assign abort = 1'h0;
-  assign \port$6982$0  = shown[25:0];
+  assign \port$6984$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];

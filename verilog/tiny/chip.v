@@ -1265,7 +1265,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$5827$0 (\$92 ),
+    .\port$5829$0 (\$92 ),
     .position_done(position_done),
     .position_freed(\position_freed$399 ),
     .\register$22 (drain_valid),
@@ -1303,7 +1303,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$374 ),
     .load_row(load_row),
-    .\port$5462$0 (\$91 ),
+    .\port$5464$0 (\$91 ),
     .read_data(\read_data$191 ),
     .read_enable(\read_enable$196 ),
     .rst(rst),
@@ -1345,7 +1345,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .\port$40$0 (\$26 ),
     .\port$45$0 (\$31 ),
     .\port$50$0 (\$36 ),
-    .\port$5346$0 (fetching),
+    .\port$5348$0 (fetching),
     .\port$55$0 (\$41 ),
     .\port$60$0 (\$46 ),
     .\port$61$0 (\$47 ),
@@ -1465,7 +1465,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$405 ),
     .overrun(overrun),
-    .\port$5337$90 (window[130:90]),
+    .\port$5339$90 (window[130:90]),
     .position_done(\position_done$461 ),
     .position_freed(position_freed),
     .product_started(\product_started$285 ),
@@ -1549,7 +1549,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$492 ),
     .overrun(\overrun$236 ),
-    .\port$5337$90 (window[130:90]),
+    .\port$5339$90 (window[130:90]),
     .position_done(\position_done$462 ),
     .position_freed(\position_freed$489 ),
     .product_started(product_started),
@@ -1610,7 +1610,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$5462$0 (\$91 ),
+    .\port$5464$0 (\$91 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -3351,7 +3351,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$22 , write_enable, done, write_address, write_data, out_valid, \port$5827$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$22 , write_enable, done, write_address, write_data, out_valid, \port$5829$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3474,8 +3474,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$5827$0 ;
-  wire [45:0] \port$5827$0 ;
+  output [45:0] \port$5829$0 ;
+  wire [45:0] \port$5829$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -4020,7 +4020,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
-  assign \port$5827$0  = out_tag[45:0];
+  assign \port$5829$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4178,10 +4178,10 @@ module \crossloom.collector.requantizer (rst, \port$4708$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5749$0 (register),
-    .\port$5751$0 (\register$4 ),
-    .\port$5753$0 (\register$5 ),
-    .\port$5755$0 (\register$6 ),
+    .\port$5751$0 (register),
+    .\port$5753$0 (\register$4 ),
+    .\port$5755$0 (\register$5 ),
+    .\port$5757$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4467,7 +4467,7 @@ module \crossloom.collector.requantizer (rst, \port$4708$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5749$0 , \port$5751$0 , \port$5753$0 , \port$5755$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5751$0 , \port$5753$0 , \port$5755$0 , \port$5757$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4539,14 +4539,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5749$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
-  input \port$5749$0 ;
-  wire \port$5749$0 ;
   input \port$5751$0 ;
   wire \port$5751$0 ;
   input \port$5753$0 ;
   wire \port$5753$0 ;
   input \port$5755$0 ;
   wire \port$5755$0 ;
+  input \port$5757$0 ;
+  wire \port$5757$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4591,81 +4591,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5749$0 , \
   assign \$29  = multiplier[11] ? \$28  : 20'h00000;
   assign \$30  = $signed(\$27 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\port$5749$0 ) begin
+    if (\port$5751$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5749$0 ) begin
+    if (\port$5751$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5749$0 ) begin
+    if (\port$5751$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5749$0 ) begin
+    if (\port$5751$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5749$0 ) begin
+    if (\port$5751$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5749$0 ) begin
+    if (\port$5751$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5749$0 ) begin
+    if (\port$5751$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5749$0 ) begin
+    if (\port$5751$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5753$0 ) begin
       total <= \$42 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5753$0 ) begin
       \total$14  <= \$44 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5753$0 ) begin
       \total$15  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5753$0 ) begin
       \total$16  <= \$48 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5753$0 ) begin
+    if (\port$5755$0 ) begin
       \total$17  <= \$50 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5753$0 ) begin
+    if (\port$5755$0 ) begin
       \total$18  <= \$52 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5755$0 ) begin
+    if (\port$5757$0 ) begin
       \total$19  <= \$54 [35:0];
     end
   end
-  assign valid = { \port$5755$0 , \port$5753$0 , \port$5751$0 , \port$5749$0  };
+  assign valid = { \port$5757$0 , \port$5755$0 , \port$5753$0 , \port$5751$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -6339,7 +6339,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5914$0 (multiplier),
+    .\port$5916$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6463,7 +6463,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$5914$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$5916$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6506,8 +6506,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5914$0 ;
-  wire [15:0] \port$5914$0 ;
+  input [15:0] \port$5916$0 ;
+  wire [15:0] \port$5916$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6569,17 +6569,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5914$0  };
+  assign multiplicand = { 1'h0, \port$5916$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5914$0  };
-  assign \$4  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5914$0  };
-  assign \$9  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5914$0  };
-  assign \$14  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5914$0  };
-  assign \$19  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$5916$0  };
+  assign \$4  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5916$0  };
+  assign \$9  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5916$0  };
+  assign \$14  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5916$0  };
+  assign \$19  = { 1'h0, \port$5916$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -6817,7 +6817,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5914$0 (multiplier),
+    .\port$5916$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6941,7 +6941,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$5914$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$5916$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6984,8 +6984,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5914$0 ;
-  wire [15:0] \port$5914$0 ;
+  input [15:0] \port$5916$0 ;
+  wire [15:0] \port$5916$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7047,17 +7047,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5914$0  };
+  assign multiplicand = { 1'h0, \port$5916$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5914$0  };
-  assign \$4  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5914$0  };
-  assign \$9  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5914$0  };
-  assign \$14  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5914$0  };
-  assign \$19  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$5916$0  };
+  assign \$4  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5916$0  };
+  assign \$9  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5916$0  };
+  assign \$14  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5916$0  };
+  assign \$19  = { 1'h0, \port$5916$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -7295,7 +7295,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5914$0 (multiplier),
+    .\port$5916$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7419,7 +7419,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$5914$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$5916$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7462,8 +7462,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5914$0 ;
-  wire [15:0] \port$5914$0 ;
+  input [15:0] \port$5916$0 ;
+  wire [15:0] \port$5916$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7525,17 +7525,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5914$0  };
+  assign multiplicand = { 1'h0, \port$5916$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5914$0  };
-  assign \$4  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5914$0  };
-  assign \$9  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5914$0  };
-  assign \$14  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5914$0  };
-  assign \$19  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$5916$0  };
+  assign \$4  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5916$0  };
+  assign \$9  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5916$0  };
+  assign \$14  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5916$0  };
+  assign \$19  = { 1'h0, \port$5916$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -7773,7 +7773,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5914$0 (multiplier),
+    .\port$5916$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7897,7 +7897,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$5914$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$5916$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7940,8 +7940,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5914$0 ;
-  wire [15:0] \port$5914$0 ;
+  input [15:0] \port$5916$0 ;
+  wire [15:0] \port$5916$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8003,17 +8003,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5914$0  };
+  assign multiplicand = { 1'h0, \port$5916$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5914$0  };
-  assign \$4  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5914$0  };
-  assign \$9  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5914$0  };
-  assign \$14  = { 1'h0, \port$5914$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5914$0  };
-  assign \$19  = { 1'h0, \port$5914$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$5916$0  };
+  assign \$4  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5916$0  };
+  assign \$9  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5916$0  };
+  assign \$14  = { 1'h0, \port$5916$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5916$0  };
+  assign \$19  = { 1'h0, \port$5916$0 , 1'h0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial6[18], partial6, 2'h0 };
   assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
@@ -11387,7 +11387,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5462$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5464$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -11423,8 +11423,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
   wire pad;
-  input [21:0] \port$5462$0 ;
-  wire [21:0] \port$5462$0 ;
+  input [21:0] \port$5464$0 ;
+  wire [21:0] \port$5464$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -11457,10 +11457,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$5462$0 [19];
+  assign \$1  = ~ \port$5464$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$5462$0 [19];
+  assign chunk_begin = \$signal  & \port$5464$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -11494,7 +11494,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$5462$0 [16];
+    \register$14  <= \port$5464$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -11521,7 +11521,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$5462$0 [19];
+    \register$18  <= \port$5464$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -11548,7 +11548,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$5462$0 [20];
+    \register$21  <= \port$5464$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -11575,7 +11575,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$5462$0 [21];
+    \register$25  <= \port$5464$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -11602,7 +11602,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$5462$0 [18:17];
+    \register$29  <= \port$5464$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -11705,19 +11705,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$5462$0 [19];
-  assign read_address = \port$5462$0 [15:0];
-  assign address = \port$5462$0 [15:0];
-  assign pad = \port$5462$0 [16];
-  assign last = \port$5462$0 [20];
-  assign last_chunk = \port$5462$0 [21];
-  assign row_word = \port$5462$0 [18:17];
+  assign first = \port$5464$0 [19];
+  assign read_address = \port$5464$0 [15:0];
+  assign address = \port$5464$0 [15:0];
+  assign pad = \port$5464$0 [16];
+  assign last = \port$5464$0 [20];
+  assign last_chunk = \port$5464$0 [21];
+  assign row_word = \port$5464$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$40$0 , \port$45$0 , \port$50$0 , \port$55$0 , \port$60$0 , \port$61$0 , \port$65$0 , \port$66$0 , \port$67$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
 , phase_hold, phase_clear, phase_add, phase_gap, \port$1350$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5346$0 , clk);
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5348$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -12642,8 +12642,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \port$45$0 ;
   input \port$50$0 ;
   wire \port$50$0 ;
-  input \port$5346$0 ;
-  wire \port$5346$0 ;
+  input \port$5348$0 ;
+  wire \port$5348$0 ;
   input \port$55$0 ;
   wire \port$55$0 ;
   input \port$60$0 ;
@@ -15306,7 +15306,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$731 ) begin
-      fetch_counted <= \port$5346$0 ;
+      fetch_counted <= \port$5348$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
@@ -15383,7 +15383,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1350$0 , \port$5346$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
+  assign waiting = { \port$1350$0 , \port$5348$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15406,7 +15406,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1350$0 , \port$5346$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
+  assign \waiting.tenant0  = { \port$1350$0 , \port$5348$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -15766,10 +15766,10 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   wire \$9 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  reg \$signal$34  = 1'h0;
-  wire \$signal$36 ;
-  reg \$signal$55 ;
-  reg \$signal$62 ;
+  reg \$signal$36  = 1'h0;
+  wire \$signal$38 ;
+  reg \$signal$57 ;
+  reg \$signal$64 ;
   reg \$signal_opcode  = 1'h0;
   input abort;
   wire abort;
@@ -15801,23 +15801,23 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$43 ;
-  wire [31:0] \descriptor$43[0] ;
-  wire [31:0] \descriptor$43[10] ;
-  wire [31:0] \descriptor$43[11] ;
-  wire [31:0] \descriptor$43[12] ;
-  wire [31:0] \descriptor$43[13] ;
-  wire [31:0] \descriptor$43[14] ;
-  wire [31:0] \descriptor$43[15] ;
-  wire [31:0] \descriptor$43[1] ;
-  wire [31:0] \descriptor$43[2] ;
-  wire [31:0] \descriptor$43[3] ;
-  wire [31:0] \descriptor$43[4] ;
-  wire [31:0] \descriptor$43[5] ;
-  wire [31:0] \descriptor$43[6] ;
-  wire [31:0] \descriptor$43[7] ;
-  wire [31:0] \descriptor$43[8] ;
-  wire [31:0] \descriptor$43[9] ;
+  wire [511:0] \descriptor$45 ;
+  wire [31:0] \descriptor$45[0] ;
+  wire [31:0] \descriptor$45[10] ;
+  wire [31:0] \descriptor$45[11] ;
+  wire [31:0] \descriptor$45[12] ;
+  wire [31:0] \descriptor$45[13] ;
+  wire [31:0] \descriptor$45[14] ;
+  wire [31:0] \descriptor$45[15] ;
+  wire [31:0] \descriptor$45[1] ;
+  wire [31:0] \descriptor$45[2] ;
+  wire [31:0] \descriptor$45[3] ;
+  wire [31:0] \descriptor$45[4] ;
+  wire [31:0] \descriptor$45[5] ;
+  wire [31:0] \descriptor$45[6] ;
+  wire [31:0] \descriptor$45[7] ;
+  wire [31:0] \descriptor$45[8] ;
+  wire [31:0] \descriptor$45[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -15855,6 +15855,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   wire illegal;
   reg [3:0] index0 = 4'h0;
   reg last0 = 1'h0;
+  reg lawful = 1'h0;
   output [11:0] layer;
   reg [11:0] layer = 12'h000;
   wire [11:0] \layer.tenant0 ;
@@ -15905,16 +15906,16 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   output [132:0] window;
   reg [132:0] window = 133'h0000000000000000000000000000000000;
   (* init = 133'h0000000000000000000000000000000000 *)
-  wire [132:0] \window$45 ;
-  wire [15:0] \window$45.activation_base ;
-  wire [16:0] \window$45.activation_words ;
-  wire [20:0] \window$45.coefficient_words ;
-  wire [19:0] \window$45.coefficients_base ;
-  wire [16:0] \window$45.constant_entries ;
-  wire [15:0] \window$45.constants_base ;
-  wire [11:0] \window$45.program_base ;
-  wire [11:0] \window$45.program_length ;
-  wire [1:0] \window$45.tiles ;
+  wire [132:0] \window$47 ;
+  wire [15:0] \window$47.activation_base ;
+  wire [16:0] \window$47.activation_words ;
+  wire [20:0] \window$47.coefficient_words ;
+  wire [19:0] \window$47.coefficients_base ;
+  wire [16:0] \window$47.constant_entries ;
+  wire [15:0] \window$47.constants_base ;
+  wire [11:0] \window$47.program_base ;
+  wire [11:0] \window$47.program_length ;
+  wire [1:0] \window$47.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -15987,7 +15988,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   assign present0 = engaged & \$47 ;
   assign \$48  = ! tenant;
   assign transfer_done0 = transfer_done & transferring;
-  assign \$49  = \$signal$55  & present0;
+  assign \$49  = \$signal$57  & present0;
   assign advance0 = \$49  | transfer_done0;
   assign aborted0 = abort & busy;
   assign \$50  = ~ present0;
@@ -16004,15 +16005,15 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   assign \$59  = ~ failed;
   assign \$60  = \$58  & \$59 ;
   assign ended = \$60  | aborted0;
-  assign transfer = \$signal$34  & present0;
+  assign transfer = \$signal$36  & present0;
   assign \$61  = busy | start;
   assign \$62  = ~ transferring;
   assign \$63  = \$62  | transfer_done0;
-  assign \$signal$36  = \$61  & \$63 ;
+  assign \$signal$38  = \$61  & \$63 ;
   assign \$64  = ~ aborted0;
   assign \$65  = busy & \$64 ;
   assign \$66  = advance0 & last0;
-  assign \$67  = \$signal$62  & present0;
+  assign \$67  = \$signal$64  & present0;
   assign \$68  = aborted0 | failed;
   assign \$69  = present0 & \$68 ;
   assign \$70  = word != 5'h10;
@@ -16025,7 +16026,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   assign \$77  = 1'h1 << tenant;
   assign \$78  = ! descriptor[3:0];
   assign \$79  = descriptor[3:0] > 3'h7;
-  assign \$80  = ~ legal;
+  assign \$80  = ~ lawful;
   assign \$81  = ! program_state;
   assign \$82  = program_state == 1'h1;
   assign \$83  = program_state == 2'h2;
@@ -16209,6 +16210,12 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     end
   end
   always @(posedge clk) begin
+    lawful <= legal;
+    if (rst) begin
+      lawful <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     convolve_opcode <= \$14 ;
     if (rst) begin
       convolve_opcode <= 1'h0;
@@ -16251,9 +16258,9 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     end
   end
   always @(posedge clk) begin
-    \$signal$34  <= \$27 ;
+    \$signal$36  <= \$27 ;
     if (rst) begin
-      \$signal$34  <= 1'h0;
+      \$signal$36  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -16361,7 +16368,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     \$like  = 1'h0;
     casez (tenant)
       1'h0:
-          if (\$signal$36 ) begin
+          if (\$signal$38 ) begin
             \$like  = 1'h0;
           end
     endcase
@@ -16505,7 +16512,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$62  = 1'h0;
+    \$signal$64  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16515,15 +16522,15 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
       2'h2:
         begin
           if (\$79 ) begin
-            \$signal$62  = 1'h1;
+            \$signal$64  = 1'h1;
           end
           if (\$80 ) begin
-            \$signal$62  = 1'h1;
+            \$signal$64  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$62  = 1'h1;
+            \$signal$64  = 1'h1;
           end
     endcase
   end
@@ -16568,7 +16575,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$55  = 1'h0;
+    \$signal$57  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16579,13 +16586,13 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$55  = 1'h1;
+            \$signal$57  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$43  = descriptor;
+  assign \descriptor$45  = descriptor;
   assign clock = word;
-  assign \window$45  = window;
+  assign \window$47  = window;
   assign first_request = \$like ;
   assign transfer_clear = halted;
   assign \descriptor[0]  = descriptor[31:0];
@@ -16625,35 +16632,35 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \descriptor$43[0]  = descriptor[31:0];
-  assign \descriptor$43[1]  = descriptor[63:32];
-  assign \descriptor$43[2]  = descriptor[95:64];
-  assign \descriptor$43[3]  = descriptor[127:96];
-  assign \descriptor$43[4]  = descriptor[159:128];
-  assign \descriptor$43[5]  = descriptor[191:160];
-  assign \descriptor$43[6]  = descriptor[223:192];
-  assign \descriptor$43[7]  = descriptor[255:224];
-  assign \descriptor$43[8]  = descriptor[287:256];
-  assign \descriptor$43[9]  = descriptor[319:288];
-  assign \descriptor$43[10]  = descriptor[351:320];
-  assign \descriptor$43[11]  = descriptor[383:352];
-  assign \descriptor$43[12]  = descriptor[415:384];
-  assign \descriptor$43[13]  = descriptor[447:416];
-  assign \descriptor$43[14]  = descriptor[479:448];
-  assign \descriptor$43[15]  = descriptor[511:480];
-  assign \window$45.program_base  = window[11:0];
-  assign \window$45.program_length  = window[23:12];
-  assign \window$45.activation_base  = window[39:24];
-  assign \window$45.activation_words  = window[56:40];
-  assign \window$45.constants_base  = window[72:57];
-  assign \window$45.constant_entries  = window[89:73];
-  assign \window$45.coefficients_base  = window[109:90];
-  assign \window$45.coefficient_words  = window[130:110];
-  assign \window$45.tiles  = window[132:131];
+  assign \descriptor$45[0]  = descriptor[31:0];
+  assign \descriptor$45[1]  = descriptor[63:32];
+  assign \descriptor$45[2]  = descriptor[95:64];
+  assign \descriptor$45[3]  = descriptor[127:96];
+  assign \descriptor$45[4]  = descriptor[159:128];
+  assign \descriptor$45[5]  = descriptor[191:160];
+  assign \descriptor$45[6]  = descriptor[223:192];
+  assign \descriptor$45[7]  = descriptor[255:224];
+  assign \descriptor$45[8]  = descriptor[287:256];
+  assign \descriptor$45[9]  = descriptor[319:288];
+  assign \descriptor$45[10]  = descriptor[351:320];
+  assign \descriptor$45[11]  = descriptor[383:352];
+  assign \descriptor$45[12]  = descriptor[415:384];
+  assign \descriptor$45[13]  = descriptor[447:416];
+  assign \descriptor$45[14]  = descriptor[479:448];
+  assign \descriptor$45[15]  = descriptor[511:480];
+  assign \window$47.program_base  = window[11:0];
+  assign \window$47.program_length  = window[23:12];
+  assign \window$47.activation_base  = window[39:24];
+  assign \window$47.activation_words  = window[56:40];
+  assign \window$47.constants_base  = window[72:57];
+  assign \window$47.constant_entries  = window[89:73];
+  assign \window$47.coefficients_base  = window[109:90];
+  assign \window$47.coefficient_words  = window[130:110];
+  assign \window$47.tiles  = window[132:131];
   assign \failed_cause.tenant0  = failed_cause;
   assign \$17  = \$16 ;
-  assign \$28  = \$signal$36 ;
-  assign \$40  = \$signal$36 ;
+  assign \$28  = \$signal$38 ;
+  assign \$40  = \$signal$38 ;
 endmodule
 
 module \crossloom.scheduler.check (rst, legal, descriptor, clock, window, clk);
@@ -17269,7 +17276,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5337$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5339$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17423,8 +17430,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5337$90 ;
-  wire [40:0] \port$5337$90 ;
+  input [40:0] \port$5339$90 ;
+  wire [40:0] \port$5339$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17485,10 +17492,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5337$90 [19:0]),
+    .coefficient_base(\port$5339$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5337$90 [40:20]),
+    .coefficient_words(\port$5339$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17567,8 +17574,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5337$90 [19:0];
-  assign coefficient_words = \port$5337$90 [40:20];
+  assign coefficient_base = \port$5339$90 [19:0];
+  assign coefficient_words = \port$5339$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17614,7 +17621,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5337$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5339$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17768,8 +17775,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5337$90 ;
-  wire [40:0] \port$5337$90 ;
+  input [40:0] \port$5339$90 ;
+  wire [40:0] \port$5339$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17830,10 +17837,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5337$90 [19:0]),
+    .coefficient_base(\port$5339$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5337$90 [40:20]),
+    .coefficient_words(\port$5339$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17912,8 +17919,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5337$90 [19:0];
-  assign coefficient_words = \port$5337$90 [40:20];
+  assign coefficient_base = \port$5339$90 [19:0];
+  assign coefficient_words = \port$5339$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -18548,7 +18555,7 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5462$0 , busy, clk);
+module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5464$0 , busy, clk);
   wire \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -18685,8 +18692,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [21:0] \port$5462$0 ;
-  wire [21:0] \port$5462$0 ;
+  output [21:0] \port$5464$0 ;
+  wire [21:0] \port$5464$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -19043,7 +19050,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign \last_chunk$58  = shown[21];
   assign \last_position$59  = shown[22];
   assign abort = 1'h0;
-  assign \port$5462$0  = shown[21:0];
+  assign \port$5464$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
