@@ -167,7 +167,7 @@ class TileScheduler(Component):
         # clock, `clear` follows.
         opcode = read_field(self.descriptor, "opcode")
         opening = Signal()              # the clock before the start of a legal descriptor
-        lawful = Signal()               # `check.legal` in that clock: what is started is not refused
+        lawful = Signal()               # `check.legal` then: what is started is not refused
         m.d.sync += lawful.eq(check.legal)
         for start, opcodes in ((self.convolve, (Opcode.CONVOLVE, Opcode.CALIBRATE)),
                                (self.calibrate, (Opcode.CALIBRATE,)),
