@@ -65,6 +65,9 @@ class _BringUpPort:
         self.chip.run(clocks)
         return self.chip.interrupt
 
+    def codes(self, tile: int, tenant: int = 0) -> NDArray:
+        return self.chip.traces(tenant)[0][tile]
+
     def words(self, tenant: int) -> NDArray:
         return self.chip.traces(tenant)[2]
 
