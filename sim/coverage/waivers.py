@@ -55,8 +55,6 @@ _COUNTS = (
              r"|(macro|trace|code)\d*__product", range(11, PRODUCT_BITS)),
     _toggles("bit n of a position's number first moves after 2**n positions of one layer",
              r"(.*\.)?position|(trace_)?sum_+position", range(10, 24)),
-    _toggles("as the position that travels in the same register", "register", range(32, 46),
-             r"crossloom\.collector\.requantizer"),
     _toggles("a product has at most as many conversions as a calibration of all columns "
              "averages: 2**10 on this chip",
              r"(.*\.)?(next_)?conversion|(macro|trace|code)\d*__conversion", range(10, 16)),

@@ -22,6 +22,7 @@ endmodule
 """
 
 
+@pytest.mark.slow
 def test_coverage(monkeypatch, tmp_path):
     path = tmp_path / "coverage.json"
     monkeypatch.setattr("sys.argv", ["crossloom", "coverage", "--json", str(path)])
