@@ -50,9 +50,7 @@ def measure(
             "--plot", metavar="FILE", help="Write a plot to FILE, SVG.")] = None) -> None:
     """Measure accuracy in float, 8 bits and over the basis; or on memory devices over time."""
     chip = options.configured_chip(preset, settings)
-    source = images or options.OWN_IMAGES.get(network)
-    if source is None:
-        raise ValueError(f"images: the network {network!r} needs a .npy file of images, and labels")
+    source = options.images_of(network, images)
     for path in filter(None, (json, plot, checkpoint)):
         output.check_file(path)
     for name, value in (("attribute", attribute), ("checkpoint", checkpoint),

@@ -27,9 +27,7 @@ def converters(
     The ranges are those that calibration chose; too narrow ones clip, too wide ones waste codes.
     """
     chip = options.configured_chip(preset, settings)
-    source = images or options.OWN_IMAGES.get(network)
-    if source is None:
-        raise ValueError(f"images: the network {network!r} needs a .npy file of images")
+    source = options.images_of(network, images, labelled=False)
     for path in filter(None, (json, plot)):
         output.check_file(path)
 
@@ -40,7 +38,7 @@ def converters(
 
     from . import plots
     from .networks import load_network, named_images
-    from .on_device import BATCH, check_device, on_device
+    from .on_device import BATCH, check_device, programmed
     from .progress import stages
 
     check_device(device)
@@ -48,10 +46,7 @@ def converters(
         shown = named_images(source, seed, data)[0][:count]
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
-        analog, _ = on_device(given, chip, device)
-        analog.program(seed)
-        if time is not None:
-            analog.at(time)
+        analog = programmed(given, chip, device, seed, time)
         found = conversion_statistics(analog, shown.split(BATCH))
     table = Table("layer", title=f"{given.name} on {device}, {len(shown)} images")
     for heading in ("inputs clipped", "outputs clipped", "output codes used"):

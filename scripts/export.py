@@ -27,9 +27,7 @@ def export(
     safetensors: input codes, and the codes of every conversion.
     """
     chip = options.configured_chip(preset, settings)
-    source = images or options.OWN_IMAGES.get(network)
-    if source is None:
-        raise ValueError(f"images: the network {network!r} needs a .npy file of images")
+    source = options.images_of(network, images, labelled=False)
     output.check_writable(directory)
     if directory.exists():
         raise ValueError(f"output {str(directory)!r} must be new, and it exists")
@@ -37,7 +35,7 @@ def export(
     from golden.analog import export_state
 
     from .networks import load_network, named_images
-    from .on_device import check_device, on_device
+    from .on_device import check_device, programmed
     from .progress import stages
 
     check_device(device)
@@ -45,10 +43,7 @@ def export(
         shown = named_images(source, seed, data)[0][:count]
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
-        analog, _ = on_device(given, chip, device)
-        analog.program(seed)
-        if time is not None:
-            analog.at(time)
+        analog = programmed(given, chip, device, seed, time)
         export_state(analog, directory, shown)
     typer.echo(f"wrote {directory}: {given.name} on {device}, {len(analog.layers)} layers, "
                f"vectors of {len(shown)} images")

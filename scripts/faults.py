@@ -31,16 +31,12 @@ def faults(
         output.check_file(json)
 
     from sim.faults import FaultError, run_campaign, run_tenant_campaign
-    from sim.random_programs import random_images, random_pair, random_program
+    from sim.random_programs import random_case, random_pair
 
     from .progress import stages
 
-    made = [random_program(chip, number) for number in range(_PROGRAMS)]
-    programs = [(program, random_images(program, 3, number)[2])
-                for number, program in enumerate(made)]
-    half = chip.tiles // 2
-    tiles = [tuple(range(half)), tuple(range(half, chip.tiles))]
-    pairs = [random_pair(chip, number, tiles) for number in range(_PROGRAMS)]
+    programs = [random_case(chip, number) for number in range(_PROGRAMS)]
+    pairs = [random_pair(chip, number) for number in range(_PROGRAMS)]
     try:
         with stages() as report:
             outcomes = {

@@ -12,7 +12,7 @@ from golden.devices import (
 
 from .networks import Network
 
-__all__ = ["BATCH", "DEVICES", "check_device", "on_device"]
+__all__ = ["BATCH", "DEVICES", "check_device", "on_device", "programmed"]
 
 #: Devices by the name that ``--device`` takes.
 DEVICES: dict[str, Callable[[], Device]] = {
@@ -38,3 +38,14 @@ def on_device(network: Network, chip: Chip, device: str, single_read: bool = Fal
     analog = map_network(network.model, chip, DEVICES[device](), single_read=single_read)
     return analog.calibrate(network.calibration.split(BATCH)), list(
         network.adaptation.split(BATCH))
+
+
+def programmed(network: Network, chip: Chip, device: str, seed: int, time: float | None
+               ) -> AnalogNetwork:
+    """``network`` on the chip ``seed`` of ``device``, ``time`` s after programming.
+
+    ``time`` None: at the device's first.
+    """
+    analog, _ = on_device(network, chip, device)
+    analog.program(seed)
+    return analog if time is None else analog.at(time)

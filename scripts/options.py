@@ -11,10 +11,10 @@ from golden.chip import Chip, preset
 
 __all__ = ["Preset", "Settings", "Seed", "Json", "Network", "Weights", "Calibration", "Images",
            "Labels", "Data", "Epochs", "VectorsPerTile", "CoefficientBits", "Device", "Time",
-           "Physics", "Precision", "Rate", "OWN_IMAGES", "configured_chip"]
+           "Physics", "Precision", "Rate", "configured_chip", "images_of"]
 
 #: Images that a network is measured on where none are named.
-OWN_IMAGES = {"digits": "digits", "resnet20": "cifar10", "resnet32": "cifar10"}
+_OWN_IMAGES = {"digits": "digits", "resnet20": "cifar10", "resnet32": "cifar10"}
 
 Preset = Annotated[str, typer.Option(
     "--preset", "-p", metavar="NAME", help="Named chip: tiny, default or large.")]
@@ -60,6 +60,18 @@ Time = Annotated[float | None, typer.Option(
     "--time", help="Seconds after programming; the device's first if not given.")]
 Physics = Annotated[str, typer.Option(
     "--macro", help="Analog macro: ideal, or default with its non-idealities.")]
+
+
+def images_of(network: str, images: str | None, labelled: bool = True) -> str:
+    """``images``, or what ``network`` is measured on where none are named.
+
+    ValueError where there is neither; ``labelled``: labels are needed too.
+    """
+    source = images or _OWN_IMAGES.get(network)
+    if source is None:
+        raise ValueError(f"images: the network {network!r} needs a .npy file of images"
+                         + (", and labels" if labelled else ""))
+    return source
 
 
 def configured_chip(name: str, settings: Sequence[str] | None = None) -> Chip:

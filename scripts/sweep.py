@@ -64,9 +64,7 @@ def sweep(
             "--plot", metavar="FILE", help="Write a plot to FILE, SVG.")] = None) -> None:
     """Measure accuracy on ideal macros over basis size and coefficient bits, trained and not."""
     chip = options.configured_chip(preset)
-    source = images or options.OWN_IMAGES.get(network)
-    if source is None:
-        raise ValueError(f"images: the network {network!r} needs a .npy file of images, and labels")
+    source = options.images_of(network, images)
     places = [(size, width) for width in _whole("bits", bits)
               for size in _whole("vectors", vectors)]
     chips = [point_chip(chip, size, width) for size, width in places]

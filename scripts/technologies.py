@@ -31,9 +31,7 @@ def technologies(
         plot: Annotated[Path | None, typer.Option(
             "--plot", metavar="FILE", help="Write a plot to FILE, SVG.")] = None) -> None:
     """Compare memory technologies: array sizes, partial activation, custom references."""
-    source = images or options.OWN_IMAGES.get(network)
-    if source is None:
-        raise ValueError(f"images: the network {network!r} needs a .npy file of images, and labels")
+    source = options.images_of(network, images)
     sizes = rows.split(",")
     if not set(sizes) <= {"64", "128", "256"} or len(set(sizes)) < len(sizes):
         raise ValueError(f"rows must be different ones of 64,128,256, not {rows!r}")

@@ -11,7 +11,8 @@ from golden.chip import Chip
 from golden.macro import Macro
 from golden.program import Convolution, Layer, Program, Transfer, Window
 
-from .functional import MODES, SATURATIONS, SHAPES
+from .functional import SATURATIONS, SHAPES
+from .random_programs import MODES, plain_coefficients
 
 __all__ = ["CrossParameters", "cross_image", "cross_programs"]
 
@@ -73,10 +74,7 @@ def _layer(chip: Chip, mode: str, resolution: int, saturation: str, shape: str,
     chunks = -(-side * side // chunk_words)
     size = (chunks, chip.tiles, chip.array.columns, _KERNELS)
     if mode == "plain":
-        coefficients = np.zeros(size, np.int8)
-        for chunk in range(chunks):
-            for kernel in range(_KERNELS):
-                coefficients[chunk, rng.integers(chip.tiles), rng.integers(size[2]), kernel] = 1
+        coefficients = plain_coefficients(size, rng)
     else:
         limit = chip.accumulator.coefficient_limit
         coefficients = rng.integers(-limit, limit + 1, size).astype(np.int8)

@@ -15,12 +15,11 @@ from golden.chip import PRODUCT_COUNT_BITS, Chip
 from golden.program import Convolution, Program, Transfer
 
 from .products import product_ranges
+from .random_programs import MODES
 from .record import RtlImage
 
-__all__ = ["MODES", "SATURATIONS", "SHAPES", "STALLS", "Bin", "all_bins", "bins_reached"]
+__all__ = ["SATURATIONS", "SHAPES", "STALLS", "Bin", "all_bins", "bins_reached"]
 
-#: Plain is merge with one column for each kernel of a chunk.
-MODES = ("merge", "stream", "plain")
 #: None; the host, in a LOAD or STORE of the program; the comparator, in the layer itself.
 STALLS = ("none", "host", "comparator")
 #: Codes at an end of their range; outputs at an end of theirs.

@@ -9,9 +9,10 @@ from golden.chip import GAIN_BITS, GAIN_FRACTION_BITS, Chip, preset
 from golden.chip.descriptor import Measure, Opcode
 from golden.program import Calibration, Convolution, Elementwise, Layer, Program, Transfer, Window
 
-__all__ = ["MODES", "chips", "random_images", "random_pair", "random_program"]
+__all__ = ["MODES", "chips", "plain_coefficients", "random_case", "random_images", "random_pair",
+           "random_program"]
 
-#: How a convolution of a random program is mapped.
+#: How a convolution is mapped; plain is merge with one column for each kernel of a chunk.
 MODES = ("merge", "stream", "plain")
 
 
@@ -92,15 +93,10 @@ class _Builder:
 
     def coefficients(self, shape: tuple[int, int, int, int], mode: str) -> np.ndarray:
         rng, limit = self.rng, self.chip.accumulator.coefficient_limit
-        chunks, tiles, columns, kernels = shape
-        values = np.zeros(shape, np.int8)
         if mode == "plain":
-            for chunk in range(chunks):
-                for kernel in range(kernels):
-                    values[chunk, rng.integers(tiles), rng.integers(columns), kernel] = 1
-            return values
+            return plain_coefficients(shape, rng)
         dense = rng.integers(-limit, limit + 1, shape) * (rng.random(shape) < 0.4)
-        dense *= rng.random((chunks, tiles, 1, 1)) < 0.8   # some tiles get a void entry
+        dense *= rng.random((*shape[:2], 1, 1)) < 0.8      # some tiles get a void entry
         return dense.astype(np.int8)
 
     def pool(self, source: _Tensor) -> _Tensor:
@@ -133,6 +129,16 @@ class _Builder:
             second.address, second.pitch, stride, second.width, offset,
             self.integer(0, min(second.words, first.words)), self.integer(0, 0xFFFF)))
         return result
+
+
+def plain_coefficients(shape: tuple[int, int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """int8 [chunks, tiles, columns, kernels]: a one for each chunk and kernel, anywhere else 0."""
+    chunks, tiles, columns, kernels = shape
+    values = np.zeros(shape, np.int8)
+    for chunk in range(chunks):
+        for kernel in range(kernels):
+            values[chunk, rng.integers(tiles), rng.integers(columns), kernel] = 1
+    return values
 
 
 def random_program(chip: Chip, seed: int, modes: tuple[str, ...] = MODES) -> Program:
@@ -216,13 +222,21 @@ def random_images(program: Program, count: int, seed: int) -> np.ndarray:
     return images
 
 
-def random_pair(chip: Chip, seed: int, tiles: Sequence[tuple[int, ...]]
+def random_case(chip: Chip, seed: int) -> tuple[Program, np.ndarray]:
+    """A random program, and an image for it."""
+    program = random_program(chip, seed)
+    return program, random_images(program, 3, seed)[2]
+
+
+def random_pair(chip: Chip, seed: int, tiles: Sequence[tuple[int, ...]] | None = None
                 ) -> tuple[list[Program], list[np.ndarray]]:
     """Two random programs that share ``chip``, each on its ``tiles`` alone; and an image of each.
 
-    What both tiles have, the first program decides; neither calibrates, for that would set what
-    the other uses.
+    Without ``tiles`` each has a half of them. What both tiles have, the first program decides;
+    neither calibrates, for that would set what the other uses.
     """
+    half = chip.tiles // 2
+    tiles = tiles or (tuple(range(half)), tuple(range(half, chip.tiles)))
     made = [random_program(chip, 2 * seed + i) for i in range(2)]
     programs = [_on_tiles(program, own, made[0])
                 for program, own in zip(made, tiles, strict=True)]

@@ -10,7 +10,7 @@ from rtl.verilog import chip_verilog
 from sim.faults.campaign import run_campaign
 from sim.faults.library import FaultChip
 from sim.faults.tenants import run_tenant_campaign
-from sim.random_programs import random_images, random_pair, random_program
+from sim.random_programs import random_case, random_pair
 
 from .counts import Point, add_counts, counted_verilog, read_counts
 from .exercise import exercise
@@ -57,11 +57,9 @@ def run(chip: Chip, effort: Effort, seed: int,
         with FaultChip(chip, files[0]) as built:
             exercise(built, effort.pairs, effort.descriptors, seed,
                      report and (lambda share: report("programs", share)))
-        made = [(program, random_images(program, 3, number)[2]) for number, program
-                in enumerate(random_program(chip, number) for number in range(12))]
-        run_campaign(made, effort.faults, seed, said("faults"), files[1])
-        halves = [tuple(range(chip.tiles // 2)), tuple(range(chip.tiles // 2, chip.tiles))]
-        run_tenant_campaign([random_pair(chip, number, halves) for number in range(6)],
+        run_campaign([random_case(chip, number) for number in range(12)], effort.faults, seed,
+                     said("faults"), files[1])
+        run_tenant_campaign([random_pair(chip, number) for number in range(6)],
                             effort.misdeeds, seed, said("tenants"), files[2])
         return add_counts(map(read_counts, files))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.chip import Chip, Phases
-from golden.chip.registers import Window, windows
+from golden.chip.registers import windows
 from golden.execute import execute
 from golden.exercise import SEED, Exercise, exercises
 from golden.macro import Macro
@@ -169,15 +169,13 @@ def _compare(harness: Harness, expected: _Expected, alone: bool) -> None:
                            f"{first.layer} of the exercise of tenant {tenant}")
 
 
-def _weights(chip: Chip) -> list[Window]:
-    return [window for window in windows(chip) if window.name.startswith("weights")]
-
-
 def _writes(exercise: Exercise, phases: Phases | None, with_weights: bool) -> NDArray[np.uint32]:
     writes = load_writes(exercise.program, phases, exercise.placement)
     if with_weights:
         return writes
-    first, *_, last = (*_weights(exercise.program.chip),) * 2
+    weights = [window for window in windows(exercise.program.chip)
+               if window.name.startswith("weights")]
+    first, last = weights[0], weights[-1]
     kept = (writes[:, 0] < first.offset) | (writes[:, 0] >= last.offset + 4 * last.entries)
     return writes[kept]
 
