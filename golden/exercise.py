@@ -7,7 +7,7 @@ range that they saturate to, whatever their shift. What must come out golden tel
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .addresses import convolution_reads, elementwise_reads, second_reads
 from .chip import (
-    ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, GAIN_BITS, GAIN_FRACTION_BITS, Chip,
+    ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, GAIN_BITS, GAIN_FRACTION_BITS, Chip, Phases,
 )
 from .chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Measure, Opcode
 from .execute import execute
@@ -33,6 +33,10 @@ SEED = 20
 _CLOCKS, _TAPS = 12_000, 4200
 #: Conversions of a calibration.
 _CONVERSIONS = 512
+#: Products of a position, at most: more than an array has granules, if row groups are many.
+_PRODUCTS = 14
+#: Longest of the phases but one, in clocks; that one may be as long as its register allows.
+_SHORT = 6
 #: Positions of the longest convolution: more than half of what its counters hold.
 _POSITIONS = 2100
 #: Layers of an exercise, as far as the memories hold them.
@@ -50,18 +54,22 @@ _Drawn = TypeVar("_Drawn", Convolution, Elementwise)
 
 @dataclass(frozen=True, eq=False)
 class Exercise:
-    """A program, where it lies, and an image for it: int8 [height, width, channels]."""
+    """A program, where it lies, and an image for it: int8 [height, width, channels].
+
+    ``phases``: those that it runs with; None for those of the program that comes after.
+    """
 
     program: Program
     placement: Placement
     image: NDArray[np.int8]
+    phases: Phases | None = None
 
 
 @cache
 def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
     """Groups of exercises that run side by side, each for a tenant of its own; on ideal macros.
 
-    All have the same weights. In the first groups a tenant is alone, and has the chip from one of
+    All have the same weights; each group but the first has phases of its own. In the first groups a tenant is alone, and has the chip from one of
     its tiles on, each tile in turn the first; then all tenants run, on tiles of their own and on
     tiles that they share. None for a chip whose memories would not hold a load, a layer and a
     store for each tenant.
@@ -93,7 +101,17 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
             for tenant in range(chip.tenants)))
     else:
         groups.append((_exercise(chip, rng, weights, _tables(chip, rng, 1), 0, everything, 1),))
-    return tuple(groups)
+    return (groups[0], *(_with_phases(group, number)
+                         for number, group in enumerate(groups[1:], 1)))
+
+
+def _with_phases(group: tuple[Exercise, ...], number: int) -> tuple[Exercise, ...]:
+    """``group`` with lengths drawn, one of them of any size."""
+    rng = np.random.default_rng((SEED, number))
+    names = [field.name for field in fields(Phases)]
+    lengths = {name: int(rng.integers(1, _SHORT + 1)) for name in names}
+    lengths[names[number % len(names)]] = _corner(rng, 1, (1 << Phases.BITS) - 1)
+    return tuple(replace(each, phases=Phases(**lengths)) for each in group)
 
 
 def _corner(rng: np.random.Generator, low: int, high: int) -> int:
@@ -302,8 +320,8 @@ class _Builder:
         corner, integer = self.corner, self.integer
         if self.constants == 0:
             return None
-        products = corner(1, min(accumulator.products, 12))
-        groups = corner(1, min(products, array.granules))
+        products = corner(1, min(accumulator.products, _PRODUCTS))
+        groups = corner(1, products)
         granules = corner(1, array.granules)
         kernels = corner(1, min(accumulator.kernels, self.constants))
         mode = ("merge", "stream", "plain")[self.made % 3]

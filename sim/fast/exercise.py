@@ -54,8 +54,9 @@ def _expected(chip: Chip, phases: Phases) -> tuple[tuple[_Expected, ...], ...]:
         traces = execute(program, macro, exercise.image[None], SEED,
                          tenant=exercise.placement.tenant, trace=True).layers
         assert traces is not None
-        return _Expected(exercise, traces, layer_clocks(program, phases, traces),
-                         MacroSettings(program, macro, SEED, phases))
+        lengths = exercise.phases or phases
+        return _Expected(exercise, traces, layer_clocks(program, lengths, traces),
+                         MacroSettings(program, macro, SEED, lengths))
 
     return tuple(tuple(expected(exercise) for exercise in group) for group in groups)
 
@@ -90,7 +91,7 @@ def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | No
     running = {each.exercise.placement.tenant: each for each in group}
     try:
         for each in group:
-            harness.write(_writes(each.exercise, phases, with_weights))
+            harness.write(_writes(each.exercise, each.exercise.phases or phases, with_weights))
             harness.set_program(each.settings, each.exercise.placement.tenant)
         for clocks in _aborts(group[0]) if alone else ():
             _abort(harness, group[0].exercise, clocks)

@@ -87,6 +87,12 @@ def test_every_bit_of_what_descriptors_say_is_set_and_unset():
         assert seen[Opcode.ADD, name] == (full, full), name
 
 
+def test_groups_after_the_first_have_phases_of_their_own():
+    groups = [{exercise.phases for exercise in group} for group in exercises(DEFAULT)]
+    assert groups[0] == {None} and all(len(group) == 1 for group in groups)
+    assert len(set.union(*groups)) == len(groups) and None not in set.union(*groups[1:])
+
+
 def test_every_way_to_convert():
     layers = [layer for exercise in everything() for layer in exercise.program.layers]
     convolutions = [layer for layer in layers if isinstance(layer, Convolution)]
@@ -95,7 +101,7 @@ def test_every_way_to_convert():
     assert {layer.stream for layer in convolutions} == {False, True}
     assert any(layer.stop.any() and not layer.stream for layer in convolutions)
     assert {layer.measure for layer in layers if isinstance(layer, Calibration)} == set(Measure)
-    assert max(layer.row_groups for layer in convolutions) == DEFAULT.array.granules
+    assert max(layer.row_groups for layer in convolutions) > DEFAULT.array.granules
     assert max(layer.chunks * layer.row_groups for layer in convolutions) == \
         DEFAULT.accumulator.products
     assert max(layer.kernels for layer in convolutions) == DEFAULT.accumulator.kernels
