@@ -29,6 +29,8 @@ __all__ = ["HarnessError", "Harness", "MacroSettings", "build_harness",
 _SOURCES = ("harness.cpp", "activity.h", "macro.h", "draws.h", "trace.h")
 #: Noise is one product rounded to an integer: a fused multiply-add would round differently.
 COMPILE_FLAGS = ("-std=c++20", "-fPIC", "-ffp-contract=off")
+#: An expression is sooner computed than looked up in a table with an index put together for it.
+VERILATOR_FLAGS = ("-fno-table",)
 #: GCC's options to count branches and to use the counts, which it writes to files of this suffix.
 COUNT_FLAGS = "-fprofile-generate -fprofile-update=single"
 COUNTED_FLAGS = "-fprofile-use -fprofile-partial-training -Wno-missing-profile"
@@ -82,7 +84,8 @@ def _build(kind: str, verilog: str, headers: dict[str, str], waves: str | None,
     # Waves show the clock as it is; without them one evaluation per clock is enough.
     files |= {"chip.v": verilog if waves else clocked_by_both_edges(verilog), **headers}
     command = [verilator, "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "fast",
-               "--x-initial", "fast", "--noassert", "-Wno-fatal", "--top-module", FAST_TOP_NAME,
+               "--x-initial", "fast", "--noassert", "-Wno-fatal", *VERILATOR_FLAGS,
+               "--top-module", FAST_TOP_NAME,
                "--prefix", "Vchip", "--Mdir", "objects", "-o", "harness.so",
                "-CFLAGS", " ".join(["-I..", *COMPILE_FLAGS]), "-LDFLAGS", "-shared",
                "-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O1"]

@@ -8,12 +8,15 @@ from amaranth.lib.wiring import Component
 from golden.chip import Chip, preset
 from golden.chip.registers import ADDRESS_BITS
 from rtl.accumulator import BasisAccumulator
+from rtl.averager import CodeAverager
 from rtl.axi_lite import AxiLiteSubordinate
 from rtl.buffer import ActivationBuffer
+from rtl.calibration import CalibrationUnit
 from rtl.charge_controller import ChargeController
 from rtl.chip import ChipTop
 from rtl.collector import Collector
 from rtl.converter import Converter
+from rtl.drift_gain import DriftGain
 from rtl.elementwise import ElementwiseUnit
 from rtl.emulation import EmulatedChip
 from rtl.feed import ProductFeed
@@ -72,7 +75,10 @@ BLOCKS: dict[str, Block] = {
     "jobs": Block("default", JobSource),
     "charge_controller": Block("default", ChargeController),
     "converter": Block("default", Converter),
+    "averager": Block("default", CodeAverager),
     "accumulator": Block("default", BasisAccumulator),
+    "calibration": Block("default", CalibrationUnit),
+    "drift_gain": Block("default", DriftGain),
     "collector": Block("default", Collector),
     "elementwise": Block("default", ElementwiseUnit),
     "transfer": Block("default", TransferUnit),
