@@ -69,10 +69,10 @@ class Exercise:
 def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
     """Groups of exercises that run side by side, each for a tenant of its own; on ideal macros.
 
-    All have the same weights; each group but the first has phases of its own. In the first groups a tenant is alone, and has the chip from one of
-    its tiles on, each tile in turn the first; then all tenants run, on tiles of their own and on
-    tiles that they share. None for a chip whose memories would not hold a load, a layer and a
-    store for each tenant.
+    All have the same weights; each group but the first has phases of its own. In the first groups a
+    tenant is alone, and has the chip from one of its tiles on, each tile in turn the first; then
+    all tenants run, on tiles of their own and on tiles that they share. None for a chip whose
+    memories would not hold a load, a layer and a store for each tenant.
     """
     memories = chip.memories
     if (memories.program_words // DESCRIPTOR_WORDS // chip.tenants < _DESCRIPTORS
