@@ -35,8 +35,8 @@ _CLOCKS, _TAPS = 12_000, 4200
 _CONVERSIONS = 512
 #: Products of a position, at most: more than an array has granules, if row groups are many.
 _PRODUCTS = 14
-#: Longest of the phases but one, in clocks; that one may be as long as its register allows.
-_SHORT = 6
+#: Longest of the phases but two, in clocks.
+_SHORT = 7
 #: Positions of the longest convolution: more than half of what its counters hold.
 _POSITIONS = 2100
 #: Layers of an exercise, as far as the memories hold them.
@@ -106,11 +106,13 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
 
 
 def _with_phases(group: tuple[Exercise, ...], number: int) -> tuple[Exercise, ...]:
-    """``group`` with lengths drawn, one of them of any size."""
+    """``group`` with lengths drawn, two of them from the upper half of what registers hold."""
     rng = np.random.default_rng((SEED, number))
     names = [field.name for field in fields(Phases)]
+    top = 1 << Phases.BITS
     lengths = {name: int(rng.integers(1, _SHORT + 1)) for name in names}
-    lengths[names[number % len(names)]] = _corner(rng, 1, (1 << Phases.BITS) - 1)
+    for place in (number, number + len(names) // 2):
+        lengths[names[place % len(names)]] = int(rng.integers(top // 2, top))
     return tuple(replace(each, phases=Phases(**lengths)) for each in group)
 
 

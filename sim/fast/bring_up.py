@@ -27,6 +27,8 @@ __all__ = ["BringUpError", "bring_up"]
 _OKAY, _SLVERR, _DECERR = 0, 2, 3
 #: Clocks by which every program here has ended, and for which those that wait are left waiting.
 _LIMIT, _WAIT = 2000, 100
+#: Clocks for which a host is waited for: each bit of what they are counted with, set and not.
+_PATTERNS = (0x2AA, 0x555)
 #: Pixels of which the second is wrong: enough for the chip to stop before it comes to the last.
 _ROW = 32
 #: Clocks from the end of a host's time to the end of its program.
@@ -176,8 +178,11 @@ class _BringUp:
                  words=[(pool.destination, word) for pool, word in pools])
         first, word = pools[0]
         pool = _encoded(first)
-        self.run(tenant, 0, (pool,), cause=_OPCODE, layer=1, units=[elementwise_clocks(first)],
-                 words=[(first.destination, word)])
+        # Without an end, in windows of several lengths.
+        for length in (1, 2, 4):
+            self.run(tenant, 0, (pool,) * length, cause=_OPCODE, layer=length,
+                     units=[elementwise_clocks(first)] * length,
+                     words=[(first.destination, word)] * length)
         for opcode in range(max(Opcode) + 1, 1 << FIELDS["opcode"].width):
             self.run(tenant, 0, ((opcode,) + end[1:], end), cause=_OPCODE)
         # One check serves all tenants, but each has windows of its own.
@@ -400,8 +405,9 @@ class _BringUp:
         self.model.ran(tenant, cause, layer, {
             "cycles": fetch + sum(units), "fetch": fetch, "elementwise": sum(units)})
         self.check(self.told(tenant))
-        # Of a program that fails none here has a descriptor that ended before.
-        ended = [] if cause else [*(FETCH_CLOCKS + unit for unit in units), FETCH_CLOCKS]
+        # The last descriptor ends where the program does: with an error it is the one at fault.
+        ended = [*(FETCH_CLOCKS + unit for unit in units), FETCH_CLOCKS]
+        ended = ended[:max(len(units) - 1, 0)] if cause else ended
         self.traced(tenant, "layers", list(enumerate(ended)))
         self.traced(tenant, "words", words)
         self.settle(tenant)
@@ -468,7 +474,7 @@ class _BringUp:
                       | self.model.mask(f"{own}interrupt", "error"))
         self.write(f"{own}interrupt", everything)
         start = self.model.mask(f"{own}control", "start")
-        for patience in (1, _WAIT, 0):
+        for patience in (1, *_PATTERNS, 0):
             self.write(f"{own}host_timeout", patience)
             self.write(f"{own}control", start)
             if patience:
@@ -493,6 +499,11 @@ class _BringUp:
             self.model.ran(tenant, 0, 0, counted | {"fetch": FETCH_CLOCKS})
             self.check(self.told(tenant))
             self.settle(tenant)
+        # A start with an abort is none.
+        self.write(f"{own}control", start | self.model.mask(f"{own}control", "abort"))
+        if self.harness.run(_WAIT):
+            raise BringUpError.of("irq", f"raised by a start of tenant {tenant} with an abort")
+        self.check(self.told(tenant))
         self.write(f"{own}interrupt", 0)
 
     def try_busy(self, tenant: int) -> None:
