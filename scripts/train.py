@@ -1,5 +1,6 @@
 """``crossloom train``: a trained network learns to live with noisy weights."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,11 @@ def train(
                                     "after two thirds of them.")] = 15,
         rate: Annotated[float, typer.Option(
             "--rate", help="Rate of the gradient descent.")] = 0.01,
+        cosine: Annotated[bool, typer.Option(
+            "--cosine", help="The rate falls along a half cosine to zero instead.")] = False,
+        teach: Annotated[float | None, typer.Option(
+            "--teach", metavar="WEIGHT", help="Learn, beside the labels, the logits of the network "
+            "as it was given, with this weight; 0.2 is a good one.")] = None,
         batch: Annotated[int, typer.Option("--batch", min=1, help="Images per step.")] = 128,
         precision: options.Precision = "float32", seed: options.Seed = 0) -> None:
     """Train a network further with noise on its weights, for memory devices (Joshi et al. 2020)."""
@@ -38,15 +44,17 @@ def train(
     from safetensors.torch import save
     import torch
 
-    from golden.analog import NoiseAware, Schedule, fine_tune
+    from golden.analog import CosineSchedule, NoiseAware, Schedule, Teacher, fine_tune
     from golden.batches import ShuffledBatches
     from golden.training import Recipe
 
     from .networks import labelled_training, load_network
     from .progress import stages
 
-    schedule = Schedule.of(epochs, rate)
+    schedule = CosineSchedule(epochs, rate) if cosine else Schedule.of(epochs, rate)
     NoiseAware.check(noise, clip)
+    if teach is not None:
+        Teacher.check(teach)
     dtype = Recipe(precision=precision).dtype
     with stages() as report:
         given = load_network(network, weights=weights, calibration=images, data=data, seed=seed,
@@ -55,7 +63,9 @@ def train(
         loader = ShuffledBatches(shown, truth, batch, seed)
         # The stubs of PyTorch know this argument for tensors alone.
         model = given.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        fine_tune(model, loader, NoiseAware(model, noise, clip, seed), schedule, report, dtype)
+        teacher = None if teach is None else Teacher(deepcopy(model).eval(), teach)
+        fine_tune(model, loader, NoiseAware(model, noise, clip, seed), schedule, report, dtype,
+                  teacher)
     output.write_bytes(file, save({name: value.contiguous()
                                    for name, value in model.state_dict().items()}))
     typer.echo(f"wrote {file}: {given.name}, {epochs} epochs with {100 * noise:.1f} % noise")

@@ -17,11 +17,11 @@ from .network import AnalogNetwork, map_network
 from .state import load_state, save_state
 from .statistics import LayerStatistics, conversion_statistics
 from .technologies import CASES, technology_accuracy
-from .training import NoiseAware, Schedule, fine_tune
+from .training import CosineSchedule, NoiseAware, Schedule, Teacher, fine_tune
 
 __all__ = [
-    "AnalogNetwork", "CASES", "COMPENSATIONS", "LayerStatistics", "Mapping", "NoiseAware",
-    "Schedule", "SumError", "accuracy", "attribute", "compensate", "conversion_statistics",
-    "export_state", "fine_tune", "load_state", "map_network", "only_effects", "save_state",
-    "sum_errors", "technology_accuracy", "tile_map",
+    "AnalogNetwork", "CASES", "COMPENSATIONS", "CosineSchedule", "LayerStatistics", "Mapping",
+    "NoiseAware", "Schedule", "SumError", "Teacher", "accuracy", "attribute", "compensate",
+    "conversion_statistics", "export_state", "fine_tune", "load_state", "map_network",
+    "only_effects", "save_state", "sum_errors", "technology_accuracy", "tile_map",
 ]

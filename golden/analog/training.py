@@ -3,19 +3,22 @@
 Joshi et al. (Nat. Commun. 2020): Gaussian noise on the weights of the forward and backward pass,
 updates on the clean weights, standard deviation ``noise`` times the layer's largest weight; the
 weights are clipped at ``clip`` of their standard deviations. 3.8 % is what their chip showed (0.94
-of 25 uS); training starts from trained weights.
+of 25 uS); training starts from trained weights. The network as it was before may teach it: its
+logits say more than labels that it knows by heart.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isfinite
+from math import cos, isfinite, pi
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["NoiseAware", "Schedule", "fine_tune"]
+from golden.distillation import distillation_loss
+
+__all__ = ["CosineSchedule", "NoiseAware", "Schedule", "Teacher", "fine_tune"]
 
 
 class NoiseAware:
@@ -106,22 +109,106 @@ class Schedule:
     decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        for name, allowed, what in (("epochs", self.epochs >= 1, "at least 1"),
-                                    ("drop_epoch", self.drop_epoch >= 0, "0 or more"),
-                                    ("rate", self.rate > 0, "positive")):
-            if not allowed:
-                raise ValueError(f"Schedule.{name} must be {what}, not {getattr(self, name)!r}")
+        _check(self)
+        if self.drop_epoch < 0:
+            raise ValueError(f"Schedule.drop_epoch must be 0 or more, not {self.drop_epoch!r}")
 
     @classmethod
     def of(cls, epochs: int, rate: float) -> "Schedule":
         """Of the given length and first rate, which drops after two thirds."""
         return cls(epochs, rate, drop_epoch=-(-2 * epochs // 3))
 
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """What takes the steps."""
+        return torch.optim.SGD(parameters, self.rate, self.momentum, weight_decay=self.decay)
+
+    def rate_at(self, epoch: int, step: int, steps: int | None) -> float:
+        """Rate of ``step``, in ``epoch``, of all ``steps``, if so many are known."""
+        return self.rate if epoch < self.drop_epoch else self.rate / 10
+
+
+@dataclass(frozen=True)
+class CosineSchedule:
+    """Gradient descent with Nesterov's momentum, the rate falling along a half cosine to zero.
+
+    It rises over the first ``warm_up`` steps. The loader must have a length.
+    """
+
+    epochs: int = 16
+    rate: float = 0.02
+    warm_up: int = 200
+    momentum: float = 0.9
+    decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.warm_up < 1:
+            raise ValueError(f"CosineSchedule.warm_up must be at least 1, not {self.warm_up!r}")
+
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """What takes the steps."""
+        return torch.optim.SGD(parameters, self.rate, self.momentum, weight_decay=self.decay,
+                               nesterov=True)
+
+    def rate_at(self, epoch: int, step: int, steps: int | None) -> float:
+        """Rate of ``step``, in ``epoch``, of all ``steps``; ValueError if they are not known."""
+        if steps is None:
+            raise ValueError("loader must have a length for a cosine schedule")
+        rise = min(1.0, (step + 1) / self.warm_up)
+        return self.rate * rise * 0.5 * (1 + cos(pi * step / steps))
+
+
+def _check(plan: Schedule | CosineSchedule) -> None:
+    name = type(plan).__name__
+    if plan.epochs < 1:
+        raise ValueError(f"{name}.epochs must be at least 1, not {plan.epochs!r}")
+    if not plan.rate > 0:
+        raise ValueError(f"{name}.rate must be positive, not {plan.rate!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A network whose logits the trained one is pulled towards (Hinton et al., 2015).
+
+    Parameters
+    ----------
+    model
+        Left as it is; in evaluation mode.
+    weight
+        Of the distance between softened logits, beside the labels' cross entropy.
+    temperature
+        Of the softmax.
+    """
+
+    model: nn.Module
+    weight: float = 0.2
+    temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        self.check(self.weight)
+        if not self.temperature > 0:
+            raise ValueError(f"Teacher.temperature must be positive, not {self.temperature!r}")
+
+    @staticmethod
+    def check(weight: float) -> None:
+        """ValueError for a weight that `Teacher` would refuse."""
+        if not (weight > 0 and isfinite(weight)):
+            raise ValueError(f"Teacher.weight must be finite and positive, not {weight!r}")
+
+    @torch.no_grad()
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """What the teacher says of ``images``, float32."""
+        return self.model(images).float()
+
+    def loss(self, logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """``weight`` times the distance of ``logits`` from the teacher's."""
+        return self.weight * distillation_loss(logits, wanted, self.temperature)
+
 
 def fine_tune(model: nn.Module, loader: Iterable, aware: NoiseAware,
-              schedule: Schedule | None = None,
+              schedule: Schedule | CosineSchedule | None = None,
               progress: Callable[[str, float], None] | None = None,
-              dtype: torch.dtype = torch.float32) -> None:
+              dtype: torch.dtype = torch.float32, teacher: Teacher | None = None) -> None:
     """Train ``model`` in place with weight noise.
 
     Parameters
@@ -134,29 +221,36 @@ def fine_tune(model: nn.Module, loader: Iterable, aware: NoiseAware,
     dtype
         Of the layers' arithmetic: torch.bfloat16 is faster on some processors. Weights, their
         noise and their updates are float32 in any case.
+    teacher
+        Another network to learn from, beside the labels.
 
     The model is left in evaluation mode.
     """
     plan = schedule if schedule is not None else Schedule()
-    steps = len(loader) if isinstance(loader, Sized) else 0
-    optimiser = torch.optim.SGD(model.parameters(), plan.rate, plan.momentum,
-                                weight_decay=plan.decay)
+    length = len(loader) if isinstance(loader, Sized) else None
+    steps = None if length is None else plan.epochs * length
+    plan.rate_at(0, 0, steps)
+    optimiser = plan.optimiser(model.parameters())
     model.train()
+    done = 0
     for epoch in range(plan.epochs):
-        if epoch == plan.drop_epoch:
+        for images, labels in loader:
             for group in optimiser.param_groups:
-                group["lr"] = plan.rate / 10
-        for step, (images, labels) in enumerate(loader, 1):
+                group["lr"] = plan.rate_at(epoch, done, steps)
             with aware.noisy():
                 with torch.autocast(labels.device.type, dtype, enabled=dtype != torch.float32):
                     logits = model(images)
+                    wanted = None if teacher is None else teacher.logits(images)
                 loss = functional.cross_entropy(logits.float(), labels)
+                if teacher is not None and wanted is not None:
+                    loss = loss + teacher.loss(logits.float(), wanted)
                 optimiser.zero_grad()
                 loss.backward()
             optimiser.step()
             aware.clip_weights()
+            done += 1
             if progress is not None and steps:
-                progress("train", (epoch + step / steps) / plan.epochs)
+                progress("train", done / steps)
         if progress is not None and not steps:
             progress("train", (epoch + 1) / plan.epochs)
     model.eval()

@@ -79,6 +79,9 @@ def test_noise_aware_training(place, monkeypatch):
     assert (place / "one").read_bytes() == (place / "two").read_bytes()
     _run(monkeypatch, *train, "--seed", 1, "-o", "other")
     assert (place / "one").read_bytes() != (place / "other").read_bytes()
+    for recipe in (["--cosine"], ["--teach", 0.2]):
+        _run(monkeypatch, *train, *recipe, "-o", "other")
+        assert (place / "one").read_bytes() != (place / "other").read_bytes()
     _run(monkeypatch, *COMPILE, "--epochs", 0, "-o", "before")
     _run(monkeypatch, *COMPILE, "--epochs", 0, "--weights", "one", "-o", "after")
     assert (place / "before").read_bytes() != (place / "after").read_bytes()

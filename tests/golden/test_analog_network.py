@@ -15,7 +15,7 @@ from golden.analog.compensation import compensate, readout
 from golden.analog.export import export_state, tile_map
 from golden.analog.state import load_state, save_state
 from golden.analog.statistics import conversion_statistics
-from golden.analog.training import NoiseAware, Schedule, fine_tune
+from golden.analog.training import CosineSchedule, NoiseAware, Schedule, Teacher, fine_tune
 from golden.arrays import BitSlicing
 from golden.arrays.converter import Magnitudes, best_range, levels
 from golden.chip import PRESETS
@@ -367,16 +367,40 @@ def test_weight_noise_and_clipping():
     assert model[0].weight.abs().max().item() == pytest.approx(1.5 * clean[0].std().item())
 
 
-def test_fine_tuning_learns():
+@pytest.mark.parametrize("schedule", [
+    Schedule(epochs=6, rate=0.1), CosineSchedule(epochs=6, rate=0.2, warm_up=5)])
+def test_fine_tuning_learns(schedule):
     torch.manual_seed(0)
     model = nn.Linear(2, 2)
     points = torch.randn(400, 2)
     loader = list(zip(points.split(40), (points[:, 0] > 0).long().split(40), strict=True))
     said = []
-    fine_tune(model, loader, NoiseAware(model, clip=None), Schedule(epochs=6, rate=0.1),
+    fine_tune(model, loader, NoiseAware(model, clip=None), schedule,
               lambda text, share: said.append(share))
     assert (model(points).argmax(1) == (points[:, 0] > 0)).double().mean() > 0.95
     assert said[-1] == 1 and not model.training
+
+
+def test_a_teacher_is_followed_where_labels_say_nothing():
+    torch.manual_seed(0)
+    model, taught = nn.Linear(2, 2), nn.Linear(2, 2)
+    before = [parameter.clone() for parameter in taught.parameters()]
+    points = torch.randn(400, 2)
+    random = torch.randint(0, 2, (400,), generator=torch.Generator().manual_seed(0))
+    loader = list(zip(points.split(40), random.split(40), strict=True))
+    fine_tune(model, loader, NoiseAware(model, clip=None), CosineSchedule(20, 0.05, 5),
+              teacher=Teacher(taught, weight=20.0))
+    same = model(points).argmax(1) == taught(points).argmax(1)
+    assert same.double().mean() > 0.95
+    assert all(torch.equal(a, b) for a, b in zip(before, taught.parameters(), strict=True))
+
+
+def test_rates():
+    step, cosine = Schedule.of(3, 0.1), CosineSchedule(4, 0.1, warm_up=2)
+    assert [step.rate_at(epoch, 0, None) for epoch in range(3)] == [0.1, 0.1, 0.1 / 10]
+    rates = [cosine.rate_at(0, number, 8) for number in range(8)]
+    assert rates[0] == pytest.approx(0.05) and rates[4] == pytest.approx(0.05)
+    assert rates[1:] == sorted(rates[1:], reverse=True) and rates[-1] < 0.005
 
 
 class DataDependent(nn.Module):
@@ -428,6 +452,12 @@ def with_nan():
     (lambda: NoiseAware(residual(), noise=-1), "noise"),
     (lambda: NoiseAware(nn.ReLU()), "no Conv2d"),
     (lambda: Schedule(epochs=0), "epochs"),
+    (lambda: Schedule(drop_epoch=-1), "drop_epoch"),
+    (lambda: CosineSchedule(rate=0.0), "rate"),
+    (lambda: CosineSchedule(warm_up=0), "warm_up"),
+    (lambda: Teacher(residual(), weight=0.0), "weight"),
+    (lambda: Teacher(residual(), temperature=-1.0), "temperature"),
+    (lambda: fine_tune(residual(), iter([]), NoiseAware(residual()), CosineSchedule()), "length"),
     (lambda: map_network(residual(), CHIP, IdealDevice()).calibrate([IMAGES * float("nan")]),
      "finite"),
 ])
