@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
-import hashlib
 
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -20,10 +19,10 @@ from golden.physics import MacroPhysics
 
 from . import plots
 from .accuracies import compiled_stages, macro_accuracy
-from .networks import Network, golden_digest
+from .networks import Network, network_settings
 from .on_device import BATCH, on_device
 
-__all__ = ["Measured", "by_effect", "by_stage", "network_settings", "over_time"]
+__all__ = ["Measured", "by_effect", "by_stage", "over_time"]
 
 Report = Callable[[str, float], None]
 
@@ -77,15 +76,6 @@ def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds
     return Measured(f"{network.name} on chip {chip.name!r}, {len(labels)} images", content, rows,
                     plots.accuracy_by_stage([(name, mean(values), len(labels))
                                              for name, values in rows]))
-
-
-def network_settings(network: Network, images: Tensor, labels: Tensor) -> dict[str, object]:
-    """What a result depends on besides the chip and its devices: stands in checkpoints."""
-    digest = hashlib.sha256(golden_digest().encode())
-    for tensor in (*network.model.state_dict().values(), network.calibration, network.adaptation,
-                   images, labels):
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return {"network": network.name, "images": len(labels), "digest": digest.hexdigest()[:16]}
 
 
 def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,

@@ -22,7 +22,8 @@ from golden.training import ImageSet
 from sim.toolchain import cached_build
 
 __all__ = ["Network", "golden_digest", "labelled_images", "labelled_training", "load_labels",
-           "load_network", "named_images", "named_loop", "trained_digits", "training_images"]
+           "load_network", "named_images", "named_loop", "network_settings", "trained_digits",
+           "training_images"]
 
 #: Blocks of each stage, by name.
 _RESNETS = {"resnet20": 3, "resnet32": 5}
@@ -54,6 +55,15 @@ def golden_digest() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def network_settings(network: Network, images: Tensor, labels: Tensor) -> dict[str, object]:
+    """What a result depends on besides the chip and its devices: stands in checkpoints."""
+    digest = hashlib.sha256(golden_digest().encode())
+    for tensor in (*network.model.state_dict().values(), network.calibration, network.adaptation,
+                   images, labels):
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return {"network": network.name, "images": len(labels), "digest": digest.hexdigest()[:16]}
 
 
 def trained_digits(seed: int, progress: Callable[[str, float], None] | None = None

@@ -76,8 +76,7 @@ def sweep(
     from golden.training import Recipe
 
     from . import plots
-    from .accuracy_tables import network_settings
-    from .networks import labelled_images, load_network
+    from .networks import labelled_images, load_network, network_settings
     from .progress import stages
 
     for (_, width), (custom, _) in zip(places, chips, strict=True):

@@ -42,8 +42,7 @@ def technologies(
     from golden.analog.accuracy import correct_of
 
     from . import plots
-    from .accuracy_tables import network_settings
-    from .networks import labelled_images, load_network
+    from .networks import labelled_images, load_network, network_settings
     from .on_device import BATCH
     from .progress import stages
 

@@ -13,7 +13,8 @@ import subprocess
 import sys
 
 __all__ = ["ToolError", "build_directory", "cached_build", "find_icarus", "find_verilator",
-           "icarus_missing", "run_tool", "run_yosys", "tool_environment", "tool_version"]
+           "icarus_missing", "run_tool", "run_yosys", "tool_environment", "tool_version",
+           "verilator_root"]
 
 
 class ToolError(RuntimeError):
@@ -54,6 +55,14 @@ def find_verilator() -> str:
     found = shutil.which("verilator", path=environment["PATH"])
     assert found is not None
     return found
+
+
+@cache
+def verilator_root() -> Path:
+    """Where Verilator's sources of its library lie."""
+    asked = subprocess.run([find_verilator(), "--getenv", "VERILATOR_ROOT"], check=True, text=True,
+                           capture_output=True, env=tool_environment())
+    return Path(asked.stdout.strip())
 
 
 def icarus_missing() -> str | None:

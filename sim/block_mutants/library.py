@@ -6,7 +6,6 @@ from pathlib import Path
 import ctypes
 import os
 import re
-import subprocess
 
 from amaranth.hdl import Signal, Value
 from amaranth.lib.wiring import Component, In
@@ -14,7 +13,7 @@ from amaranth.lib.wiring import Component, In
 from rtl.verilog import TOP_NAME
 from sim.mutants import SELECT, SELECT_BITS
 from sim.toolchain import (
-    cached_build, find_verilator, run_tool, tool_environment, tool_version,
+    cached_build, find_verilator, run_tool, tool_version, verilator_root,
 )
 
 __all__ = ["BlockError", "BlockModel", "Port", "Recording", "block_ports", "build_block"]
@@ -94,11 +93,10 @@ def _header(ports: tuple[Port, ...]) -> str:
 
 def _compiler() -> list[str]:
     """The C++ compiler, with what every file is compiled with."""
-    root = subprocess.run([find_verilator(), "--getenv", "VERILATOR_ROOT"], check=True, text=True,
-                          capture_output=True, env=tool_environment()).stdout.strip()
+    include = verilator_root() / "include"
     return ["g++", "-std=c++20", "-fPIC", "-DVL_USER_FATAL", "-DVERILATOR=1", "-DVM_COVERAGE=0",
             "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_VCD=0",
-            "-DVM_TRACE_SAIF=0", "-w", f"-I{root}/include", f"-I{root}/include/vltstd"]
+            "-DVM_TRACE_SAIF=0", "-w", f"-I{include}", f"-I{include / 'vltstd'}"]
 
 
 @cache
