@@ -1,6 +1,7 @@
 """``crossloom block-mutants``: how many faults planted in single blocks their benches find."""
 
 from typing import Annotated, Any
+import warnings
 
 import typer
 
@@ -27,6 +28,8 @@ def block_mutants(
     if json is not None:
         output.check_file(json)
 
+    from amaranth.hdl import UnusedElaboratable
+
     from sim.block_mutants import BLOCKS, State, hunt
 
     from .progress import stages
@@ -35,6 +38,8 @@ def block_mutants(
     for name in chosen:
         if name not in BLOCKS:
             raise ValueError(f"block must be one of {', '.join(BLOCKS)}, not {name!r}")
+    # Components name the ports of netlists; Python says that they went unused as it ends.
+    warnings.simplefilter("ignore", UnusedElaboratable)
     rows: list[dict[str, Any]] = []
     totals: dict[str, dict[str, int]] = {}
     with stages() as report:
