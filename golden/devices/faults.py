@@ -1,19 +1,20 @@
 """Stuck cells, added to any device."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from .checks import check_flag, check_number
-from .device import Cells, Device
+from .device import Cells
+from .modified import Modified
 
 __all__ = ["Faulty"]
 
 
 @dataclass(frozen=True)
-class Faulty(Device):
+class Faulty(Modified):
     """``device`` with a share of its cells stuck, whatever they are programmed to.
 
     Stuck cells neither drift nor vary from read to read.
@@ -29,7 +30,8 @@ class Faulty(Device):
         Switches them.
     """
 
-    device: Device
+    added: ClassVar[str] = "faults"
+
     stuck_low: float = 0.0
     stuck_high: float = 0.0
     faults: bool = True
@@ -38,27 +40,6 @@ class Faulty(Device):
         check_number(self, "stuck_low", 0, 1)
         check_number(self, "stuck_high", 0, 1 - self.stuck_low)
         check_flag(self, "faults")
-
-    @property
-    def maximum_conductance(self) -> float:
-        """That of ``device``, uS."""
-        return self.device.maximum_conductance
-
-    @property
-    def first_time(self) -> float:
-        """That of ``device``, s."""
-        return self.device.first_time
-
-    @property
-    def effects(self) -> tuple[str, ...]:
-        """Those of ``device``, and the faults."""
-        return (*self.device.effects, "faults")
-
-    def only(self, effects: Iterable[str]) -> "Faulty":
-        """See `Device.only`."""
-        chosen = set(effects)
-        return Faulty(self.device.only(chosen - {"faults"}), self.stuck_low, self.stuck_high,
-                      "faults" in chosen)
 
     def program(self, targets: Tensor, chip: torch.Generator, cycle: torch.Generator) -> Cells:
         """See `Device.program`; ``stuck`` is -1 (low), 0 (works) or 1 (high)."""

@@ -1,19 +1,20 @@
 """Relative spread from device to device and from cycle to cycle, added to any device."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from .checks import check_flag, check_number
-from .device import Cells, Device
+from .device import Cells
+from .modified import Modified
 
 __all__ = ["Varied"]
 
 
 @dataclass(frozen=True)
-class Varied(Device):
+class Varied(Modified):
     """``device`` with every conductance multiplied by max(0, N(1, s)).
 
     Parameters
@@ -28,7 +29,8 @@ class Varied(Device):
         Switches both.
     """
 
-    device: Device
+    added: ClassVar[str] = "variation"
+
     device_to_device: float = 0.0
     cycle_to_cycle: float = 0.0
     variation: bool = True
@@ -37,27 +39,6 @@ class Varied(Device):
         check_number(self, "device_to_device", 0)
         check_number(self, "cycle_to_cycle", 0)
         check_flag(self, "variation")
-
-    @property
-    def maximum_conductance(self) -> float:
-        """That of ``device``, uS."""
-        return self.device.maximum_conductance
-
-    @property
-    def first_time(self) -> float:
-        """That of ``device``, s."""
-        return self.device.first_time
-
-    @property
-    def effects(self) -> tuple[str, ...]:
-        """Those of ``device``, and the variation."""
-        return (*self.device.effects, "variation")
-
-    def only(self, effects: Iterable[str]) -> "Varied":
-        """See `Device.only`."""
-        chosen = set(effects)
-        return Varied(self.device.only(chosen - {"variation"}), self.device_to_device,
-                      self.cycle_to_cycle, "variation" in chosen)
 
     def program(self, targets: Tensor, chip: torch.Generator, cycle: torch.Generator) -> Cells:
         """See `Device.program`."""
