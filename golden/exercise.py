@@ -34,7 +34,7 @@ _CLOCKS, _TAPS = 12_000, 4200
 #: Conversions of a calibration.
 _CONVERSIONS = 512
 #: Products of a position, at most: more than an array has granules, if row groups are many.
-_PRODUCTS = 14
+_PRODUCTS = 16
 #: Longest of the phases but two, in clocks.
 _SHORT = 7
 #: Positions of the longest convolution: more than half of what its counters hold.
@@ -466,8 +466,19 @@ class _Builder:
         shift = self.integer(0, (1 << sizes.shift_bits) - 1)
         if self.integer(0, 7) == 0:
             return multiplier, self.corner(-limit, limit - 1), shift
-        target = (self.integer(-140, 140) << shift) + self.integer(0, (1 << shift) - 1)
+        target = self.target(shift, sizes.bias_bits)
         return multiplier, min(max(target - value * multiplier, -limit), limit - 1), shift
+
+    def target(self, shift: int, bits: int) -> int:
+        """What gives, ``shift`` bits to the right, an output about its range.
+
+        Or, of so many ``bits``, one far outside, by a single one of them.
+        """
+        output = self.integer(-140, 140)
+        if self.integer(0, 3) == 0:
+            beyond = 1 << self.integer(7, max(bits - 2 - shift, 7))
+            output = (beyond, -beyond)[self.integer(0, 1)] + self.integer(0, 100)
+        return (output << shift) + self.integer(0, (1 << shift) - 1)
 
     # Adds and pools.
 
@@ -507,9 +518,7 @@ class _Builder:
             return layer
         layer = replace(layer, multiplier=corner(0, 0xFFFF), shift=self.integer(0, 31))
         values = self.values(layer)
-        target_value = (self.integer(-140, 140) << layer.shift) + self.integer(
-            0, (1 << layer.shift) - 1)
-        bias = target_value - int(self.rng.choice(values.reshape(-1)))
+        bias = self.target(layer.shift, 32) - int(self.rng.choice(values.reshape(-1)))
         return replace(layer, bias=min(max(bias, -1 << 31), (1 << 31) - 1))
 
     def values(self, layer: Elementwise) -> NDArray[np.int64]:

