@@ -7,10 +7,12 @@ of 25 uS); training starts from trained weights. The network as it was before ma
 logits say more than labels that it knows by heart.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import cos, isfinite, pi
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -18,7 +20,7 @@ from torch.nn import functional
 
 from golden.distillation import distillation_loss
 
-__all__ = ["CosineSchedule", "NoiseAware", "Schedule", "Teacher", "fine_tune"]
+__all__ = ["CosineSchedule", "Descent", "NoiseAware", "Schedule", "Teacher", "fine_tune"]
 
 
 class NoiseAware:
@@ -93,9 +95,37 @@ class NoiseAware:
                 weight.copy_(weight.clamp(-bound, bound))
 
 
+class Descent(ABC):
+    """Stochastic gradient descent with momentum, at a rate that changes as the training goes on."""
+
+    epochs: int
+    rate: float
+    momentum: float
+    decay: float
+
+    #: Whether the momentum is Nesterov's.
+    nesterov: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if self.epochs < 1:
+            raise ValueError(f"{name}.epochs must be at least 1, not {self.epochs!r}")
+        if not self.rate > 0:
+            raise ValueError(f"{name}.rate must be positive, not {self.rate!r}")
+
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """What takes the steps."""
+        return torch.optim.SGD(parameters, self.rate, self.momentum, weight_decay=self.decay,
+                               nesterov=self.nesterov)
+
+    @abstractmethod
+    def rate_at(self, epoch: int, step: int, steps: int | None) -> float:
+        """Rate of ``step``, in ``epoch``, of all ``steps``, None where they are not known."""
+
+
 @dataclass(frozen=True)
-class Schedule:
-    """Stochastic gradient descent with momentum, the rate divided by ten once.
+class Schedule(Descent):
+    """The rate divided by ten once.
 
     Defaults are those of a published re-implementation for CIFAR-10 (github.com/lciric/
     pcm-bitslicing): rate 0.01, momentum 0.9, weight decay 1e-4, 15 epochs, a tenth of the rate
@@ -109,7 +139,7 @@ class Schedule:
     decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        _check(self)
+        super().__post_init__()
         if self.drop_epoch < 0:
             raise ValueError(f"Schedule.drop_epoch must be 0 or more, not {self.drop_epoch!r}")
 
@@ -118,18 +148,14 @@ class Schedule:
         """Of the given length and first rate, which drops after two thirds."""
         return cls(epochs, rate, drop_epoch=-(-2 * epochs // 3))
 
-    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """What takes the steps."""
-        return torch.optim.SGD(parameters, self.rate, self.momentum, weight_decay=self.decay)
-
     def rate_at(self, epoch: int, step: int, steps: int | None) -> float:
-        """Rate of ``step``, in ``epoch``, of all ``steps``, if so many are known."""
+        """See `Descent.rate_at`."""
         return self.rate if epoch < self.drop_epoch else self.rate / 10
 
 
 @dataclass(frozen=True)
-class CosineSchedule:
-    """Gradient descent with Nesterov's momentum, the rate falling along a half cosine to zero.
+class CosineSchedule(Descent):
+    """The rate falling along a half cosine to zero, with Nesterov's momentum.
 
     It rises over the first ``warm_up`` steps. The loader must have a length.
     """
@@ -140,30 +166,19 @@ class CosineSchedule:
     momentum: float = 0.9
     decay: float = 1e-4
 
+    nesterov: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
-        _check(self)
+        super().__post_init__()
         if self.warm_up < 1:
             raise ValueError(f"CosineSchedule.warm_up must be at least 1, not {self.warm_up!r}")
 
-    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """What takes the steps."""
-        return torch.optim.SGD(parameters, self.rate, self.momentum, weight_decay=self.decay,
-                               nesterov=True)
-
     def rate_at(self, epoch: int, step: int, steps: int | None) -> float:
-        """Rate of ``step``, in ``epoch``, of all ``steps``; ValueError if they are not known."""
-        if steps is None:
-            raise ValueError("loader must have a length for a cosine schedule")
+        """See `Descent.rate_at`; ValueError where ``steps`` are not known, or none."""
+        if not steps:
+            raise ValueError("loader must have a length, above 0, for a cosine schedule")
         rise = min(1.0, (step + 1) / self.warm_up)
         return self.rate * rise * 0.5 * (1 + cos(pi * step / steps))
-
-
-def _check(plan: Schedule | CosineSchedule) -> None:
-    name = type(plan).__name__
-    if plan.epochs < 1:
-        raise ValueError(f"{name}.epochs must be at least 1, not {plan.epochs!r}")
-    if not plan.rate > 0:
-        raise ValueError(f"{name}.rate must be positive, not {plan.rate!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +221,7 @@ class Teacher:
 
 
 def fine_tune(model: nn.Module, loader: Iterable, aware: NoiseAware,
-              schedule: Schedule | CosineSchedule | None = None,
+              schedule: Descent | None = None,
               progress: Callable[[str, float], None] | None = None,
               dtype: torch.dtype = torch.float32, teacher: Teacher | None = None) -> None:
     """Train ``model`` in place with weight noise.
@@ -229,7 +244,7 @@ def fine_tune(model: nn.Module, loader: Iterable, aware: NoiseAware,
     plan = schedule if schedule is not None else Schedule()
     length = len(loader) if isinstance(loader, Sized) else None
     steps = None if length is None else plan.epochs * length
-    plan.rate_at(0, 0, steps)
+    plan.rate_at(0, 0, steps)  # refuses a loader that it cannot use, before any work
     optimiser = plan.optimiser(model.parameters())
     model.train()
     done = 0
@@ -242,7 +257,7 @@ def fine_tune(model: nn.Module, loader: Iterable, aware: NoiseAware,
                     logits = model(images)
                     wanted = None if teacher is None else teacher.logits(images)
                 loss = functional.cross_entropy(logits.float(), labels)
-                if teacher is not None and wanted is not None:
+                if teacher is not None:
                     loss = loss + teacher.loss(logits.float(), wanted)
                 optimiser.zero_grad()
                 loss.backward()

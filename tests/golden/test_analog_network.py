@@ -458,6 +458,7 @@ def with_nan():
     (lambda: Teacher(residual(), weight=0.0), "weight"),
     (lambda: Teacher(residual(), temperature=-1.0), "temperature"),
     (lambda: fine_tune(residual(), iter([]), NoiseAware(residual()), CosineSchedule()), "length"),
+    (lambda: fine_tune(residual(), [], NoiseAware(residual()), CosineSchedule()), "length"),
     (lambda: map_network(residual(), CHIP, IdealDevice()).calibrate([IMAGES * float("nan")]),
      "finite"),
 ])
