@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 import io
 import traceback
-import warnings
-
-from amaranth.hdl import UnusedElaboratable
 
 from sim.toolchain import ToolError
 
@@ -83,10 +80,7 @@ def _running(run: Run) -> Iterator[None]:
     former = simulation.make_simulator
     simulation.make_simulator = run.simulator
     try:
-        with warnings.catch_warnings():
-            # A bench's component only names the ports.
-            warnings.simplefilter("ignore", UnusedElaboratable)
-            yield
+        yield
     finally:
         simulation.make_simulator = former
 

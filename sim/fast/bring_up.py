@@ -406,8 +406,7 @@ class _BringUp:
             "cycles": fetch + sum(units), "fetch": fetch, "elementwise": sum(units)})
         self.check(self.told(tenant))
         # The last descriptor ends where the program does: with an error it is the one at fault.
-        ended = [*(FETCH_CLOCKS + unit for unit in units), FETCH_CLOCKS]
-        ended = ended[:max(len(units) - 1, 0)] if cause else ended
+        ended = [FETCH_CLOCKS + unit for unit in (units[:-1] if cause else (*units, 0))]
         self.traced(tenant, "layers", list(enumerate(ended)))
         self.traced(tenant, "words", words)
         self.settle(tenant)
