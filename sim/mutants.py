@@ -133,6 +133,25 @@ def mutate(verilog: str, count: int, seed: int,
         return (directory / "mutated.v").read_text(), mutations
 
 
+def seen_while(verilog: str) -> dict[str, str]:
+    """Outputs of the chip that matter only while another one is high, and which that is.
+
+    The words of a stream, of an answer on the bus and of a trace, with their valid.
+    """
+    outputs = re.findall(r"^  output (?:\[\d+:0\] )?(\w+);$",
+                         verilog[verilog.index(f"module {TOP_NAME}("):].split("endmodule")[0],
+                         re.MULTILINE)
+    valid = {"m_axis_tdata": "m_axis_tvalid", "m_axis_tlast": "m_axis_tvalid",
+             "s_axi_bresp": "s_axi_bvalid", "s_axi_rdata": "s_axi_rvalid",
+             "s_axi_rresp": "s_axi_rvalid", "trace_layer__index": "trace_layer__done",
+             "trace_layer__cycles": "trace_layer__done"}
+    for output in outputs:
+        trace, _, member = output.partition("__")
+        if f"{trace}__valid" in outputs and member != "valid":
+            valid[output] = f"{trace}__valid"
+    return valid
+
+
 def watched(mutated: str) -> str:
     """What `mutate` wrote, and in it a call of `EXCITED` in each clock in which a mutant shows.
 
@@ -276,7 +295,7 @@ def hunt(program: Program, macro: Macro, image: NDArray[np.int8], seed: int, cou
     text, mutations = mutate(intact, count, mutant_seed)
     library = build_mutated_harness(chip, watched(text), SELECT)
     examiner = _Examiner(program, macro, image, seed)
-    prover = Prover(intact, _PREPARE, TOP_NAME)
+    prover = Prover(intact, _PREPARE, TOP_NAME, seen_while(intact))
     for number in range(count + 1):
         specimen = _Specimen(library, chip.tiles, number)
         layer, word, where = examiner.examine(specimen)

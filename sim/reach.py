@@ -33,7 +33,7 @@ opt -fast
 dfflegalize -cell $_DFF_P_ 01
 aigmap
 opt_clean
-setundef -anyseq
+setundef {undefined}
 write_aiger -zinit model.aig
 """
 
@@ -80,8 +80,9 @@ def first_clocks(source: str, outputs: Sequence[str], *,
                  time_limit: int = TIME_LIMIT, merge: bool = False) -> dict[str, int | None]:
     """The same as `earliest`, without the outputs that are not decided.
 
-    ``time_limit``: seconds for an output. ``merge``: registers that are always equal are found and
-    merged first, as pays where ``source`` compares two netlists that are nearly the same.
+    ``time_limit``: seconds for an output. ``merge``: ``source`` compares two netlists that are
+    nearly the same. What they leave undefined, first values among it, is zero in both, and
+    registers that are always equal are found and merged first.
     """
     connections = "\n".join(
         f"delete -port top/{port}\nconnect -nomap -nounset -set {port} {inner}\n"
@@ -89,11 +90,14 @@ def first_clocks(source: str, outputs: Sequence[str], *,
     with tempfile.TemporaryDirectory(prefix="crossloom-") as name:
         directory = Path(name)
         (directory / "top.il").write_text(source)
-        run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(connections=connections), directory)
+        run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(
+            connections=connections, undefined="-zero -init" if merge else "-anyseq"), directory)
         numbers = {output: number for number, output in enumerate(outputs)}
         answers = _constants(directory / "model.aig", outputs)
-        if merge:
-            answers |= _merged(directory, {o: n for o, n in numbers.items() if o not in answers})
+        _cones(directory, {o: n for o, n in numbers.items() if o not in answers}, merge)
+        for output in outputs:
+            if merge and output not in answers:
+                answers |= _constants(directory / f"{numbers[output]}.aig", [output])
         # What a bounded search finds counts, what it does not find has yet to be proved.  Induction
         # proves in no time what follows from itself, PDR what needs invariants.
         for command, decides in ((f"bmc3 -F {2 * induction} -T {time_limit}", _is_clock),
@@ -130,15 +134,11 @@ def _constants(model: Path, outputs: Sequence[str]) -> dict[str, int | None]:
             if literal in answers}
 
 
-def _merged(directory: Path, numbers: Mapping[str, int]) -> dict[str, int | None]:
-    """Answers for the outputs that are constants where equal registers are merged."""
+def _cones(directory: Path, numbers: Mapping[str, int], merge: bool) -> None:
+    """Write the graph of each output alone, if ``merge`` with equal registers merged."""
     _run_abc(directory, [line for number in numbers.values() for line in (
-        "read_aiger model.aig", f"cone -O {number}", "strash", "scorr",
+        "read_aiger model.aig", f"cone -O {number}", "strash", *(["scorr"] if merge else []),
         f"write_aiger {number}.aig")])
-    answers: dict[str, int | None] = {}
-    for output, number in numbers.items():
-        answers |= _constants(directory / f"{number}.aig", [output])
-    return answers
 
 
 def _ask(directory: Path, numbers: Mapping[str, int], command: str) -> dict[str, int | None]:
@@ -147,8 +147,7 @@ def _ask(directory: Path, numbers: Mapping[str, int], command: str) -> dict[str,
     ``numbers`` are the outputs' places in the graph.
     """
     _run_abc(directory, [line for number in numbers.values() for line in (
-        "read_aiger model.aig", f"cone -O {number}", "strash", command,
-        f"write_status {number}.status")])
+        f"read_aiger {number}.aig", command, f"write_status {number}.status")])
     return {output: _read_status(directory / f"{number}.status")
             for output, number in numbers.items()}
 

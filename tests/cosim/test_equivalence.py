@@ -90,3 +90,73 @@ def test_a_bit_of_a_flip_flop_that_nobody_reads(prover, bit, equivalent):
 def test_a_fault_that_cannot_be_planted_is_an_error(prover):
     with pytest.raises(ToolError):
         prover.is_equivalent(fault("inv", "nothing", "Y", 0))
+
+
+#: In a unit of its own a counter that goes 0, 1, 2, 0: it never comes to 3, which ``lost`` would
+#: tell. ``valid`` comes with a word that was loaded. A register has no first value.
+UNIT = r"""module top(clk, load, in, valid, word, lost, unknown);
+  input clk, load;
+  input [1:0] in;
+  output valid, lost, unknown;
+  output [1:0] word;
+  counter unit (.clk(clk), .load(load), .in(in), .valid(valid), .word(word), .lost(lost),
+                .unknown(unknown));
+endmodule
+module counter(clk, load, in, valid, word, lost, unknown);
+  input clk, load;
+  input [1:0] in;
+  output reg valid = 0;
+  output reg [1:0] word = 0;
+  output lost;
+  output reg unknown;
+  reg [1:0] state = 0;
+  wire [1:0] next;
+  wire ended, either;
+  \$eq #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(2), .B_WIDTH(2), .Y_WIDTH(1))
+    at_two (.A(state), .B(2'd2), .Y(ended));
+  \$eq #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(2), .B_WIDTH(2), .Y_WIDTH(1))
+    at_three (.A(state), .B(2'd3), .Y(lost));
+  \$add #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(2), .B_WIDTH(1), .Y_WIDTH(2))
+    increment (.A(state), .B(1'b1), .Y(next));
+  \$or #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(1), .B_WIDTH(1), .Y_WIDTH(1))
+    either_of (.A(load), .B(lost), .Y(either));
+  wire [1:0] kept;
+  \$mux #(.WIDTH(2))
+    choose (.A(~word), .B(in), .S(load), .Y(kept));
+  always @(posedge clk) begin
+    state <= ended ? 2'd0 : next;
+    valid <= either;
+    word <= kept;
+    unknown <= unknown ^ load;
+  end
+endmodule
+"""
+PREPARE_UNIT = PREPARE.replace("proc\n", "proc\nflatten\n")
+
+
+@pytest.fixture(scope="module")
+def unit_prover():
+    return Prover(UNIT, PREPARE_UNIT, "top", {"word": "valid"})
+
+
+@pytest.mark.parametrize("mode, cell, port, bit, equivalent", [
+    # `lost` is low in every state that is reached, so what hides or breaks it is none.
+    ("const0", "at_three", "Y", 0, True), ("const0", "either_of", "B", 0, True),
+    ("const1", "either_of", "B", 0, False), ("inv", "at_three", "Y", 0, False),
+    # Nor is it reached where the counter stands at 0; it is where 2 is passed, or 1 left out.
+    ("const0", "at_two", "A", 0, True), ("const1", "at_two", "A", 1, True),
+    ("const0", "at_two", "A", 1, False), ("inv", "increment", "Y", 1, False)])
+def test_a_difference_in_states_that_are_never_reached(unit_prover, mode, cell, port, bit,
+                                                       equivalent):
+    assert unit_prover.is_equivalent(fault(mode, f"unit.{cell}", port, bit)) == equivalent
+
+
+@pytest.mark.parametrize("port, equivalent", [("A", True), ("B", False)])
+def test_an_output_that_matters_only_while_another_is_high(unit_prover, port, equivalent):
+    """``valid`` tells of the clock after a load: what there is without one is not looked at."""
+    assert unit_prover.is_equivalent(fault("inv", "unit.choose", port, 1)) == equivalent
+
+
+def test_a_mask_of_no_output_is_refused():
+    with pytest.raises(ValueError, match="must name outputs of 'top', not 'words'"):
+        Prover(UNIT, PREPARE_UNIT, "top", {"words": "valid"})
