@@ -28,6 +28,7 @@ NOT_RUN = {
     "make": "make test runs this; tests/cli runs the demo",
     "crossloom bench": "minutes of timing that other processes would disturb",
     "crossloom accuracy resnet20": "needs weights and data that are not part of the repository",
+    "crossloom accuracy resnet32": "needs data that are not part of the repository",
     "crossloom compile resnet20": "likewise, and takes half an hour",
     "crossloom run resnet20": "likewise",
     "crossloom sweep resnet20": "likewise",
