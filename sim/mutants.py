@@ -123,8 +123,10 @@ def mutate(verilog: str, count: int, seed: int,
         run_yosys(f"{_PREPARE}mutate -list {(_SHARE if inside else 2) * count} -seed {seed} "
                   "-o list.txt", directory)
         # A clock the wrong way round is nothing that a simulation of whole clocks can tell.
+        # Amaranth adds a number to a submodule's name that is also that of a signal.
+        within = re.compile(rf"[ \\]{re.escape(inside)}(?:\$\d+)?\.") if inside else re.compile("")
         lines = [line for line in (directory / "list.txt").read_text().splitlines()
-                 if not _CLOCK_PORT.search(line) and (not inside or f"\\{inside}." in line)]
+                 if not _CLOCK_PORT.search(line) and within.search(line)]
         mutations = tuple(Mutation.parse(i, line) for i, line in enumerate(lines[:count], 1))
         plant = "\n".join(
             m.command.replace("mutate ", f"mutate -ctrl {SELECT} {SELECT_BITS} {m.number} ", 1)

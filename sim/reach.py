@@ -33,9 +33,17 @@ opt -fast
 dfflegalize -cell $_DFF_P_ 01
 aigmap
 opt_clean
-setundef {undefined}
+{undefined}
 write_aiger -zinit model.aig
 """
+#: What is left undefined becomes an input. Or zero, and so do first values: those of wires that
+#: have become constants go first, since Yosys holds them against each other.
+_FREE = "setundef -anyseq"
+_ZERO = """\
+splitnets
+select -set held t:$_DFF_P_ %co1 w:* %i
+setattr -unset init w:* @held %d
+setundef -zero -init"""
 
 # Yosys gives its own netlist to ABC and takes one back: the script puts the question in between.
 _ASK = """\
@@ -91,7 +99,7 @@ def first_clocks(source: str, outputs: Sequence[str], *,
         directory = Path(name)
         (directory / "top.il").write_text(source)
         run_yosys("read_rtlil top.il\n" + _TO_GRAPH.format(
-            connections=connections, undefined="-zero -init" if merge else "-anyseq"), directory)
+            connections=connections, undefined=_ZERO if merge else _FREE), directory)
         numbers = {output: number for number, output in enumerate(outputs)}
         answers = _constants(directory / "model.aig", outputs)
         _cones(directory, {o: n for o, n in numbers.items() if o not in answers}, merge)

@@ -68,9 +68,11 @@ def differences(block: Block, component: Component, verilog: str,
         directory = Path(scratch)
         (directory / "top.il").write_text(source)
         (directory / "block.v").write_text(verilog)
-        # What Yosys leaves undefined must be the same in all copies.
+        # What Yosys leaves undefined must be the same in all copies; but not the enables of read
+        # ports that have none, which are decided as memories are collected.
         run_yosys("read_rtlil top.il\nread_verilog block.v\nhierarchy -top top\nproc\nflatten\n"
-                  "opt -full\nsetundef -undriven -zero\nwrite_rtlil whole.il\n", directory)
+                  "opt -full\nmemory_collect\nsetundef -undriven -zero\n"
+                  "write_rtlil whole.il\n", directory)
         whole = (directory / "whole.il").read_text()
     clocks = first_clocks(whole, [question.name for question in questions.values()],
                           time_limit=_TIME_LIMIT, merge=True)
