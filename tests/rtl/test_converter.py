@@ -133,10 +133,9 @@ def test_timeout():
     simulate(dut, testbench)
 
 
-def random_table(chip, generator):
-    """A level for every code, index the code modulo the codes: any at all, rising or not."""
+def random_level(chip, generator):
     limit = 1 << (chip.converter.level_bits - 1)
-    return [generator.randrange(-limit, limit) for _ in range(1 << chip.converter.bits)]
+    return generator.randrange(-limit, limit)
 
 
 @pytest.mark.parametrize("enabled", [False, True])
@@ -146,20 +145,35 @@ def test_levels(name, enabled):
     chip = PRESETS[name]
     dut = Converter(chip)
     generator = random.Random(f"{name} {enabled}")
-    table = random_table(chip, generator)
+    # By code modulo their number: any at all, rising or not.
+    table = [0] * (1 << chip.converter.bits)
     seen = set()
 
-    async def testbench(context):
-        context.set(dut.level_write, 1)
-        for index, level in enumerate(table):
-            context.set(dut.level_index, index)
-            context.set(dut.level_data, level)
-            await context.tick()
+    async def write_table(context):
+        """All levels in any order, some twice, and between them some that are not to be written."""
+        order = [*range(len(table)), *generator.sample(range(len(table)), len(table) // 2)]
+        generator.shuffle(order)
+        for index in order:
+            table[index] = random_level(chip, generator)
+            written = False
+            while not written:
+                written = generator.random() < 0.8
+                context.set(dut.level_write, written)
+                context.set(dut.level_index,
+                            index if written else generator.randrange(len(table)))
+                context.set(dut.level_data,
+                            table[index] if written else random_level(chip, generator))
+                await context.tick()
         context.set(dut.level_write, 0)
+
+    async def testbench(context):
         context.set(dut.levels_enable, enabled)
-        context.set(dut.code_ready, 1)
-        for resolution in range(chip.converter.minimum_bits, chip.converter.bits + 1):
+        resolutions = range(chip.converter.minimum_bits, chip.converter.bits + 1)
+        # The small table often enough for every bit of the levels that come first.
+        for resolution in [*resolutions] * (5 if name == "tiny" else 1):
+            await write_table(context)
             context.set(dut.resolution, resolution)
+            context.set(dut.code_ready, 1)
             for _ in range(40 * resolution):
                 context.set(dut.sample_valid, generator.random() < 0.8)
                 context.set(dut.tag.stop, generator.random() < 0.3)
@@ -203,6 +217,32 @@ def test_table_written_again():
             context.set(dut.code_ready, 1)
             for _ in range(6):
                 await context.tick()
+
+    simulate(dut, testbench)
+
+
+def test_a_sample_is_taken_while_a_code_waits():
+    """An idle converter takes one at once, whether or not the code before has been taken."""
+    dut = Converter(PRESETS["tiny"])
+
+    async def testbench(context):
+        context.set(dut.resolution, 4)
+        context.set(dut.decided, 1)
+        for sample in range(2):
+            context.set(dut.sample_valid, 1)
+            assert context.get(dut.sample_ready)
+            await context.tick()
+            context.set(dut.sample_valid, 0)
+            for _ in range(6):
+                await context.tick()
+            assert context.get(dut.code_valid)
+            # The second code waits for the output register: there is room for no third one.
+            assert context.get(dut.sample_ready) == (sample == 0)
+        context.set(dut.code_ready, 1)
+        for _ in range(2):
+            assert context.get(dut.code_valid) and context.get(dut.code.code) == -8
+            await context.tick()
+        assert not context.get(dut.code_valid)
 
     simulate(dut, testbench)
 
