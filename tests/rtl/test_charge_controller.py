@@ -15,7 +15,9 @@ ADDER = ("clear", "add")
 
 
 def random_phases(generator):
-    return Phases(**{name: generator.randint(1, 5) for name in Phases.__dataclass_fields__})
+    """Short ones, for many combinations; now and then a long one, which needs all bits."""
+    return Phases(**{name: generator.randint(*((1, 5) if generator.random() < 0.8 else (32, 63)))
+                     for name in Phases.__dataclass_fields__})
 
 
 def random_bits(layout, generator, **fields):
@@ -52,6 +54,7 @@ def run(chip, phases, products, *, rate=1.0, conversion=8, averaging=0, seed=0):
         total = sum(1 if void else 1 << averaging for jobs in products for _, void in jobs)
         context.set(dut.averaging, averaging)
         before, waiting, current, adding = 0, None, None, None
+        sides = 0, 1        # of the adder network: that in use, that which is converted
         while samples < total:
             context.set(dut.product_valid, product < len(products) and generator.random() < rate)
             if product < len(products):
@@ -83,6 +86,7 @@ def run(chip, phases, products, *, rate=1.0, conversion=8, averaging=0, seed=0):
             entry["sample"] = valid and busy == 0
             waiting = None if entry["sample"] else tag
             entry["tag"] = tag
+            assert (entry["side"], entry["convert_side"]) == sides
             log.append(entry)
             await context.tick()
             if entry["product"]:
@@ -98,7 +102,9 @@ def run(chip, phases, products, *, rate=1.0, conversion=8, averaging=0, seed=0):
             busy = max(busy - 1, 0)
             if entry["sample"]:
                 samples += 1
-                busy = 0 if tag_layout(chip).from_bits(tag).void else conversion - 1
+                void = tag_layout(chip).from_bits(tag).void
+                busy = 0 if void else conversion - 1
+                sides = sides if void else (1 - sides[0], sides[0])
 
     simulate(dut, testbench, clocks=20_000)
     return log, product_tags, job_tags
