@@ -21,7 +21,9 @@ _PATIENCE, _UNIT_PATIENCE = 300, 30
 #: Bits of flip-flops that nobody reads go first, which takes one-bit flip-flops to see, with their
 #: enables inside, lest they read themselves. Then the flip-flops that are not kept, and all
 #: memories, go: what they gave becomes an input; what they took, and what of their outputs' wires
-#: came from elsewhere, an output. Only wires with public names can.
+#: came from elsewhere, an output. Only wires with public names can. Bits that have no first value
+#: forget that they have none, since Yosys holds those that become the same constant against each
+#: other.
 _CUT = """\
 splitcells t:*dff*
 opt_clean -purge
@@ -36,6 +38,8 @@ delete @removed
 setattr -unset init @given
 expose @taken
 expose -cut @given
+splitnets
+setattr -unset init a:init=1'x
 """
 #: Flip-flops of a unit are those that drive its wires, or take what its cells give, which may be
 #: through the choice that an enable makes.
