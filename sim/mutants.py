@@ -27,7 +27,8 @@ from sim.record import RtlImage
 from sim.registers import RegisterModel
 from sim.toolchain import run_yosys
 
-__all__ = ["SELECT", "SELECT_BITS", "Finding", "Mutation", "hunt", "mutate", "watched"]
+__all__ = ["SELECT", "SELECT_BITS", "Finding", "Mutation", "hunt", "mutate", "seen_while",
+           "watched"]
 
 #: Input of the mutated chip that selects a mutant; 0 selects none.
 SELECT = "mutsel"

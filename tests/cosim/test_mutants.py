@@ -7,8 +7,8 @@ import pytest
 from golden.chip import preset
 from golden.macro import Macro
 from golden.physics import MacroPhysics
-from rtl.verilog import TOP_NAME
-from sim.mutants import SELECT, hunt, mutate
+from rtl.verilog import TOP_NAME, chip_verilog
+from sim.mutants import SELECT, hunt, mutate, seen_while
 from sim.random_programs import random_images, random_program
 from sim.toolchain import icarus_missing
 
@@ -70,6 +70,16 @@ def test_same_seed_same_mutants():
     first = mutate(VERILOG, 5, 1)
     assert first == mutate(VERILOG, 5, 1)
     assert first[1] != mutate(VERILOG, 5, 2)[1]
+
+
+def test_words_matter_while_they_are_valid():
+    pairs = seen_while(chip_verilog(preset("tiny")))
+    assert pairs["m_axis_tdata"] == pairs["m_axis_tlast"] == "m_axis_tvalid"
+    assert pairs["trace1__code"] == "trace1__valid"
+    assert pairs["trace_layer__cycles"] == "trace_layer__done"
+    # What tells when others matter always does, and so does all that goes to a macro.
+    assert not set(pairs) & set(pairs.values())
+    assert all(name.startswith(("m_axis_", "s_axi_", "trace")) for name in pairs)
 
 
 @pytest.mark.parametrize("count", [0, 1024])
