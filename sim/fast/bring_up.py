@@ -7,6 +7,7 @@ only another tenant uses. Here all of that is looked at, in some ten thousand cl
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+import reprlib
 
 from golden.chip import AVERAGING_LIMIT, Chip
 from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, USED, Opcode, encode
@@ -357,9 +358,10 @@ class _BringUp:
             got = self.harness.codes(tile)
             for field, expected in (("product", [0, 1, 2, 3]), ("index", [0, 0, 1, 1]),
                                     ("void", [1] * 4)):
-                if got[field].tolist() != expected:
+                found = got[field].tolist()
+                if found != expected:
                     raise BringUpError.of(f"{field} of the void entries of tile {tile}",
-                                          f"expected {expected}, got {got[field].tolist()}")
+                                          f"expected {expected}, got {reprlib.repr(found)}")
         self.settle(0)
         for tile in range(self.chip.tiles):
             self.try_endless(tile, self.convolution(pool))
@@ -428,7 +430,7 @@ class _BringUp:
         self.seen[tenant, kind] = len(records)
         if got != list(expected):
             raise BringUpError.of(f"{kind} of tenant {tenant}",
-                                  f"expected {list(expected)}, got {got}")
+                                  f"expected {list(expected)}, got {reprlib.repr(got)}")
 
     def pass_over(self, tenant: int) -> None:
         """Whatever ``tenant`` has left in its traces is not looked at."""
