@@ -93,22 +93,25 @@ def test_a_fault_that_cannot_be_planted_is_an_error(prover):
 
 
 #: In a unit of its own a counter that goes 0, 1, 2, 0: it never comes to 3, which ``lost`` would
-#: tell. ``valid`` comes with a word that was loaded. A register has no first value.
-UNIT = r"""module top(clk, load, in, valid, word, lost, unknown);
+#: tell. ``valid`` comes with a word that was loaded. ``first`` is high in the first clock; another
+#: register has no first value.
+UNIT = r"""module top(clk, load, in, valid, word, lost, first, unknown);
   input clk, load;
   input [1:0] in;
-  output valid, lost, unknown;
+  output valid, lost, first, unknown;
   output [1:0] word;
   counter unit (.clk(clk), .load(load), .in(in), .valid(valid), .word(word), .lost(lost),
-                .unknown(unknown));
+                .first(first), .unknown(unknown));
 endmodule
-module counter(clk, load, in, valid, word, lost, unknown);
+module counter(clk, load, in, valid, word, lost, first, unknown);
   input clk, load;
   input [1:0] in;
   output reg valid = 0;
   output reg [1:0] word = 0;
   output lost;
+  (* init = 1'b1 *) output first;
   output reg unknown;
+  \$dff #(.WIDTH(1), .CLK_POLARITY(1)) starting (.CLK(clk), .D(1'b0), .Q(first));
   reg [1:0] state = 0;
   wire [1:0] next;
   wire ended, either;
@@ -149,6 +152,12 @@ def unit_prover():
 def test_a_difference_in_states_that_are_never_reached(unit_prover, mode, cell, port, bit,
                                                        equivalent):
     assert unit_prover.is_equivalent(fault(mode, f"unit.{cell}", port, bit)) == equivalent
+
+
+@pytest.mark.parametrize("mode", ["const0", "const1", "inv"])
+def test_a_first_value_that_the_fault_takes_away(unit_prover, mode):
+    """A proof that began with another one would not see it: it shows in the first clock alone."""
+    assert not unit_prover.is_equivalent(fault(mode, "unit.starting", "Q", 0))
 
 
 @pytest.mark.parametrize("port, equivalent", [("A", True), ("B", False)])
