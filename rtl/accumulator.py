@@ -1,6 +1,6 @@
 """The basis accumulator: code compensation, coefficients, sums over chunks and columns."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
@@ -52,9 +52,8 @@ class BasisAccumulator(Component):
     position_freed : in
         Pulse: the bank has been drained.
     drain_group, drain_lane, drain_clear : in; drain_sum : out
-        Drain port of the oldest finished bank: the word `drain_group` is read; in the next clock
-        `drain_lane` selects from it and `drain_clear` zeroes it; `drain_sum` follows one clock
-        later.
+        Drain port of the oldest finished bank: lane `drain_lane` of the word `drain_group`, whose
+        sum follows two clocks later; `drain_clear` zeroes the word of the clock before.
     trace : out
         Each code, with its tags, as it is compensated.
 
@@ -240,10 +239,16 @@ class BasisAccumulator(Component):
                 write.data.eq(Mux(storing, Cat(*sums), 0)),
                 write.en.eq(clearing | storing | (self.drain_clear & (drain_bank == bank))),
             ]
-        word = Mux(drain_bank, read_words[1], read_words[0])
-        lanes_out = Array(word[i * width:(i + 1) * width].as_signed() for i in range(lanes))
-        drained = carried(m, lanes_out[self.drain_lane], [draining], "drained")
-        m.d.comb += self.drain_sum.eq(drained.as_signed())
+        # Which of all lanes it is to be is known, one bit for each, when their words are there.
+        bank = drain_bank ^ self.position_freed
+        places = Cat(*((bank == number) & (self.drain_lane == lane)
+                       for number in range(2) for lane in range(lanes)))
+        chosen = carried(m, places, [draining], "drained_lane")
+        words = Cat(*read_words)
+        total = Const(0, width)
+        for place in range(2 * lanes):
+            total = total | words.word_select(place, width) & chosen[place].replicate(width)
+        m.d.comb += self.drain_sum.eq(carried(m, total, [draining], "drained").as_signed())
 
         # Filled and drained are the same bank again, even if a position was never drained.
         with m.If(self.start):

@@ -1,6 +1,6 @@
 """The activation buffer: in banks, behind the tenants' windows."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
@@ -9,6 +9,7 @@ from golden.chip import WORD_BITS, Chip, bits_for
 
 from .arithmetic import modulo
 from .delay import delayed
+from .gating import carried
 from .pitches import ADDRESS_BITS
 from .tenants import each_tenant, tenant_windows
 
@@ -16,6 +17,9 @@ __all__ = ["READ_CLOCKS", "ActivationBuffer"]
 
 #: Clocks from an address at a read port to its data: check, memory, the memory's output.
 READ_CLOCKS = 3
+
+#: Tells yosys that nobody cares what a port reads in the clock in which another writes.
+_COLLISIONS_ARE_AVOIDED = {"no_rw_check": 1}
 
 #: A read or a write that asks for the buffer; the address counts from the window's first word.
 _READ = data.StructLayout({"enable": 1, "address": ADDRESS_BITS})
@@ -33,6 +37,10 @@ class ActivationBuffer(Component):
     word is added, and with the end of the memory after that, both wide enough not to wrap. What
     passes waits in a register for its bank; a write that fails never gets there, whatever led to
     it.
+
+    What a memory reads of a word in the clock that writes it is never used, so that any memory with
+    a read and a write port will do: the last write stays in a register, and a read of the same word
+    has it from there.
 
     Parameters
     ----------
@@ -64,9 +72,9 @@ class ActivationBuffer(Component):
 
     Latency
     -------
-    `READ_CLOCKS` from an address to its data, two clocks from a write to the memory; where a
-    transfer's bank is busy, as many more. A word is read as it was when its read reached the
-    bank.
+    `READ_CLOCKS` from an address to its data, three clocks from a write to the memory; where a
+    transfer's bank is busy, as many more. A word is read as the writes left it that reached the
+    bank before its read did.
     """
 
     def __init__(self, chip: Chip) -> None:
@@ -112,20 +120,27 @@ class ActivationBuffer(Component):
         words = self.chip.memories.activation_words // tenants
         arrived = []
         for bank in range(tenants):
-            m.submodules[f"bank{bank}"] = memory = Memory(shape=WORD_BITS, depth=words, init=[])
+            m.submodules[f"bank{bank}"] = memory = Memory(
+                shape=WORD_BITS, depth=words, init=[], attrs=_COLLISIONS_ARE_AVOIDED)
             read, write = memory.read_port(), memory.write_port()
-            chosen = self._choose(m, reads, bank, turn, f"read{bank}")
-            m.d.comb += [read.en.eq(Cat(*chosen).any()),
-                         read.addr.eq(_select(chosen, [each.word for each in reads]))]
-            chosen = self._choose(m, writes, bank, turn, f"write{bank}")
+            asking = self._choose(m, reads, bank, turn, f"read{bank}")
+            m.d.comb += [read.en.eq(asking.any()), read.addr.eq(self._first(
+                m, asking, turn, [each.word for each in reads], f"read{bank}_word"))]
+            asking = self._choose(m, writes, bank, turn, f"write{bank}")
             enable, word, value = (Signal(width, name=f"bank{bank}_{name}") for name, width in (
                 ("write", 1), ("word", len(write.addr)), ("data", WORD_BITS)))
-            m.d.comb += [enable.eq(Cat(*chosen).any()),
-                         word.eq(_select(chosen, [each.word for each in writes])),
-                         value.eq(_select(chosen, [each.data for each in writes])),
-                         write.en.eq(enable), write.addr.eq(word), write.data.eq(value)]
-            # A register here, or the memory's slow output would be followed by the choice below.
-            arrived.append(delayed(m, read.data, 1))
+            m.d.comb += [enable.eq(asking.any()), Cat(word, value).eq(self._first(
+                m, asking, turn, [Cat(each.word, each.data) for each in writes],
+                f"write{bank}_word")), write.en.eq(delayed(m, enable, 1))]
+            written = carried(m, Cat(word, value), [enable], f"bank{bank}_written")
+            m.d.comb += Cat(write.addr, write.data).eq(written)
+            # The bank's last write stays in its register, so that a read of that word may have it
+            # from there at any time. Whether it does is found a clock later, and the choice comes
+            # behind the register that the memory's slow output goes to.
+            meeting = delayed(m, read.addr, 1, reset_less=True) \
+                == delayed(m, write.addr, 1, reset_less=True)
+            arrived.append(Mux(delayed(m, meeting, 1), delayed(m, write.data, 2, reset_less=True),
+                               delayed(m, read.data, 1, reset_less=True)))
         for request in (*reads, *writes):
             m.d.comb += request.taken.eq(Cat(*request.chosen).any())
 
@@ -158,12 +173,15 @@ class ActivationBuffer(Component):
                      self.transfer_read_valid[t].eq(valid)]
 
     def _choose(self, m: Module, requests: list["_Request"], bank: int, turn: Signal,
-                name: str) -> list[Signal]:
-        """Which of ``requests`` gets ``bank``, one hot: the units, then transfers in turn."""
+                name: str) -> Signal:
+        """Tell ``requests`` which of them gets ``bank``: the units, then transfers in turn.
+
+        Gives a bit for each that asks.
+        """
         tenants = self.chip.tenants
         asking = Signal(tenants + 1, name=f"{name}_asking")
         chosen = Signal(tenants + 1, name=f"{name}_chosen")
-        m.d.comb += asking.eq(Cat(*(each.full & (each.bank == bank) for each in requests)))
+        m.d.comb += asking.eq(Cat(*(each.asking[bank] for each in requests)))
         m.d.comb += chosen[0].eq(asking[0])
         with m.Switch(turn):
             for first in range(tenants):
@@ -174,16 +192,35 @@ class ActivationBuffer(Component):
                         before = before | asking[t + 1]
         for each, bit in zip(requests, chosen, strict=True):
             each.chosen.append(bit)
-        return list(chosen)
+        return asking
+
+    def _first(self, m: Module, asking: Signal, turn: Signal, values: list[Value], name: str
+               ) -> Signal:
+        """Of ``values``, that of who is chosen; any of them where nobody asks.
+
+        A choice between neighbours, which waits less for who is chosen than one of all would.
+        """
+        units, *transfers = values
+        found = Signal(len(units), name=name)
+        with m.Switch(turn):
+            for first in range(len(transfers)):
+                with m.Case(first):
+                    *others, value = ((first + distance) % len(transfers)
+                                      for distance in range(len(transfers)))
+                    chain = transfers[value]
+                    for t in reversed(others):
+                        chain = Mux(asking[t + 1], transfers[t], chain)
+                    m.d.comb += found.eq(Mux(asking[0], units, chain))
+        return found
 
 
 class _Request:
     """A port's access, whose address is checked, then held in a register until its bank takes it.
 
     ``inside`` tells of the access at the port. While ``full``, one that passed, with its ``bank``
-    and the ``word`` there, its ``address`` in the window and its ``data``, asks for its bank;
-    ``chosen`` gets a bit of each bank, of which one is set when it is ``taken``. ``ready``: the
-    register can have the access at the port.
+    and the ``word`` there, its ``address`` in the window and its ``data``, asks for its bank, whose
+    bit in ``asking`` is set; ``chosen`` gets a bit of each bank, of which one is set when it is
+    ``taken``. ``ready``: the register can have the access at the port.
     """
 
     def __init__(self, m: Module, chip: Chip, name: str, port: data.View, window: data.View,
@@ -196,6 +233,7 @@ class _Request:
             Signal(name=f"{name}_{member}") for member in ("inside", "full", "taken", "ready"))
         self.bank = Signal(max(1, address_bits - word_bits), name=f"{name}_bank")
         self.word = Signal(word_bits, name=f"{name}_word")
+        self.asking = Signal(chip.tenants, name=f"{name}_asking")
         self.chosen: list[Value] = []
         m.d.comb += [
             place.eq(port.address + window.activation_base),
@@ -203,22 +241,16 @@ class _Request:
                            & ~place[address_bits:].any()),
             self.ready.eq(~self.full | self.taken),
         ]
+        bank = place[word_bits:address_bits]
+        passing = port.enable & self.inside
         with m.If(self.ready):
-            m.d.sync += [self.full.eq(port.enable & self.inside),
-                         self.bank.eq(place[word_bits:address_bits]),
-                         self.word.eq(place[:word_bits])]
+            m.d.sync += [self.full.eq(passing), self.bank.eq(bank), self.word.eq(place[:word_bits]),
+                         self.asking.eq(Cat(*(passing & (bank == number)
+                                              for number in range(chip.tenants))))]
         with m.If(abort):
-            m.d.sync += self.full.eq(0)
+            m.d.sync += [self.full.eq(0), self.asking.eq(0)]
         if "data" in dict(port.shape()):
             self.address = Signal(ADDRESS_BITS, name=f"{name}_address")
             self.data = Signal(WORD_BITS, name=f"{name}_data")
             with m.If(self.ready):
                 m.d.sync += [self.address.eq(port.address), self.data.eq(port.data)]
-
-
-def _select(chosen: list[Signal], values: list[Value]) -> Value:
-    """The one of ``values`` whose bit in ``chosen`` is set, of which there is at most one."""
-    result = values[0] & chosen[0].replicate(len(values[0]))
-    for bit, value in zip(chosen[1:], values[1:], strict=True):
-        result = result | value & bit.replicate(len(value))
-    return result

@@ -95,7 +95,8 @@ class Collector(Component):
         kernel = Signal(range(chip.accumulator.kernels))
         left = Signal.like(kernels)
         last_kernel = Signal()      # left == 1
-        m.d.comb += [begin.eq(ready & ~active), self.drain_group.eq(kernel >> lane_bits)]
+        m.d.comb += [begin.eq(ready & ~active), self.drain_group.eq(kernel >> lane_bits),
+                     self.drain_lane.eq(kernel[:lane_bits] if lane_bits else 0)]
         with m.If(active):
             m.d.sync += [kernel.eq(kernel + 1), left.eq(left - 1), last_kernel.eq(left == 2)]
             with m.If(last_kernel):
@@ -104,7 +105,6 @@ class Collector(Component):
             m.d.sync += [active.eq(1), kernel.eq(0), left.eq(kernels),
                          last_kernel.eq(kernels == 1)]
         m.d.sync += [
-            self.drain_lane.eq(kernel[:lane_bits] if lane_bits else 0),
             self.drain_clear.eq(active & (last_kernel
                                           | (kernel[:lane_bits] == lanes - 1 if lane_bits else 1))),
             self.position_freed.eq(active & last_kernel),

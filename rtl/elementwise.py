@@ -40,6 +40,7 @@ class _Lane(Component):
     """One channel: multiply and add up, or take the maximum, then rescale.
 
     `tap`, `multiplier` and `first` (of an output) change with each tap; the rest stands still.
+    Nothing is reset: an output means something after its `first` tap.
     """
 
     #: Clocks from the last `tap` of an output to `out`: product, sum or maximum, choice of the
@@ -60,10 +61,11 @@ class _Lane(Component):
                                                           signed(ACTIVATION_BITS))
         m.d.comb += [multiplier.multiplicand.eq(self.multiplier),
                      multiplier.multiplier.eq(self.tap)]
-        tap = delayed(m, self.tap, multiplier.latency).as_signed()
-        first = delayed(m, self.first, multiplier.latency)
-        largest = Signal(signed(ACTIVATION_BITS))
-        total, result = Signal(signed(_sum_bits())), Signal(signed(_sum_bits()))
+        tap = delayed(m, self.tap, multiplier.latency, reset_less=True).as_signed()
+        first = delayed(m, self.first, multiplier.latency, reset_less=True)
+        largest = Signal(signed(ACTIVATION_BITS), reset_less=True)
+        total, result = (Signal(signed(_sum_bits()), name=name, reset_less=True)
+                         for name in ("total", "result"))
         # The sign of a difference is one carry chain; a comparison would become several.
         difference = Signal(signed(ACTIVATION_BITS + 1))
         m.d.comb += difference.eq(largest - tap)
@@ -175,8 +177,8 @@ class ElementwiseUnit(Component):
         # Lanes.
         fill = Mux(maximum, Const(_ACTIVATION_LOW, signed(ACTIVATION_BITS)), 0)
         read = delayed(m, inside, self._READ + self._TAP - 1)
-        multiplier = Signal(FIELDS["multiplier"].width)
-        addend = Signal(signed(_sum_bits()))
+        multiplier = Signal(FIELDS["multiplier"].width, reset_less=True)
+        addend = Signal(signed(_sum_bits()), reset_less=True)
         m.d.sync += [
             multiplier.eq(Mux(delayed(m, second, self._READ + self._TAP - 1),
                               field("second_multiplier"), field("multiplier"))),
@@ -185,7 +187,7 @@ class ElementwiseUnit(Component):
         fresh = delayed(m, first, self._READ + self._TAP)
         for i in range(ACTIVATIONS_PER_WORD):
             m.submodules[f"lane{i}"] = lane = _Lane()
-            tap = Signal(signed(ACTIVATION_BITS), name=f"tap{i}")
+            tap = Signal(signed(ACTIVATION_BITS), name=f"tap{i}", reset_less=True)
             m.d.sync += tap.eq(Mux(
                 read, self.read_data.word_select(i, ACTIVATION_BITS).as_signed(), fill))
             m.d.comb += [
@@ -215,6 +217,12 @@ class ElementwiseUnit(Component):
     def _nest(self, m: Module, starting: Signal, walking: Signal, add: Signal) -> LoopNest:
         """The loops, and what moves with them; `walking` while they show a tap."""
         field = self._field
+        # First pixel and channel word, negated in a clock of their own: the pitches take longer.
+        first_x, first_y = Signal(COORDINATE_BITS), Signal(COORDINATE_BITS)
+        first_channel = Signal(_CHANNEL_BITS)
+        m.d.sync += [first_x.eq(modulo(-field("pad_left"), COORDINATE_BITS)),
+                     first_y.eq(modulo(-field("pad_top"), COORDINATE_BITS)),
+                     first_channel.eq(modulo(-field("second_offset"), _CHANNEL_BITS))]
         m.submodules.pitches = pitches = Pitches()
         m.submodules.second_pitches = second = Pitches()
         m.submodules.nest = nest = LoopNest(
@@ -247,11 +255,10 @@ class ElementwiseUnit(Component):
             nest.address_x_step.eq(pitches.column_step), nest.address_y_step.eq(pitches.row_step),
             nest.second_origin.eq(second.origin), nest.second_word_step.eq(1),
             nest.second_x_step.eq(second.column_step), nest.second_y_step.eq(second.row_step),
-            nest.channel_origin.eq(modulo(-field("second_offset"), _CHANNEL_BITS)),
-            nest.channel_word_step.eq(1),
-            nest.pixel_x_origin.eq(modulo(-field("pad_left"), COORDINATE_BITS)),
+            nest.channel_origin.eq(first_channel), nest.channel_word_step.eq(1),
+            nest.pixel_x_origin.eq(first_x),
             nest.pixel_x_column_step.eq(1), nest.pixel_x_x_step.eq(field("stride")),
-            nest.pixel_y_origin.eq(modulo(-field("pad_top"), COORDINATE_BITS)),
+            nest.pixel_y_origin.eq(first_y),
             nest.pixel_y_row_step.eq(1), nest.pixel_y_y_step.eq(field("stride")),
         ]
         with m.If(nest.load):

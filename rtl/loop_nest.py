@@ -144,8 +144,10 @@ class LoopNest(Component):
         # The walker at index zero of a level and of all inside it.
         starts = {level: Signal(walker.width, name=f"{name}_{level}_start")
                   for level in order if level in walker.levels}
+        # Levels inside all of the walker's leave it where it is.
+        innermost = min(order.index(level) for level in starts)
         bases, distances = [origin & self.load.replicate(walker.width)], []
-        for place, level in enumerate(order):
+        for place, level in list(enumerate(order))[innermost:]:
             chosen = steps[place].replicate(walker.width)
             outside = [starts[other] for other in order[place:] if other in starts]
             bases.append((outside[0] if outside else origin) & chosen)

@@ -315,7 +315,7 @@ class RegisterFile(Component):
             tiles = tiles | mask & running[tenant].replicate(self.chip.tiles)
         m.d.sync += used.eq(tiles)
         taken: list[Value] = []
-        kinds: dict[tuple[int, int], list[Value]] = {}     # by words per entry and index bits
+        kinds: dict[tuple[int, int], list[Value]] = {}     # writes, by words per entry, index bits
         for window in self._windows:
             # An entry takes a power of two of words, the window a power of two of entries.
             word_bits = (window.entry_words - 1).bit_length()
@@ -340,15 +340,17 @@ class RegisterFile(Component):
                 m.d.sync += act.eq(write)
             with m.If(writing[2] | writing[3]):
                 m.d.sync += pulse.eq(act & last)
-            kinds.setdefault((window.entry_words, index_bits), []).append(act)
+            kinds.setdefault((window.entry_words, index_bits), []).append(write)
             if window.entry_words > 1:
                 with m.If(act & ~last):
                     m.d.sync += staged.word_select(word, 32).eq(self.write_data)
         # One of the kinds at most is being written: their numbers are joined without a choice.
         number, value = Const(0, 20), Const(0, len(self.memory_data))
-        for (entry_words, index_bits), acts in kinds.items():
+        for (entry_words, index_bits), writes in kinds.items():
             first = 2 + (entry_words - 1).bit_length()
-            acting = Cat(*acts).any()
+            acting = Signal(name=f"acting_{entry_words}_{index_bits}")
+            with m.If(writing[1] | writing[2]):
+                m.d.sync += acting.eq(Cat(*writes).any())
             whole = Cat(staged[:32 * (entry_words - 1)], self.write_data)
             number = number | self.write_address[first:first + index_bits] \
                 & acting.replicate(index_bits)
@@ -370,11 +372,12 @@ class RegisterFile(Component):
                 if program else
                 (storage[f"{prefix}{part}", "value"] for part in ("constants_base",
                                                                   "constant_entries")))
-            # The address waits at the bus, and nothing else of this changes while it does.
-            offset = Signal(max(len(unit), len(base)) + 1, name=f"{prefix}{window.name}_offset")
-            m.d.comb += offset.eq(unit - base)
+            # The address waits at the bus, and nothing else of this changes while it does. Where
+            # the window ends is known a clock after it was written, long before the next access.
+            end = Signal(max(len(base), len(length)) + 1, name=f"{prefix}{window.name}_end")
+            m.d.sync += end.eq(base + length)
             hit = Signal(name=f"{prefix}{window.name}_used")
             with m.If(self.write_valid):
-                m.d.sync += hit.eq(running[tenant] & (offset < length))
+                m.d.sync += hit.eq(running[tenant] & (unit >= base) & (unit < end))
             inside.append(hit)
         return Cat(*inside).any()

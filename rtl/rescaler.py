@@ -32,7 +32,8 @@ class Rescaler(Component):
 
     Latency
     -------
-    `out` belongs to the operands of `LATENCY` clocks before. One result per clock.
+    `out` belongs to the operands of `LATENCY` clocks before. One result per clock. Nothing in it is
+    reset: what comes out means something where operands were given.
     """
 
     #: Clocks from the operands to the result.
@@ -48,25 +49,27 @@ class Rescaler(Component):
         m = Module()
         # A shift of many places in two steps, fine and coarse, each of few choices.
         fine_bits = min(2, len(self.shift))
-        finely, shifted = Signal.like(self.value), Signal.like(self.value)
-        coarse = Signal(max(1, len(self.shift) - fine_bits))
+        finely, shifted = (Signal.like(self.value, name=name, reset_less=True)
+                           for name in ("finely", "shifted"))
+        coarse = Signal(max(1, len(self.shift) - fine_bits), reset_less=True)
         m.d.sync += [finely.eq(self.value >> self.shift[:fine_bits]),
                      coarse.eq(self.shift[fine_bits:]),
                      shifted.eq(finely >> (coarse << fine_bits))]
 
         # What the clamp does is known a clock before it is done.
-        relu = delayed(m, self.relu, 2)
+        relu = delayed(m, self.relu, 2, reset_less=True)
         sign = shifted[-1]
-        kept = Signal(signed(ACTIVATION_BITS))
-        low, high = Signal(), Signal()
+        kept, clamped = (Signal(signed(ACTIVATION_BITS), name=name, reset_less=True)
+                         for name in ("kept", "clamped"))
+        low, high, zero = (Signal(name=name, reset_less=True) for name in ("low", "high", "zero"))
         excess = shifted[ACTIVATION_BITS - 1:]
         m.d.sync += [
             kept.eq(shifted[:ACTIVATION_BITS].as_signed()),
             low.eq(sign & ~relu & ~excess.all()), high.eq(~sign & excess.any()),
         ]
-        zero = Signal()
         m.d.sync += [
             zero.eq(sign & relu),
-            self.out.eq(Mux(zero, 0, Mux(low, _LOWEST, Mux(high, _HIGHEST, kept)))),
+            clamped.eq(Mux(zero, 0, Mux(low, _LOWEST, Mux(high, _HIGHEST, kept)))),
         ]
+        m.d.comb += self.out.eq(clamped)
         return m

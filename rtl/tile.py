@@ -98,8 +98,8 @@ class Tile(Component):
     position_done, position_freed, drain_group, drain_lane, drain_clear
         To and from the collector (rtl.accumulator). A calibration finishes no position.
     drain_valid : in; drain_sum, saturated : out
-        The sum that `drain_lane` selected a clock before is read; the accumulator times the drift
-        gain, ``DriftGain.LATENCY`` clocks later; it did not fit.
+        The sum that was asked for two clocks before is read; the accumulator times the drift gain,
+        ``DriftGain.LATENCY`` clocks later; it did not fit.
     macro : out
         Pins of the analog macro.
     trace : out

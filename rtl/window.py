@@ -91,6 +91,10 @@ class WindowGenerator(Component):
             {"address": Walker(ADDRESS_BITS, ("word", "column", "row", "block", "x", "y")),
              "pixel_x": Walker(COORDINATE_BITS, ("column", "x")),
              "pixel_y": Walker(COORDINATE_BITS, ("row", "y"))})
+        # The first pixel, negated in a clock of its own: the pitches take longer.
+        first_x, first_y = Signal(COORDINATE_BITS), Signal(COORDINATE_BITS)
+        m.d.sync += [first_x.eq(modulo(-field("pad_left"), COORDINATE_BITS)),
+                     first_y.eq(modulo(-field("pad_top"), COORDINATE_BITS))]
         starting = Signal()
         walking = Signal()      # the nest shows an iteration that the output has yet to take
         m.d.comb += [
@@ -108,9 +112,9 @@ class WindowGenerator(Component):
             nest.address_row_step.eq(pitches.row),
             nest.address_block_step.eq(field("block_words")),
             nest.address_x_step.eq(pitches.column_step), nest.address_y_step.eq(pitches.row_step),
-            nest.pixel_x_origin.eq(modulo(-field("pad_left"), COORDINATE_BITS)),
+            nest.pixel_x_origin.eq(first_x),
             nest.pixel_x_column_step.eq(1), nest.pixel_x_x_step.eq(field("stride")),
-            nest.pixel_y_origin.eq(modulo(-field("pad_top"), COORDINATE_BITS)),
+            nest.pixel_y_origin.eq(first_y),
             nest.pixel_y_row_step.eq(1), nest.pixel_y_y_step.eq(field("stride")),
         ]
 

@@ -195,16 +195,15 @@ class AccumulatorBench(BlockBench):
             await self.until(lambda: self.finished > self.drained and not self.pauses())
             assert self.layer is not None
             kernels, sums = self.layer.kernels, []
-            # Kernel k: its word is read in clock k, its lane selected in k + 1, its sum is
-            # there in k + 2.
+            # Kernel k is asked for in clock k, its word zeroed in k + 1, its sum there in k + 2.
             for clock in range(kernels + 3):
-                self.dut.drain_group.value = min(clock, kernels - 1) // lanes
-                lane = clock - 1
-                selected = 0 <= lane < kernels
-                self.dut.drain_lane.value = lane % lanes if selected else 0
+                asked, before = min(clock, kernels - 1), clock - 1
+                self.dut.drain_group.value = asked // lanes
+                self.dut.drain_lane.value = asked % lanes
                 self.dut.drain_clear.value = int(
-                    selected and (lane % lanes == lanes - 1 or lane == kernels - 1))
-                self.dut.position_freed.value = int(lane == kernels - 1)
+                    0 <= before < kernels
+                    and (before % lanes == lanes - 1 or before == kernels - 1))
+                self.dut.position_freed.value = int(before == kernels - 1)
                 await self.edge()
                 if clock >= 2 and len(sums) < kernels:
                     sums.append(signed(self.dut.drain_sum))

@@ -13,6 +13,7 @@ from sim.toolchain import run_tool, run_yosys
 
 from .blocks import Block
 from .harness import ShiftHarness
+from .output_registers import use_output_registers
 
 __all__ = ["SEEDS", "Measurement", "measure", "synthesise", "tool_versions"]
 
@@ -102,6 +103,9 @@ abc -g gates
 opt_clean
 tee -q -o gates.json stat -json
 """, directory)
+    netlist = json.loads((directory / "harness.json").read_text())
+    use_output_registers(netlist, _TOP)
+    (directory / "harness.json").write_text(json.dumps(netlist))
     cells = _cells(directory, "ecp5.json", f"{_TOP}.block")
     gates = _cells(directory, "gates.json", None)
     bits = json.loads((directory / "memories.json").read_text())["design"]["num_memory_bits"]
@@ -120,8 +124,8 @@ def _fmax(block: Block, directory: Path, seed: int) -> float:
     report = f"report{seed}.json"
     run_tool([
         *_NEXTPNR, *block.part.options, "--json", "harness.json", "--seed", str(seed),
-        "--freq", str(block.target), "--timing-allow-fail", "--lpf-allow-unconstrained",
-        "--report", report, "--quiet"], directory)
+        "--freq", str(block.target), "--tmg-ripup", "--timing-allow-fail",
+        "--lpf-allow-unconstrained", "--report", report, "--quiet"], directory)
     clocks = json.loads((directory / report).read_text())["fmax"]
     if len(clocks) != 1:
         raise ValueError(f"the harness must have one clock, not {sorted(clocks)}")

@@ -30,7 +30,7 @@ def bench_of(tenants, component=ActivationBuffer):
         (f"transfer{t}_1", dut.transfer_write[t], dut.windows[t], dut.transfer_write_ready[t],
          dut.transfer_abort[t]) for t in range(tenants)]
     accesses = [_Access(bench, chip, *asker) for asker in askers]
-    written = []
+    written = [[] for _ in accesses]        # of each, by bank
     for bank in range(tenants):
         write = bench.probe(f"dut.bank{bank}_write", 1)
         word = bench.probe(f"dut.bank{bank}_word", (words - 1).bit_length())
@@ -41,14 +41,17 @@ def bench_of(tenants, component=ActivationBuffer):
         bench.always(f"bank {bank} is written in the window of who asks",
                      implies(write, Cat(*whose).any()))
         bench.cover(f"bank {bank} is written", write)
-        written.append(write & whose[0])
+        for mine, own in zip(written, whose, strict=True):
+            mine.append(write & own)
     units, *transfers = accesses
     # Each access has a register, which holds it, or nothing.
     for each in accesses:
         bench.lemma(each.full == each.waits)
+        for bank in range(tenants):
+            bench.lemma(each.asking[bank] == (each.full & (each.bank == bank)))
         bench.lemma(implies(each.full, (each.word + each.bank * words == each.place)
                             & (each.held == each.data)))
-    bench.always("the units never wait", implies(units.waits, Cat(*written).any()))
+    bench.always("the units never wait", implies(units.waits, Cat(*written[0]).any()))
     bench.always("the units hear of what is outside",
                  implies(dut.write.enable & ~units.inside, dut.beyond))
     for t, each in enumerate(transfers):
@@ -57,6 +60,8 @@ def bench_of(tenants, component=ActivationBuffer):
                              dut.transfer_beyond[t]))
         bench.always(f"tenant {t} is ready with nothing on its way but what is written now",
                      implies(dut.transfer_write_ready[t], ~each.waits | each.taken))
+        bench.always(f"tenant {t} has written what was taken",
+                     implies(each.waits & each.taken, Cat(*written[t + 1]).any()))
         # The units leave the port to the transfers: then each has it within as many clocks.
         waits = each.waits & ~each.taken & ~units.waits
         ago = waits
@@ -87,6 +92,7 @@ class _Access:
         self.word = bench.probe(f"dut.{name}_word", (bank_words - 1).bit_length())
         self.bank = bench.probe(f"dut.{name}_bank", max(1, (chip.tenants - 1).bit_length()))
         self.held = bench.probe(f"dut.{name}_data", 32)
+        self.asking = bench.probe(f"dut.{name}_asking", chip.tenants)
         self.inside = (port.address < window.activation_words) \
             & (port.address + window.activation_base < words)
         with m.If(ready):
@@ -103,7 +109,7 @@ def test_proof(tenants):
 
 
 @pytest.mark.parametrize("old, new, broken", [
-    ("self.full.eq(port.enable & self.inside)", "self.full.eq(port.enable)",
+    ("passing = port.enable & self.inside", "passing = port.enable",
      "bank 0 is written in the window of who asks"),
     ("(port.address < window.activation_words)", "(port.address <= window.activation_words)",
      "bank 1 is written in the window of who asks"),
@@ -111,11 +117,13 @@ def test_proof(tenants):
      'place = Signal(ADDRESS_BITS, name=f"{name}_place")',
      "bank 0 is written in the window of who asks"),
     ("chosen[t + 1].eq(asking[t + 1] & ~before)", "chosen[t + 1].eq(asking[t + 1])",
+     "tenant 0 has written what was taken"),
+    ("Mux(asking[0], units, chain)", "Mux(asking[0], chain, units)",
      "bank 0 is written in the window of who asks"),
     ("turn.eq(modulo(turn + 1, len(turn)))", "turn.eq(turn)", "tenant 1 waits 1 clocks at most"),
     ("self.ready.eq(~self.full | self.taken)", "self.ready.eq(1)",
      "tenant 0 is ready with nothing on its way but what is written now"),
-    ("        with m.If(abort):\n            m.d.sync += self.full.eq(0)\n", "",
+    ("m.d.sync += [self.full.eq(0), self.asking.eq(0)]", "pass",
      "tenant 0: nothing is left after an abort"),
     ("valid.eq(reading & ~abort)", "valid.eq(reading)",
      "tenant 0: no word is read after an abort"),

@@ -87,8 +87,8 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed, before=(), 
                 reading, selecting = kernel < layer.kernels, 1 <= kernel <= layer.kernels
                 if reading:
                     context.set(dut.drain_group, kernel // lanes)
+                    context.set(dut.drain_lane, kernel % lanes)
                 before = kernel - 1
-                context.set(dut.drain_lane, before % lanes if selecting else 0)
                 context.set(dut.drain_clear, selecting and (
                     before % lanes == lanes - 1 or before == layer.kernels - 1))
                 context.set(dut.position_freed, before == layer.kernels - 1)

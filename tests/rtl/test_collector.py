@@ -54,11 +54,11 @@ def test_positions(name, width, height, kernels, relu, rate):
 
     async def accumulators(context):
         """The drain ports: a word read, then one lane of it, a clock later each; the drift gain."""
-        group = position = 0
+        group = lane = position = 0
         answers = deque([None] * DriftGain.LATENCY)
         cleared = []
         while True:
-            next_group, lane = context.get(dut.drain_group), context.get(dut.drain_lane)
+            next_group, next_lane = context.get(dut.drain_group), context.get(dut.drain_lane)
             clear, free = context.get(dut.drain_clear), context.get(dut.position_freed)
             entry = context.get(dut.constant_address) - constants
             if clear:
@@ -78,7 +78,7 @@ def test_positions(name, width, height, kernels, relu, rate):
                 drained[0] = position
             multiplier, bias, shift = table[entry] if 0 <= entry < kernels else (0, 0, 0)
             context.set(dut.constant, (shift << 16 | multiplier) << 32 | bias & 0xFFFF_FFFF)
-            group = next_group
+            group, lane = next_group, next_lane
 
     async def testbench(context):
         for i, word in enumerate(words):

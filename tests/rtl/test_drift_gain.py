@@ -25,6 +25,7 @@ def test_products(name):
     async def testbench(context):
         for gain in (*GAINS, *(generator.randrange(1 << GAIN_BITS) for _ in range(4))):
             context.set(dut.gain, gain)
+            await context.tick()
             sums = edges + [generator.randrange(-limit, limit) for _ in range(20)]
             valid = [generator.random() < 0.7 for _ in sums]
             for i in range(len(sums) + dut.LATENCY):

@@ -2070,10 +2070,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$7353$0 (\$185 ),
+    .\port$7187$0 (\$185 ),
     .position_done(position_done),
     .position_freed(\position_freed$558 ),
-    .\register$24 (drain_valid),
+    .\register$23 (drain_valid),
     .rst(rst),
     .start(start),
     .write_address(\write_address$295 ),
@@ -2086,7 +2086,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .combining(combining),
     .descriptor(descriptor),
-    .\done$171 (done),
+    .\done$174 (done),
     .read_address(\read_address$292 ),
     .read_data(\read_data$284 ),
     .read_enable(\read_enable$288 ),
@@ -2108,7 +2108,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$533 ),
     .load_row(load_row),
-    .\port$6984$0 (\$184 ),
+    .\port$6819$0 (\$184 ),
     .read_data(\read_data$284 ),
     .read_enable(\read_enable$289 ),
     .rst(rst),
@@ -2260,7 +2260,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$564 ),
     .overrun(overrun),
-    .\port$6819$90 (window[130:90]),
+    .\port$6617$90 (window[130:90]),
     .position_done(\position_done$620 ),
     .position_freed(position_freed),
     .product_started(\product_started$424 ),
@@ -2344,7 +2344,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$653 ),
     .overrun(\overrun$345 ),
-    .\port$6819$90 (window[130:90]),
+    .\port$6617$90 (window[130:90]),
     .position_done(\position_done$621 ),
     .position_freed(\position_freed$650 ),
     .product_started(\product_started$423 ),
@@ -2428,7 +2428,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro2__write_row),
     .measured(\measured$730 ),
     .overrun(\overrun$347 ),
-    .\port$6819$90 (window[130:90]),
+    .\port$6617$90 (window[130:90]),
     .position_done(\position_done$622 ),
     .position_freed(\position_freed$727 ),
     .product_started(\product_started$422 ),
@@ -2512,7 +2512,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro3__write_row),
     .measured(\measured$807 ),
     .overrun(\overrun$349 ),
-    .\port$6819$90 (window[130:90]),
+    .\port$6617$90 (window[130:90]),
     .position_done(\position_done$623 ),
     .position_freed(\position_freed$804 ),
     .product_started(product_started),
@@ -2603,7 +2603,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$6984$0 (\$184 ),
+    .\port$6819$0 (\$184 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -4246,10 +4246,10 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$10 ;
   wire \$100 ;
   wire \$101 ;
-  wire \$102 ;
-  wire \$103 ;
-  wire \$104 ;
-  wire \$105 ;
+  wire [12:0] \$102 ;
+  wire [12:0] \$103 ;
+  wire [12:0] \$104 ;
+  wire [12:0] \$105 ;
   wire \$106 ;
   wire \$107 ;
   wire \$108 ;
@@ -4259,12 +4259,12 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$111 ;
   wire \$112 ;
   wire \$113 ;
-  wire [12:0] \$114 ;
-  wire [12:0] \$115 ;
-  wire [12:0] \$116 ;
-  wire [12:0] \$117 ;
-  wire \$118 ;
-  wire \$119 ;
+  wire \$114 ;
+  wire \$115 ;
+  wire [44:0] \$116 ;
+  wire [44:0] \$117 ;
+  wire [44:0] \$118 ;
+  wire [44:0] \$119 ;
   wire \$12 ;
   wire \$120 ;
   wire \$121 ;
@@ -4277,24 +4277,36 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$128 ;
   wire \$129 ;
   wire \$13 ;
-  wire \$130 ;
-  wire \$131 ;
-  wire \$132 ;
-  wire \$133 ;
-  wire [12:0] \$134 ;
-  wire [12:0] \$135 ;
-  wire [12:0] \$136 ;
-  wire [12:0] \$137 ;
-  wire [31:0] \$138 ;
-  wire [31:0] \$139 ;
+  wire [12:0] \$130 ;
+  wire [12:0] \$131 ;
+  wire [12:0] \$132 ;
+  wire [12:0] \$133 ;
+  wire \$134 ;
+  wire \$135 ;
+  wire \$136 ;
+  wire \$137 ;
+  wire \$138 ;
+  wire \$139 ;
   wire \$14 ;
-  wire [31:0] \$140 ;
-  wire [31:0] \$141 ;
+  wire \$140 ;
+  wire \$141 ;
   wire \$142 ;
   wire \$143 ;
-  wire \$144 ;
-  wire \$145 ;
+  wire [44:0] \$144 ;
+  wire [44:0] \$145 ;
+  wire [44:0] \$146 ;
+  wire [44:0] \$147 ;
+  wire [31:0] \$148 ;
+  wire [31:0] \$149 ;
   wire \$15 ;
+  wire [31:0] \$150 ;
+  wire [31:0] \$151 ;
+  wire [31:0] \$152 ;
+  wire [31:0] \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
   wire \$16 ;
   wire \$17 ;
   wire \$18 ;
@@ -4355,10 +4367,10 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$68 ;
   wire \$69 ;
   wire \$7 ;
-  wire [12:0] \$70 ;
-  wire [12:0] \$71 ;
-  wire [12:0] \$72 ;
-  wire [12:0] \$73 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
   wire \$74 ;
   wire \$75 ;
   wire \$76 ;
@@ -4377,28 +4389,30 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$88 ;
   wire \$89 ;
   wire \$9 ;
-  wire [12:0] \$90 ;
-  wire [12:0] \$91 ;
-  wire [12:0] \$92 ;
-  wire [12:0] \$93 ;
-  wire [31:0] \$94 ;
-  wire [31:0] \$95 ;
-  wire [31:0] \$96 ;
-  wire [31:0] \$97 ;
+  wire \$90 ;
+  wire \$91 ;
+  wire \$92 ;
+  wire \$93 ;
+  wire \$94 ;
+  wire \$95 ;
+  wire \$96 ;
+  wire \$97 ;
   wire \$98 ;
   wire \$99 ;
-  wire [12:0] \$signature__addr ;
-  wire [12:0] \$signature__addr$92 ;
+  reg [12:0] \$signature__addr ;
+  reg [12:0] \$signature__addr$77 ;
   wire [31:0] \$signature__data ;
-  wire [31:0] \$signature__data$53 ;
+  wire [31:0] \$signature__data$85 ;
   wire \$signature__en ;
-  wire \$signature__en$91 ;
+  wire \$signature__en$120 ;
   wire [31:0] bank0_data;
   wire [12:0] bank0_word;
   wire bank0_write;
+  reg [44:0] bank0_written = 45'h000000000000;
   wire [31:0] bank1_data;
   wire [12:0] bank1_word;
   wire bank1_write;
+  reg [44:0] bank1_written = 45'h000000000000;
   output beyond;
   wire beyond;
   input clk;
@@ -4410,25 +4424,40 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \read.enable ;
   wire [2:0] read0_asking;
   reg [2:0] read0_chosen;
+  wire [12:0] read0_word;
   wire [2:0] read1_asking;
   reg [2:0] read1_chosen;
+  wire [12:0] read1_word;
   output [31:0] read_data;
   reg [31:0] read_data;
   reg reading0 = 1'h0;
   reg reading1 = 1'h0;
-  reg [31:0] register = 32'd0;
-  reg [31:0] \register$52  = 32'd0;
-  reg \register$54  = 1'h0;
-  reg \register$55  = 1'h0;
-  reg \register$56  = 1'h0;
-  reg \register$57  = 1'h0;
-  reg \register$58  = 1'h0;
-  reg \register$59  = 1'h0;
-  reg \register$60  = 1'h0;
+  reg register = 1'h0;
+  reg [12:0] \register$61  = 13'h0000;
+  reg [12:0] \register$63  = 13'h0000;
+  reg \register$65  = 1'h0;
+  reg [31:0] \register$66  = 32'd0;
+  reg [31:0] \register$68  = 32'd0;
+  reg [31:0] \register$69  = 32'd0;
+  reg \register$71  = 1'h0;
+  reg [12:0] \register$76  = 13'h0000;
+  reg [12:0] \register$78  = 13'h0000;
+  reg \register$80  = 1'h0;
+  reg [31:0] \register$81  = 32'd0;
+  reg [31:0] \register$83  = 32'd0;
+  reg [31:0] \register$84  = 32'd0;
+  reg \register$86  = 1'h0;
+  reg \register$87  = 1'h0;
+  reg \register$88  = 1'h0;
+  reg \register$89  = 1'h0;
+  reg \register$90  = 1'h0;
+  reg \register$91  = 1'h0;
+  reg \register$92  = 1'h0;
   input rst;
   wire rst;
   input tenant;
   wire tenant;
+  reg [1:0] transfer0_0_asking = 2'h0;
   reg transfer0_0_bank = 1'h0;
   reg transfer0_0_full = 1'h0;
   wire transfer0_0_inside;
@@ -4437,6 +4466,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire transfer0_0_taken;
   reg [12:0] transfer0_0_word = 13'h0000;
   reg [15:0] transfer0_1_address = 16'h0000;
+  reg [1:0] transfer0_1_asking = 2'h0;
   reg transfer0_1_bank = 1'h0;
   reg [31:0] transfer0_1_data = 32'd0;
   reg transfer0_1_full = 1'h0;
@@ -4445,6 +4475,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire transfer0_1_ready;
   wire transfer0_1_taken;
   reg [12:0] transfer0_1_word = 13'h0000;
+  reg [1:0] transfer1_0_asking = 2'h0;
   reg transfer1_0_bank = 1'h0;
   reg transfer1_0_full = 1'h0;
   wire transfer1_0_inside;
@@ -4453,6 +4484,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire transfer1_0_taken;
   reg [12:0] transfer1_0_word = 13'h0000;
   reg [15:0] transfer1_1_address = 16'h0000;
+  reg [1:0] transfer1_1_asking = 2'h0;
   reg transfer1_1_bank = 1'h0;
   reg [31:0] transfer1_1_data = 32'd0;
   reg transfer1_1_full = 1'h0;
@@ -4494,6 +4526,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   output [1:0] transfer_write_ready;
   wire [1:0] transfer_write_ready;
   reg turn = 1'h0;
+  reg [1:0] units0_asking = 2'h0;
   reg units0_bank = 1'h0;
   reg units0_full = 1'h0;
   wire units0_inside;
@@ -4502,6 +4535,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire units0_taken;
   reg [12:0] units0_word = 13'h0000;
   reg [15:0] units1_address = 16'h0000;
+  reg [1:0] units1_asking = 2'h0;
   reg units1_bank = 1'h0;
   reg [31:0] units1_data = 32'd0;
   reg units1_full = 1'h0;
@@ -4552,14 +4586,18 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \write.enable ;
   wire [2:0] write0_asking;
   reg [2:0] write0_chosen;
+  reg [44:0] write0_word;
   wire [2:0] write1_asking;
   reg [2:0] write1_chosen;
+  reg [44:0] write1_word;
   wire [12:0] write__addr;
-  wire [12:0] \write__addr$99 ;
+  wire [12:0] \write__addr$79 ;
   wire [31:0] write__data;
-  wire [31:0] \write__data$100 ;
+  wire [31:0] \write__data$82 ;
+  (* init = 1'h0 *)
   wire write__en;
-  wire \write__en$98 ;
+  (* init = 1'h0 *)
+  wire \write__en$124 ;
   output [97:0] written;
   reg [97:0] written;
   wire [48:0] \written.tenant0 ;
@@ -4570,6 +4608,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire [15:0] \written.tenant1.address ;
   wire [31:0] \written.tenant1.data ;
   wire \written.tenant1.enable ;
+  (* no_rw_check = 32'd1 *)
   reg [31:0] bank0 [8191:0];
 `ifndef SYNTHESIS
   initial begin : zero_bank0
@@ -4578,8 +4617,8 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
 `endif
   always @(posedge clk) begin
-    if (bank0_write)
-      bank0[bank0_word] <= bank0_data;
+    if (register)
+      bank0[bank0_written[12:0]] <= bank0_written[44:13];
   end
   reg [31:0] _0_;
   always @(posedge clk) begin
@@ -4588,6 +4627,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   assign \$signature__data  = _0_;
+  (* no_rw_check = 32'd1 *)
   reg [31:0] bank1 [8191:0];
 `ifndef SYNTHESIS
   initial begin : zero_bank1
@@ -4596,189 +4636,215 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
 `endif
   always @(posedge clk) begin
-    if (bank1_write)
-      bank1[bank1_word] <= bank1_data;
+    if (\register$71 )
+      bank1[bank1_written[12:0]] <= bank1_written[44:13];
   end
   reg [31:0] _1_;
   always @(posedge clk) begin
-    if (\$signature__en$91 ) begin
-      _1_ <= bank1[\$signature__addr$92 ];
+    if (\$signature__en$120 ) begin
+      _1_ <= bank1[\$signature__addr$77 ];
     end
   end
-  assign \$signature__data$53  = _1_;
+  assign \$signature__data$85  = _1_;
   assign \$1  = turn + 1'h1;
   assign \$2  = read[0] & units0_inside;
-  assign \$3  = write[0] & units1_inside;
-  assign \$4  = transfer_read[0] & transfer0_0_inside;
-  assign \$5  = transfer_write[0] & transfer0_1_inside;
-  assign \$6  = transfer_read[17] & transfer1_0_inside;
-  assign \$7  = transfer_write[49] & transfer1_1_inside;
-  assign \$8  = ~ transfer_abort[0];
-  assign \$9  = transfer0_0_taken & \$8 ;
-  assign \$10  = ~ transfer_abort[0];
-  assign \$11  = reading0 & \$10 ;
-  assign \$12  = ~ transfer_abort[1];
-  assign \$13  = transfer1_0_taken & \$12 ;
-  assign \$14  = ~ transfer_abort[1];
-  assign \$15  = reading1 & \$14 ;
+  assign \$3  = read[0] & units0_inside;
+  assign \$4  = ! units0_place[13];
+  assign \$5  = \$3  & \$4 ;
+  assign \$6  = read[0] & units0_inside;
+  assign \$8  = \$6  & \$7 ;
+  assign \$9  = write[0] & units1_inside;
+  assign \$10  = write[0] & units1_inside;
+  assign \$11  = ! units1_place[13];
+  assign \$12  = \$10  & \$11 ;
+  assign \$13  = write[0] & units1_inside;
+  assign \$15  = \$13  & \$14 ;
+  assign \$16  = transfer_read[0] & transfer0_0_inside;
+  assign \$17  = transfer_read[0] & transfer0_0_inside;
+  assign \$18  = ! transfer0_0_place[13];
+  assign \$19  = \$17  & \$18 ;
+  assign \$20  = transfer_read[0] & transfer0_0_inside;
+  assign \$22  = \$20  & \$21 ;
+  assign \$23  = transfer_write[0] & transfer0_1_inside;
+  assign \$24  = transfer_write[0] & transfer0_1_inside;
+  assign \$25  = ! transfer0_1_place[13];
+  assign \$26  = \$24  & \$25 ;
+  assign \$27  = transfer_write[0] & transfer0_1_inside;
+  assign \$29  = \$27  & \$28 ;
+  assign \$30  = transfer_read[17] & transfer1_0_inside;
+  assign \$31  = transfer_read[17] & transfer1_0_inside;
+  assign \$32  = ! transfer1_0_place[13];
+  assign \$33  = \$31  & \$32 ;
+  assign \$34  = transfer_read[17] & transfer1_0_inside;
+  assign \$36  = \$34  & \$35 ;
+  assign \$37  = transfer_write[49] & transfer1_1_inside;
+  assign \$38  = transfer_write[49] & transfer1_1_inside;
+  assign \$39  = ! transfer1_1_place[13];
+  assign \$40  = \$38  & \$39 ;
+  assign \$41  = transfer_write[49] & transfer1_1_inside;
+  assign \$43  = \$41  & \$42 ;
+  assign \$44  = \register$61  == \register$63 ;
+  assign \$45  = \register$76  == \register$78 ;
+  assign \$46  = ~ transfer_abort[0];
+  assign \$47  = transfer0_0_taken & \$46 ;
+  assign \$48  = ~ transfer_abort[0];
+  assign \$49  = reading0 & \$48 ;
+  assign \$50  = ~ transfer_abort[1];
+  assign \$51  = transfer1_0_taken & \$50 ;
+  assign \$52  = ~ transfer_abort[1];
+  assign \$53  = reading1 & \$52 ;
   assign units0_place = read[16:1] + window[39:24];
-  assign \$16  = read[16:1] < window[56:40];
-  assign \$17  = | units0_place[16:14];
-  assign \$18  = ~ \$17 ;
-  assign units0_inside = \$16  & \$18 ;
-  assign \$19  = ~ units0_full;
-  assign units0_ready = \$19  | units0_taken;
-  assign \$20  = ~ units0_inside;
-  assign \$21  = read[0] & \$20 ;
+  assign \$54  = read[16:1] < window[56:40];
+  assign \$55  = | units0_place[16:14];
+  assign \$56  = ~ \$55 ;
+  assign units0_inside = \$54  & \$56 ;
+  assign \$57  = ~ units0_full;
+  assign units0_ready = \$57  | units0_taken;
+  assign \$58  = ~ units0_inside;
+  assign \$59  = read[0] & \$58 ;
   assign units1_place = write[16:1] + window[39:24];
-  assign \$22  = write[16:1] < window[56:40];
-  assign \$23  = | units1_place[16:14];
-  assign \$24  = ~ \$23 ;
-  assign units1_inside = \$22  & \$24 ;
-  assign \$25  = ~ units1_full;
-  assign units1_ready = \$25  | units1_taken;
-  assign \$26  = ~ units1_inside;
-  assign \$27  = write[0] & \$26 ;
+  assign \$60  = write[16:1] < window[56:40];
+  assign \$61  = | units1_place[16:14];
+  assign \$62  = ~ \$61 ;
+  assign units1_inside = \$60  & \$62 ;
+  assign \$63  = ~ units1_full;
+  assign units1_ready = \$63  | units1_taken;
+  assign \$64  = ~ units1_inside;
+  assign \$65  = write[0] & \$64 ;
   assign beyond = | outside;
   assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
-  assign \$28  = transfer_read[16:1] < windows[56:40];
-  assign \$29  = | transfer0_0_place[16:14];
-  assign \$30  = ~ \$29 ;
-  assign transfer0_0_inside = \$28  & \$30 ;
-  assign \$31  = ~ transfer0_0_full;
-  assign transfer0_0_ready = \$31  | transfer0_0_taken;
-  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
-  assign \$32  = transfer_write[16:1] < windows[56:40];
-  assign \$33  = | transfer0_1_place[16:14];
-  assign \$34  = ~ \$33 ;
-  assign transfer0_1_inside = \$32  & \$34 ;
-  assign \$35  = ~ transfer0_1_full;
-  assign transfer0_1_ready = \$35  | transfer0_1_taken;
-  assign \$36  = ~ transfer0_0_inside;
-  assign \$37  = transfer_read[0] & \$36 ;
-  assign \$38  = ~ transfer0_1_inside;
-  assign \$39  = transfer_write[0] & \$38 ;
-  assign \$40  = \$37  | \$39 ;
-  assign transfer1_0_place = transfer_read[33:18] + windows[174:159];
-  assign \$41  = transfer_read[33:18] < windows[191:175];
-  assign \$42  = | transfer1_0_place[16:14];
-  assign \$43  = ~ \$42 ;
-  assign transfer1_0_inside = \$41  & \$43 ;
-  assign \$44  = ~ transfer1_0_full;
-  assign transfer1_0_ready = \$44  | transfer1_0_taken;
-  assign transfer1_1_place = transfer_write[65:50] + windows[174:159];
-  assign \$45  = transfer_write[65:50] < windows[191:175];
-  assign \$46  = | transfer1_1_place[16:14];
-  assign \$47  = ~ \$46 ;
-  assign transfer1_1_inside = \$45  & \$47 ;
-  assign \$48  = ~ transfer1_1_full;
-  assign transfer1_1_ready = \$48  | transfer1_1_taken;
-  assign \$49  = ~ transfer1_0_inside;
-  assign \$50  = transfer_read[17] & \$49 ;
-  assign \$51  = ~ transfer1_1_inside;
-  assign \$52  = transfer_write[49] & \$51 ;
-  assign \$53  = \$50  | \$52 ;
-  assign \$54  = ! units0_bank;
-  assign \$55  = units0_full & \$54 ;
-  assign \$56  = ! transfer0_0_bank;
-  assign \$57  = transfer0_0_full & \$56 ;
-  assign \$58  = ! transfer1_0_bank;
-  assign \$59  = transfer1_0_full & \$58 ;
-  assign \$60  = ~ \$55 ;
-  assign \$61  = \$57  & \$60 ;
-  assign \$62  = \$55  | \$57 ;
-  assign \$63  = ~ \$62 ;
-  assign \$64  = \$59  & \$63 ;
-  assign \$65  = ~ \$55 ;
-  assign \$66  = \$59  & \$65 ;
-  assign \$67  = \$55  | \$59 ;
+  assign \$66  = transfer_read[16:1] < windows[56:40];
+  assign \$67  = | transfer0_0_place[16:14];
   assign \$68  = ~ \$67 ;
-  assign \$69  = \$57  & \$68 ;
-  assign \$signature__en  = | read0_chosen;
-  assign \$70  = units0_word & { read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0] };
-  assign \$71  = transfer0_0_word & { read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1] };
-  assign \$72  = \$70  | \$71 ;
-  assign \$73  = transfer1_0_word & { read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2], read0_chosen[2] };
-  assign \$signature__addr  = \$72  | \$73 ;
-  assign \$74  = ! units1_bank;
-  assign \$75  = units1_full & \$74 ;
-  assign \$76  = ! transfer0_1_bank;
-  assign \$77  = transfer0_1_full & \$76 ;
-  assign \$78  = ! transfer1_1_bank;
-  assign \$79  = transfer1_1_full & \$78 ;
-  assign \$80  = ~ \$75 ;
-  assign \$81  = \$77  & \$80 ;
-  assign \$82  = \$75  | \$77 ;
-  assign \$83  = ~ \$82 ;
-  assign \$84  = \$79  & \$83 ;
-  assign \$85  = ~ \$75 ;
-  assign \$86  = \$79  & \$85 ;
-  assign \$87  = \$75  | \$79 ;
-  assign \$88  = ~ \$87 ;
-  assign \$89  = \$77  & \$88 ;
-  assign bank0_write = | write0_chosen;
-  assign \$90  = units1_word & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
-  assign \$91  = transfer0_1_word & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
-  assign \$92  = \$90  | \$91 ;
-  assign \$93  = transfer1_1_word & { write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2] };
-  assign bank0_word = \$92  | \$93 ;
-  assign \$94  = units1_data & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
-  assign \$95  = transfer0_1_data & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
-  assign \$96  = \$94  | \$95 ;
-  assign \$97  = transfer1_1_data & { write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2], write0_chosen[2] };
-  assign bank0_data = \$96  | \$97 ;
-  assign \$99  = units0_full & \$98 ;
-  assign \$101  = transfer0_0_full & \$100 ;
-  assign \$103  = transfer1_0_full & \$102 ;
-  assign \$104  = ~ \$99 ;
-  assign \$105  = \$101  & \$104 ;
-  assign \$106  = \$99  | \$101 ;
-  assign \$107  = ~ \$106 ;
-  assign \$108  = \$103  & \$107 ;
-  assign \$109  = ~ \$99 ;
-  assign \$110  = \$103  & \$109 ;
-  assign \$111  = \$99  | \$103 ;
-  assign \$112  = ~ \$111 ;
-  assign \$113  = \$101  & \$112 ;
-  assign \$signature__en$91  = | read1_chosen;
-  assign \$114  = units0_word & { read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0], read1_chosen[0] };
-  assign \$115  = transfer0_0_word & { read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1], read1_chosen[1] };
-  assign \$116  = \$114  | \$115 ;
-  assign \$117  = transfer1_0_word & { read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2], read1_chosen[2] };
-  assign \$signature__addr$92  = \$116  | \$117 ;
-  assign \$119  = units1_full & \$118 ;
-  assign \$121  = transfer0_1_full & \$120 ;
-  assign \$123  = transfer1_1_full & \$122 ;
-  assign \$124  = ~ \$119 ;
-  assign \$125  = \$121  & \$124 ;
-  assign \$126  = \$119  | \$121 ;
-  assign \$127  = ~ \$126 ;
-  assign \$128  = \$123  & \$127 ;
-  assign \$129  = ~ \$119 ;
-  assign \$130  = \$123  & \$129 ;
-  assign \$131  = \$119  | \$123 ;
-  assign \$132  = ~ \$131 ;
-  assign \$133  = \$121  & \$132 ;
-  assign bank1_write = | write1_chosen;
-  assign \$134  = units1_word & { write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0] };
-  assign \$135  = transfer0_1_word & { write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1] };
-  assign \$136  = \$134  | \$135 ;
-  assign \$137  = transfer1_1_word & { write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2] };
-  assign bank1_word = \$136  | \$137 ;
-  assign \$138  = units1_data & { write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0], write1_chosen[0] };
-  assign \$139  = transfer0_1_data & { write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1], write1_chosen[1] };
-  assign \$140  = \$138  | \$139 ;
-  assign \$141  = transfer1_1_data & { write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2], write1_chosen[2] };
-  assign bank1_data = \$140  | \$141 ;
+  assign transfer0_0_inside = \$66  & \$68 ;
+  assign \$69  = ~ transfer0_0_full;
+  assign transfer0_0_ready = \$69  | transfer0_0_taken;
+  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
+  assign \$70  = transfer_write[16:1] < windows[56:40];
+  assign \$71  = | transfer0_1_place[16:14];
+  assign \$72  = ~ \$71 ;
+  assign transfer0_1_inside = \$70  & \$72 ;
+  assign \$73  = ~ transfer0_1_full;
+  assign transfer0_1_ready = \$73  | transfer0_1_taken;
+  assign \$74  = ~ transfer0_0_inside;
+  assign \$75  = transfer_read[0] & \$74 ;
+  assign \$76  = ~ transfer0_1_inside;
+  assign \$77  = transfer_write[0] & \$76 ;
+  assign \$78  = \$75  | \$77 ;
+  assign transfer1_0_place = transfer_read[33:18] + windows[174:159];
+  assign \$79  = transfer_read[33:18] < windows[191:175];
+  assign \$80  = | transfer1_0_place[16:14];
+  assign \$81  = ~ \$80 ;
+  assign transfer1_0_inside = \$79  & \$81 ;
+  assign \$82  = ~ transfer1_0_full;
+  assign transfer1_0_ready = \$82  | transfer1_0_taken;
+  assign transfer1_1_place = transfer_write[65:50] + windows[174:159];
+  assign \$83  = transfer_write[65:50] < windows[191:175];
+  assign \$84  = | transfer1_1_place[16:14];
+  assign \$85  = ~ \$84 ;
+  assign transfer1_1_inside = \$83  & \$85 ;
+  assign \$86  = ~ transfer1_1_full;
+  assign transfer1_1_ready = \$86  | transfer1_1_taken;
+  assign \$87  = ~ transfer1_0_inside;
+  assign \$88  = transfer_read[17] & \$87 ;
+  assign \$89  = ~ transfer1_1_inside;
+  assign \$90  = transfer_write[49] & \$89 ;
+  assign \$91  = \$88  | \$90 ;
+  assign \$92  = ~ units0_asking[0];
+  assign \$93  = transfer0_0_asking[0] & \$92 ;
+  assign \$94  = units0_asking[0] | transfer0_0_asking[0];
+  assign \$95  = ~ \$94 ;
+  assign \$96  = transfer1_0_asking[0] & \$95 ;
+  assign \$97  = ~ units0_asking[0];
+  assign \$98  = transfer1_0_asking[0] & \$97 ;
+  assign \$99  = units0_asking[0] | transfer1_0_asking[0];
+  assign \$100  = ~ \$99 ;
+  assign \$101  = transfer0_0_asking[0] & \$100 ;
+  assign \$102  = transfer0_0_asking[0] ? transfer0_0_word : transfer1_0_word;
+  assign \$103  = units0_asking[0] ? units0_word : \$102 ;
+  assign \$104  = transfer1_0_asking[0] ? transfer1_0_word : transfer0_0_word;
+  assign \$105  = units0_asking[0] ? units0_word : \$104 ;
+  assign \$signature__en  = | { transfer1_0_asking[0], transfer0_0_asking[0], units0_asking[0] };
+  assign \$106  = ~ units1_asking[0];
+  assign \$107  = transfer0_1_asking[0] & \$106 ;
+  assign \$108  = units1_asking[0] | transfer0_1_asking[0];
+  assign \$109  = ~ \$108 ;
+  assign \$110  = transfer1_1_asking[0] & \$109 ;
+  assign \$111  = ~ units1_asking[0];
+  assign \$112  = transfer1_1_asking[0] & \$111 ;
+  assign \$113  = units1_asking[0] | transfer1_1_asking[0];
+  assign \$114  = ~ \$113 ;
+  assign \$115  = transfer0_1_asking[0] & \$114 ;
+  assign \$116  = transfer0_1_asking[0] ? { transfer0_1_data, transfer0_1_word } : { transfer1_1_data, transfer1_1_word };
+  assign \$117  = units1_asking[0] ? { units1_data, units1_word } : \$116 ;
+  assign \$118  = transfer1_1_asking[0] ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
+  assign \$119  = units1_asking[0] ? { units1_data, units1_word } : \$118 ;
+  assign bank0_write = | { transfer1_1_asking[0], transfer0_1_asking[0], units1_asking[0] };
+  assign \$120  = ~ units0_asking[1];
+  assign \$121  = transfer0_0_asking[1] & \$120 ;
+  assign \$122  = units0_asking[1] | transfer0_0_asking[1];
+  assign \$123  = ~ \$122 ;
+  assign \$124  = transfer1_0_asking[1] & \$123 ;
+  assign \$125  = ~ units0_asking[1];
+  assign \$126  = transfer1_0_asking[1] & \$125 ;
+  assign \$127  = units0_asking[1] | transfer1_0_asking[1];
+  assign \$128  = ~ \$127 ;
+  assign \$129  = transfer0_0_asking[1] & \$128 ;
+  assign \$130  = transfer0_0_asking[1] ? transfer0_0_word : transfer1_0_word;
+  assign \$131  = units0_asking[1] ? units0_word : \$130 ;
+  assign \$132  = transfer1_0_asking[1] ? transfer1_0_word : transfer0_0_word;
+  assign \$133  = units0_asking[1] ? units0_word : \$132 ;
+  assign \$signature__en$120  = | { transfer1_0_asking[1], transfer0_0_asking[1], units0_asking[1] };
+  assign \$134  = ~ units1_asking[1];
+  assign \$135  = transfer0_1_asking[1] & \$134 ;
+  assign \$136  = units1_asking[1] | transfer0_1_asking[1];
+  assign \$137  = ~ \$136 ;
+  assign \$138  = transfer1_1_asking[1] & \$137 ;
+  assign \$139  = ~ units1_asking[1];
+  assign \$140  = transfer1_1_asking[1] & \$139 ;
+  assign \$141  = units1_asking[1] | transfer1_1_asking[1];
+  assign \$142  = ~ \$141 ;
+  assign \$143  = transfer0_1_asking[1] & \$142 ;
+  assign \$144  = transfer0_1_asking[1] ? { transfer0_1_data, transfer0_1_word } : { transfer1_1_data, transfer1_1_word };
+  assign \$145  = units1_asking[1] ? { units1_data, units1_word } : \$144 ;
+  assign \$146  = transfer1_1_asking[1] ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
+  assign \$147  = units1_asking[1] ? { units1_data, units1_word } : \$146 ;
+  assign bank1_write = | { transfer1_1_asking[1], transfer0_1_asking[1], units1_asking[1] };
   assign units0_taken = | { read1_chosen[0], read0_chosen[0] };
   assign transfer0_0_taken = | { read1_chosen[1], read0_chosen[1] };
   assign transfer1_0_taken = | { read1_chosen[2], read0_chosen[2] };
   assign units1_taken = | { write1_chosen[0], write0_chosen[0] };
   assign transfer0_1_taken = | { write1_chosen[1], write0_chosen[1] };
   assign transfer1_1_taken = | { write1_chosen[2], write0_chosen[2] };
-  assign \$142  = ! \register$60 ;
-  assign \$143  = units1_full & \$142 ;
-  assign \$145  = units1_full & \$144 ;
+  assign \$148  = \register$65  ? \register$68  : \register$69 ;
+  assign \$149  = \register$80  ? \register$83  : \register$84 ;
+  assign \$150  = \register$65  ? \register$68  : \register$69 ;
+  assign \$151  = \register$80  ? \register$83  : \register$84 ;
+  assign \$152  = \register$65  ? \register$68  : \register$69 ;
+  assign \$153  = \register$80  ? \register$83  : \register$84 ;
+  assign \$154  = ! \register$92 ;
+  assign \$155  = units1_full & \$154 ;
+  assign \$157  = units1_full & \$156 ;
+  always @(posedge clk)
+    \register$61  <= \$signature__addr ;
+  always @(posedge clk)
+    \register$63  <= bank0_written[12:0];
+  always @(posedge clk)
+    \register$66  <= bank0_written[44:13];
+  always @(posedge clk)
+    \register$68  <= \register$66 ;
+  always @(posedge clk)
+    \register$69  <= \$signature__data ;
+  always @(posedge clk)
+    \register$76  <= \$signature__addr$77 ;
+  always @(posedge clk)
+    \register$78  <= bank1_written[12:0];
+  always @(posedge clk)
+    \register$81  <= bank1_written[44:13];
+  always @(posedge clk)
+    \register$83  <= \register$81 ;
+  always @(posedge clk)
+    \register$84  <= \$signature__data$85 ;
   always @(posedge clk) begin
     turn <= \$1 [0];
     if (rst) begin
@@ -4810,8 +4876,16 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
+    if (units0_ready) begin
+      units0_asking <= { \$8 , \$5  };
+    end
+    if (rst) begin
+      units0_asking <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (units1_ready) begin
-      units1_full <= \$3 ;
+      units1_full <= \$9 ;
     end
     if (rst) begin
       units1_full <= 1'h0;
@@ -4835,6 +4909,14 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (units1_ready) begin
+      units1_asking <= { \$15 , \$12  };
+    end
+    if (rst) begin
+      units1_asking <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (units1_ready) begin
       units1_address <= write[16:1];
     end
     if (rst) begin
@@ -4851,7 +4933,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_full <= \$4 ;
+      transfer0_0_full <= \$16 ;
     end
     if (transfer_abort[0]) begin
       transfer0_0_full <= 1'h0;
@@ -4877,8 +4959,19 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
+    if (transfer0_0_ready) begin
+      transfer0_0_asking <= { \$22 , \$19  };
+    end
+    if (transfer_abort[0]) begin
+      transfer0_0_asking <= 2'h0;
+    end
+    if (rst) begin
+      transfer0_0_asking <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_full <= \$5 ;
+      transfer0_1_full <= \$23 ;
     end
     if (transfer_abort[0]) begin
       transfer0_1_full <= 1'h0;
@@ -4905,6 +4998,17 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
+      transfer0_1_asking <= { \$29 , \$26  };
+    end
+    if (transfer_abort[0]) begin
+      transfer0_1_asking <= 2'h0;
+    end
+    if (rst) begin
+      transfer0_1_asking <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (transfer0_1_ready) begin
       transfer0_1_address <= transfer_write[16:1];
     end
     if (rst) begin
@@ -4921,7 +5025,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_0_ready) begin
-      transfer1_0_full <= \$6 ;
+      transfer1_0_full <= \$30 ;
     end
     if (transfer_abort[1]) begin
       transfer1_0_full <= 1'h0;
@@ -4947,8 +5051,19 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
+    if (transfer1_0_ready) begin
+      transfer1_0_asking <= { \$36 , \$33  };
+    end
+    if (transfer_abort[1]) begin
+      transfer1_0_asking <= 2'h0;
+    end
+    if (rst) begin
+      transfer1_0_asking <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (transfer1_1_ready) begin
-      transfer1_1_full <= \$7 ;
+      transfer1_1_full <= \$37 ;
     end
     if (transfer_abort[1]) begin
       transfer1_1_full <= 1'h0;
@@ -4975,6 +5090,17 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_1_ready) begin
+      transfer1_1_asking <= { \$43 , \$40  };
+    end
+    if (transfer_abort[1]) begin
+      transfer1_1_asking <= 2'h0;
+    end
+    if (rst) begin
+      transfer1_1_asking <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (transfer1_1_ready) begin
       transfer1_1_address <= transfer_write[65:50];
     end
     if (rst) begin
@@ -4990,79 +5116,101 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    register <= \$signature__data ;
+    register <= bank0_write;
     if (rst) begin
-      register <= 32'd0;
+      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$52  <= \$signature__data$53 ;
-    if (rst) begin
-      \register$52  <= 32'd0;
+    if (bank0_write) begin
+      bank0_written <= write0_word;
     end
   end
   always @(posedge clk) begin
-    \register$54  <= units0_bank;
+    \register$65  <= \$44 ;
     if (rst) begin
-      \register$54  <= 1'h0;
+      \register$65  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$55  <= \register$54 ;
+    \register$71  <= bank1_write;
     if (rst) begin
-      \register$55  <= 1'h0;
+      \register$71  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$56  <= transfer0_0_bank;
-    if (rst) begin
-      \register$56  <= 1'h0;
+    if (bank1_write) begin
+      bank1_written <= write1_word;
     end
   end
   always @(posedge clk) begin
-    \register$57  <= \register$56 ;
+    \register$80  <= \$45 ;
     if (rst) begin
-      \register$57  <= 1'h0;
+      \register$80  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$58  <= transfer1_0_bank;
+    \register$86  <= units0_bank;
     if (rst) begin
-      \register$58  <= 1'h0;
+      \register$86  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$59  <= \register$58 ;
+    \register$87  <= \register$86 ;
     if (rst) begin
-      \register$59  <= 1'h0;
+      \register$87  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$60  <= tenant;
+    \register$88  <= transfer0_0_bank;
     if (rst) begin
-      \register$60  <= 1'h0;
+      \register$88  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    reading0 <= \$9 ;
+    \register$89  <= \register$88 ;
+    if (rst) begin
+      \register$89  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$90  <= transfer1_0_bank;
+    if (rst) begin
+      \register$90  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$91  <= \register$90 ;
+    if (rst) begin
+      \register$91  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$92  <= tenant;
+    if (rst) begin
+      \register$92  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    reading0 <= \$47 ;
     if (rst) begin
       reading0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    valid0 <= \$11 ;
+    valid0 <= \$49 ;
     if (rst) begin
       valid0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    reading1 <= \$13 ;
+    reading1 <= \$51 ;
     if (rst) begin
       reading1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    valid1 <= \$15 ;
+    valid1 <= \$53 ;
     if (rst) begin
       valid1 <= 1'h0;
     end
@@ -5073,13 +5221,13 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     casez (turn)
       1'h0:
         begin
-          read0_chosen[1] = \$61 ;
-          read0_chosen[2] = \$64 ;
+          read0_chosen[1] = \$93 ;
+          read0_chosen[2] = \$96 ;
         end
       1'h1:
         begin
-          read0_chosen[2] = \$66 ;
-          read0_chosen[1] = \$69 ;
+          read0_chosen[2] = \$98 ;
+          read0_chosen[1] = \$101 ;
         end
     endcase
   end
@@ -5088,15 +5236,9 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
-        begin
-          write0_chosen[1] = \$81 ;
-          write0_chosen[2] = \$84 ;
-        end
+          \$signature__addr  = \$103 ;
       1'h1:
-        begin
-          write0_chosen[2] = \$86 ;
-          write0_chosen[1] = \$89 ;
-        end
+          \$signature__addr  = \$105 ;
     endcase
   end
   always @* begin
@@ -5105,13 +5247,13 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     casez (turn)
       1'h0:
         begin
-          read1_chosen[1] = \$105 ;
-          read1_chosen[2] = \$108 ;
+          write0_chosen[1] = \$107 ;
+          write0_chosen[2] = \$110 ;
         end
       1'h1:
         begin
-          read1_chosen[2] = \$110 ;
-          read1_chosen[1] = \$113 ;
+          write0_chosen[2] = \$112 ;
+          write0_chosen[1] = \$115 ;
         end
     endcase
   end
@@ -5120,42 +5262,88 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
+          write0_word = \$117 ;
+      1'h1:
+          write0_word = \$119 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    casez (turn)
+      1'h0:
         begin
-          write1_chosen[1] = \$125 ;
-          write1_chosen[2] = \$128 ;
+          read1_chosen[1] = \$121 ;
+          read1_chosen[2] = \$124 ;
         end
       1'h1:
         begin
-          write1_chosen[2] = \$130 ;
-          write1_chosen[1] = \$133 ;
+          read1_chosen[2] = \$126 ;
+          read1_chosen[1] = \$129 ;
         end
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    casez (\register$55 )
+    casez (turn)
       1'h0:
-          read_data = register;
+          \$signature__addr$77  = \$131 ;
       1'h1:
-          read_data = \register$52 ;
+          \$signature__addr$77  = \$133 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    casez (\register$57 )
+    casez (turn)
       1'h0:
-          transfer_read_data[31:0] = register;
+        begin
+          write1_chosen[1] = \$135 ;
+          write1_chosen[2] = \$138 ;
+        end
       1'h1:
-          transfer_read_data[31:0] = \register$52 ;
+        begin
+          write1_chosen[2] = \$140 ;
+          write1_chosen[1] = \$143 ;
+        end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    casez (turn)
+      1'h0:
+          write1_word = \$145 ;
+      1'h1:
+          write1_word = \$147 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    casez (\register$87 )
+      1'h0:
+          read_data = \$148 ;
+      1'h1:
+          read_data = \$149 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    casez (\register$89 )
+      1'h0:
+          transfer_read_data[31:0] = \$150 ;
+      1'h1:
+          transfer_read_data[31:0] = \$151 ;
     endcase
     (* full_case = 32'd1 *)
-    casez (\register$59 )
+    casez (\register$91 )
       1'h0:
-          transfer_read_data[63:32] = register;
+          transfer_read_data[63:32] = \$152 ;
       1'h1:
-          transfer_read_data[63:32] = \register$52 ;
+          transfer_read_data[63:32] = \$153 ;
     endcase
   end
   always @* begin
@@ -5163,7 +5351,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     written[0] = transfer0_1_taken;
     written[16:1] = transfer0_1_address;
     written[48:17] = transfer0_1_data;
-    if (\$143 ) begin
+    if (\$155 ) begin
       written[0] = 1'h1;
       written[16:1] = units1_address;
       written[48:17] = units1_data;
@@ -5175,22 +5363,28 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
         written[97:66] = transfer1_1_data;
       end
     end
-    if (\$145 ) begin
+    if (\$157 ) begin
       written[49] = 1'h1;
       written[65:50] = units1_address;
       written[97:66] = units1_data;
     end
   end
-  assign read0_asking = { \$59 , \$57 , \$55  };
-  assign write0_asking = { \$79 , \$77 , \$75  };
-  assign write__en = bank0_write;
-  assign write__addr = bank0_word;
-  assign write__data = bank0_data;
-  assign read1_asking = { \$103 , \$101 , \$99  };
-  assign write1_asking = { \$123 , \$121 , \$119  };
-  assign \write__en$98  = bank1_write;
-  assign \write__addr$99  = bank1_word;
-  assign \write__data$100  = bank1_data;
+  assign bank0_word = write0_word[12:0];
+  assign bank0_data = write0_word[44:13];
+  assign write__addr = bank0_written[12:0];
+  assign write__data = bank0_written[44:13];
+  assign bank1_word = write1_word[12:0];
+  assign bank1_data = write1_word[44:13];
+  assign \write__addr$79  = bank1_written[12:0];
+  assign \write__data$82  = bank1_written[44:13];
+  assign read0_asking = { transfer1_0_asking[0], transfer0_0_asking[0], units0_asking[0] };
+  assign read0_word = \$signature__addr ;
+  assign write0_asking = { transfer1_1_asking[0], transfer0_1_asking[0], units1_asking[0] };
+  assign write__en = register;
+  assign read1_asking = { transfer1_0_asking[1], transfer0_0_asking[1], units0_asking[1] };
+  assign read1_word = \$signature__addr$77 ;
+  assign write1_asking = { transfer1_1_asking[1], transfer0_1_asking[1], units1_asking[1] };
+  assign \write__en$124  = \register$71 ;
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -5256,24 +5450,24 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign transfer_read_ready[1] = transfer1_0_ready;
   assign transfer_read_ready[0] = transfer0_0_ready;
   always @*
-    write1_chosen[0] = \$119 ;
+    write1_chosen[0] = units1_asking[1];
   always @*
-    read1_chosen[0] = \$99 ;
+    read1_chosen[0] = units0_asking[1];
   always @*
-    write0_chosen[0] = \$75 ;
+    write0_chosen[0] = units1_asking[0];
   always @*
-    read0_chosen[0] = \$55 ;
-  assign transfer_beyond[1] = \$53 ;
-  assign transfer_beyond[0] = \$40 ;
-  assign outside[1] = \$27 ;
-  assign outside[0] = \$21 ;
-  assign \$98  = units0_bank;
-  assign \$118  = units1_bank;
-  assign \$100  = transfer0_0_bank;
-  assign \$102  = transfer1_0_bank;
-  assign \$120  = transfer0_1_bank;
-  assign \$122  = transfer1_1_bank;
-  assign \$144  = \register$60 ;
+    read0_chosen[0] = units0_asking[0];
+  assign transfer_beyond[1] = \$91 ;
+  assign transfer_beyond[0] = \$78 ;
+  assign outside[1] = \$65 ;
+  assign outside[0] = \$59 ;
+  assign \$7  = units0_place[13];
+  assign \$14  = units1_place[13];
+  assign \$21  = transfer0_0_place[13];
+  assign \$28  = transfer0_1_place[13];
+  assign \$35  = transfer1_0_place[13];
+  assign \$42  = transfer1_1_place[13];
+  assign \$156  = \register$92 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
@@ -5534,7 +5728,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$24 , write_enable, done, write_address, write_data, out_valid, \port$7353$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, done, write_address, write_data, out_valid, \port$7187$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -5580,8 +5774,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [3:0] \$8 ;
   wire [6:0] \$9 ;
   reg \$signal  = 1'h0;
-  reg [11:0] \$signal$19  = 12'h000;
-  reg [15:0] \$signal$50  = 16'h0000;
+  reg [11:0] \$signal$18  = 12'h000;
+  reg [15:0] \$signal$49  = 16'h0000;
   reg active = 1'h0;
   reg [31:0] added = 32'd0;
   wire [26:0] \added$54 ;
@@ -5639,7 +5833,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output [2:0] drain_group;
   wire [2:0] drain_group;
   output [2:0] drain_lane;
-  reg [2:0] drain_lane = 3'h0;
+  wire [2:0] drain_lane;
   input [99:0] drain_sums;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
@@ -5669,8 +5863,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$7353$0 ;
-  wire [56:0] \port$7353$0 ;
+  output [56:0] \port$7187$0 ;
+  wire [56:0] \port$7187$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5683,13 +5877,13 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [23:0] \read_tag.position ;
   wire ready;
   reg register = 1'h0;
-  output \register$24 ;
+  output \register$23 ;
+  reg \register$23  = 1'h0;
   reg \register$24  = 1'h0;
   reg \register$25  = 1'h0;
   reg \register$26  = 1'h0;
   reg \register$27  = 1'h0;
   reg \register$28  = 1'h0;
-  reg \register$29  = 1'h0;
   wire relu;
   input rst;
   wire rst;
@@ -5720,10 +5914,9 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
-  assign \$20  = \$19  == descriptor[119:108];
   assign \$21  = active & last_kernel;
   assign \$22  = position + 1'h1;
-  assign \$23  = \$signal$19  + 1'h1;
+  assign \$23  = \$signal$18  + 1'h1;
   assign \$24  = y + 1'h1;
   assign \$25  = $signed(1'h0) + $signed(drain_sums[24:0]);
   assign \$26  = $signed(\$25 ) + $signed(drain_sums[49:25]);
@@ -5732,8 +5925,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$29  = out_tag[28:27] == 2'h3;
   assign \$30  = \$29  | out_tag[57];
   assign \$31  = address + 1'h1;
-  assign \$32  = \$signal$50  + descriptor[183:172];
-  assign \$33  = \$signal$50  + descriptor[183:172];
+  assign \$32  = \$signal$49  + descriptor[183:172];
+  assign \$33  = \$signal$49  + descriptor[183:172];
   assign \$34  = | finished0;
   assign \$35  = | finished1;
   assign \$36  = | finished2;
@@ -5760,21 +5953,22 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$14  = last_kernel | \$13 ;
   assign \$15  = active & \$14 ;
   assign \$16  = active & last_kernel;
-  assign \$17  = \$signal$19  + 1'h1;
+  assign \$17  = \$signal$18  + 1'h1;
   assign \$18  = \$17  == descriptor[107:96];
   assign \$19  = y + 1'h1;
+  assign \$20  = \$19  == descriptor[119:108];
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$5794$0 (constant[52:0]),
+    .\port$5574$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(sum[26:0]),
     .tag(tag),
     .tag_beside(out_tag),
-    .valid(\register$29 )
+    .valid(\register$28 )
   );
   always @(posedge clk) begin
     finished0 <= \$2 [1:0];
@@ -5882,15 +6076,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    drain_lane <= kernel[2:0];
-    if (clear) begin
-      drain_lane <= 3'h0;
-    end
-    if (rst) begin
-      drain_lane <= 3'h0;
-    end
-  end
-  always @(posedge clk) begin
     drain_clear <= \$15 ;
     if (clear) begin
       drain_clear <= 1'h0;
@@ -5942,19 +6127,19 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   always @(posedge clk) begin
     if (\$21 ) begin
-      \$signal$19  <= \$23 [11:0];
+      \$signal$18  <= \$23 [11:0];
       if (\$signal ) begin
-        \$signal$19  <= 12'h000;
+        \$signal$18  <= 12'h000;
       end
     end
     if (start) begin
-      \$signal$19  <= 12'h000;
+      \$signal$18  <= 12'h000;
     end
     if (clear) begin
-      \$signal$19  <= 12'h000;
+      \$signal$18  <= 12'h000;
     end
     if (rst) begin
-      \$signal$19  <= 12'h000;
+      \$signal$18  <= 12'h000;
     end
   end
   always @(posedge clk) begin
@@ -5983,7 +6168,16 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    \register$24  <= register;
+    \register$23  <= register;
+    if (clear) begin
+      \register$23  <= 1'h0;
+    end
+    if (rst) begin
+      \register$23  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$24  <= \register$23 ;
     if (clear) begin
       \register$24  <= 1'h0;
     end
@@ -6028,15 +6222,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \register$28 ;
-    if (clear) begin
-      \register$29  <= 1'h0;
-    end
-    if (rst) begin
-      \register$29  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
     if (active) begin
       adding_1 <= read_tag;
     end
@@ -6059,7 +6244,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$24 ) begin
+    if (\register$23 ) begin
       adding_3 <= adding_2;
     end
     if (clear) begin
@@ -6070,7 +6255,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$25 ) begin
+    if (\register$24 ) begin
       adding_4 <= adding_3;
     end
     if (clear) begin
@@ -6081,7 +6266,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$26 ) begin
+    if (\register$25 ) begin
       adding_5 <= adding_4;
     end
     if (clear) begin
@@ -6092,7 +6277,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$27 ) begin
+    if (\register$26 ) begin
       adding <= adding_5;
     end
     if (clear) begin
@@ -6103,12 +6288,12 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$28 ) begin
+    if (\register$27 ) begin
       added <= adding;
     end
   end
   always @(posedge clk) begin
-    if (\register$28 ) begin
+    if (\register$27 ) begin
       sum <= \$28 ;
     end
   end
@@ -6203,17 +6388,17 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   always @(posedge clk) begin
     if (out_valid) begin
       if (out_tag[57]) begin
-        \$signal$50  <= \$32 [15:0];
+        \$signal$49  <= \$32 [15:0];
       end
     end
     if (start) begin
-      \$signal$50  <= descriptor[63:48];
+      \$signal$49  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$50  <= 16'h0000;
+      \$signal$49  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$50  <= 16'h0000;
+      \$signal$49  <= 16'h0000;
     end
   end
   always @* begin
@@ -6234,8 +6419,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign adding_tag = adding;
   assign added_tag = added;
   assign \added$54  = sum[26:0];
-  assign drain_valid = \register$24 ;
-  assign valid = \register$29 ;
+  assign drain_valid = \register$23 ;
+  assign valid = \register$28 ;
   assign \sum$58  = sum[26:0];
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
@@ -6248,7 +6433,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
-  assign \port$7353$0  = out_tag[56:0];
+  assign drain_lane = kernel[2:0];
+  assign \port$7187$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6302,7 +6488,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$39  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$5794$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$5574$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [44:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -6338,8 +6524,8 @@ module \crossloom.collector.requantizer (rst, \port$5794$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$5794$0 ;
-  wire [52:0] \port$5794$0 ;
+  input [52:0] \port$5574$0 ;
+  wire [52:0] \port$5574$0 ;
   wire [42:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -6407,17 +6593,17 @@ module \crossloom.collector.requantizer (rst, \port$5794$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$7275$0 (register),
-    .\port$7277$0 (\register$4 ),
-    .\port$7279$0 (\register$5 ),
-    .\port$7281$0 (\register$6 ),
+    .\port$7109$0 (register),
+    .\port$7111$0 (\register$4 ),
+    .\port$7113$0 (\register$5 ),
+    .\port$7115$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
   \crossloom.collector.requantizer.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
-    .out(out),
     .register(\register$8 ),
     .\register$3 (\register$9 ),
     .\register$4 (\register$10 ),
@@ -6590,17 +6776,17 @@ module \crossloom.collector.requantizer (rst, \port$5794$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$5794$0 [47:32];
+      multiplier <= \port$5574$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$5794$0 [52:48];
+      shift <= \port$5574$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$5794$0 [31:0];
+      bias <= \port$5574$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -6668,9 +6854,9 @@ module \crossloom.collector.requantizer (rst, \port$5794$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$5794$0 [47:32];
-  assign \shift$18  = \port$5794$0 [52:48];
-  assign \bias$20  = \port$5794$0 [31:0];
+  assign \multiplier$16  = \port$5574$0 [47:32];
+  assign \shift$18  = \port$5574$0 [52:48];
+  assign \bias$20  = \port$5574$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -6696,7 +6882,7 @@ module \crossloom.collector.requantizer (rst, \port$5794$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[58];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7275$0 , \port$7277$0 , \port$7279$0 , \port$7281$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7109$0 , \port$7111$0 , \port$7113$0 , \port$7115$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -6732,22 +6918,29 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7275$0 , \
   wire [27:0] \$39 ;
   wire [27:0] \$4 ;
   wire [28:0] \$40 ;
-  wire [31:0] \$41 ;
-  wire [32:0] \$42 ;
-  wire [31:0] \$43 ;
-  wire [32:0] \$44 ;
+  wire [29:0] \$41 ;
+  wire [31:0] \$42 ;
+  wire [32:0] \$43 ;
+  wire [29:0] \$44 ;
   wire [31:0] \$45 ;
   wire [32:0] \$46 ;
-  wire [31:0] \$47 ;
-  wire [32:0] \$48 ;
-  wire [38:0] \$49 ;
+  wire [29:0] \$47 ;
+  wire [31:0] \$48 ;
+  wire [32:0] \$49 ;
   wire [28:0] \$5 ;
-  wire [39:0] \$50 ;
-  wire [38:0] \$51 ;
-  wire [39:0] \$52 ;
-  wire [50:0] \$53 ;
-  wire [51:0] \$54 ;
+  wire [29:0] \$50 ;
+  wire [31:0] \$51 ;
+  wire [32:0] \$52 ;
+  wire [32:0] \$53 ;
+  wire [38:0] \$54 ;
+  wire [39:0] \$55 ;
+  wire [32:0] \$56 ;
+  wire [38:0] \$57 ;
+  wire [39:0] \$58 ;
+  wire [36:0] \$59 ;
   wire [27:0] \$6 ;
+  wire [50:0] \$60 ;
+  wire [51:0] \$61 ;
   wire [27:0] \$7 ;
   wire [27:0] \$8 ;
   wire [27:0] \$9 ;
@@ -6768,14 +6961,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7275$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
-  input \port$7275$0 ;
-  wire \port$7275$0 ;
-  input \port$7277$0 ;
-  wire \port$7277$0 ;
-  input \port$7279$0 ;
-  wire \port$7279$0 ;
-  input \port$7281$0 ;
-  wire \port$7281$0 ;
+  input \port$7109$0 ;
+  wire \port$7109$0 ;
+  input \port$7111$0 ;
+  wire \port$7111$0 ;
+  input \port$7113$0 ;
+  wire \port$7113$0 ;
+  input \port$7115$0 ;
+  wire \port$7115$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -6788,19 +6981,24 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7275$0 , \
   reg [35:0] \total$18  = 36'h000000000;
   reg [43:0] \total$19  = 44'h00000000000;
   wire [3:0] valid;
+  assign \$24  = multiplier[9] ? \$23  : 28'h0000000;
+  assign \$25  = $signed(\$22 ) + $signed(\$24 );
+  assign \$27  = multiplier[10] ? \$26  : 28'h0000000;
+  assign \$29  = multiplier[11] ? \$28  : 28'h0000000;
+  assign \$30  = $signed(\$27 ) + $signed(\$29 );
   assign \$32  = multiplier[12] ? \$31  : 28'h0000000;
   assign \$34  = multiplier[13] ? \$33  : 28'h0000000;
   assign \$35  = $signed(\$32 ) + $signed(\$34 );
   assign \$37  = multiplier[14] ? \$36  : 28'h0000000;
   assign \$39  = multiplier[15] ? \$38  : 28'h0000000;
   assign \$40  = $signed(\$37 ) + $signed(\$39 );
-  assign \$42  = $signed(partial0) + $signed(\$41 );
-  assign \$44  = $signed(partial4) + $signed(\$43 );
-  assign \$46  = $signed(partial8) + $signed(\$45 );
-  assign \$48  = $signed(partial12) + $signed(\$47 );
-  assign \$50  = $signed(total) + $signed(\$49 );
-  assign \$52  = $signed(\total$15 ) + $signed(\$51 );
-  assign \$54  = $signed(\total$17 ) + $signed(\$53 );
+  assign \$43  = $signed(\$41 ) + $signed(\$42 );
+  assign \$46  = $signed(\$44 ) + $signed(\$45 );
+  assign \$49  = $signed(\$47 ) + $signed(\$48 );
+  assign \$52  = $signed(\$50 ) + $signed(\$51 );
+  assign \$55  = $signed(\$53 ) + $signed(\$54 );
+  assign \$58  = $signed(\$56 ) + $signed(\$57 );
+  assign \$61  = $signed(\$59 ) + $signed(\$60 );
   assign \$2  = multiplier[0] ? \$1  : 28'h0000000;
   assign \$4  = multiplier[1] ? \$3  : 28'h0000000;
   assign \$5  = $signed(\$2 ) + $signed(\$4 );
@@ -6814,87 +7012,82 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7275$0 , \
   assign \$19  = multiplier[7] ? \$18  : 28'h0000000;
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 28'h0000000;
-  assign \$24  = multiplier[9] ? \$23  : 28'h0000000;
-  assign \$25  = $signed(\$22 ) + $signed(\$24 );
-  assign \$27  = multiplier[10] ? \$26  : 28'h0000000;
-  assign \$29  = multiplier[11] ? \$28  : 28'h0000000;
-  assign \$30  = $signed(\$27 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7109$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7109$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7109$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7109$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7109$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7109$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7109$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7275$0 ) begin
+    if (\port$7109$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7277$0 ) begin
-      total <= \$42 [31:0];
+    if (\port$7111$0 ) begin
+      total <= \$43 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7277$0 ) begin
-      \total$14  <= \$44 [31:0];
+    if (\port$7111$0 ) begin
+      \total$14  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7277$0 ) begin
-      \total$15  <= \$46 [31:0];
+    if (\port$7111$0 ) begin
+      \total$15  <= \$49 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7277$0 ) begin
-      \total$16  <= \$48 [31:0];
+    if (\port$7111$0 ) begin
+      \total$16  <= \$52 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7279$0 ) begin
-      \total$17  <= \$50 [35:0];
+    if (\port$7113$0 ) begin
+      \total$17  <= \$55 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7279$0 ) begin
-      \total$18  <= \$52 [35:0];
+    if (\port$7113$0 ) begin
+      \total$18  <= \$58 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7281$0 ) begin
-      \total$19  <= \$54 [43:0];
+    if (\port$7115$0 ) begin
+      \total$19  <= \$61 [43:0];
     end
   end
-  assign valid = { \port$7281$0 , \port$7279$0 , \port$7277$0 , \port$7275$0  };
+  assign valid = { \port$7115$0 , \port$7113$0 , \port$7111$0 , \port$7109$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -6913,16 +7106,23 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7275$0 , \
   assign \$33  = { multiplicand, 1'h0 };
   assign \$36  = { multiplicand[26], multiplicand };
   assign \$38  = { multiplicand, 1'h0 };
-  assign \$41  = { partial2[28], partial2, 2'h0 };
-  assign \$43  = { partial6[28], partial6, 2'h0 };
-  assign \$45  = { partial10[28], partial10, 2'h0 };
-  assign \$47  = { partial14[28], partial14, 2'h0 };
-  assign \$49  = { \total$14 [31], \total$14 [31], \total$14 [31], \total$14 , 4'h0 };
-  assign \$51  = { \total$16 [31], \total$16 [31], \total$16 [31], \total$16 , 4'h0 };
-  assign \$53  = { \total$18 [35], \total$18 [35], \total$18 [35], \total$18 [35], \total$18 [35], \total$18 [35], \total$18 [35], \total$18 , 8'h00 };
+  assign \$41  = { partial0[28], partial0 };
+  assign \$42  = { partial2[28], partial2, 2'h0 };
+  assign \$44  = { partial4[28], partial4 };
+  assign \$45  = { partial6[28], partial6, 2'h0 };
+  assign \$47  = { partial8[28], partial8 };
+  assign \$48  = { partial10[28], partial10, 2'h0 };
+  assign \$50  = { partial12[28], partial12 };
+  assign \$51  = { partial14[28], partial14, 2'h0 };
+  assign \$53  = { total[31], total };
+  assign \$54  = { \total$14 [31], \total$14 [31], \total$14 [31], \total$14 , 4'h0 };
+  assign \$56  = { \total$15 [31], \total$15  };
+  assign \$57  = { \total$16 [31], \total$16 [31], \total$16 [31], \total$16 , 4'h0 };
+  assign \$59  = { \total$17 [35], \total$17  };
+  assign \$60  = { \total$18 [35], \total$18 [35], \total$18 [35], \total$18 [35], \total$18 [35], \total$18 [35], \total$18 [35], \total$18 , 8'h00 };
 endmodule
 
-module \crossloom.collector.requantizer.rescaler (rst, clear, register, \register$3 , \register$4 , \register$5 , \register$6 , value, shift, relu, out, clk);
+module \crossloom.collector.requantizer.rescaler (rst, clear, register, \register$3 , \register$4 , \register$5 , \register$6 , value, shift, relu, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -6939,18 +7139,20 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [43:0] \$like  = 44'h00000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
   wire clk;
   reg [2:0] coarse = 3'h0;
+  reg [43:0] finely = 44'h00000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   input register;
   wire register;
   reg \register$12  = 1'h0;
@@ -6975,7 +7177,7 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   reg zero = 1'h0;
   assign \$1  = | { \register$6 , \register$5 , \register$4 , \register$3 , register };
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$14 ;
   assign \$6  = shifted[43] & \$5 ;
   assign \$7  = & shifted[43:7];
@@ -6986,125 +7188,66 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[43] & \register$14 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-    end
-    if (clear) begin
-      \$like  <= 44'h00000000000;
-    end
-    if (rst) begin
-      \$like  <= 44'h00000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
     end
-    if (clear) begin
-      coarse <= 3'h0;
-    end
-    if (rst) begin
-      coarse <= 3'h0;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-    end
-    if (clear) begin
-      shifted <= 44'h00000000000;
-    end
-    if (rst) begin
-      shifted <= 44'h00000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$12  <= relu;
     end
-    if (clear) begin
-      \register$12  <= 1'h0;
-    end
-    if (rst) begin
-      \register$12  <= 1'h0;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$14  <= \register$12 ;
-    end
-    if (clear) begin
-      \register$14  <= 1'h0;
-    end
-    if (rst) begin
-      \register$14  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
     end
-    if (clear) begin
-      kept <= 8'h00;
-    end
-    if (rst) begin
-      kept <= 8'h00;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-    end
-    if (clear) begin
-      \$signal  <= 1'h0;
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
     end
-    if (clear) begin
-      high <= 1'h0;
-    end
-    if (rst) begin
-      high <= 1'h0;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
     end
-    if (clear) begin
-      zero <= 1'h0;
-    end
-    if (rst) begin
-      zero <= 1'h0;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-    end
-    if (clear) begin
-      out <= 8'h00;
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$171 , busy, write_address, clk);
+module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$174 , busy, write_address, clk);
   wire \$1 ;
-  wire [4:0] \$10 ;
+  wire \$10 ;
   wire [4:0] \$11 ;
   wire [4:0] \$12 ;
   wire [4:0] \$13 ;
@@ -7124,59 +7267,62 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [4:0] \$26 ;
   wire [4:0] \$27 ;
   wire [4:0] \$28 ;
-  wire \$29 ;
-  wire [4:0] \$3 ;
-  wire \$30 ;
-  wire \$31 ;
-  wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
+  wire [4:0] \$29 ;
+  wire \$3 ;
+  wire [4:0] \$30 ;
+  wire [4:0] \$31 ;
+  wire [4:0] \$32 ;
+  wire [4:0] \$33 ;
+  wire [4:0] \$34 ;
+  wire [4:0] \$35 ;
+  wire [4:0] \$36 ;
   wire [4:0] \$37 ;
-  wire \$38 ;
+  wire [12:0] \$38 ;
   wire \$39 ;
-  wire [4:0] \$4 ;
+  wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
-  wire [15:0] \$43 ;
+  wire \$43 ;
   wire [15:0] \$44 ;
-  wire [31:0] \$45 ;
-  wire [32:0] \$46 ;
-  wire [7:0] \$47 ;
+  wire [15:0] \$45 ;
+  wire [31:0] \$46 ;
+  wire [32:0] \$47 ;
   wire [7:0] \$48 ;
   wire [7:0] \$49 ;
-  wire [4:0] \$5 ;
+  wire \$5 ;
   wire [7:0] \$50 ;
   wire [7:0] \$51 ;
   wire [7:0] \$52 ;
   wire [7:0] \$53 ;
   wire [7:0] \$54 ;
-  wire \$55 ;
+  wire [7:0] \$55 ;
   wire \$56 ;
-  wire [16:0] \$57 ;
+  wire \$57 ;
   wire [16:0] \$58 ;
   wire [16:0] \$59 ;
-  wire [4:0] \$6 ;
-  wire [4:0] \$7 ;
-  wire [4:0] \$8 ;
-  wire [4:0] \$9 ;
+  wire \$6 ;
+  wire [16:0] \$60 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
   wire \$signal ;
-  reg \$signal$112  = 1'h0;
+  reg \$signal$115  = 1'h0;
   reg \$signal$21  = 1'h0;
-  wire \$signal$54 ;
-  wire \$signal$59 ;
+  (* init = 17'h00000 *)
+  wire [16:0] \$signal$47 ;
+  wire \$signal$57 ;
+  wire \$signal$62 ;
   wire abort;
   reg [33:0] addend = 34'h000000000;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$102 ;
+  wire [33:0] \addend$105 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$73 ;
+  wire [33:0] \addend$76 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$84 ;
+  wire [33:0] \addend$87 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$93 ;
+  wire [33:0] \addend$96 ;
   wire [15:0] address;
   wire [15:0] address_column_step;
   wire [15:0] address_origin;
@@ -7190,7 +7336,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   output busy;
   reg busy = 1'h0;
   wire [12:0] channel;
-  wire [12:0] channel_origin;
+  reg [12:0] channel_origin = 13'h0000;
   wire [12:0] channel_word_step;
   input clear;
   wire clear;
@@ -7221,54 +7367,58 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$171 ;
-  reg \done$171  = 1'h0;
+  output \done$174 ;
+  reg \done$174  = 1'h0;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
-  wire \first$100 ;
+  wire \first$103 ;
   (* init = 1'h0 *)
-  wire \first$82 ;
+  wire \first$85 ;
   (* init = 1'h0 *)
-  wire \first$91 ;
+  wire \first$94 ;
+  (* init = 13'h0000 *)
+  wire [12:0] first_channel;
+  (* init = 17'h00000 *)
+  wire [16:0] first_y;
   wire \inside ;
   wire last;
   wire load;
   reg maximum = 1'h0;
   (* init = 1'h0 *)
-  wire \maximum$101 ;
+  wire \maximum$104 ;
   (* init = 1'h0 *)
-  wire \maximum$71 ;
+  wire \maximum$74 ;
   (* init = 1'h0 *)
-  wire \maximum$83 ;
+  wire \maximum$86 ;
   (* init = 1'h0 *)
-  wire \maximum$92 ;
+  wire \maximum$95 ;
   reg [15:0] multiplier = 16'h0000;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$67 ;
+  wire [15:0] \multiplier$102 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$81 ;
+  wire [15:0] \multiplier$70 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$90 ;
+  wire [15:0] \multiplier$84 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$99 ;
+  wire [15:0] \multiplier$93 ;
   wire [15:0] origin;
   wire [15:0] \origin$37 ;
   wire [7:0] out;
-  wire [7:0] \out$105 ;
-  wire [7:0] \out$87 ;
-  wire [7:0] \out$96 ;
+  wire [7:0] \out$108 ;
+  wire [7:0] \out$90 ;
+  wire [7:0] \out$99 ;
   wire [3:0] pad_left;
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$172  = 16'h0000;
+  reg [15:0] \pixel$175  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
-  wire [16:0] pixel_x_origin;
+  reg [16:0] pixel_x_origin = 17'h00000;
   wire [16:0] pixel_x_x_step;
   wire [16:0] pixel_y;
-  wire [16:0] pixel_y_origin;
+  reg [16:0] pixel_y_origin = 17'h00000;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
   output [15:0] read_address;
@@ -7280,10 +7430,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   (* init = 1'h0 *)
   wire register;
   (* init = 1'h0 *)
-  wire \register$107 ;
-  reg \register$117  = 1'h0;
-  reg \register$118  = 1'h0;
-  reg \register$119  = 1'h0;
+  wire \register$110 ;
   reg \register$120  = 1'h0;
   reg \register$121  = 1'h0;
   reg \register$122  = 1'h0;
@@ -7293,9 +7440,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   reg \register$126  = 1'h0;
   reg \register$127  = 1'h0;
   reg \register$128  = 1'h0;
+  reg \register$129  = 1'h0;
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
-  reg \register$132  = 1'h0;
   reg \register$133  = 1'h0;
   reg \register$134  = 1'h0;
   reg \register$135  = 1'h0;
@@ -7334,10 +7481,13 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   reg \register$168  = 1'h0;
   reg \register$169  = 1'h0;
   reg \register$170  = 1'h0;
+  reg \register$171  = 1'h0;
+  reg \register$172  = 1'h0;
+  reg \register$173  = 1'h0;
   wire relu;
-  wire \relu$104 ;
-  wire \relu$86 ;
-  wire \relu$95 ;
+  wire \relu$107 ;
+  wire \relu$89 ;
+  wire \relu$98 ;
   wire [15:0] row;
   wire [3:0] row_count;
   wire row_last;
@@ -7352,13 +7502,13 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [15:0] second_y_step;
   reg [4:0] shift = 5'h00;
   (* init = 5'h00 *)
-  wire [4:0] \shift$103 ;
+  wire [4:0] \shift$106 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$75 ;
+  wire [4:0] \shift$78 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$85 ;
+  wire [4:0] \shift$88 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$94 ;
+  wire [4:0] \shift$97 ;
   input start;
   wire start;
   wire \start$11 ;
@@ -7366,9 +7516,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [3:0] stride;
   wire [3:0] \stride$15 ;
   reg [7:0] tap = 8'h00;
-  reg [7:0] \tap$79  = 8'h00;
-  reg [7:0] \tap$88  = 8'h00;
-  reg [7:0] \tap$97  = 8'h00;
+  reg [7:0] \tap$100  = 8'h00;
+  reg [7:0] \tap$82  = 8'h00;
+  reg [7:0] \tap$91  = 8'h00;
   (* init = 8'h00 *)
   wire [7:0] tap0;
   (* init = 8'h00 *)
@@ -7398,68 +7548,68 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign \$2  = descriptor[303:288] - descriptor[363:352];
   assign column_count = \$signal$21  ? 4'h2 : descriptor[131:128];
   assign row_count = \$signal$21  ? 4'h1 : descriptor[135:132];
-  assign channel_origin = - descriptor[363:352];
-  assign \$3  = - descriptor[143:140];
-  assign \$4  = - descriptor[143:140];
-  assign \$5  = - descriptor[143:140];
-  assign \$6  = - descriptor[143:140];
-  assign \$7  = - descriptor[143:140];
-  assign \$8  = - descriptor[143:140];
-  assign \$9  = - descriptor[143:140];
-  assign \$10  = - descriptor[143:140];
-  assign \$11  = - descriptor[143:140];
+  assign last = column_last & row_last;
+  assign \$3  = \$signal$57  & x_last;
+  assign \final  = \$3  & y_last;
+  assign \$signal$62  = \$signal$21  & column_last;
+  assign \$4  = channel < descriptor[375:364];
+  assign \$5  = pixel_x < descriptor[75:64];
+  assign \$6  = pixel_y < descriptor[87:76];
+  assign \$7  = \$5  & \$6 ;
+  assign \inside  = \$signal$62  ? \$4  : \$7 ;
+  assign \$8  = combining | clear;
+  assign \$9  = descriptor[3:0] == 3'h4;
+  assign \$10  = descriptor[3:0] == 3'h6;
+  assign \$11  = maximum ? 5'h00 : descriptor[452:448];
   assign \$12  = - descriptor[143:140];
   assign \$13  = - descriptor[143:140];
   assign \$14  = - descriptor[143:140];
   assign \$15  = - descriptor[143:140];
-  assign \$16  = - descriptor[147:144];
-  assign \$17  = - descriptor[147:144];
-  assign \$18  = - descriptor[147:144];
-  assign \$19  = - descriptor[147:144];
-  assign \$20  = - descriptor[147:144];
-  assign \$21  = - descriptor[147:144];
-  assign \$22  = - descriptor[147:144];
-  assign \$23  = - descriptor[147:144];
-  assign \$24  = - descriptor[147:144];
+  assign \$16  = - descriptor[143:140];
+  assign \$17  = - descriptor[143:140];
+  assign \$18  = - descriptor[143:140];
+  assign \$19  = - descriptor[143:140];
+  assign \$20  = - descriptor[143:140];
+  assign \$21  = - descriptor[143:140];
+  assign \$22  = - descriptor[143:140];
+  assign \$23  = - descriptor[143:140];
+  assign \$24  = - descriptor[143:140];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
   assign \$27  = - descriptor[147:144];
   assign \$28  = - descriptor[147:144];
-  assign last = column_last & row_last;
-  assign \$29  = \$signal$54  & x_last;
-  assign \final  = \$29  & y_last;
-  assign \$signal$59  = \$signal$21  & column_last;
-  assign \$30  = channel < descriptor[375:364];
-  assign \$31  = pixel_x < descriptor[75:64];
-  assign \$32  = pixel_y < descriptor[87:76];
-  assign \$33  = \$31  & \$32 ;
-  assign \inside  = \$signal$59  ? \$30  : \$33 ;
-  assign \$34  = combining | clear;
-  assign \$35  = descriptor[3:0] == 3'h4;
-  assign \$36  = descriptor[3:0] == 3'h6;
-  assign \$37  = maximum ? 5'h00 : descriptor[452:448];
-  assign \$38  = column_last & row_last;
-  assign \$39  = \$38  & \$signal$54 ;
-  assign \$40  = \$39  & x_last;
-  assign \$41  = \$40  & y_last;
-  assign \$42  = advance & \inside ;
-  assign \$43  = \$signal$59  ? second : address;
-  assign \$44  = \register$124  ? descriptor[415:400] : descriptor[399:384];
-  assign \$45  = 1'h1 << descriptor[452:448];
-  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
-  assign \$47  = maximum ? 8'h80 : 8'h00;
-  assign \$48  = \register$120  ? read_data[7:0] : \$47 ;
-  assign \$49  = maximum ? 8'h80 : 8'h00;
-  assign \$50  = \register$120  ? read_data[15:8] : \$49 ;
-  assign \$51  = maximum ? 8'h80 : 8'h00;
-  assign \$52  = \register$120  ? read_data[23:16] : \$51 ;
-  assign \$53  = maximum ? 8'h80 : 8'h00;
-  assign \$54  = \register$120  ? read_data[31:24] : \$53 ;
-  assign \$55  = advance & last;
-  assign \$56  = write_enable & \register$157 ;
-  assign \$57  = write_address + 1'h1;
-  assign \$58  = \pixel$172  + descriptor[183:172];
-  assign \$59  = \pixel$172  + descriptor[183:172];
+  assign \$29  = - descriptor[147:144];
+  assign \$30  = - descriptor[147:144];
+  assign \$31  = - descriptor[147:144];
+  assign \$32  = - descriptor[147:144];
+  assign \$33  = - descriptor[147:144];
+  assign \$34  = - descriptor[147:144];
+  assign \$35  = - descriptor[147:144];
+  assign \$36  = - descriptor[147:144];
+  assign \$37  = - descriptor[147:144];
+  assign \$38  = - descriptor[363:352];
+  assign \$39  = column_last & row_last;
+  assign \$40  = \$39  & \$signal$57 ;
+  assign \$41  = \$40  & x_last;
+  assign \$42  = \$41  & y_last;
+  assign \$43  = advance & \inside ;
+  assign \$44  = \$signal$62  ? second : address;
+  assign \$45  = \register$127  ? descriptor[415:400] : descriptor[399:384];
+  assign \$46  = 1'h1 << descriptor[452:448];
+  assign \$47  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$46 [31:1] });
+  assign \$48  = maximum ? 8'h80 : 8'h00;
+  assign \$49  = \register$123  ? read_data[7:0] : \$48 ;
+  assign \$50  = maximum ? 8'h80 : 8'h00;
+  assign \$51  = \register$123  ? read_data[15:8] : \$50 ;
+  assign \$52  = maximum ? 8'h80 : 8'h00;
+  assign \$53  = \register$123  ? read_data[23:16] : \$52 ;
+  assign \$54  = maximum ? 8'h80 : 8'h00;
+  assign \$55  = \register$123  ? read_data[31:24] : \$54 ;
+  assign \$56  = advance & last;
+  assign \$57  = write_enable & \register$160 ;
+  assign \$58  = write_address + 1'h1;
+  assign \$59  = \pixel$175  + descriptor[183:172];
+  assign \$60  = \pixel$175  + descriptor[183:172];
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -7482,8 +7632,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$79 ),
-    .out(\out$87 ),
+    .\multiplier$2 (\tap$82 ),
+    .out(\out$90 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -7496,8 +7646,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$88 ),
-    .out(\out$96 ),
+    .\multiplier$2 (\tap$91 ),
+    .out(\out$99 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -7510,8 +7660,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$97 ),
-    .out(\out$105 ),
+    .\multiplier$2 (\tap$100 ),
+    .out(\out$108 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -7532,36 +7682,12 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .combining(combining),
     .load(load),
     .pixel_x_column_start(pixel_x),
+    .pixel_x_origin(pixel_x_origin),
+    .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$4215$0 (\$3 ),
-    .\port$4216$4 (\$4 [4]),
-    .\port$4217$4 (\$5 [4]),
-    .\port$4218$4 (\$6 [4]),
-    .\port$4219$4 (\$7 [4]),
-    .\port$4220$4 (\$8 [4]),
-    .\port$4221$4 (\$9 [4]),
-    .\port$4222$4 (\$10 [4]),
-    .\port$4223$4 (\$11 [4]),
-    .\port$4224$4 (\$12 [4]),
-    .\port$4225$4 (\$13 [4]),
-    .\port$4226$4 (\$14 [4]),
-    .\port$4227$4 (\$15 [4]),
-    .\port$4228$0 (\$16 ),
-    .\port$4229$4 (\$17 [4]),
-    .\port$4230$4 (\$18 [4]),
-    .\port$4231$4 (\$19 [4]),
-    .\port$4232$4 (\$20 [4]),
-    .\port$4233$4 (\$21 [4]),
-    .\port$4234$4 (\$22 [4]),
-    .\port$4235$4 (\$23 [4]),
-    .\port$4236$4 (\$24 [4]),
-    .\port$4237$4 (\$25 [4]),
-    .\port$4238$4 (\$26 [4]),
-    .\port$4239$4 (\$27 [4]),
-    .\port$4240$4 (\$28 [4]),
-    .\port$6767$136 (descriptor[139:136]),
-    .\port$6767$160 (descriptor[171:160]),
-    .\port$6767$96 (descriptor[119:96]),
+    .\port$6565$136 (descriptor[139:136]),
+    .\port$6565$160 (descriptor[171:160]),
+    .\port$6565$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7570,7 +7696,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .second_x_step(second_x_step),
     .second_y_step(second_y_step),
     .word_count(descriptor[203:192]),
-    .word_last(\$signal$54 ),
+    .word_last(\$signal$57 ),
     .x_last(x_last),
     .y_last(y_last)
   );
@@ -7583,7 +7709,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$6767$136 (descriptor[147:136]),
+    .\port$6565$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7597,14 +7723,14 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$6767$320 (descriptor[347:320]),
+    .\port$6565$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \$signal$21  <= \$35 ;
+    if (\$8 ) begin
+      \$signal$21  <= \$9 ;
       if (clear) begin
         \$signal$21  <= 1'h0;
       end
@@ -7614,8 +7740,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      maximum <= \$36 ;
+    if (\$8 ) begin
+      maximum <= \$10 ;
       if (clear) begin
         maximum <= 1'h0;
       end
@@ -7625,8 +7751,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      shift <= \$37 ;
+    if (\$8 ) begin
+      shift <= \$11 ;
       if (clear) begin
         shift <= 5'h00;
       end
@@ -7636,10 +7762,43 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
+      pixel_x_origin <= { \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12  };
+      if (clear) begin
+        pixel_x_origin <= 17'h00000;
+      end
+    end
+    if (rst) begin
+      pixel_x_origin <= 17'h00000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      pixel_y_origin <= { \$37 [4], \$36 [4], \$35 [4], \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25  };
+      if (clear) begin
+        pixel_y_origin <= 17'h00000;
+      end
+    end
+    if (rst) begin
+      pixel_y_origin <= 17'h00000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      channel_origin <= \$38 ;
+      if (clear) begin
+        channel_origin <= 13'h0000;
+      end
+    end
+    if (rst) begin
+      channel_origin <= 13'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
       if (load) begin
         advance <= 1'h1;
-      end else if (\$41 ) begin
+      end else if (\$42 ) begin
         advance <= 1'h0;
       end
       if (clear) begin
@@ -7651,23 +7810,23 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       if (load) begin
-        \$signal$112  <= 1'h1;
+        \$signal$115  <= 1'h1;
       end else if (advance) begin
-        \$signal$112  <= last;
+        \$signal$115  <= last;
       end
       if (clear) begin
-        \$signal$112  <= 1'h0;
+        \$signal$115  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$112  <= 1'h0;
+      \$signal$115  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      read_enable <= \$42 ;
+    if (\$8 ) begin
+      read_enable <= \$43 ;
       if (clear) begin
         read_enable <= 1'h0;
       end
@@ -7677,8 +7836,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      read_address <= \$43 ;
+    if (\$8 ) begin
+      read_address <= \$44 ;
       if (clear) begin
         read_address <= 16'h0000;
       end
@@ -7688,41 +7847,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$117  <= \inside ;
-      if (clear) begin
-        \register$117  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$117  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$118  <= \register$117 ;
-      if (clear) begin
-        \register$118  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$118  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$119  <= \register$118 ;
-      if (clear) begin
-        \register$119  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$119  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$120  <= \register$119 ;
+    if (\$8 ) begin
+      \register$120  <= \inside ;
       if (clear) begin
         \register$120  <= 1'h0;
       end
@@ -7732,8 +7858,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$121  <= \$signal$59 ;
+    if (\$8 ) begin
+      \register$121  <= \register$120 ;
       if (clear) begin
         \register$121  <= 1'h0;
       end
@@ -7743,7 +7869,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$122  <= \register$121 ;
       if (clear) begin
         \register$122  <= 1'h0;
@@ -7754,7 +7880,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$123  <= \register$122 ;
       if (clear) begin
         \register$123  <= 1'h0;
@@ -7765,8 +7891,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$124  <= \register$123 ;
+    if (\$8 ) begin
+      \register$124  <= \$signal$62 ;
       if (clear) begin
         \register$124  <= 1'h0;
       end
@@ -7776,30 +7902,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      multiplier <= \$44 ;
-      if (clear) begin
-        multiplier <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      multiplier <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      addend <= { \$46 [32], \$46  };
-      if (clear) begin
-        addend <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      addend <= 34'h000000000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$125  <= \$signal$112 ;
+    if (\$8 ) begin
+      \register$125  <= \register$124 ;
       if (clear) begin
         \register$125  <= 1'h0;
       end
@@ -7809,7 +7913,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$126  <= \register$125 ;
       if (clear) begin
         \register$126  <= 1'h0;
@@ -7820,7 +7924,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$127  <= \register$126 ;
       if (clear) begin
         \register$127  <= 1'h0;
@@ -7831,8 +7935,18 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$128  <= \register$127 ;
+    if (\$8 ) begin
+      multiplier <= \$45 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      addend <= { \$47 [32], \$47  };
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$128  <= \$signal$115 ;
       if (clear) begin
         \register$128  <= 1'h0;
       end
@@ -7842,63 +7956,19 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      first <= \register$128 ;
+    if (\$8 ) begin
+      \register$129  <= \register$128 ;
       if (clear) begin
-        first <= 1'h0;
+        \register$129  <= 1'h0;
       end
     end
     if (rst) begin
-      first <= 1'h0;
+      \register$129  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      tap <= \$48 ;
-      if (clear) begin
-        tap <= 8'h00;
-      end
-    end
-    if (rst) begin
-      tap <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \tap$79  <= \$50 ;
-      if (clear) begin
-        \tap$79  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \tap$79  <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \tap$88  <= \$52 ;
-      if (clear) begin
-        \tap$88  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \tap$88  <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \tap$97  <= \$54 ;
-      if (clear) begin
-        \tap$97  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \tap$97  <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$130  <= \$signal$54 ;
+    if (\$8 ) begin
+      \register$130  <= \register$129 ;
       if (clear) begin
         \register$130  <= 1'h0;
       end
@@ -7908,7 +7978,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$131  <= \register$130 ;
       if (clear) begin
         \register$131  <= 1'h0;
@@ -7919,19 +7989,39 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$132  <= \register$131 ;
+    if (\$8 ) begin
+      first <= \register$131 ;
       if (clear) begin
-        \register$132  <= 1'h0;
+        first <= 1'h0;
       end
     end
     if (rst) begin
-      \register$132  <= 1'h0;
+      first <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$133  <= \register$132 ;
+    if (\$8 ) begin
+      tap <= \$49 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \tap$82  <= \$51 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \tap$91  <= \$53 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \tap$100  <= \$55 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$133  <= \$signal$57 ;
       if (clear) begin
         \register$133  <= 1'h0;
       end
@@ -7941,7 +8031,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$134  <= \register$133 ;
       if (clear) begin
         \register$134  <= 1'h0;
@@ -7952,7 +8042,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$135  <= \register$134 ;
       if (clear) begin
         \register$135  <= 1'h0;
@@ -7963,7 +8053,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$136  <= \register$135 ;
       if (clear) begin
         \register$136  <= 1'h0;
@@ -7974,7 +8064,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$137  <= \register$136 ;
       if (clear) begin
         \register$137  <= 1'h0;
@@ -7985,7 +8075,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$138  <= \register$137 ;
       if (clear) begin
         \register$138  <= 1'h0;
@@ -7996,7 +8086,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$139  <= \register$138 ;
       if (clear) begin
         \register$139  <= 1'h0;
@@ -8007,7 +8097,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$140  <= \register$139 ;
       if (clear) begin
         \register$140  <= 1'h0;
@@ -8018,7 +8108,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$141  <= \register$140 ;
       if (clear) begin
         \register$141  <= 1'h0;
@@ -8029,7 +8119,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$142  <= \register$141 ;
       if (clear) begin
         \register$142  <= 1'h0;
@@ -8040,7 +8130,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$143  <= \register$142 ;
       if (clear) begin
         \register$143  <= 1'h0;
@@ -8051,8 +8141,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$144  <= \final ;
+    if (\$8 ) begin
+      \register$144  <= \register$143 ;
       if (clear) begin
         \register$144  <= 1'h0;
       end
@@ -8062,7 +8152,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$145  <= \register$144 ;
       if (clear) begin
         \register$145  <= 1'h0;
@@ -8073,7 +8163,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$146  <= \register$145 ;
       if (clear) begin
         \register$146  <= 1'h0;
@@ -8084,8 +8174,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$147  <= \register$146 ;
+    if (\$8 ) begin
+      \register$147  <= \final ;
       if (clear) begin
         \register$147  <= 1'h0;
       end
@@ -8095,7 +8185,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$148  <= \register$147 ;
       if (clear) begin
         \register$148  <= 1'h0;
@@ -8106,7 +8196,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$149  <= \register$148 ;
       if (clear) begin
         \register$149  <= 1'h0;
@@ -8117,7 +8207,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$150  <= \register$149 ;
       if (clear) begin
         \register$150  <= 1'h0;
@@ -8128,7 +8218,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$151  <= \register$150 ;
       if (clear) begin
         \register$151  <= 1'h0;
@@ -8139,7 +8229,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$152  <= \register$151 ;
       if (clear) begin
         \register$152  <= 1'h0;
@@ -8150,7 +8240,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$153  <= \register$152 ;
       if (clear) begin
         \register$153  <= 1'h0;
@@ -8161,7 +8251,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$154  <= \register$153 ;
       if (clear) begin
         \register$154  <= 1'h0;
@@ -8172,7 +8262,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$155  <= \register$154 ;
       if (clear) begin
         \register$155  <= 1'h0;
@@ -8183,7 +8273,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$156  <= \register$155 ;
       if (clear) begin
         \register$156  <= 1'h0;
@@ -8194,7 +8284,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$157  <= \register$156 ;
       if (clear) begin
         \register$157  <= 1'h0;
@@ -8205,8 +8295,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$158  <= \$55 ;
+    if (\$8 ) begin
+      \register$158  <= \register$157 ;
       if (clear) begin
         \register$158  <= 1'h0;
       end
@@ -8216,7 +8306,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$159  <= \register$158 ;
       if (clear) begin
         \register$159  <= 1'h0;
@@ -8227,7 +8317,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$160  <= \register$159 ;
       if (clear) begin
         \register$160  <= 1'h0;
@@ -8238,8 +8328,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$161  <= \register$160 ;
+    if (\$8 ) begin
+      \register$161  <= \$56 ;
       if (clear) begin
         \register$161  <= 1'h0;
       end
@@ -8249,7 +8339,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$162  <= \register$161 ;
       if (clear) begin
         \register$162  <= 1'h0;
@@ -8260,7 +8350,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$163  <= \register$162 ;
       if (clear) begin
         \register$163  <= 1'h0;
@@ -8271,7 +8361,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$164  <= \register$163 ;
       if (clear) begin
         \register$164  <= 1'h0;
@@ -8282,7 +8372,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$165  <= \register$164 ;
       if (clear) begin
         \register$165  <= 1'h0;
@@ -8293,7 +8383,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$166  <= \register$165 ;
       if (clear) begin
         \register$166  <= 1'h0;
@@ -8304,7 +8394,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$167  <= \register$166 ;
       if (clear) begin
         \register$167  <= 1'h0;
@@ -8315,7 +8405,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$168  <= \register$167 ;
       if (clear) begin
         \register$168  <= 1'h0;
@@ -8326,7 +8416,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$169  <= \register$168 ;
       if (clear) begin
         \register$169  <= 1'h0;
@@ -8337,7 +8427,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$170  <= \register$169 ;
       if (clear) begin
         \register$170  <= 1'h0;
@@ -8348,8 +8438,41 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      write_enable <= \register$170 ;
+    if (\$8 ) begin
+      \register$171  <= \register$170 ;
+      if (clear) begin
+        \register$171  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$171  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$172  <= \register$171 ;
+      if (clear) begin
+        \register$172  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$172  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$173  <= \register$172 ;
+      if (clear) begin
+        \register$173  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$173  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      write_enable <= \register$173 ;
       if (clear) begin
         write_enable <= 1'h0;
       end
@@ -8359,22 +8482,22 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \done$171  <= \$56 ;
+    if (\$8 ) begin
+      \done$174  <= \$57 ;
       if (clear) begin
-        \done$171  <= 1'h0;
+        \done$174  <= 1'h0;
       end
     end
     if (rst) begin
-      \done$171  <= 1'h0;
+      \done$174  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       if (\$signal ) begin
         busy <= 1'h1;
       end else if (write_enable) begin
-        if (\register$157 ) begin
+        if (\register$160 ) begin
           busy <= 1'h0;
         end
       end
@@ -8387,30 +8510,30 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       if (\$signal ) begin
-        \pixel$172  <= descriptor[63:48];
+        \pixel$175  <= descriptor[63:48];
       end else if (write_enable) begin
-        if (\register$143 ) begin
-          \pixel$172  <= \$58 [15:0];
+        if (\register$146 ) begin
+          \pixel$175  <= \$59 [15:0];
         end
       end
       if (clear) begin
-        \pixel$172  <= 16'h0000;
+        \pixel$175  <= 16'h0000;
       end
     end
     if (rst) begin
-      \pixel$172  <= 16'h0000;
+      \pixel$175  <= 16'h0000;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       if (\$signal ) begin
         write_address <= descriptor[63:48];
       end else if (write_enable) begin
-        write_address <= \$57 [15:0];
-        if (\register$143 ) begin
-          write_address <= \$59 [15:0];
+        write_address <= \$58 [15:0];
+        if (\register$146 ) begin
+          write_address <= \$60 [15:0];
         end
       end
       if (clear) begin
@@ -8448,43 +8571,44 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign second_word_step = 16'h0001;
   assign \column_step$40  = second_x_step;
   assign \row_step$42  = second_y_step;
+  assign first_channel = channel_origin;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9 [4], \$8 [4], \$7 [4], \$6 [4], \$5 [4], \$4 [4], \$3  };
+  assign \$signal$47  = pixel_x_origin;
   assign pixel_x_column_step = 17'h00001;
   assign pixel_x_x_step = { 13'h0000, descriptor[139:136] };
-  assign pixel_y_origin = { \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16  };
+  assign first_y = pixel_y_origin;
   assign pixel_y_row_step = 17'h00001;
   assign pixel_y_y_step = { 13'h0000, descriptor[139:136] };
-  assign word_last = \$signal$54 ;
+  assign word_last = \$signal$57 ;
   assign tap0 = tap;
-  assign \multiplier$67  = multiplier;
+  assign \multiplier$70  = multiplier;
   assign register = first;
-  assign \maximum$71  = maximum;
-  assign \addend$73  = addend;
-  assign \shift$75  = shift;
+  assign \maximum$74  = maximum;
+  assign \addend$76  = addend;
+  assign \shift$78  = shift;
   assign relu = descriptor[4];
-  assign tap1 = \tap$79 ;
-  assign \multiplier$81  = multiplier;
-  assign \first$82  = first;
-  assign \maximum$83  = maximum;
-  assign \addend$84  = addend;
-  assign \shift$85  = shift;
-  assign \relu$86  = descriptor[4];
-  assign tap2 = \tap$88 ;
-  assign \multiplier$90  = multiplier;
-  assign \first$91  = first;
-  assign \maximum$92  = maximum;
-  assign \addend$93  = addend;
-  assign \shift$94  = shift;
-  assign \relu$95  = descriptor[4];
-  assign tap3 = \tap$97 ;
-  assign \multiplier$99  = multiplier;
-  assign \first$100  = first;
-  assign \maximum$101  = maximum;
-  assign \addend$102  = addend;
-  assign \shift$103  = shift;
-  assign \relu$104  = descriptor[4];
-  assign \register$107  = write_enable;
+  assign tap1 = \tap$82 ;
+  assign \multiplier$84  = multiplier;
+  assign \first$85  = first;
+  assign \maximum$86  = maximum;
+  assign \addend$87  = addend;
+  assign \shift$88  = shift;
+  assign \relu$89  = descriptor[4];
+  assign tap2 = \tap$91 ;
+  assign \multiplier$93  = multiplier;
+  assign \first$94  = first;
+  assign \maximum$95  = maximum;
+  assign \addend$96  = addend;
+  assign \shift$97  = shift;
+  assign \relu$98  = descriptor[4];
+  assign tap3 = \tap$100 ;
+  assign \multiplier$102  = multiplier;
+  assign \first$103  = first;
+  assign \maximum$104  = maximum;
+  assign \addend$105  = addend;
+  assign \shift$106  = shift;
+  assign \relu$107  = descriptor[4];
+  assign \register$110  = write_enable;
   assign abort = 1'h0;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -8502,9 +8626,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign write_data[31:24] = \out$105 ;
-  assign write_data[23:16] = \out$96 ;
-  assign write_data[15:8] = \out$87 ;
+  assign write_data[31:24] = \out$108 ;
+  assign write_data[23:16] = \out$99 ;
+  assign write_data[15:8] = \out$90 ;
   assign write_data[7:0] = out;
 endmodule
 
@@ -8514,7 +8638,6 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   wire [33:0] \$3 ;
   wire [34:0] \$4 ;
   wire [33:0] \$5 ;
-  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -8556,27 +8679,28 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   wire [4:0] shift;
   wire [4:0] \shift$10 ;
   wire [7:0] tap;
+  reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
   assign \$1  = combining | clear;
   assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$3  = \register$24  ? addend : total;
   assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane0.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7440$0 (multiplier),
+    .\port$7278$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane0.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
     .combining(combining),
-    .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
@@ -8585,67 +8709,31 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$19  <= \multiplier$2 ;
-      if (clear) begin
-        \register$19  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$19  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$20  <= \register$19 ;
-      if (clear) begin
-        \register$20  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$20  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= \register$20 ;
-      if (clear) begin
-        register <= 8'h00;
-      end
-    end
-    if (rst) begin
-      register <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$21  <= first;
-      if (clear) begin
-        \register$21  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$21  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$23  <= \register$21 ;
-      if (clear) begin
-        \register$23  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$23  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$24  <= \register$23 ;
-      if (clear) begin
-        \register$24  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$24  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -8653,34 +8741,16 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
       if (\$2 ) begin
         largest <= register;
       end
-      if (clear) begin
-        largest <= 8'h00;
-      end
-    end
-    if (rst) begin
-      largest <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$4 [33:0];
-      if (clear) begin
-        \$signal  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 34'h000000000;
+      total <= \$4 [33:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       value <= \$5 ;
-      if (clear) begin
-        value <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -8692,7 +8762,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$7440$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$7278$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -8708,13 +8778,16 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   wire [17:0] \$20 ;
   wire [18:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [28:0] \$27 ;
-  wire [29:0] \$28 ;
+  wire [19:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [22:0] \$28 ;
+  wire [22:0] \$29 ;
   wire [17:0] \$3 ;
+  wire [28:0] \$30 ;
+  wire [29:0] \$31 ;
   wire [17:0] \$4 ;
   wire [17:0] \$5 ;
   wire [18:0] \$6 ;
@@ -8735,8 +8808,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7440$0 ;
-  wire [15:0] \port$7440$0 ;
+  input [15:0] \port$7278$0 ;
+  wire [15:0] \port$7278$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8759,9 +8832,9 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   assign \$20  = multiplier[7] ? \$19  : 18'h00000;
   assign \$21  = - $signed(\$20 );
   assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$24  = $signed(partial0) + $signed(\$23 );
-  assign \$26  = $signed(partial4) + $signed(\$25 );
-  assign \$28  = $signed(total) + $signed(\$27 );
+  assign \$25  = $signed(\$23 ) + $signed(\$24 );
+  assign \$28  = $signed(\$26 ) + $signed(\$27 );
+  assign \$31  = $signed(\$29 ) + $signed(\$30 );
   always @(posedge clk) begin
     if (\$1 ) begin
       partial0 <= \$6 ;
@@ -8784,37 +8857,40 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      total <= \$24 [21:0];
+      total <= \$25 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$12  <= \$26 [21:0];
+      \total$12  <= \$28 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$13  <= \$28 [25:0];
+      \total$13  <= \$31 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7440$0  };
+  assign multiplicand = { 1'h0, \port$7278$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7440$0  };
-  assign \$4  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7440$0  };
-  assign \$9  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7440$0  };
-  assign \$14  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7440$0  };
-  assign \$19  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$23  = { partial2[18], partial2, 2'h0 };
-  assign \$25  = { partial6[18], partial6, 2'h0 };
-  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign \$2  = { 2'h0, \port$7278$0  };
+  assign \$4  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7278$0  };
+  assign \$9  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7278$0  };
+  assign \$14  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7278$0  };
+  assign \$19  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$23  = { partial0[18], partial0 };
+  assign \$24  = { partial2[18], partial2, 2'h0 };
+  assign \$26  = { partial4[18], partial4 };
+  assign \$27  = { partial6[18], partial6, 2'h0 };
+  assign \$29  = { total[21], total };
+  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -8831,9 +8907,9 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [33:0] \$like  = 34'h000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
@@ -8841,10 +8917,12 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   reg [2:0] coarse = 3'h0;
   input combining;
   wire combining;
+  reg [33:0] finely = 34'h000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   reg register = 1'h0;
   reg \register$11  = 1'h0;
   input relu;
@@ -8859,7 +8937,7 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   reg zero = 1'h0;
   assign \$1  = combining | clear;
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$11 ;
   assign \$6  = shifted[33] & \$5 ;
   assign \$7  = & shifted[33:7];
@@ -8870,119 +8948,60 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[33] & \register$11 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-      if (clear) begin
-        \$like  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$like  <= 34'h000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
-      if (clear) begin
-        coarse <= 3'h0;
-      end
-    end
-    if (rst) begin
-      coarse <= 3'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-      if (clear) begin
-        shifted <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      shifted <= 34'h000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= relu;
-      if (clear) begin
-        register <= 1'h0;
-      end
-    end
-    if (rst) begin
-      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$11  <= register;
-      if (clear) begin
-        \register$11  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$11  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
-      if (clear) begin
-        kept <= 8'h00;
-      end
-    end
-    if (rst) begin
-      kept <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
-      if (clear) begin
-        high <= 1'h0;
-      end
-    end
-    if (rst) begin
-      high <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
-      if (clear) begin
-        zero <= 1'h0;
-      end
-    end
-    if (rst) begin
-      zero <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-      if (clear) begin
-        out <= 8'h00;
-      end
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
@@ -8992,7 +9011,6 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   wire [33:0] \$3 ;
   wire [34:0] \$4 ;
   wire [33:0] \$5 ;
-  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -9034,27 +9052,28 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   wire [4:0] shift;
   wire [4:0] \shift$10 ;
   wire [7:0] tap;
+  reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
   assign \$1  = combining | clear;
   assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$3  = \register$24  ? addend : total;
   assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane1.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7440$0 (multiplier),
+    .\port$7278$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane1.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
     .combining(combining),
-    .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
@@ -9063,67 +9082,31 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$19  <= \multiplier$2 ;
-      if (clear) begin
-        \register$19  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$19  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$20  <= \register$19 ;
-      if (clear) begin
-        \register$20  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$20  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= \register$20 ;
-      if (clear) begin
-        register <= 8'h00;
-      end
-    end
-    if (rst) begin
-      register <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$21  <= first;
-      if (clear) begin
-        \register$21  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$21  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$23  <= \register$21 ;
-      if (clear) begin
-        \register$23  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$23  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$24  <= \register$23 ;
-      if (clear) begin
-        \register$24  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$24  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -9131,34 +9114,16 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
       if (\$2 ) begin
         largest <= register;
       end
-      if (clear) begin
-        largest <= 8'h00;
-      end
-    end
-    if (rst) begin
-      largest <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$4 [33:0];
-      if (clear) begin
-        \$signal  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 34'h000000000;
+      total <= \$4 [33:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       value <= \$5 ;
-      if (clear) begin
-        value <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -9170,7 +9135,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$7440$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$7278$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9186,13 +9151,16 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   wire [17:0] \$20 ;
   wire [18:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [28:0] \$27 ;
-  wire [29:0] \$28 ;
+  wire [19:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [22:0] \$28 ;
+  wire [22:0] \$29 ;
   wire [17:0] \$3 ;
+  wire [28:0] \$30 ;
+  wire [29:0] \$31 ;
   wire [17:0] \$4 ;
   wire [17:0] \$5 ;
   wire [18:0] \$6 ;
@@ -9213,8 +9181,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7440$0 ;
-  wire [15:0] \port$7440$0 ;
+  input [15:0] \port$7278$0 ;
+  wire [15:0] \port$7278$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9237,9 +9205,9 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   assign \$20  = multiplier[7] ? \$19  : 18'h00000;
   assign \$21  = - $signed(\$20 );
   assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$24  = $signed(partial0) + $signed(\$23 );
-  assign \$26  = $signed(partial4) + $signed(\$25 );
-  assign \$28  = $signed(total) + $signed(\$27 );
+  assign \$25  = $signed(\$23 ) + $signed(\$24 );
+  assign \$28  = $signed(\$26 ) + $signed(\$27 );
+  assign \$31  = $signed(\$29 ) + $signed(\$30 );
   always @(posedge clk) begin
     if (\$1 ) begin
       partial0 <= \$6 ;
@@ -9262,37 +9230,40 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      total <= \$24 [21:0];
+      total <= \$25 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$12  <= \$26 [21:0];
+      \total$12  <= \$28 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$13  <= \$28 [25:0];
+      \total$13  <= \$31 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7440$0  };
+  assign multiplicand = { 1'h0, \port$7278$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7440$0  };
-  assign \$4  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7440$0  };
-  assign \$9  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7440$0  };
-  assign \$14  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7440$0  };
-  assign \$19  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$23  = { partial2[18], partial2, 2'h0 };
-  assign \$25  = { partial6[18], partial6, 2'h0 };
-  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign \$2  = { 2'h0, \port$7278$0  };
+  assign \$4  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7278$0  };
+  assign \$9  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7278$0  };
+  assign \$14  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7278$0  };
+  assign \$19  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$23  = { partial0[18], partial0 };
+  assign \$24  = { partial2[18], partial2, 2'h0 };
+  assign \$26  = { partial4[18], partial4 };
+  assign \$27  = { partial6[18], partial6, 2'h0 };
+  assign \$29  = { total[21], total };
+  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -9309,9 +9280,9 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [33:0] \$like  = 34'h000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
@@ -9319,10 +9290,12 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   reg [2:0] coarse = 3'h0;
   input combining;
   wire combining;
+  reg [33:0] finely = 34'h000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   reg register = 1'h0;
   reg \register$11  = 1'h0;
   input relu;
@@ -9337,7 +9310,7 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   reg zero = 1'h0;
   assign \$1  = combining | clear;
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$11 ;
   assign \$6  = shifted[33] & \$5 ;
   assign \$7  = & shifted[33:7];
@@ -9348,119 +9321,60 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[33] & \register$11 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-      if (clear) begin
-        \$like  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$like  <= 34'h000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
-      if (clear) begin
-        coarse <= 3'h0;
-      end
-    end
-    if (rst) begin
-      coarse <= 3'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-      if (clear) begin
-        shifted <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      shifted <= 34'h000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= relu;
-      if (clear) begin
-        register <= 1'h0;
-      end
-    end
-    if (rst) begin
-      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$11  <= register;
-      if (clear) begin
-        \register$11  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$11  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
-      if (clear) begin
-        kept <= 8'h00;
-      end
-    end
-    if (rst) begin
-      kept <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
-      if (clear) begin
-        high <= 1'h0;
-      end
-    end
-    if (rst) begin
-      high <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
-      if (clear) begin
-        zero <= 1'h0;
-      end
-    end
-    if (rst) begin
-      zero <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-      if (clear) begin
-        out <= 8'h00;
-      end
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
@@ -9470,7 +9384,6 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   wire [33:0] \$3 ;
   wire [34:0] \$4 ;
   wire [33:0] \$5 ;
-  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -9512,27 +9425,28 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   wire [4:0] shift;
   wire [4:0] \shift$10 ;
   wire [7:0] tap;
+  reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
   assign \$1  = combining | clear;
   assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$3  = \register$24  ? addend : total;
   assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane2.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7440$0 (multiplier),
+    .\port$7278$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane2.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
     .combining(combining),
-    .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
@@ -9541,67 +9455,31 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$19  <= \multiplier$2 ;
-      if (clear) begin
-        \register$19  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$19  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$20  <= \register$19 ;
-      if (clear) begin
-        \register$20  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$20  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= \register$20 ;
-      if (clear) begin
-        register <= 8'h00;
-      end
-    end
-    if (rst) begin
-      register <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$21  <= first;
-      if (clear) begin
-        \register$21  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$21  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$23  <= \register$21 ;
-      if (clear) begin
-        \register$23  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$23  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$24  <= \register$23 ;
-      if (clear) begin
-        \register$24  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$24  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -9609,34 +9487,16 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
       if (\$2 ) begin
         largest <= register;
       end
-      if (clear) begin
-        largest <= 8'h00;
-      end
-    end
-    if (rst) begin
-      largest <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$4 [33:0];
-      if (clear) begin
-        \$signal  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 34'h000000000;
+      total <= \$4 [33:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       value <= \$5 ;
-      if (clear) begin
-        value <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -9648,7 +9508,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$7440$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$7278$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9664,13 +9524,16 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   wire [17:0] \$20 ;
   wire [18:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [28:0] \$27 ;
-  wire [29:0] \$28 ;
+  wire [19:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [22:0] \$28 ;
+  wire [22:0] \$29 ;
   wire [17:0] \$3 ;
+  wire [28:0] \$30 ;
+  wire [29:0] \$31 ;
   wire [17:0] \$4 ;
   wire [17:0] \$5 ;
   wire [18:0] \$6 ;
@@ -9691,8 +9554,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7440$0 ;
-  wire [15:0] \port$7440$0 ;
+  input [15:0] \port$7278$0 ;
+  wire [15:0] \port$7278$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9715,9 +9578,9 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   assign \$20  = multiplier[7] ? \$19  : 18'h00000;
   assign \$21  = - $signed(\$20 );
   assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$24  = $signed(partial0) + $signed(\$23 );
-  assign \$26  = $signed(partial4) + $signed(\$25 );
-  assign \$28  = $signed(total) + $signed(\$27 );
+  assign \$25  = $signed(\$23 ) + $signed(\$24 );
+  assign \$28  = $signed(\$26 ) + $signed(\$27 );
+  assign \$31  = $signed(\$29 ) + $signed(\$30 );
   always @(posedge clk) begin
     if (\$1 ) begin
       partial0 <= \$6 ;
@@ -9740,37 +9603,40 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      total <= \$24 [21:0];
+      total <= \$25 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$12  <= \$26 [21:0];
+      \total$12  <= \$28 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$13  <= \$28 [25:0];
+      \total$13  <= \$31 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7440$0  };
+  assign multiplicand = { 1'h0, \port$7278$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7440$0  };
-  assign \$4  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7440$0  };
-  assign \$9  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7440$0  };
-  assign \$14  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7440$0  };
-  assign \$19  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$23  = { partial2[18], partial2, 2'h0 };
-  assign \$25  = { partial6[18], partial6, 2'h0 };
-  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign \$2  = { 2'h0, \port$7278$0  };
+  assign \$4  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7278$0  };
+  assign \$9  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7278$0  };
+  assign \$14  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7278$0  };
+  assign \$19  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$23  = { partial0[18], partial0 };
+  assign \$24  = { partial2[18], partial2, 2'h0 };
+  assign \$26  = { partial4[18], partial4 };
+  assign \$27  = { partial6[18], partial6, 2'h0 };
+  assign \$29  = { total[21], total };
+  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -9787,9 +9653,9 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [33:0] \$like  = 34'h000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
@@ -9797,10 +9663,12 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   reg [2:0] coarse = 3'h0;
   input combining;
   wire combining;
+  reg [33:0] finely = 34'h000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   reg register = 1'h0;
   reg \register$11  = 1'h0;
   input relu;
@@ -9815,7 +9683,7 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   reg zero = 1'h0;
   assign \$1  = combining | clear;
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$11 ;
   assign \$6  = shifted[33] & \$5 ;
   assign \$7  = & shifted[33:7];
@@ -9826,119 +9694,60 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[33] & \register$11 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-      if (clear) begin
-        \$like  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$like  <= 34'h000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
-      if (clear) begin
-        coarse <= 3'h0;
-      end
-    end
-    if (rst) begin
-      coarse <= 3'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-      if (clear) begin
-        shifted <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      shifted <= 34'h000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= relu;
-      if (clear) begin
-        register <= 1'h0;
-      end
-    end
-    if (rst) begin
-      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$11  <= register;
-      if (clear) begin
-        \register$11  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$11  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
-      if (clear) begin
-        kept <= 8'h00;
-      end
-    end
-    if (rst) begin
-      kept <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
-      if (clear) begin
-        high <= 1'h0;
-      end
-    end
-    if (rst) begin
-      high <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
-      if (clear) begin
-        zero <= 1'h0;
-      end
-    end
-    if (rst) begin
-      zero <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-      if (clear) begin
-        out <= 8'h00;
-      end
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
@@ -9948,7 +9757,6 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   wire [33:0] \$3 ;
   wire [34:0] \$4 ;
   wire [33:0] \$5 ;
-  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -9990,27 +9798,28 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   wire [4:0] shift;
   wire [4:0] \shift$10 ;
   wire [7:0] tap;
+  reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
   assign \$1  = combining | clear;
   assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$3  = \register$24  ? addend : total;
   assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane3.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7440$0 (multiplier),
+    .\port$7278$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane3.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
     .combining(combining),
-    .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
@@ -10019,67 +9828,31 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$19  <= \multiplier$2 ;
-      if (clear) begin
-        \register$19  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$19  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$20  <= \register$19 ;
-      if (clear) begin
-        \register$20  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$20  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= \register$20 ;
-      if (clear) begin
-        register <= 8'h00;
-      end
-    end
-    if (rst) begin
-      register <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$21  <= first;
-      if (clear) begin
-        \register$21  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$21  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$23  <= \register$21 ;
-      if (clear) begin
-        \register$23  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$23  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$24  <= \register$23 ;
-      if (clear) begin
-        \register$24  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$24  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -10087,34 +9860,16 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
       if (\$2 ) begin
         largest <= register;
       end
-      if (clear) begin
-        largest <= 8'h00;
-      end
-    end
-    if (rst) begin
-      largest <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$4 [33:0];
-      if (clear) begin
-        \$signal  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 34'h000000000;
+      total <= \$4 [33:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       value <= \$5 ;
-      if (clear) begin
-        value <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -10126,7 +9881,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$7440$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$7278$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -10142,13 +9897,16 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   wire [17:0] \$20 ;
   wire [18:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [28:0] \$27 ;
-  wire [29:0] \$28 ;
+  wire [19:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [22:0] \$28 ;
+  wire [22:0] \$29 ;
   wire [17:0] \$3 ;
+  wire [28:0] \$30 ;
+  wire [29:0] \$31 ;
   wire [17:0] \$4 ;
   wire [17:0] \$5 ;
   wire [18:0] \$6 ;
@@ -10169,8 +9927,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7440$0 ;
-  wire [15:0] \port$7440$0 ;
+  input [15:0] \port$7278$0 ;
+  wire [15:0] \port$7278$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10193,9 +9951,9 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   assign \$20  = multiplier[7] ? \$19  : 18'h00000;
   assign \$21  = - $signed(\$20 );
   assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$24  = $signed(partial0) + $signed(\$23 );
-  assign \$26  = $signed(partial4) + $signed(\$25 );
-  assign \$28  = $signed(total) + $signed(\$27 );
+  assign \$25  = $signed(\$23 ) + $signed(\$24 );
+  assign \$28  = $signed(\$26 ) + $signed(\$27 );
+  assign \$31  = $signed(\$29 ) + $signed(\$30 );
   always @(posedge clk) begin
     if (\$1 ) begin
       partial0 <= \$6 ;
@@ -10218,37 +9976,40 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      total <= \$24 [21:0];
+      total <= \$25 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$12  <= \$26 [21:0];
+      \total$12  <= \$28 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$13  <= \$28 [25:0];
+      \total$13  <= \$31 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7440$0  };
+  assign multiplicand = { 1'h0, \port$7278$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7440$0  };
-  assign \$4  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7440$0  };
-  assign \$9  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7440$0  };
-  assign \$14  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7440$0  };
-  assign \$19  = { 1'h0, \port$7440$0 , 1'h0 };
-  assign \$23  = { partial2[18], partial2, 2'h0 };
-  assign \$25  = { partial6[18], partial6, 2'h0 };
-  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign \$2  = { 2'h0, \port$7278$0  };
+  assign \$4  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7278$0  };
+  assign \$9  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7278$0  };
+  assign \$14  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7278$0  };
+  assign \$19  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$23  = { partial0[18], partial0 };
+  assign \$24  = { partial2[18], partial2, 2'h0 };
+  assign \$26  = { partial4[18], partial4 };
+  assign \$27  = { partial6[18], partial6, 2'h0 };
+  assign \$29  = { total[21], total };
+  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -10265,9 +10026,9 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [33:0] \$like  = 34'h000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
@@ -10275,10 +10036,12 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   reg [2:0] coarse = 3'h0;
   input combining;
   wire combining;
+  reg [33:0] finely = 34'h000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   reg register = 1'h0;
   reg \register$11  = 1'h0;
   input relu;
@@ -10293,7 +10056,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   reg zero = 1'h0;
   assign \$1  = combining | clear;
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$11 ;
   assign \$6  = shifted[33] & \$5 ;
   assign \$7  = & shifted[33:7];
@@ -10304,125 +10067,65 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[33] & \register$11 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-      if (clear) begin
-        \$like  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$like  <= 34'h000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
-      if (clear) begin
-        coarse <= 3'h0;
-      end
-    end
-    if (rst) begin
-      coarse <= 3'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-      if (clear) begin
-        shifted <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      shifted <= 34'h000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= relu;
-      if (clear) begin
-        register <= 1'h0;
-      end
-    end
-    if (rst) begin
-      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$11  <= register;
-      if (clear) begin
-        \register$11  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$11  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
-      if (clear) begin
-        kept <= 8'h00;
-      end
-    end
-    if (rst) begin
-      kept <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
-      if (clear) begin
-        high <= 1'h0;
-      end
-    end
-    if (rst) begin
-      high <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
-      if (clear) begin
-        zero <= 1'h0;
-      end
-    end
-    if (rst) begin
-      zero <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-      if (clear) begin
-        out <= 8'h00;
-      end
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, channel_origin, \port$4215$0 , \port$4216$4 , \port$4217$4 , \port$4218$4 , \port$4219$4 , \port$4220$4 , \port$4221$4 , \port$4222$4 , \port$4223$4 , \port$4224$4 , \port$4225$4 , \port$4226$4 , \port$4227$4 , \port$4228$0 , \port$4229$4 , \port$4230$4 
-, \port$4231$4 , \port$4232$4 , \port$4233$4 , \port$4234$4 , \port$4235$4 , \port$4236$4 , \port$4237$4 , \port$4238$4 , \port$4239$4 , \port$4240$4 , \port$6767$96 , \port$6767$136 , \port$6767$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin
-, second_x_step, second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
+module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$6565$96 , \port$6565$136 , \port$6565$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -11074,14 +10777,14 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [15:0] \$683 ;
   wire [15:0] \$684 ;
   wire [15:0] \$685 ;
-  wire [15:0] \$686 ;
-  wire [15:0] \$687 ;
-  wire [15:0] \$688 ;
+  wire [16:0] \$686 ;
+  wire \$687 ;
+  wire \$688 ;
   wire [15:0] \$689 ;
   wire \$69 ;
-  wire [16:0] \$690 ;
-  wire \$691 ;
-  wire \$692 ;
+  wire [15:0] \$690 ;
+  wire [15:0] \$691 ;
+  wire [15:0] \$692 ;
   wire [15:0] \$693 ;
   wire [15:0] \$694 ;
   wire [15:0] \$695 ;
@@ -11092,56 +10795,56 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [4:0] \$7 ;
   wire \$70 ;
   wire [15:0] \$700 ;
-  wire [15:0] \$701 ;
-  wire [15:0] \$702 ;
-  wire [15:0] \$703 ;
+  wire [16:0] \$701 ;
+  wire \$702 ;
+  wire \$703 ;
   wire [15:0] \$704 ;
   wire [15:0] \$705 ;
   wire [15:0] \$706 ;
   wire [15:0] \$707 ;
   wire [15:0] \$708 ;
-  wire [16:0] \$709 ;
+  wire [15:0] \$709 ;
   wire \$71 ;
-  wire \$710 ;
-  wire \$711 ;
+  wire [15:0] \$710 ;
+  wire [15:0] \$711 ;
   wire [15:0] \$712 ;
   wire [15:0] \$713 ;
   wire [15:0] \$714 ;
   wire [15:0] \$715 ;
-  wire [15:0] \$716 ;
-  wire [15:0] \$717 ;
-  wire [15:0] \$718 ;
-  wire [15:0] \$719 ;
+  wire [16:0] \$716 ;
+  wire \$717 ;
+  wire \$718 ;
+  wire [12:0] \$719 ;
   wire \$72 ;
-  wire [15:0] \$720 ;
-  wire [15:0] \$721 ;
-  wire [15:0] \$722 ;
-  wire [15:0] \$723 ;
-  wire [15:0] \$724 ;
-  wire [15:0] \$725 ;
-  wire [15:0] \$726 ;
-  wire [15:0] \$727 ;
-  wire [16:0] \$728 ;
+  wire [12:0] \$720 ;
+  wire [12:0] \$721 ;
+  wire [12:0] \$722 ;
+  wire [12:0] \$723 ;
+  wire [12:0] \$724 ;
+  wire [12:0] \$725 ;
+  wire [12:0] \$726 ;
+  wire [13:0] \$727 ;
+  wire \$728 ;
   wire \$729 ;
   wire \$73 ;
-  wire \$730 ;
-  wire [12:0] \$731 ;
-  wire [12:0] \$732 ;
-  wire [12:0] \$733 ;
-  wire [12:0] \$734 ;
-  wire [12:0] \$735 ;
-  wire [12:0] \$736 ;
-  wire [12:0] \$737 ;
-  wire [12:0] \$738 ;
-  wire [12:0] \$739 ;
+  wire [16:0] \$730 ;
+  wire [16:0] \$731 ;
+  wire [16:0] \$732 ;
+  wire [16:0] \$733 ;
+  wire [16:0] \$734 ;
+  wire [16:0] \$735 ;
+  wire [16:0] \$736 ;
+  wire [16:0] \$737 ;
+  wire [16:0] \$738 ;
+  wire [16:0] \$739 ;
   wire \$74 ;
-  wire [12:0] \$740 ;
-  wire [12:0] \$741 ;
-  wire [12:0] \$742 ;
-  wire [13:0] \$743 ;
-  wire \$744 ;
+  wire [16:0] \$740 ;
+  wire [16:0] \$741 ;
+  wire [16:0] \$742 ;
+  wire [16:0] \$743 ;
+  wire [17:0] \$744 ;
   wire \$745 ;
-  wire [16:0] \$746 ;
+  wire \$746 ;
   wire [16:0] \$747 ;
   wire [16:0] \$748 ;
   wire [16:0] \$749 ;
@@ -11157,10 +10860,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [16:0] \$758 ;
   wire [16:0] \$759 ;
   wire \$76 ;
-  wire [17:0] \$760 ;
-  wire \$761 ;
+  wire [16:0] \$760 ;
+  wire [17:0] \$761 ;
   wire \$762 ;
-  wire [16:0] \$763 ;
+  wire \$763 ;
   wire [16:0] \$764 ;
   wire [16:0] \$765 ;
   wire [16:0] \$766 ;
@@ -11174,10 +10877,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [16:0] \$773 ;
   wire [16:0] \$774 ;
   wire [16:0] \$775 ;
-  wire [16:0] \$776 ;
-  wire [17:0] \$777 ;
+  wire [17:0] \$776 ;
+  wire \$777 ;
   wire \$778 ;
-  wire \$779 ;
+  wire [16:0] \$779 ;
   wire \$78 ;
   wire [16:0] \$780 ;
   wire [16:0] \$781 ;
@@ -11191,30 +10894,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [16:0] \$789 ;
   wire \$79 ;
   wire [16:0] \$790 ;
-  wire [16:0] \$791 ;
-  wire [16:0] \$792 ;
-  wire [16:0] \$793 ;
-  wire [17:0] \$794 ;
-  wire \$795 ;
-  wire \$796 ;
-  wire [16:0] \$797 ;
-  wire [16:0] \$798 ;
-  wire [16:0] \$799 ;
+  wire [17:0] \$791 ;
   wire \$8 ;
   wire \$80 ;
-  wire [16:0] \$800 ;
-  wire [16:0] \$801 ;
-  wire [16:0] \$802 ;
-  wire [16:0] \$803 ;
-  wire [16:0] \$804 ;
-  wire [16:0] \$805 ;
-  wire [16:0] \$806 ;
-  wire [16:0] \$807 ;
-  wire [16:0] \$808 ;
-  wire [16:0] \$809 ;
   wire \$81 ;
-  wire [16:0] \$810 ;
-  wire [17:0] \$811 ;
   wire \$82 ;
   wire \$83 ;
   wire \$84 ;
@@ -11286,75 +10969,25 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   output [16:0] pixel_x_column_start;
   reg [16:0] pixel_x_column_start = 17'h00000;
   wire [16:0] pixel_x_column_step;
+  input [16:0] pixel_x_origin;
   wire [16:0] pixel_x_origin;
   reg [16:0] pixel_x_x_start = 17'h00000;
   wire [16:0] pixel_x_x_step;
   (* init = 17'h00000 *)
   wire [16:0] pixel_y;
+  input [16:0] pixel_y_origin;
   wire [16:0] pixel_y_origin;
   output [16:0] pixel_y_row_start;
   reg [16:0] pixel_y_row_start = 17'h00000;
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$4215$0 ;
-  wire [4:0] \port$4215$0 ;
-  input \port$4216$4 ;
-  wire \port$4216$4 ;
-  input \port$4217$4 ;
-  wire \port$4217$4 ;
-  input \port$4218$4 ;
-  wire \port$4218$4 ;
-  input \port$4219$4 ;
-  wire \port$4219$4 ;
-  input \port$4220$4 ;
-  wire \port$4220$4 ;
-  input \port$4221$4 ;
-  wire \port$4221$4 ;
-  input \port$4222$4 ;
-  wire \port$4222$4 ;
-  input \port$4223$4 ;
-  wire \port$4223$4 ;
-  input \port$4224$4 ;
-  wire \port$4224$4 ;
-  input \port$4225$4 ;
-  wire \port$4225$4 ;
-  input \port$4226$4 ;
-  wire \port$4226$4 ;
-  input \port$4227$4 ;
-  wire \port$4227$4 ;
-  input [4:0] \port$4228$0 ;
-  wire [4:0] \port$4228$0 ;
-  input \port$4229$4 ;
-  wire \port$4229$4 ;
-  input \port$4230$4 ;
-  wire \port$4230$4 ;
-  input \port$4231$4 ;
-  wire \port$4231$4 ;
-  input \port$4232$4 ;
-  wire \port$4232$4 ;
-  input \port$4233$4 ;
-  wire \port$4233$4 ;
-  input \port$4234$4 ;
-  wire \port$4234$4 ;
-  input \port$4235$4 ;
-  wire \port$4235$4 ;
-  input \port$4236$4 ;
-  wire \port$4236$4 ;
-  input \port$4237$4 ;
-  wire \port$4237$4 ;
-  input \port$4238$4 ;
-  wire \port$4238$4 ;
-  input \port$4239$4 ;
-  wire \port$4239$4 ;
-  input \port$4240$4 ;
-  wire \port$4240$4 ;
-  input [3:0] \port$6767$136 ;
-  wire [3:0] \port$6767$136 ;
-  input [11:0] \port$6767$160 ;
-  wire [11:0] \port$6767$160 ;
-  input [23:0] \port$6767$96 ;
-  wire [23:0] \port$6767$96 ;
+  input [3:0] \port$6565$136 ;
+  wire [3:0] \port$6565$136 ;
+  input [11:0] \port$6565$160 ;
+  wire [11:0] \port$6565$160 ;
+  input [23:0] \port$6565$96 ;
+  wire [23:0] \port$6565$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -11412,24 +11045,6 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$136  = \$135  & word_near;
-  assign \$139  = ~ x_last;
-  assign \$140  = \$138  & \$139 ;
-  assign \$141  = x_step & x_inside;
-  assign \$142  = ~ x_near;
-  assign \$143  = \$141  & \$142 ;
-  assign \$144  = ~ x_single;
-  assign \$145  = x_inside & \$144 ;
-  assign \$146  = y_step & \$145 ;
-  assign \$147  = | { \$146 , \$143 , \$140 , \$134 , \$128  };
-  assign \$148  = column_step & column_inside;
-  assign \$149  = \$148  & column_near;
-  assign \$150  = & { x_last, word_last, row_last };
-  assign \$151  = \$149  & \$150 ;
-  assign \$152  = ~ y_last;
-  assign \$153  = \$151  & \$152 ;
-  assign \$154  = row_step & row_inside;
-  assign \$155  = \$154  & row_near;
   assign \$156  = & { x_last, word_last };
   assign \$157  = \$155  & \$156 ;
   assign \$158  = ~ y_last;
@@ -11799,7 +11414,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$567  = \$565  | \$566 ;
   assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$569  = \$567  | \$568 ;
-  assign \$570  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$570  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$572  = \$570  | \$571 ;
   assign \$574  = \$572  | \$573 ;
@@ -11821,7 +11436,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$590  = \$588  | \$589 ;
   assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$592  = \$590  | \$591 ;
-  assign \$593  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$593  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$595  = \$593  | \$594 ;
   assign \$597  = \$595  | \$596 ;
@@ -11843,7 +11458,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$613  = \$611  | \$612 ;
   assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$615  = \$613  | \$614 ;
-  assign \$616  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$616  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$618  = \$616  | \$617 ;
   assign \$620  = \$618  | \$619 ;
@@ -11865,7 +11480,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$636  = \$634  | \$635 ;
   assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$638  = \$636  | \$637 ;
-  assign \$639  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$639  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$641  = \$639  | \$640 ;
   assign \$643  = \$641  | \$642 ;
@@ -11887,7 +11502,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$659  = \$657  | \$658 ;
   assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$661  = \$659  | \$660 ;
-  assign \$662  = { 4'h0, \port$6767$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$662  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$664  = \$662  | \$663 ;
   assign \$666  = \$664  | \$665 ;
@@ -11899,135 +11514,115 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$672  = advance & word_moves;
   assign \$673  = load | \$672 ;
   assign \$674  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$675  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$675  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
   assign \$676  = \$674  | \$675 ;
-  assign \$677  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$677  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$678  = \$676  | \$677 ;
-  assign \$679  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$679  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$680  = \$678  | \$679 ;
-  assign \$681  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$682  = \$680  | \$681 ;
-  assign \$683  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$684  = \$682  | \$683 ;
-  assign \$686  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$687  = \$685  | \$686 ;
-  assign \$688  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$689  = \$687  | \$688 ;
-  assign \$690  = \$684  + \$689 ;
-  assign \$691  = advance & x_moves;
-  assign \$692  = load | \$691 ;
-  assign \$693  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$694  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$682  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$683  = \$681  | \$682 ;
+  assign \$684  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$685  = \$683  | \$684 ;
+  assign \$686  = \$680  + \$685 ;
+  assign \$687  = advance & x_moves;
+  assign \$688  = load | \$687 ;
+  assign \$689  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$690  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$691  = \$689  | \$690 ;
+  assign \$692  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$693  = \$691  | \$692 ;
+  assign \$694  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$695  = \$693  | \$694 ;
-  assign \$696  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$697  = \$695  | \$696 ;
-  assign \$698  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$699  = \$697  | \$698 ;
-  assign \$700  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$701  = \$699  | \$700 ;
-  assign \$702  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$703  = \$701  | \$702 ;
-  assign \$705  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$697  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$698  = \$696  | \$697 ;
+  assign \$699  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$700  = \$698  | \$699 ;
+  assign \$701  = \$695  + \$700 ;
+  assign \$702  = advance & y_moves;
+  assign \$703  = load | \$702 ;
+  assign \$704  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$705  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
   assign \$706  = \$704  | \$705 ;
-  assign \$707  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$707  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$708  = \$706  | \$707 ;
-  assign \$709  = \$703  + \$708 ;
-  assign \$710  = advance & y_moves;
-  assign \$711  = load | \$710 ;
-  assign \$712  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$713  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$714  = \$712  | \$713 ;
-  assign \$715  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$716  = \$714  | \$715 ;
-  assign \$717  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$718  = \$716  | \$717 ;
-  assign \$719  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$720  = \$718  | \$719 ;
-  assign \$721  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$722  = \$720  | \$721 ;
-  assign \$724  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$709  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$710  = \$708  | \$709 ;
+  assign \$712  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$713  = \$711  | \$712 ;
+  assign \$714  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$715  = \$713  | \$714 ;
+  assign \$716  = \$710  + \$715 ;
+  assign \$717  = advance & word_moves;
+  assign \$718  = load | \$717 ;
+  assign \$719  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$720  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$721  = \$719  | \$720 ;
+  assign \$722  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$723  = \$721  | \$722 ;
+  assign \$724  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$725  = \$723  | \$724 ;
-  assign \$726  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$727  = \$725  | \$726 ;
-  assign \$728  = \$722  + \$727 ;
-  assign \$729  = advance & word_moves;
-  assign \$730  = load | \$729 ;
-  assign \$731  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$732  = channel_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$733  = \$731  | \$732 ;
-  assign \$734  = channel_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$735  = \$733  | \$734 ;
-  assign \$736  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$737  = \$735  | \$736 ;
-  assign \$738  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$739  = \$737  | \$738 ;
-  assign \$740  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$741  = \$739  | \$740 ;
-  assign \$743  = \$741  + \$742 ;
-  assign \$744  = advance & column_moves;
-  assign \$745  = load | \$744 ;
-  assign \$746  = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$747  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$748  = \$746  | \$747 ;
-  assign \$749  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$750  = \$748  | \$749 ;
-  assign \$751  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$752  = \$750  | \$751 ;
-  assign \$753  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$754  = \$752  | \$753 ;
-  assign \$755  = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$6767$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$759  = \$757  | \$758 ;
-  assign \$760  = \$756  + \$759 ;
-  assign \$761  = advance & x_moves;
-  assign \$762  = load | \$761 ;
-  assign \$763  = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$764  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$765  = \$763  | \$764 ;
-  assign \$766  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$767  = \$765  | \$766 ;
-  assign \$768  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$769  = \$767  | \$768 ;
-  assign \$770  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$771  = \$769  | \$770 ;
-  assign \$772  = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$773  = \$771  | \$772 ;
-  assign \$775  = { 13'h0000, \port$6767$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$776  = \$774  | \$775 ;
-  assign \$777  = \$773  + \$776 ;
-  assign \$778  = advance & row_moves;
-  assign \$779  = load | \$778 ;
-  assign \$780  = { \port$4240$4 , \port$4239$4 , \port$4238$4 , \port$4237$4 , \port$4236$4 , \port$4235$4 , \port$4234$4 , \port$4233$4 , \port$4232$4 , \port$4231$4 , \port$4230$4 , \port$4229$4 , \port$4228$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$781  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$782  = \$780  | \$781 ;
-  assign \$783  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$784  = \$782  | \$783 ;
-  assign \$785  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$786  = \$784  | \$785 ;
-  assign \$787  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$788  = \$786  | \$787 ;
-  assign \$789  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$727  = \$725  + \$726 ;
+  assign \$728  = advance & column_moves;
+  assign \$729  = load | \$728 ;
+  assign \$730  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$731  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$732  = \$730  | \$731 ;
+  assign \$733  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$734  = \$732  | \$733 ;
+  assign \$735  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$736  = \$734  | \$735 ;
+  assign \$737  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$738  = \$736  | \$737 ;
+  assign \$739  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$740  = \$738  | \$739 ;
+  assign \$742  = { 13'h0000, \port$6565$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$743  = \$741  | \$742 ;
+  assign \$744  = \$740  + \$743 ;
+  assign \$745  = advance & x_moves;
+  assign \$746  = load | \$745 ;
+  assign \$747  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$748  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$749  = \$747  | \$748 ;
+  assign \$750  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$751  = \$749  | \$750 ;
+  assign \$752  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$753  = \$751  | \$752 ;
+  assign \$754  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$755  = \$753  | \$754 ;
+  assign \$756  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$757  = \$755  | \$756 ;
+  assign \$759  = { 13'h0000, \port$6565$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$760  = \$758  | \$759 ;
+  assign \$761  = \$757  + \$760 ;
+  assign \$762  = advance & row_moves;
+  assign \$763  = load | \$762 ;
+  assign \$764  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$765  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$766  = \$764  | \$765 ;
+  assign \$767  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$768  = \$766  | \$767 ;
+  assign \$769  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$770  = \$768  | \$769 ;
+  assign \$771  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$772  = \$770  | \$771 ;
+  assign \$774  = { 13'h0000, \port$6565$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$775  = \$773  | \$774 ;
+  assign \$776  = \$772  + \$775 ;
+  assign \$777  = advance & y_moves;
+  assign \$778  = load | \$777 ;
+  assign \$779  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$780  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$781  = \$779  | \$780 ;
+  assign \$782  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$783  = \$781  | \$782 ;
+  assign \$784  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$785  = \$783  | \$784 ;
+  assign \$786  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$787  = \$785  | \$786 ;
+  assign \$789  = { 13'h0000, \port$6565$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$790  = \$788  | \$789 ;
-  assign \$792  = { 13'h0000, \port$6767$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$793  = \$791  | \$792 ;
-  assign \$794  = \$790  + \$793 ;
-  assign \$795  = advance & y_moves;
-  assign \$796  = load | \$795 ;
-  assign \$797  = { \port$4240$4 , \port$4239$4 , \port$4238$4 , \port$4237$4 , \port$4236$4 , \port$4235$4 , \port$4234$4 , \port$4233$4 , \port$4232$4 , \port$4231$4 , \port$4230$4 , \port$4229$4 , \port$4228$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$798  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$799  = \$797  | \$798 ;
-  assign \$800  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$801  = \$799  | \$800 ;
-  assign \$802  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$803  = \$801  | \$802 ;
-  assign \$804  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$805  = \$803  | \$804 ;
-  assign \$806  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$807  = \$805  | \$806 ;
-  assign \$809  = { 13'h0000, \port$6767$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$810  = \$808  | \$809 ;
-  assign \$811  = \$807  + \$810 ;
+  assign \$791  = \$787  + \$790 ;
   assign \$1  = combining | clear;
   assign \$2  = column_count == 1'h1;
   assign \$3  = column_count == 2'h2;
@@ -12048,15 +11643,15 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$20  = load | \$19 ;
   assign \$21  = word_left - 1'h1;
   assign \$22  = word_left == 2'h3;
-  assign \$23  = \port$6767$96 [11:0] == 1'h1;
-  assign \$24  = \port$6767$96 [11:0] == 2'h2;
+  assign \$23  = \port$6565$96 [11:0] == 1'h1;
+  assign \$24  = \port$6565$96 [11:0] == 2'h2;
   assign \$25  = & { word_single, row_single, column_single, 1'h1 };
   assign \$26  = advance & x_moves;
   assign \$27  = load | \$26 ;
   assign \$28  = x_left - 1'h1;
   assign \$29  = x_left == 2'h3;
-  assign \$30  = \port$6767$96 [23:12] == 1'h1;
-  assign \$31  = \port$6767$96 [23:12] == 2'h2;
+  assign \$30  = \port$6565$96 [23:12] == 1'h1;
+  assign \$31  = \port$6565$96 [23:12] == 2'h2;
   assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$33  = advance & y_moves;
   assign \$34  = load | \$33 ;
@@ -12155,6 +11750,24 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$133  = ~ x_last;
   assign \$134  = \$132  & \$133 ;
   assign \$135  = word_step & word_inside;
+  assign \$136  = \$135  & word_near;
+  assign \$139  = ~ x_last;
+  assign \$140  = \$138  & \$139 ;
+  assign \$141  = x_step & x_inside;
+  assign \$142  = ~ x_near;
+  assign \$143  = \$141  & \$142 ;
+  assign \$144  = ~ x_single;
+  assign \$145  = x_inside & \$144 ;
+  assign \$146  = y_step & \$145 ;
+  assign \$147  = | { \$146 , \$143 , \$140 , \$134 , \$128  };
+  assign \$148  = column_step & column_inside;
+  assign \$149  = \$148  & column_near;
+  assign \$150  = & { x_last, word_last, row_last };
+  assign \$151  = \$149  & \$150 ;
+  assign \$152  = ~ y_last;
+  assign \$153  = \$151  & \$152 ;
+  assign \$154  = row_step & row_inside;
+  assign \$155  = \$154  & row_near;
   always @(posedge clk) begin
     if (\$1 ) begin
       column_single <= \$2 ;
@@ -12434,7 +12047,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$27 ) begin
-        x_left <= \port$6767$96 [11:0];
+        x_left <= \port$6565$96 [11:0];
         if (x_step) begin
           x_left <= \$28 [11:0];
         end
@@ -12515,7 +12128,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$34 ) begin
-        y_left <= \port$6767$96 [23:12];
+        y_left <= \port$6565$96 [23:12];
         if (y_step) begin
           y_left <= \$35 [11:0];
         end
@@ -12778,7 +12391,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$673 ) begin
-        second_word_start <= \$690 [15:0];
+        second_word_start <= \$686 [15:0];
       end
       if (clear) begin
         second_word_start <= 16'h0000;
@@ -12790,8 +12403,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$692 ) begin
-        second_x_start <= \$709 [15:0];
+      if (\$688 ) begin
+        second_x_start <= \$701 [15:0];
       end
       if (clear) begin
         second_x_start <= 16'h0000;
@@ -12803,8 +12416,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$711 ) begin
-        second_y_start <= \$728 [15:0];
+      if (\$703 ) begin
+        second_y_start <= \$716 [15:0];
       end
       if (clear) begin
         second_y_start <= 16'h0000;
@@ -12816,8 +12429,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$730 ) begin
-        channel_word_start <= \$743 [12:0];
+      if (\$718 ) begin
+        channel_word_start <= \$727 [12:0];
       end
       if (clear) begin
         channel_word_start <= 13'h0000;
@@ -12829,8 +12442,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$745 ) begin
-        pixel_x_column_start <= \$760 [16:0];
+      if (\$729 ) begin
+        pixel_x_column_start <= \$744 [16:0];
       end
       if (clear) begin
         pixel_x_column_start <= 17'h00000;
@@ -12842,8 +12455,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$762 ) begin
-        pixel_x_x_start <= \$777 [16:0];
+      if (\$746 ) begin
+        pixel_x_x_start <= \$761 [16:0];
       end
       if (clear) begin
         pixel_x_x_start <= 17'h00000;
@@ -12855,8 +12468,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$779 ) begin
-        pixel_y_row_start <= \$794 [16:0];
+      if (\$763 ) begin
+        pixel_y_row_start <= \$776 [16:0];
       end
       if (clear) begin
         pixel_y_row_start <= 17'h00000;
@@ -12868,8 +12481,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$796 ) begin
-        pixel_y_y_start <= \$811 [16:0];
+      if (\$778 ) begin
+        pixel_y_y_start <= \$791 [16:0];
       end
       if (clear) begin
         pixel_y_y_start <= 17'h00000;
@@ -12879,24 +12492,24 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$6767$96 [11:0];
-  assign y_count = \port$6767$96 [23:12];
-  assign address_column_step = { 4'h0, \port$6767$160  };
+  assign x_count = \port$6565$96 [11:0];
+  assign y_count = \port$6565$96 [23:12];
+  assign address_column_step = { 4'h0, \port$6565$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$4227$4 , \port$4226$4 , \port$4225$4 , \port$4224$4 , \port$4223$4 , \port$4222$4 , \port$4221$4 , \port$4220$4 , \port$4219$4 , \port$4218$4 , \port$4217$4 , \port$4216$4 , \port$4215$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$6767$136  };
-  assign pixel_y_origin = { \port$4240$4 , \port$4239$4 , \port$4238$4 , \port$4237$4 , \port$4236$4 , \port$4235$4 , \port$4234$4 , \port$4233$4 , \port$4232$4 , \port$4231$4 , \port$4230$4 , \port$4229$4 , \port$4228$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$6565$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$6767$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$6565$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
   assign channel = channel_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
+  assign \$455  = 1'h1;
+  assign \$456  = \$454 ;
   assign \$4  = 1'h1;
   assign \$11  = column_single;
   assign \$84  = 1'h1;
@@ -12939,8 +12552,6 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$430  = 1'h1;
   assign \$431  = \$429 ;
   assign \$449  = word_last;
-  assign \$455  = 1'h1;
-  assign \$456  = \$454 ;
   assign \$480  = x_last;
   assign \$486  = 1'h1;
   assign \$487  = \$485 ;
@@ -12962,25 +12573,25 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$642 [0] = word_step;
   assign \$665 [15:1] = 15'h0000;
   assign \$665 [0] = word_step;
-  assign \$685 [15:1] = 15'h0000;
-  assign \$685 [0] = word_step;
-  assign \$704 [15:1] = 15'h0000;
-  assign \$704 [0] = word_step;
-  assign \$723 [15:1] = 15'h0000;
-  assign \$723 [0] = word_step;
-  assign \$742 [12:1] = 12'h000;
-  assign \$742 [0] = word_step;
-  assign \$757 [16:1] = 16'h0000;
-  assign \$757 [0] = column_step;
-  assign \$774 [16:1] = 16'h0000;
-  assign \$774 [0] = column_step;
-  assign \$791 [16:1] = 16'h0000;
-  assign \$791 [0] = row_step;
-  assign \$808 [16:1] = 16'h0000;
-  assign \$808 [0] = row_step;
+  assign \$681 [15:1] = 15'h0000;
+  assign \$681 [0] = word_step;
+  assign \$696 [15:1] = 15'h0000;
+  assign \$696 [0] = word_step;
+  assign \$711 [15:1] = 15'h0000;
+  assign \$711 [0] = word_step;
+  assign \$726 [12:1] = 12'h000;
+  assign \$726 [0] = word_step;
+  assign \$741 [16:1] = 16'h0000;
+  assign \$741 [0] = column_step;
+  assign \$758 [16:1] = 16'h0000;
+  assign \$758 [0] = column_step;
+  assign \$773 [16:1] = 16'h0000;
+  assign \$773 [0] = row_step;
+  assign \$788 [16:1] = 16'h0000;
+  assign \$788 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$6767$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$6565$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -13032,8 +12643,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$6767$136 ;
-  wire [11:0] \port$6767$136 ;
+  input [11:0] \port$6565$136 ;
+  wire [11:0] \port$6565$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13140,7 +12751,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$6767$136 [3:0];
+        rotating_stride <= \port$6565$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -13155,7 +12766,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_left <= \port$6767$136 [7:4];
+        rotating_left <= \port$6565$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -13170,7 +12781,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_top <= \port$6767$136 [11:8];
+        rotating_top <= \port$6565$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -13287,9 +12898,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$6767$136 [3:0];
-  assign pad_left = \port$6767$136 [7:4];
-  assign pad_top = \port$6767$136 [11:8];
+  assign stride = \port$6565$136 [3:0];
+  assign pad_left = \port$6565$136 [7:4];
+  assign pad_top = \port$6565$136 [11:8];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -13299,7 +12910,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$6767$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$6565$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -13349,8 +12960,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$6767$320 ;
-  wire [27:0] \port$6767$320 ;
+  input [27:0] \port$6565$320 ;
+  wire [27:0] \port$6565$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13368,14 +12979,14 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$1  = combining | clear;
   assign \$2  = clock + 1'h1;
   assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$6767$320 [11:0] : 12'h000;
+  assign \$6  = width[11] ? \port$6565$320 [11:0] : 12'h000;
   assign \$7  = \$5  + \$6 ;
   assign \$8  = clock >= 4'h8;
   assign \$9  = clock < 4'hc;
   assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$6767$320 [11:0] : 12'h000;
+  assign \$12  = rotating_stride[3] ? \port$6565$320 [11:0] : 12'h000;
   assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$6767$320 [11:0] : 12'h000;
+  assign \$15  = rotating_left[3] ? \port$6565$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
   assign \$17  = clock >= 4'hc;
   assign \$18  = clock < 5'h10;
@@ -13440,7 +13051,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        width <= \port$6767$320 [27:16];
+        width <= \port$6565$320 [27:16];
       end else if (running) begin
         width <= \$3 [11:0];
       end
@@ -13455,7 +13066,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$6767$320 [15:12];
+        rotating_stride <= \port$6565$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -13602,11 +13213,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       origin <= 16'h0000;
     end
   end
-  assign \width$9  = \port$6767$320 [27:16];
-  assign stride = \port$6767$320 [15:12];
+  assign \width$9  = \port$6565$320 [27:16];
+  assign stride = \port$6565$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$6767$320 [11:0];
+  assign pixel = \port$6565$320 [11:0];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -13616,7 +13227,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$6984$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$6819$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -13652,8 +13263,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
   wire pad;
-  input [25:0] \port$6984$0 ;
-  wire [25:0] \port$6984$0 ;
+  input [25:0] \port$6819$0 ;
+  wire [25:0] \port$6819$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -13686,10 +13297,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$6984$0 [23];
+  assign \$1  = ~ \port$6819$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$6984$0 [23];
+  assign chunk_begin = \$signal  & \port$6819$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -13723,7 +13334,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$6984$0 [16];
+    \register$14  <= \port$6819$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -13750,7 +13361,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$6984$0 [23];
+    \register$18  <= \port$6819$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -13777,7 +13388,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$6984$0 [24];
+    \register$21  <= \port$6819$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -13804,7 +13415,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$6984$0 [25];
+    \register$25  <= \port$6819$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -13831,7 +13442,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$6984$0 [22:17];
+    \register$29  <= \port$6819$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -13934,13 +13545,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$6984$0 [23];
-  assign read_address = \port$6984$0 [15:0];
-  assign address = \port$6984$0 [15:0];
-  assign pad = \port$6984$0 [16];
-  assign last = \port$6984$0 [24];
-  assign last_chunk = \port$6984$0 [25];
-  assign row_word = \port$6984$0 [22:17];
+  assign first = \port$6819$0 [23];
+  assign read_address = \port$6819$0 [15:0];
+  assign address = \port$6819$0 [15:0];
+  assign pad = \port$6819$0 [16];
+  assign last = \port$6819$0 [24];
+  assign last_chunk = \port$6819$0 [25];
+  assign row_word = \port$6819$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -13950,159 +13561,20 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
-  wire [31:0] \$1000 ;
-  wire [31:0] \$1001 ;
-  wire [31:0] \$1002 ;
-  wire [31:0] \$1003 ;
-  wire [31:0] \$1004 ;
-  wire [31:0] \$1005 ;
-  wire [31:0] \$1006 ;
-  wire [31:0] \$1007 ;
-  wire [31:0] \$1008 ;
-  wire [31:0] \$1009 ;
   wire \$101 ;
-  wire [31:0] \$1010 ;
-  wire [31:0] \$1011 ;
-  wire [31:0] \$1012 ;
-  wire [31:0] \$1013 ;
-  wire [31:0] \$1014 ;
-  wire \$1015 ;
-  wire \$1016 ;
-  wire \$1017 ;
-  wire \$1018 ;
-  wire \$1019 ;
   wire \$102 ;
-  wire \$1020 ;
-  wire [31:0] \$1021 ;
-  wire [31:0] \$1022 ;
-  wire [31:0] \$1023 ;
-  wire [31:0] \$1024 ;
-  wire [31:0] \$1025 ;
-  wire [31:0] \$1026 ;
-  wire [31:0] \$1027 ;
-  wire [31:0] \$1028 ;
-  wire [31:0] \$1029 ;
   wire \$103 ;
-  wire [31:0] \$1030 ;
-  wire [31:0] \$1031 ;
-  wire [31:0] \$1032 ;
-  wire \$1033 ;
-  wire \$1034 ;
-  wire [31:0] \$1035 ;
-  wire [31:0] \$1036 ;
-  wire [31:0] \$1037 ;
-  wire [31:0] \$1038 ;
-  wire [31:0] \$1039 ;
   wire \$104 ;
-  wire [31:0] \$1040 ;
-  wire [31:0] \$1041 ;
-  wire [31:0] \$1042 ;
-  wire [31:0] \$1043 ;
-  wire [31:0] \$1044 ;
-  wire \$1045 ;
-  wire \$1046 ;
-  wire \$1047 ;
-  wire \$1048 ;
-  wire \$1049 ;
   wire \$105 ;
-  wire \$1050 ;
-  wire [32:0] \$1051 ;
-  wire \$1052 ;
-  wire [2:0] \$1053 ;
-  wire [32:0] \$1054 ;
-  wire \$1055 ;
-  wire [2:0] \$1056 ;
-  wire [32:0] \$1057 ;
-  wire \$1058 ;
-  wire \$1059 ;
   wire \$106 ;
-  wire [32:0] \$1060 ;
-  wire \$1061 ;
-  wire \$1062 ;
-  wire [32:0] \$1063 ;
-  wire \$1064 ;
-  wire \$1065 ;
-  wire [32:0] \$1066 ;
-  wire \$1067 ;
-  wire [32:0] \$1068 ;
-  wire \$1069 ;
   wire \$107 ;
-  wire [32:0] \$1070 ;
-  wire \$1071 ;
-  wire [32:0] \$1072 ;
-  wire \$1073 ;
-  wire [32:0] \$1074 ;
-  wire \$1075 ;
-  wire [32:0] \$1076 ;
-  wire \$1077 ;
-  wire [32:0] \$1078 ;
-  wire \$1079 ;
   wire \$108 ;
-  wire [32:0] \$1080 ;
-  wire \$1081 ;
-  wire [32:0] \$1082 ;
-  wire \$1083 ;
-  wire [32:0] \$1084 ;
-  wire \$1085 ;
-  wire [32:0] \$1086 ;
-  wire \$1087 ;
-  wire [32:0] \$1088 ;
-  wire \$1089 ;
   wire \$109 ;
-  wire \$1090 ;
-  wire \$1091 ;
-  wire \$1092 ;
-  wire \$1093 ;
-  wire [32:0] \$1094 ;
-  wire \$1095 ;
-  wire [2:0] \$1096 ;
-  wire [32:0] \$1097 ;
-  wire \$1098 ;
-  wire [2:0] \$1099 ;
   wire \$11 ;
   wire \$110 ;
-  wire [32:0] \$1100 ;
-  wire \$1101 ;
-  wire \$1102 ;
-  wire [32:0] \$1103 ;
-  wire \$1104 ;
-  wire \$1105 ;
-  wire [32:0] \$1106 ;
-  wire \$1107 ;
-  wire \$1108 ;
-  wire [32:0] \$1109 ;
   wire \$111 ;
-  wire \$1110 ;
-  wire [32:0] \$1111 ;
-  wire \$1112 ;
-  wire [32:0] \$1113 ;
-  wire \$1114 ;
-  wire [32:0] \$1115 ;
-  wire \$1116 ;
-  wire [32:0] \$1117 ;
-  wire \$1118 ;
-  wire [32:0] \$1119 ;
   wire \$112 ;
-  wire \$1120 ;
-  wire [32:0] \$1121 ;
-  wire \$1122 ;
-  wire [32:0] \$1123 ;
-  wire \$1124 ;
-  wire [32:0] \$1125 ;
-  wire \$1126 ;
-  wire [32:0] \$1127 ;
-  wire \$1128 ;
-  wire [32:0] \$1129 ;
   wire \$113 ;
-  wire \$1130 ;
-  wire [32:0] \$1131 ;
-  wire \$1132 ;
-  wire \$1133 ;
-  wire \$1134 ;
-  wire \$1135 ;
-  wire \$1136 ;
-  wire \$1137 ;
-  wire \$1138 ;
   wire \$114 ;
   wire \$115 ;
   wire \$116 ;
@@ -14333,12 +13805,12 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$319 ;
   wire \$32 ;
   wire \$320 ;
-  wire \$321 ;
+  wire [12:0] \$321 ;
   wire \$322 ;
   wire \$323 ;
   wire \$324 ;
   wire \$325 ;
-  wire \$326 ;
+  wire [12:0] \$326 ;
   wire \$327 ;
   wire \$328 ;
   wire \$329 ;
@@ -14355,12 +13827,12 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$339 ;
   wire \$34 ;
   wire \$340 ;
-  wire \$341 ;
+  wire [17:0] \$341 ;
   wire \$342 ;
   wire \$343 ;
   wire \$344 ;
   wire \$345 ;
-  wire \$346 ;
+  wire [17:0] \$346 ;
   wire \$347 ;
   wire \$348 ;
   wire \$349 ;
@@ -14547,8 +14019,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$511 ;
   wire \$512 ;
   wire \$513 ;
-  wire [9:0] \$514 ;
-  wire [19:0] \$515 ;
+  wire \$514 ;
+  wire \$515 ;
   wire \$516 ;
   wire \$517 ;
   wire \$518 ;
@@ -14560,28 +14032,28 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$523 ;
   wire \$524 ;
   wire \$525 ;
-  wire \$526 ;
-  wire [10:0] \$527 ;
-  wire [19:0] \$528 ;
-  wire \$529 ;
+  wire [9:0] \$526 ;
+  wire [19:0] \$527 ;
+  wire [10:0] \$528 ;
+  wire [19:0] \$529 ;
   wire \$53 ;
-  wire \$530 ;
-  wire \$531 ;
-  wire \$532 ;
-  wire \$533 ;
-  wire \$534 ;
-  wire \$535 ;
-  wire \$536 ;
-  wire \$537 ;
-  wire \$538 ;
-  wire \$539 ;
+  wire [14:0] \$530 ;
+  wire [19:0] \$531 ;
+  wire [11:0] \$532 ;
+  wire [19:0] \$533 ;
+  wire [7:0] \$534 ;
+  wire [19:0] \$535 ;
+  wire [31:0] \$536 ;
+  wire [63:0] \$537 ;
+  wire [63:0] \$538 ;
+  wire [63:0] \$539 ;
   wire \$54 ;
-  wire \$540 ;
-  wire \$541 ;
-  wire \$542 ;
-  wire \$543 ;
-  wire [14:0] \$544 ;
-  wire [19:0] \$545 ;
+  wire [31:0] \$540 ;
+  wire [63:0] \$541 ;
+  wire [31:0] \$542 ;
+  wire [63:0] \$543 ;
+  wire [31:0] \$544 ;
+  wire [63:0] \$545 ;
   wire \$546 ;
   wire \$547 ;
   wire \$548 ;
@@ -14594,24 +14066,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$554 ;
   wire \$555 ;
   wire \$556 ;
-  wire \$557 ;
-  wire [11:0] \$558 ;
-  wire [19:0] \$559 ;
+  wire [31:0] \$557 ;
+  wire [31:0] \$558 ;
+  wire [31:0] \$559 ;
   wire \$56 ;
-  wire \$560 ;
-  wire \$561 ;
-  wire \$562 ;
-  wire \$563 ;
-  wire \$564 ;
-  wire \$565 ;
-  wire \$566 ;
-  wire \$567 ;
-  wire [7:0] \$568 ;
-  wire [19:0] \$569 ;
+  wire [31:0] \$560 ;
+  wire [31:0] \$561 ;
+  wire [31:0] \$562 ;
+  wire [31:0] \$563 ;
+  wire [31:0] \$564 ;
+  wire [31:0] \$565 ;
+  wire [31:0] \$566 ;
+  wire [31:0] \$567 ;
+  wire [31:0] \$568 ;
+  wire [31:0] \$569 ;
   wire \$57 ;
-  wire \$570 ;
-  wire \$571 ;
-  wire \$572 ;
+  wire [31:0] \$570 ;
+  wire [31:0] \$571 ;
+  wire [31:0] \$572 ;
   wire \$573 ;
   wire \$574 ;
   wire \$575 ;
@@ -14621,23 +14093,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$579 ;
   wire \$58 ;
   wire \$580 ;
-  wire \$581 ;
-  wire \$582 ;
-  wire \$583 ;
-  wire \$584 ;
-  wire \$585 ;
-  wire \$586 ;
-  wire \$587 ;
-  wire \$588 ;
-  wire \$589 ;
+  wire [31:0] \$581 ;
+  wire [31:0] \$582 ;
+  wire [31:0] \$583 ;
+  wire [31:0] \$584 ;
+  wire [31:0] \$585 ;
+  wire [31:0] \$586 ;
+  wire [31:0] \$587 ;
+  wire [31:0] \$588 ;
+  wire [31:0] \$589 ;
   wire \$59 ;
-  wire \$590 ;
-  wire \$591 ;
-  wire \$592 ;
-  wire \$593 ;
-  wire \$594 ;
-  wire \$595 ;
-  wire \$596 ;
+  wire [31:0] \$590 ;
+  wire [31:0] \$591 ;
+  wire [31:0] \$592 ;
+  wire [31:0] \$593 ;
+  wire [31:0] \$594 ;
+  wire [31:0] \$595 ;
+  wire [31:0] \$596 ;
   wire \$597 ;
   wire \$598 ;
   wire \$599 ;
@@ -14645,27 +14117,27 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$60 ;
   wire \$600 ;
   wire \$601 ;
-  wire [31:0] \$602 ;
-  wire [63:0] \$603 ;
+  wire \$602 ;
+  wire \$603 ;
   wire \$604 ;
-  wire \$605 ;
-  wire \$606 ;
-  wire \$607 ;
-  wire \$608 ;
-  wire \$609 ;
+  wire [31:0] \$605 ;
+  wire [31:0] \$606 ;
+  wire [31:0] \$607 ;
+  wire [31:0] \$608 ;
+  wire [31:0] \$609 ;
   wire \$61 ;
-  wire \$610 ;
-  wire \$611 ;
-  wire \$612 ;
-  wire \$613 ;
-  wire \$614 ;
-  wire \$615 ;
-  wire \$616 ;
-  wire \$617 ;
-  wire \$618 ;
-  wire \$619 ;
+  wire [31:0] \$610 ;
+  wire [31:0] \$611 ;
+  wire [31:0] \$612 ;
+  wire [31:0] \$613 ;
+  wire [31:0] \$614 ;
+  wire [31:0] \$615 ;
+  wire [31:0] \$616 ;
+  wire [31:0] \$617 ;
+  wire [31:0] \$618 ;
+  wire [31:0] \$619 ;
   wire \$62 ;
-  wire \$620 ;
+  wire [31:0] \$620 ;
   wire \$621 ;
   wire \$622 ;
   wire \$623 ;
@@ -14674,24 +14146,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$626 ;
   wire \$627 ;
   wire \$628 ;
-  wire \$629 ;
+  wire [31:0] \$629 ;
   wire \$63 ;
-  wire \$630 ;
-  wire \$631 ;
-  wire \$632 ;
-  wire \$633 ;
-  wire \$634 ;
-  wire \$635 ;
-  wire \$636 ;
-  wire \$637 ;
-  wire \$638 ;
-  wire \$639 ;
+  wire [31:0] \$630 ;
+  wire [31:0] \$631 ;
+  wire [31:0] \$632 ;
+  wire [31:0] \$633 ;
+  wire [31:0] \$634 ;
+  wire [31:0] \$635 ;
+  wire [31:0] \$636 ;
+  wire [31:0] \$637 ;
+  wire [31:0] \$638 ;
+  wire [31:0] \$639 ;
   wire \$64 ;
-  wire \$640 ;
-  wire \$641 ;
-  wire \$642 ;
-  wire \$643 ;
-  wire \$644 ;
+  wire [31:0] \$640 ;
+  wire [31:0] \$641 ;
+  wire [31:0] \$642 ;
+  wire [31:0] \$643 ;
+  wire [31:0] \$644 ;
   wire \$645 ;
   wire \$646 ;
   wire \$647 ;
@@ -14701,24 +14173,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$650 ;
   wire \$651 ;
   wire \$652 ;
-  wire \$653 ;
-  wire \$654 ;
-  wire \$655 ;
-  wire \$656 ;
-  wire \$657 ;
-  wire \$658 ;
-  wire \$659 ;
+  wire [31:0] \$653 ;
+  wire [31:0] \$654 ;
+  wire [31:0] \$655 ;
+  wire [31:0] \$656 ;
+  wire [31:0] \$657 ;
+  wire [31:0] \$658 ;
+  wire [31:0] \$659 ;
   wire \$66 ;
-  wire \$660 ;
-  wire \$661 ;
-  wire \$662 ;
-  wire \$663 ;
-  wire \$664 ;
-  wire \$665 ;
-  wire \$666 ;
-  wire \$667 ;
-  wire [63:0] \$668 ;
-  wire [63:0] \$669 ;
+  wire [31:0] \$660 ;
+  wire [31:0] \$661 ;
+  wire [31:0] \$662 ;
+  wire [31:0] \$663 ;
+  wire [31:0] \$664 ;
+  wire [31:0] \$665 ;
+  wire [31:0] \$666 ;
+  wire [31:0] \$667 ;
+  wire [31:0] \$668 ;
+  wire \$669 ;
   wire \$67 ;
   wire \$670 ;
   wire \$671 ;
@@ -14727,24 +14199,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$674 ;
   wire \$675 ;
   wire \$676 ;
-  wire \$677 ;
-  wire \$678 ;
-  wire \$679 ;
+  wire [31:0] \$677 ;
+  wire [31:0] \$678 ;
+  wire [31:0] \$679 ;
   wire \$68 ;
-  wire \$680 ;
-  wire \$681 ;
-  wire \$682 ;
-  wire \$683 ;
-  wire \$684 ;
-  wire \$685 ;
-  wire \$686 ;
-  wire \$687 ;
-  wire \$688 ;
-  wire \$689 ;
+  wire [31:0] \$680 ;
+  wire [31:0] \$681 ;
+  wire [31:0] \$682 ;
+  wire [31:0] \$683 ;
+  wire [31:0] \$684 ;
+  wire [31:0] \$685 ;
+  wire [31:0] \$686 ;
+  wire [31:0] \$687 ;
+  wire [31:0] \$688 ;
+  wire [31:0] \$689 ;
   wire \$69 ;
-  wire \$690 ;
-  wire \$691 ;
-  wire \$692 ;
+  wire [31:0] \$690 ;
+  wire [31:0] \$691 ;
+  wire [31:0] \$692 ;
   wire \$693 ;
   wire \$694 ;
   wire \$695 ;
@@ -14755,23 +14227,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$7 ;
   wire \$70 ;
   wire \$700 ;
-  wire \$701 ;
+  wire [31:0] \$701 ;
   wire [31:0] \$702 ;
-  wire [63:0] \$703 ;
-  wire \$704 ;
-  wire \$705 ;
-  wire \$706 ;
-  wire \$707 ;
-  wire \$708 ;
-  wire \$709 ;
+  wire [31:0] \$703 ;
+  wire [31:0] \$704 ;
+  wire [31:0] \$705 ;
+  wire [31:0] \$706 ;
+  wire [31:0] \$707 ;
+  wire [31:0] \$708 ;
+  wire [31:0] \$709 ;
   wire \$71 ;
-  wire \$710 ;
-  wire \$711 ;
-  wire \$712 ;
-  wire \$713 ;
-  wire \$714 ;
-  wire \$715 ;
-  wire \$716 ;
+  wire [31:0] \$710 ;
+  wire [31:0] \$711 ;
+  wire [31:0] \$712 ;
+  wire [31:0] \$713 ;
+  wire [31:0] \$714 ;
+  wire [31:0] \$715 ;
+  wire [31:0] \$716 ;
   wire \$717 ;
   wire \$718 ;
   wire \$719 ;
@@ -14781,24 +14253,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$722 ;
   wire \$723 ;
   wire \$724 ;
-  wire \$725 ;
-  wire \$726 ;
-  wire \$727 ;
-  wire \$728 ;
-  wire \$729 ;
+  wire [31:0] \$725 ;
+  wire [31:0] \$726 ;
+  wire [31:0] \$727 ;
+  wire [31:0] \$728 ;
+  wire [31:0] \$729 ;
   wire \$73 ;
-  wire \$730 ;
-  wire \$731 ;
-  wire \$732 ;
-  wire \$733 ;
-  wire \$734 ;
-  wire \$735 ;
+  wire [31:0] \$730 ;
+  wire [31:0] \$731 ;
+  wire [31:0] \$732 ;
+  wire [31:0] \$733 ;
+  wire [31:0] \$734 ;
+  wire [31:0] \$735 ;
   wire [31:0] \$736 ;
-  wire [63:0] \$737 ;
-  wire \$738 ;
-  wire \$739 ;
+  wire [31:0] \$737 ;
+  wire [31:0] \$738 ;
+  wire [31:0] \$739 ;
   wire \$74 ;
-  wire \$740 ;
+  wire [31:0] \$740 ;
   wire \$741 ;
   wire \$742 ;
   wire \$743 ;
@@ -14807,73 +14279,73 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$746 ;
   wire \$747 ;
   wire \$748 ;
-  wire \$749 ;
+  wire [31:0] \$749 ;
   wire \$75 ;
-  wire \$750 ;
-  wire \$751 ;
-  wire \$752 ;
-  wire \$753 ;
-  wire \$754 ;
-  wire \$755 ;
-  wire \$756 ;
-  wire \$757 ;
-  wire \$758 ;
-  wire \$759 ;
+  wire [31:0] \$750 ;
+  wire [31:0] \$751 ;
+  wire [31:0] \$752 ;
+  wire [31:0] \$753 ;
+  wire [31:0] \$754 ;
+  wire [31:0] \$755 ;
+  wire [31:0] \$756 ;
+  wire [31:0] \$757 ;
+  wire [31:0] \$758 ;
+  wire [31:0] \$759 ;
   wire \$76 ;
-  wire \$760 ;
-  wire \$761 ;
-  wire \$762 ;
-  wire \$763 ;
-  wire \$764 ;
+  wire [31:0] \$760 ;
+  wire [31:0] \$761 ;
+  wire [31:0] \$762 ;
+  wire [31:0] \$763 ;
+  wire [31:0] \$764 ;
   wire \$765 ;
   wire \$766 ;
   wire \$767 ;
   wire \$768 ;
   wire \$769 ;
   wire \$77 ;
-  wire [31:0] \$770 ;
-  wire [63:0] \$771 ;
+  wire \$770 ;
+  wire \$771 ;
   wire \$772 ;
-  wire \$773 ;
-  wire \$774 ;
-  wire \$775 ;
-  wire \$776 ;
-  wire \$777 ;
-  wire \$778 ;
-  wire \$779 ;
+  wire [31:0] \$773 ;
+  wire [31:0] \$774 ;
+  wire [31:0] \$775 ;
+  wire [31:0] \$776 ;
+  wire [31:0] \$777 ;
+  wire [31:0] \$778 ;
+  wire [31:0] \$779 ;
   wire \$78 ;
-  wire \$780 ;
-  wire \$781 ;
-  wire \$782 ;
+  wire [31:0] \$780 ;
+  wire [31:0] \$781 ;
+  wire [31:0] \$782 ;
   wire [31:0] \$783 ;
   wire [31:0] \$784 ;
   wire [31:0] \$785 ;
   wire [31:0] \$786 ;
   wire [31:0] \$787 ;
   wire [31:0] \$788 ;
-  wire [31:0] \$789 ;
+  wire \$789 ;
   wire \$79 ;
-  wire [31:0] \$790 ;
-  wire [31:0] \$791 ;
-  wire [31:0] \$792 ;
-  wire [31:0] \$793 ;
-  wire [31:0] \$794 ;
+  wire \$790 ;
+  wire \$791 ;
+  wire \$792 ;
+  wire \$793 ;
+  wire \$794 ;
   wire [31:0] \$795 ;
   wire [31:0] \$796 ;
   wire [31:0] \$797 ;
   wire [31:0] \$798 ;
-  wire \$799 ;
+  wire [31:0] \$799 ;
   wire \$8 ;
   wire \$80 ;
-  wire \$800 ;
-  wire \$801 ;
-  wire \$802 ;
-  wire \$803 ;
-  wire \$804 ;
-  wire \$805 ;
-  wire \$806 ;
-  wire [31:0] \$807 ;
-  wire [31:0] \$808 ;
+  wire [31:0] \$800 ;
+  wire [31:0] \$801 ;
+  wire [31:0] \$802 ;
+  wire [31:0] \$803 ;
+  wire [31:0] \$804 ;
+  wire [31:0] \$805 ;
+  wire [31:0] \$806 ;
+  wire \$807 ;
+  wire \$808 ;
   wire [31:0] \$809 ;
   wire \$81 ;
   wire [31:0] \$810 ;
@@ -14885,206 +14357,119 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] \$816 ;
   wire [31:0] \$817 ;
   wire [31:0] \$818 ;
-  wire [31:0] \$819 ;
+  wire \$819 ;
   wire \$82 ;
-  wire [31:0] \$820 ;
-  wire [31:0] \$821 ;
-  wire [31:0] \$822 ;
+  wire \$820 ;
+  wire \$821 ;
+  wire \$822 ;
   wire \$823 ;
   wire \$824 ;
-  wire \$825 ;
+  wire [32:0] \$825 ;
   wire \$826 ;
-  wire \$827 ;
-  wire \$828 ;
+  wire [2:0] \$827 ;
+  wire [32:0] \$828 ;
   wire \$829 ;
   wire \$83 ;
-  wire \$830 ;
-  wire [31:0] \$831 ;
-  wire [31:0] \$832 ;
-  wire [31:0] \$833 ;
-  wire [31:0] \$834 ;
-  wire [31:0] \$835 ;
-  wire [31:0] \$836 ;
-  wire [31:0] \$837 ;
-  wire [31:0] \$838 ;
-  wire [31:0] \$839 ;
+  wire [2:0] \$830 ;
+  wire [32:0] \$831 ;
+  wire \$832 ;
+  wire \$833 ;
+  wire [32:0] \$834 ;
+  wire \$835 ;
+  wire \$836 ;
+  wire [32:0] \$837 ;
+  wire \$838 ;
+  wire \$839 ;
   wire \$84 ;
-  wire [31:0] \$840 ;
-  wire [31:0] \$841 ;
-  wire [31:0] \$842 ;
-  wire [31:0] \$843 ;
-  wire [31:0] \$844 ;
-  wire [31:0] \$845 ;
-  wire [31:0] \$846 ;
+  wire [32:0] \$840 ;
+  wire \$841 ;
+  wire [32:0] \$842 ;
+  wire \$843 ;
+  wire [32:0] \$844 ;
+  wire \$845 ;
+  wire [32:0] \$846 ;
   wire \$847 ;
-  wire \$848 ;
+  wire [32:0] \$848 ;
   wire \$849 ;
   wire \$85 ;
-  wire \$850 ;
+  wire [32:0] \$850 ;
   wire \$851 ;
-  wire \$852 ;
+  wire [32:0] \$852 ;
   wire \$853 ;
-  wire \$854 ;
-  wire [31:0] \$855 ;
-  wire [31:0] \$856 ;
-  wire [31:0] \$857 ;
-  wire [31:0] \$858 ;
-  wire [31:0] \$859 ;
+  wire [32:0] \$854 ;
+  wire \$855 ;
+  wire [32:0] \$856 ;
+  wire \$857 ;
+  wire [32:0] \$858 ;
+  wire \$859 ;
   wire \$86 ;
-  wire [31:0] \$860 ;
-  wire [31:0] \$861 ;
-  wire [31:0] \$862 ;
-  wire [31:0] \$863 ;
-  wire [31:0] \$864 ;
-  wire [31:0] \$865 ;
-  wire [31:0] \$866 ;
-  wire [31:0] \$867 ;
-  wire [31:0] \$868 ;
-  wire [31:0] \$869 ;
+  wire [32:0] \$860 ;
+  wire \$861 ;
+  wire [32:0] \$862 ;
+  wire \$863 ;
+  wire \$864 ;
+  wire \$865 ;
+  wire \$866 ;
+  wire \$867 ;
+  wire [32:0] \$868 ;
+  wire \$869 ;
   wire \$87 ;
-  wire [31:0] \$870 ;
-  wire \$871 ;
+  wire [2:0] \$870 ;
+  wire [32:0] \$871 ;
   wire \$872 ;
-  wire \$873 ;
-  wire \$874 ;
+  wire [2:0] \$873 ;
+  wire [32:0] \$874 ;
   wire \$875 ;
   wire \$876 ;
-  wire \$877 ;
+  wire [32:0] \$877 ;
   wire \$878 ;
-  wire [31:0] \$879 ;
+  wire \$879 ;
   wire \$88 ;
-  wire [31:0] \$880 ;
-  wire [31:0] \$881 ;
-  wire [31:0] \$882 ;
-  wire [31:0] \$883 ;
-  wire [31:0] \$884 ;
-  wire [31:0] \$885 ;
-  wire [31:0] \$886 ;
-  wire [31:0] \$887 ;
-  wire [31:0] \$888 ;
-  wire [31:0] \$889 ;
+  wire [32:0] \$880 ;
+  wire \$881 ;
+  wire \$882 ;
+  wire [32:0] \$883 ;
+  wire \$884 ;
+  wire [32:0] \$885 ;
+  wire \$886 ;
+  wire [32:0] \$887 ;
+  wire \$888 ;
+  wire [32:0] \$889 ;
   wire \$89 ;
-  wire [31:0] \$890 ;
-  wire [31:0] \$891 ;
-  wire [31:0] \$892 ;
-  wire [31:0] \$893 ;
-  wire [31:0] \$894 ;
-  wire \$895 ;
+  wire \$890 ;
+  wire [32:0] \$891 ;
+  wire \$892 ;
+  wire [32:0] \$893 ;
+  wire \$894 ;
+  wire [32:0] \$895 ;
   wire \$896 ;
-  wire \$897 ;
+  wire [32:0] \$897 ;
   wire \$898 ;
-  wire \$899 ;
+  wire [32:0] \$899 ;
   wire \$9 ;
   wire \$90 ;
   wire \$900 ;
-  wire \$901 ;
+  wire [32:0] \$901 ;
   wire \$902 ;
-  wire [31:0] \$903 ;
-  wire [31:0] \$904 ;
-  wire [31:0] \$905 ;
-  wire [31:0] \$906 ;
-  wire [31:0] \$907 ;
-  wire [31:0] \$908 ;
-  wire [31:0] \$909 ;
+  wire [32:0] \$903 ;
+  wire \$904 ;
+  wire [32:0] \$905 ;
+  wire \$906 ;
+  wire \$907 ;
+  wire \$908 ;
+  wire \$909 ;
   wire \$91 ;
-  wire [31:0] \$910 ;
-  wire [31:0] \$911 ;
-  wire [31:0] \$912 ;
-  wire [31:0] \$913 ;
-  wire [31:0] \$914 ;
-  wire [31:0] \$915 ;
-  wire [31:0] \$916 ;
-  wire [31:0] \$917 ;
-  wire [31:0] \$918 ;
-  wire \$919 ;
+  wire \$910 ;
+  wire \$911 ;
+  wire \$912 ;
   wire \$92 ;
-  wire \$920 ;
-  wire \$921 ;
-  wire \$922 ;
-  wire \$923 ;
-  wire \$924 ;
-  wire \$925 ;
-  wire \$926 ;
-  wire [31:0] \$927 ;
-  wire [31:0] \$928 ;
-  wire [31:0] \$929 ;
   wire \$93 ;
-  wire [31:0] \$930 ;
-  wire [31:0] \$931 ;
-  wire [31:0] \$932 ;
-  wire [31:0] \$933 ;
-  wire [31:0] \$934 ;
-  wire [31:0] \$935 ;
-  wire [31:0] \$936 ;
-  wire [31:0] \$937 ;
-  wire [31:0] \$938 ;
-  wire [31:0] \$939 ;
   wire \$94 ;
-  wire [31:0] \$940 ;
-  wire [31:0] \$941 ;
-  wire [31:0] \$942 ;
-  wire \$943 ;
-  wire \$944 ;
-  wire \$945 ;
-  wire \$946 ;
-  wire \$947 ;
-  wire \$948 ;
-  wire \$949 ;
   wire \$95 ;
-  wire \$950 ;
-  wire [31:0] \$951 ;
-  wire [31:0] \$952 ;
-  wire [31:0] \$953 ;
-  wire [31:0] \$954 ;
-  wire [31:0] \$955 ;
-  wire [31:0] \$956 ;
-  wire [31:0] \$957 ;
-  wire [31:0] \$958 ;
-  wire [31:0] \$959 ;
   wire \$96 ;
-  wire [31:0] \$960 ;
-  wire [31:0] \$961 ;
-  wire [31:0] \$962 ;
-  wire [31:0] \$963 ;
-  wire [31:0] \$964 ;
-  wire [31:0] \$965 ;
-  wire [31:0] \$966 ;
-  wire \$967 ;
-  wire \$968 ;
-  wire \$969 ;
   wire \$97 ;
-  wire \$970 ;
-  wire \$971 ;
-  wire \$972 ;
-  wire \$973 ;
-  wire \$974 ;
-  wire [31:0] \$975 ;
-  wire [31:0] \$976 ;
-  wire [31:0] \$977 ;
-  wire [31:0] \$978 ;
-  wire [31:0] \$979 ;
   wire \$98 ;
-  wire [31:0] \$980 ;
-  wire [31:0] \$981 ;
-  wire [31:0] \$982 ;
-  wire [31:0] \$983 ;
-  wire [31:0] \$984 ;
-  wire [31:0] \$985 ;
-  wire [31:0] \$986 ;
-  wire [31:0] \$987 ;
-  wire [31:0] \$988 ;
-  wire [31:0] \$989 ;
   wire \$99 ;
-  wire [31:0] \$990 ;
-  wire \$991 ;
-  wire \$992 ;
-  wire \$993 ;
-  wire \$994 ;
-  wire \$995 ;
-  wire \$996 ;
-  wire \$997 ;
-  wire \$998 ;
-  wire [31:0] \$999 ;
   output [1:0] abort;
   reg [1:0] abort = 2'h0;
   reg act_coefficients0 = 1'h0;
@@ -15105,6 +14490,11 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg act_weights1 = 1'h0;
   reg act_weights2 = 1'h0;
   reg act_weights3 = 1'h0;
+  reg acting_1_10 = 1'h0;
+  reg acting_1_12 = 1'h0;
+  reg acting_1_15 = 1'h0;
+  reg acting_1_8 = 1'h0;
+  reg acting_2_11 = 1'h0;
   reg [15:0] activation_base_value = 16'h0000;
   reg [16:0] activation_words_value = 17'h04000;
   input [1:0] active;
@@ -15135,7 +14525,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] comparator_value;
   reg [16:0] constant_entries_value = 17'h00800;
   reg [15:0] constants_base_value = 16'h0000;
-  wire [16:0] constants_offset;
+  reg [17:0] constants_end = 18'h00000;
   reg constants_used = 1'h0;
   output constants_write;
   reg constants_write = 1'h0;
@@ -15318,7 +14708,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg products_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] products_value;
-  wire [12:0] program_offset;
+  reg [12:0] program_end = 13'h0000;
   reg program_used = 1'h0;
   reg [11:0] program_window_base = 12'h000;
   reg [11:0] program_window_length = 12'h040;
@@ -15431,12 +14821,12 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_version = 1'h0;
   reg refused = 1'h0;
   reg register = 1'h0;
-  reg \register$270  = 1'h0;
-  reg \register$271  = 1'h0;
-  reg \register$385  = 1'h0;
-  reg \register$387  = 1'h0;
-  reg \register$492  = 1'h0;
-  reg \register$520  = 1'h0;
+  reg \register$266  = 1'h0;
+  reg \register$267  = 1'h0;
+  reg \register$390  = 1'h0;
+  reg \register$392  = 1'h0;
+  reg \register$497  = 1'h0;
+  reg \register$525  = 1'h0;
   reg rows_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] rows_value;
@@ -15491,7 +14881,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] tenant1_comparator_value;
   reg [16:0] tenant1_constant_entries_value = 17'h00000;
   reg [15:0] tenant1_constants_base_value = 16'h0000;
-  wire [16:0] tenant1_constants_offset;
+  reg [17:0] tenant1_constants_end = 18'h00000;
   reg tenant1_constants_used = 1'h0;
   reg tenant1_contests_counted = 1'h0;
   (* init = 32'd0 *)
@@ -15528,7 +14918,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg tenant1_products_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_products_value;
-  wire [12:0] tenant1_program_offset;
+  reg [12:0] tenant1_program_end = 13'h0000;
   reg tenant1_program_used = 1'h0;
   reg [11:0] tenant1_program_window_base = 12'h000;
   reg [11:0] tenant1_program_window_length = 12'h000;
@@ -15792,13 +15182,9 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign control_abort = write_data[1] & write_control;
   assign tenant1_control_start = write_data[0] & write_tenant1_control;
   assign tenant1_control_abort = write_data[1] & write_tenant1_control;
-  assign program_offset = write_address[11:6] - program_window_base;
-  assign tenant1_program_offset = write_address[11:6] - tenant1_program_window_base;
   assign \$1  = | { tenant1_program_used, program_used };
   assign \$2  = ~ \$1 ;
   assign write_program = hit_program & \$2 ;
-  assign constants_offset = write_address[13:3] - constants_base_value;
-  assign tenant1_constants_offset = write_address[13:3] - tenant1_constants_base_value;
   assign \$3  = | { tenant1_constants_used, constants_used };
   assign \$4  = ~ \$3 ;
   assign write_constants = hit_constants & \$4 ;
@@ -16138,637 +15524,526 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$316  = write_valid & \$315 ;
   assign \$317  = write_address[11:2] < 11'h400;
   assign \$318  = \$316  & \$317 ;
-  assign \$321  = program_offset < program_window_length;
-  assign \$322  = running[0] & \$321 ;
-  assign \$323  = tenant1_program_offset < tenant1_program_window_length;
-  assign \$324  = running[1] & \$323 ;
-  assign \$325  = register | \register$270 ;
-  assign \$326  = \register$270  | \register$271 ;
-  assign \$328  = write_valid | register;
-  assign \$329  = write_address[23:14] == 1'h1;
-  assign \$330  = write_valid & \$329 ;
-  assign \$331  = write_address[13:3] < 12'h800;
-  assign \$332  = \$330  & \$331 ;
-  assign \$333  = write_address[2] < 2'h2;
-  assign \$334  = \$332  & \$333 ;
-  assign \$335  = constants_offset < constant_entries_value;
-  assign \$336  = running[0] & \$335 ;
-  assign \$337  = tenant1_constants_offset < tenant1_constant_entries_value;
-  assign \$338  = running[1] & \$337 ;
-  assign \$339  = register | \register$270 ;
-  assign \$340  = \register$270  | \register$271 ;
-  assign \$341  = act_constants & end_constants;
-  assign \$342  = ~ end_constants;
-  assign \$343  = act_constants & \$342 ;
-  assign \$344  = write_valid | register;
-  assign \$345  = write_address[23:17] == 1'h1;
-  assign \$346  = write_valid & \$345 ;
-  assign \$347  = write_address[16:2] < 16'h8000;
-  assign \$348  = \$346  & \$347 ;
-  assign \$351  = register | \register$270 ;
-  assign \$352  = \register$270  | \register$271 ;
-  assign \$354  = write_valid | register;
-  assign \$355  = write_address[23:17] == 2'h2;
-  assign \$356  = write_valid & \$355 ;
-  assign \$357  = write_address[16:2] < 16'h8000;
-  assign \$358  = \$356  & \$357 ;
-  assign \$361  = register | \register$270 ;
-  assign \$362  = \register$270  | \register$271 ;
-  assign \$364  = write_valid | register;
-  assign \$365  = write_address[23:17] == 2'h3;
-  assign \$366  = write_valid & \$365 ;
-  assign \$367  = write_address[16:2] < 16'h8000;
-  assign \$368  = \$366  & \$367 ;
-  assign \$371  = register | \register$270 ;
-  assign \$372  = \register$270  | \register$271 ;
-  assign \$374  = write_valid | register;
-  assign \$375  = write_address[23:17] == 3'h4;
-  assign \$376  = write_valid & \$375 ;
-  assign \$377  = write_address[16:2] < 16'h8000;
-  assign \$378  = \$376  & \$377 ;
-  assign \$381  = register | \register$270 ;
-  assign \$382  = \register$270  | \register$271 ;
-  assign \$384  = write_valid | register;
-  assign \$385  = write_address[23:14] == 6'h28;
-  assign \$386  = write_valid & \$385 ;
-  assign \$387  = write_address[13:2] < 12'h900;
-  assign \$388  = \$386  & \$387 ;
-  assign \$391  = register | \register$270 ;
-  assign \$392  = \register$270  | \register$271 ;
-  assign \$394  = write_valid | register;
-  assign \$395  = write_address[23:14] == 6'h29;
-  assign \$396  = write_valid & \$395 ;
-  assign \$397  = write_address[13:2] < 12'h900;
-  assign \$398  = \$396  & \$397 ;
-  assign \$401  = register | \register$270 ;
-  assign \$402  = \register$270  | \register$271 ;
-  assign \$404  = write_valid | register;
-  assign \$405  = write_address[23:14] == 6'h2a;
-  assign \$406  = write_valid & \$405 ;
-  assign \$407  = write_address[13:2] < 12'h900;
-  assign \$408  = \$406  & \$407 ;
-  assign \$411  = register | \register$270 ;
-  assign \$412  = \register$270  | \register$271 ;
-  assign \$414  = write_valid | register;
-  assign \$415  = write_address[23:14] == 6'h2b;
-  assign \$416  = write_valid & \$415 ;
-  assign \$417  = write_address[13:2] < 12'h900;
-  assign \$418  = \$416  & \$417 ;
-  assign \$421  = register | \register$270 ;
-  assign \$422  = \register$270  | \register$271 ;
-  assign \$424  = write_valid | register;
-  assign \$425  = write_address[23:10] == 10'h2c0;
-  assign \$426  = write_valid & \$425 ;
-  assign \$427  = write_address[9:2] < 9'h100;
-  assign \$428  = \$426  & \$427 ;
-  assign \$431  = register | \register$270 ;
-  assign \$432  = \register$270  | \register$271 ;
-  assign \$434  = write_valid | register;
-  assign \$435  = write_address[23:10] == 10'h2c1;
-  assign \$436  = write_valid & \$435 ;
-  assign \$437  = write_address[9:2] < 9'h100;
-  assign \$438  = \$436  & \$437 ;
-  assign \$441  = register | \register$270 ;
-  assign \$442  = \register$270  | \register$271 ;
-  assign \$444  = write_valid | register;
-  assign \$445  = write_address[23:10] == 10'h2c2;
-  assign \$446  = write_valid & \$445 ;
-  assign \$447  = write_address[9:2] < 9'h100;
-  assign \$448  = \$446  & \$447 ;
-  assign \$451  = register | \register$270 ;
-  assign \$452  = \register$270  | \register$271 ;
-  assign \$454  = write_valid | register;
-  assign \$455  = write_address[23:10] == 10'h2c3;
-  assign \$456  = write_valid & \$455 ;
-  assign \$457  = write_address[9:2] < 9'h100;
-  assign \$458  = \$456  & \$457 ;
-  assign \$461  = register | \register$270 ;
-  assign \$462  = \register$270  | \register$271 ;
-  assign \$464  = write_valid | register;
-  assign \$465  = write_address[23:10] == 10'h2c4;
-  assign \$466  = write_valid & \$465 ;
-  assign \$467  = write_address[9:2] < 9'h100;
-  assign \$468  = \$466  & \$467 ;
-  assign \$471  = register | \register$270 ;
-  assign \$472  = \register$270  | \register$271 ;
-  assign \$474  = write_valid | register;
-  assign \$475  = write_address[23:10] == 10'h2c5;
-  assign \$476  = write_valid & \$475 ;
-  assign \$477  = write_address[9:2] < 9'h100;
-  assign \$478  = \$476  & \$477 ;
-  assign \$481  = register | \register$270 ;
-  assign \$482  = \register$270  | \register$271 ;
-  assign \$484  = write_valid | register;
-  assign \$485  = write_address[23:10] == 10'h2c6;
-  assign \$486  = write_valid & \$485 ;
-  assign \$487  = write_address[9:2] < 9'h100;
-  assign \$488  = \$486  & \$487 ;
-  assign \$491  = register | \register$270 ;
-  assign \$492  = \register$270  | \register$271 ;
-  assign \$494  = write_valid | register;
-  assign \$495  = write_address[23:10] == 10'h2c7;
-  assign \$496  = write_valid & \$495 ;
-  assign \$497  = write_address[9:2] < 9'h100;
-  assign \$498  = \$496  & \$497 ;
-  assign \$501  = register | \register$270 ;
-  assign \$502  = \register$270  | \register$271 ;
-  assign \$514  = write_address[11:2] & { \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504  };
-  assign \$527  = write_address[13:3] & { \$526 , \$525 , \$524 , \$523 , \$522 , \$521 , \$520 , \$519 , \$518 , \$517 , \$516  };
-  assign \$528  = \$515  | { 9'h000, \$527  };
-  assign \$529  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$530  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$531  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$532  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$533  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$534  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$535  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$536  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$537  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$538  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$539  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$540  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$541  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$542  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$543  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$544  = write_address[16:2] & { \$543 , \$542 , \$541 , \$540 , \$539 , \$538 , \$537 , \$536 , \$535 , \$534 , \$533 , \$532 , \$531 , \$530 , \$529  };
-  assign \$545  = \$528  | { 5'h00, \$544  };
-  assign \$546  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$547  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$548  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$549  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$550  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$551  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$552  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$553  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$554  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$555  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$556  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$557  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$558  = write_address[13:2] & { \$557 , \$556 , \$555 , \$554 , \$553 , \$552 , \$551 , \$550 , \$549 , \$548 , \$547 , \$546  };
-  assign \$559  = \$545  | { 8'h00, \$558  };
-  assign \$560  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$561  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$562  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$563  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$564  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$565  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$566  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$567  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$568  = write_address[9:2] & { \$567 , \$566 , \$565 , \$564 , \$563 , \$562 , \$561 , \$560  };
-  assign \$569  = \$559  | { 12'h000, \$568  };
-  assign \$602  = write_data & { \$601 , \$600 , \$599 , \$598 , \$597 , \$596 , \$595 , \$594 , \$593 , \$592 , \$591 , \$590 , \$589 , \$588 , \$587 , \$586 , \$585 , \$584 , \$583 , \$582 , \$581 , \$580 , \$579 , \$578 , \$577 , \$576 , \$575 , \$574 , \$573 , \$572 , \$571 , \$570  };
-  assign \$668  = { write_data, staged } & { \$667 , \$666 , \$665 , \$664 , \$663 , \$662 , \$661 , \$660 , \$659 , \$658 , \$657 , \$656 , \$655 , \$654 , \$653 , \$652 , \$651 , \$650 , \$649 , \$648 , \$647 , \$646 , \$645 , \$644 , \$643 , \$642 , \$641 , \$640 , \$639 , \$638 , \$637 , \$636 , \$635 , \$634 , \$633 , \$632 , \$631 , \$630 , \$629 , \$628 , \$627 , \$626 , \$625 , \$624 , \$623 , \$622 , \$621 , \$620 , \$619 , \$618 , \$617 , \$616 , \$615 , \$614 , \$613 , \$612 , \$611 , \$610 , \$609 , \$608 , \$607 , \$606 , \$605 , \$604  };
-  assign \$669  = \$603  | \$668 ;
-  assign \$670  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$671  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$672  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$673  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$674  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$675  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$676  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$677  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$678  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$679  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$680  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$681  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$682  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$683  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$684  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$685  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$686  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$687  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$688  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$689  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$690  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$691  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$692  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$693  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$694  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$695  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$696  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$697  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$698  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$699  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$700  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$701  = | { act_coefficients3, act_coefficients2, act_coefficients1, act_coefficients0 };
-  assign \$702  = write_data & { \$701 , \$700 , \$699 , \$698 , \$697 , \$696 , \$695 , \$694 , \$693 , \$692 , \$691 , \$690 , \$689 , \$688 , \$687 , \$686 , \$685 , \$684 , \$683 , \$682 , \$681 , \$680 , \$679 , \$678 , \$677 , \$676 , \$675 , \$674 , \$673 , \$672 , \$671 , \$670  };
-  assign \$703  = \$669  | { 32'h00000000, \$702  };
-  assign \$704  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$705  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$706  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$707  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$708  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$709  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$710  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$711  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$712  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$713  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$714  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$715  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$716  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$717  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$718  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$719  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$720  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$721  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$722  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$723  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$724  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$725  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$726  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$727  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$728  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$729  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$730  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$731  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$732  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$733  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$734  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$735  = | { act_weights3, act_weights2, act_weights1, act_weights0 };
-  assign \$736  = write_data & { \$735 , \$734 , \$733 , \$732 , \$731 , \$730 , \$729 , \$728 , \$727 , \$726 , \$725 , \$724 , \$723 , \$722 , \$721 , \$720 , \$719 , \$718 , \$717 , \$716 , \$715 , \$714 , \$713 , \$712 , \$711 , \$710 , \$709 , \$708 , \$707 , \$706 , \$705 , \$704  };
-  assign \$737  = \$703  | { 32'h00000000, \$736  };
-  assign \$738  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$739  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$740  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$741  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$742  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$743  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$744  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$745  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$746  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$747  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$748  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$749  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$750  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$751  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$752  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$753  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$754  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$755  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$756  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$757  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$758  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$759  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$760  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$761  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$762  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$763  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$764  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$765  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$766  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$767  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$768  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$769  = | { act_levels3, act_levels2, act_levels1, act_levels0, act_corrections3, act_corrections2, act_corrections1, act_corrections0 };
-  assign \$770  = write_data & { \$769 , \$768 , \$767 , \$766 , \$765 , \$764 , \$763 , \$762 , \$761 , \$760 , \$759 , \$758 , \$757 , \$756 , \$755 , \$754 , \$753 , \$752 , \$751 , \$750 , \$749 , \$748 , \$747 , \$746 , \$745 , \$744 , \$743 , \$742 , \$741 , \$740 , \$739 , \$738  };
-  assign \$771  = \$737  | { 32'h00000000, \$770  };
-  assign \$772  = | { write_levels3, write_levels2, write_levels1, write_levels0, write_corrections3, write_corrections2, write_corrections1, write_corrections0, write_weights3, write_weights2, write_weights1, write_weights0, write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags3, write_gain_reference3, write_gain3, write_converter3, write_tile_flags2, write_gain_reference2, write_gain2, write_converter2, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_tenant1_turn, write_tenant1_fetch, write_tenant1_buffer, write_tenant1_host, write_tenant1_transfer, write_tenant1_elementwise, write_tenant1_drain, write_tenant1_rows, write_tenant1_array, write_tenant1_adder, write_tenant1_comparator, write_tenant1_host_timeout, write_tenant1_tiles, write_tenant1_coefficient_words, write_tenant1_coefficients_base, write_tenant1_constant_entries, write_tenant1_constants_base, write_tenant1_activation_words, write_tenant1_activation_base, write_tenant1_program_window, write_tenant1_contests, write_tenant1_products, write_tenant1_converting, write_tenant1_early_stops, write_tenant1_conversions, write_tenant1_cycles, write_tenant1_interrupt, write_tenant1_status, write_tenant1_control, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
-  assign \$773  = ~ \$772 ;
-  assign \$774  = \register$270  & refused;
-  assign \$775  = ! read_address;
-  assign \$776  = read_address == 3'h4;
-  assign \$777  = read_address == 4'h8;
-  assign \$778  = read_address == 4'hc;
-  assign \$779  = read_address == 5'h10;
-  assign \$780  = read_address == 5'h14;
-  assign \$781  = read_address == 5'h18;
-  assign \$782  = read_address == 6'h20;
+  assign \$321  = program_window_base + program_window_length;
+  assign \$322  = write_address[11:6] >= program_window_base;
+  assign \$323  = running[0] & \$322 ;
+  assign \$324  = write_address[11:6] < program_end;
+  assign \$325  = \$323  & \$324 ;
+  assign \$326  = tenant1_program_window_base + tenant1_program_window_length;
+  assign \$327  = write_address[11:6] >= tenant1_program_window_base;
+  assign \$328  = running[1] & \$327 ;
+  assign \$329  = write_address[11:6] < tenant1_program_end;
+  assign \$330  = \$328  & \$329 ;
+  assign \$331  = register | \register$266 ;
+  assign \$332  = \register$266  | \register$267 ;
+  assign \$334  = write_valid | register;
+  assign \$335  = write_address[23:14] == 1'h1;
+  assign \$336  = write_valid & \$335 ;
+  assign \$337  = write_address[13:3] < 12'h800;
+  assign \$338  = \$336  & \$337 ;
+  assign \$339  = write_address[2] < 2'h2;
+  assign \$340  = \$338  & \$339 ;
+  assign \$341  = constants_base_value + constant_entries_value;
+  assign \$342  = write_address[13:3] >= constants_base_value;
+  assign \$343  = running[0] & \$342 ;
+  assign \$344  = write_address[13:3] < constants_end;
+  assign \$345  = \$343  & \$344 ;
+  assign \$346  = tenant1_constants_base_value + tenant1_constant_entries_value;
+  assign \$347  = write_address[13:3] >= tenant1_constants_base_value;
+  assign \$348  = running[1] & \$347 ;
+  assign \$349  = write_address[13:3] < tenant1_constants_end;
+  assign \$350  = \$348  & \$349 ;
+  assign \$351  = register | \register$266 ;
+  assign \$352  = \register$266  | \register$267 ;
+  assign \$353  = act_constants & end_constants;
+  assign \$354  = ~ end_constants;
+  assign \$355  = act_constants & \$354 ;
+  assign \$356  = write_valid | register;
+  assign \$357  = write_address[23:17] == 1'h1;
+  assign \$358  = write_valid & \$357 ;
+  assign \$359  = write_address[16:2] < 16'h8000;
+  assign \$360  = \$358  & \$359 ;
+  assign \$363  = register | \register$266 ;
+  assign \$364  = \register$266  | \register$267 ;
+  assign \$366  = write_valid | register;
+  assign \$367  = write_address[23:17] == 2'h2;
+  assign \$368  = write_valid & \$367 ;
+  assign \$369  = write_address[16:2] < 16'h8000;
+  assign \$370  = \$368  & \$369 ;
+  assign \$373  = register | \register$266 ;
+  assign \$374  = \register$266  | \register$267 ;
+  assign \$376  = write_valid | register;
+  assign \$377  = write_address[23:17] == 2'h3;
+  assign \$378  = write_valid & \$377 ;
+  assign \$379  = write_address[16:2] < 16'h8000;
+  assign \$380  = \$378  & \$379 ;
+  assign \$383  = register | \register$266 ;
+  assign \$384  = \register$266  | \register$267 ;
+  assign \$386  = write_valid | register;
+  assign \$387  = write_address[23:17] == 3'h4;
+  assign \$388  = write_valid & \$387 ;
+  assign \$389  = write_address[16:2] < 16'h8000;
+  assign \$390  = \$388  & \$389 ;
+  assign \$393  = register | \register$266 ;
+  assign \$394  = \register$266  | \register$267 ;
+  assign \$396  = write_valid | register;
+  assign \$397  = write_address[23:14] == 6'h28;
+  assign \$398  = write_valid & \$397 ;
+  assign \$399  = write_address[13:2] < 12'h900;
+  assign \$400  = \$398  & \$399 ;
+  assign \$403  = register | \register$266 ;
+  assign \$404  = \register$266  | \register$267 ;
+  assign \$406  = write_valid | register;
+  assign \$407  = write_address[23:14] == 6'h29;
+  assign \$408  = write_valid & \$407 ;
+  assign \$409  = write_address[13:2] < 12'h900;
+  assign \$410  = \$408  & \$409 ;
+  assign \$413  = register | \register$266 ;
+  assign \$414  = \register$266  | \register$267 ;
+  assign \$416  = write_valid | register;
+  assign \$417  = write_address[23:14] == 6'h2a;
+  assign \$418  = write_valid & \$417 ;
+  assign \$419  = write_address[13:2] < 12'h900;
+  assign \$420  = \$418  & \$419 ;
+  assign \$423  = register | \register$266 ;
+  assign \$424  = \register$266  | \register$267 ;
+  assign \$426  = write_valid | register;
+  assign \$427  = write_address[23:14] == 6'h2b;
+  assign \$428  = write_valid & \$427 ;
+  assign \$429  = write_address[13:2] < 12'h900;
+  assign \$430  = \$428  & \$429 ;
+  assign \$433  = register | \register$266 ;
+  assign \$434  = \register$266  | \register$267 ;
+  assign \$436  = write_valid | register;
+  assign \$437  = write_address[23:10] == 10'h2c0;
+  assign \$438  = write_valid & \$437 ;
+  assign \$439  = write_address[9:2] < 9'h100;
+  assign \$440  = \$438  & \$439 ;
+  assign \$443  = register | \register$266 ;
+  assign \$444  = \register$266  | \register$267 ;
+  assign \$446  = write_valid | register;
+  assign \$447  = write_address[23:10] == 10'h2c1;
+  assign \$448  = write_valid & \$447 ;
+  assign \$449  = write_address[9:2] < 9'h100;
+  assign \$450  = \$448  & \$449 ;
+  assign \$453  = register | \register$266 ;
+  assign \$454  = \register$266  | \register$267 ;
+  assign \$456  = write_valid | register;
+  assign \$457  = write_address[23:10] == 10'h2c2;
+  assign \$458  = write_valid & \$457 ;
+  assign \$459  = write_address[9:2] < 9'h100;
+  assign \$460  = \$458  & \$459 ;
+  assign \$463  = register | \register$266 ;
+  assign \$464  = \register$266  | \register$267 ;
+  assign \$466  = write_valid | register;
+  assign \$467  = write_address[23:10] == 10'h2c3;
+  assign \$468  = write_valid & \$467 ;
+  assign \$469  = write_address[9:2] < 9'h100;
+  assign \$470  = \$468  & \$469 ;
+  assign \$473  = register | \register$266 ;
+  assign \$474  = \register$266  | \register$267 ;
+  assign \$476  = write_valid | register;
+  assign \$477  = write_address[23:10] == 10'h2c4;
+  assign \$478  = write_valid & \$477 ;
+  assign \$479  = write_address[9:2] < 9'h100;
+  assign \$480  = \$478  & \$479 ;
+  assign \$483  = register | \register$266 ;
+  assign \$484  = \register$266  | \register$267 ;
+  assign \$486  = write_valid | register;
+  assign \$487  = write_address[23:10] == 10'h2c5;
+  assign \$488  = write_valid & \$487 ;
+  assign \$489  = write_address[9:2] < 9'h100;
+  assign \$490  = \$488  & \$489 ;
+  assign \$493  = register | \register$266 ;
+  assign \$494  = \register$266  | \register$267 ;
+  assign \$496  = write_valid | register;
+  assign \$497  = write_address[23:10] == 10'h2c6;
+  assign \$498  = write_valid & \$497 ;
+  assign \$499  = write_address[9:2] < 9'h100;
+  assign \$500  = \$498  & \$499 ;
+  assign \$503  = register | \register$266 ;
+  assign \$504  = \register$266  | \register$267 ;
+  assign \$506  = write_valid | register;
+  assign \$507  = write_address[23:10] == 10'h2c7;
+  assign \$508  = write_valid & \$507 ;
+  assign \$509  = write_address[9:2] < 9'h100;
+  assign \$510  = \$508  & \$509 ;
+  assign \$513  = register | \register$266 ;
+  assign \$514  = \register$266  | \register$267 ;
+  assign \$516  = register | \register$266 ;
+  assign \$518  = register | \register$266 ;
+  assign \$520  = register | \register$266 ;
+  assign \$521  = | { write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0 };
+  assign \$522  = register | \register$266 ;
+  assign \$523  = | { write_weights3, write_weights2, write_weights1, write_weights0 };
+  assign \$524  = register | \register$266 ;
+  assign \$525  = | { write_levels3, write_levels2, write_levels1, write_levels0, write_corrections3, write_corrections2, write_corrections1, write_corrections0 };
+  assign \$526  = write_address[11:2] & { acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10 };
+  assign \$528  = write_address[13:3] & { acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11 };
+  assign \$529  = \$527  | { 9'h000, \$528  };
+  assign \$530  = write_address[16:2] & { acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15 };
+  assign \$531  = \$529  | { 5'h00, \$530  };
+  assign \$532  = write_address[13:2] & { acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12 };
+  assign \$533  = \$531  | { 8'h00, \$532  };
+  assign \$534  = write_address[9:2] & { acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8 };
+  assign \$535  = \$533  | { 12'h000, \$534  };
+  assign \$536  = write_data & { acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10 };
+  assign \$538  = { write_data, staged } & { acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11 };
+  assign \$539  = \$537  | \$538 ;
+  assign \$540  = write_data & { acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15, acting_1_15 };
+  assign \$541  = \$539  | { 32'h00000000, \$540  };
+  assign \$542  = write_data & { acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12, acting_1_12 };
+  assign \$543  = \$541  | { 32'h00000000, \$542  };
+  assign \$544  = write_data & { acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8 };
+  assign \$545  = \$543  | { 32'h00000000, \$544  };
+  assign \$546  = | { write_levels3, write_levels2, write_levels1, write_levels0, write_corrections3, write_corrections2, write_corrections1, write_corrections0, write_weights3, write_weights2, write_weights1, write_weights0, write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags3, write_gain_reference3, write_gain3, write_converter3, write_tile_flags2, write_gain_reference2, write_gain2, write_converter2, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_tenant1_turn, write_tenant1_fetch, write_tenant1_buffer, write_tenant1_host, write_tenant1_transfer, write_tenant1_elementwise, write_tenant1_drain, write_tenant1_rows, write_tenant1_array, write_tenant1_adder, write_tenant1_comparator, write_tenant1_host_timeout, write_tenant1_tiles, write_tenant1_coefficient_words, write_tenant1_coefficients_base, write_tenant1_constant_entries, write_tenant1_constants_base, write_tenant1_activation_words, write_tenant1_activation_base, write_tenant1_program_window, write_tenant1_contests, write_tenant1_products, write_tenant1_converting, write_tenant1_early_stops, write_tenant1_conversions, write_tenant1_cycles, write_tenant1_interrupt, write_tenant1_status, write_tenant1_control, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$547  = ~ \$546 ;
+  assign \$548  = \register$266  & refused;
+  assign \$549  = ! read_address;
+  assign \$550  = read_address == 3'h4;
+  assign \$551  = read_address == 4'h8;
+  assign \$552  = read_address == 4'hc;
+  assign \$553  = read_address == 5'h10;
+  assign \$554  = read_address == 5'h14;
+  assign \$555  = read_address == 5'h18;
+  assign \$556  = read_address == 6'h20;
+  assign \$560  = \$558  | \$559 ;
+  assign \$562  = \$560  | \$561 ;
+  assign \$564  = \$562  | \$563 ;
+  assign \$567  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
+  assign \$568  = \$566  | \$567 ;
+  assign \$569  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
+  assign \$570  = \$568  | \$569 ;
+  assign \$571  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
+  assign \$572  = \$570  | \$571 ;
+  assign \$573  = read_address == 6'h24;
+  assign \$574  = read_address == 6'h28;
+  assign \$575  = read_address == 6'h2c;
+  assign \$576  = read_address == 6'h30;
+  assign \$577  = read_address == 6'h34;
+  assign \$578  = read_address == 7'h40;
+  assign \$579  = read_address == 7'h44;
+  assign \$580  = read_address == 7'h48;
+  assign \$581  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$583  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$584  = \$582  | \$583 ;
+  assign \$585  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
+  assign \$586  = \$584  | \$585 ;
+  assign \$587  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
+  assign \$588  = \$586  | \$587 ;
+  assign \$589  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$590  = \$588  | \$589 ;
+  assign \$591  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
+  assign \$592  = \$590  | \$591 ;
+  assign \$593  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
+  assign \$594  = \$592  | \$593 ;
+  assign \$595  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
+  assign \$596  = \$594  | \$595 ;
+  assign \$597  = read_address == 7'h4c;
+  assign \$598  = read_address == 7'h50;
+  assign \$599  = read_address == 7'h54;
+  assign \$600  = read_address == 7'h58;
+  assign \$601  = read_address == 7'h60;
+  assign \$602  = read_address == 7'h70;
+  assign \$603  = read_address == 7'h74;
+  assign \$604  = read_address == 7'h78;
+  assign \$605  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$607  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$608  = \$606  | \$607 ;
+  assign \$609  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$610  = \$608  | \$609 ;
+  assign \$611  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$612  = \$610  | \$611 ;
+  assign \$613  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$614  = \$612  | \$613 ;
+  assign \$615  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
+  assign \$616  = \$614  | \$615 ;
+  assign \$617  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
+  assign \$618  = \$616  | \$617 ;
+  assign \$619  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
+  assign \$620  = \$618  | \$619 ;
+  assign \$621  = read_address == 7'h7c;
+  assign \$622  = read_address == 8'h80;
+  assign \$623  = read_address == 8'h84;
+  assign \$624  = read_address == 8'h88;
+  assign \$625  = read_address == 8'h8c;
+  assign \$626  = read_address == 8'h90;
+  assign \$627  = read_address == 8'ha0;
+  assign \$628  = read_address == 8'ha4;
+  assign \$629  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$631  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$632  = \$630  | \$631 ;
+  assign \$633  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$634  = \$632  | \$633 ;
+  assign \$635  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$636  = \$634  | \$635 ;
+  assign \$637  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$638  = \$636  | \$637 ;
+  assign \$639  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$640  = \$638  | \$639 ;
+  assign \$641  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
+  assign \$642  = \$640  | \$641 ;
+  assign \$643  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
+  assign \$644  = \$642  | \$643 ;
+  assign \$645  = read_address == 8'ha8;
+  assign \$646  = read_address == 8'hac;
+  assign \$647  = read_address == 8'hb0;
+  assign \$648  = read_address == 8'hb4;
+  assign \$649  = read_address == 8'hb8;
+  assign \$650  = read_address == 8'hbc;
+  assign \$651  = read_address == 8'hc0;
+  assign \$652  = read_address == 8'hc4;
+  assign \$653  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$655  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$656  = \$654  | \$655 ;
+  assign \$657  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$658  = \$656  | \$657 ;
+  assign \$659  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$660  = \$658  | \$659 ;
+  assign \$661  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$662  = \$660  | \$661 ;
+  assign \$663  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$664  = \$662  | \$663 ;
+  assign \$665  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
+  assign \$666  = \$664  | \$665 ;
+  assign \$667  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
+  assign \$668  = \$666  | \$667 ;
+  assign \$669  = read_address == 8'hc8;
+  assign \$670  = read_address == 9'h110;
+  assign \$671  = read_address == 9'h114;
+  assign \$672  = read_address == 9'h118;
+  assign \$673  = read_address == 9'h120;
+  assign \$674  = read_address == 9'h124;
+  assign \$675  = read_address == 9'h128;
+  assign \$676  = read_address == 9'h12c;
+  assign \$677  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$681  = value_tenant1_status & { read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status };
+  assign \$682  = \$680  | \$681 ;
+  assign \$683  = value_tenant1_interrupt & { read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt };
+  assign \$684  = \$682  | \$683 ;
+  assign \$685  = value_tenant1_cycles & { read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles };
+  assign \$686  = \$684  | \$685 ;
+  assign \$687  = value_tenant1_conversions & { read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions };
+  assign \$688  = \$686  | \$687 ;
+  assign \$689  = value_tenant1_early_stops & { read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops };
+  assign \$690  = \$688  | \$689 ;
+  assign \$691  = value_tenant1_converting & { read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting };
+  assign \$692  = \$690  | \$691 ;
+  assign \$693  = read_address == 9'h130;
+  assign \$694  = read_address == 9'h134;
+  assign \$695  = read_address == 9'h170;
+  assign \$696  = read_address == 9'h174;
+  assign \$697  = read_address == 9'h178;
+  assign \$698  = read_address == 9'h17c;
+  assign \$699  = read_address == 9'h180;
+  assign \$700  = read_address == 9'h184;
+  assign \$701  = value_tenant1_products & { read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products };
+  assign \$703  = value_tenant1_contests & { read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests };
+  assign \$704  = \$702  | \$703 ;
+  assign \$705  = value_tenant1_program_window & { read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window };
+  assign \$706  = \$704  | \$705 ;
+  assign \$707  = value_tenant1_activation_base & { read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base };
+  assign \$708  = \$706  | \$707 ;
+  assign \$709  = value_tenant1_activation_words & { read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words };
+  assign \$710  = \$708  | \$709 ;
+  assign \$711  = value_tenant1_constants_base & { read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base };
+  assign \$712  = \$710  | \$711 ;
+  assign \$713  = value_tenant1_constant_entries & { read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries };
+  assign \$714  = \$712  | \$713 ;
+  assign \$715  = value_tenant1_coefficients_base & { read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base };
+  assign \$716  = \$714  | \$715 ;
+  assign \$717  = read_address == 9'h188;
+  assign \$718  = read_address == 9'h18c;
+  assign \$719  = read_address == 9'h190;
+  assign \$720  = read_address == 9'h1a0;
+  assign \$721  = read_address == 9'h1a4;
+  assign \$722  = read_address == 9'h1a8;
+  assign \$723  = read_address == 9'h1ac;
+  assign \$724  = read_address == 9'h1b0;
+  assign \$725  = value_tenant1_coefficient_words & { read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words };
+  assign \$727  = value_tenant1_tiles & { read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles };
+  assign \$728  = \$726  | \$727 ;
+  assign \$729  = value_tenant1_host_timeout & { read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout };
+  assign \$730  = \$728  | \$729 ;
+  assign \$731  = value_tenant1_comparator & { read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator };
+  assign \$732  = \$730  | \$731 ;
+  assign \$733  = value_tenant1_adder & { read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder };
+  assign \$734  = \$732  | \$733 ;
+  assign \$735  = value_tenant1_array & { read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array };
+  assign \$736  = \$734  | \$735 ;
+  assign \$737  = value_tenant1_rows & { read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows };
+  assign \$738  = \$736  | \$737 ;
+  assign \$739  = value_tenant1_drain & { read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain };
+  assign \$740  = \$738  | \$739 ;
+  assign \$741  = read_address == 9'h1b4;
+  assign \$742  = read_address == 9'h1b8;
+  assign \$743  = read_address == 9'h1bc;
+  assign \$744  = read_address == 9'h1c0;
+  assign \$745  = read_address == 9'h1c4;
+  assign \$746  = read_address == 9'h1c8;
+  assign \$747  = read_address == 11'h400;
+  assign \$748  = read_address == 11'h404;
+  assign \$749  = value_tenant1_elementwise & { read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise };
+  assign \$751  = value_tenant1_transfer & { read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer };
+  assign \$752  = \$750  | \$751 ;
+  assign \$753  = value_tenant1_host & { read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host };
+  assign \$754  = \$752  | \$753 ;
+  assign \$755  = value_tenant1_buffer & { read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer };
+  assign \$756  = \$754  | \$755 ;
+  assign \$757  = value_tenant1_fetch & { read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch };
+  assign \$758  = \$756  | \$757 ;
+  assign \$759  = value_tenant1_turn & { read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn };
+  assign \$760  = \$758  | \$759 ;
+  assign \$761  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
+  assign \$762  = \$760  | \$761 ;
+  assign \$763  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
+  assign \$764  = \$762  | \$763 ;
+  assign \$765  = read_address == 11'h408;
+  assign \$766  = read_address == 11'h40c;
+  assign \$767  = read_address == 11'h420;
+  assign \$768  = read_address == 11'h424;
+  assign \$769  = read_address == 11'h428;
+  assign \$770  = read_address == 11'h42c;
+  assign \$771  = read_address == 11'h440;
+  assign \$772  = read_address == 11'h444;
+  assign \$773  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
+  assign \$775  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
+  assign \$776  = \$774  | \$775 ;
+  assign \$777  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
+  assign \$778  = \$776  | \$777 ;
+  assign \$779  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
+  assign \$780  = \$778  | \$779 ;
+  assign \$781  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
+  assign \$782  = \$780  | \$781 ;
+  assign \$783  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
+  assign \$784  = \$782  | \$783 ;
+  assign \$785  = value_converter2 & { read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2 };
   assign \$786  = \$784  | \$785 ;
+  assign \$787  = value_gain2 & { read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2 };
   assign \$788  = \$786  | \$787 ;
-  assign \$790  = \$788  | \$789 ;
-  assign \$793  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
-  assign \$794  = \$792  | \$793 ;
-  assign \$795  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
-  assign \$796  = \$794  | \$795 ;
-  assign \$797  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
+  assign \$789  = read_address == 11'h448;
+  assign \$790  = read_address == 11'h44c;
+  assign \$791  = read_address == 11'h460;
+  assign \$792  = read_address == 11'h464;
+  assign \$793  = read_address == 11'h468;
+  assign \$794  = read_address == 11'h46c;
+  assign \$795  = value_gain_reference2 & { read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2 };
+  assign \$797  = value_tile_flags2 & { read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2 };
   assign \$798  = \$796  | \$797 ;
-  assign \$799  = read_address == 6'h24;
-  assign \$800  = read_address == 6'h28;
-  assign \$801  = read_address == 6'h2c;
-  assign \$802  = read_address == 6'h30;
-  assign \$803  = read_address == 6'h34;
-  assign \$804  = read_address == 7'h40;
-  assign \$805  = read_address == 7'h44;
-  assign \$806  = read_address == 7'h48;
-  assign \$807  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
-  assign \$809  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
-  assign \$810  = \$808  | \$809 ;
-  assign \$811  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
-  assign \$812  = \$810  | \$811 ;
-  assign \$813  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
-  assign \$814  = \$812  | \$813 ;
-  assign \$815  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
-  assign \$816  = \$814  | \$815 ;
-  assign \$817  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
-  assign \$818  = \$816  | \$817 ;
-  assign \$819  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
-  assign \$820  = \$818  | \$819 ;
-  assign \$821  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
-  assign \$822  = \$820  | \$821 ;
-  assign \$823  = read_address == 7'h4c;
-  assign \$824  = read_address == 7'h50;
-  assign \$825  = read_address == 7'h54;
-  assign \$826  = read_address == 7'h58;
-  assign \$827  = read_address == 7'h60;
-  assign \$828  = read_address == 7'h70;
-  assign \$829  = read_address == 7'h74;
-  assign \$830  = read_address == 7'h78;
-  assign \$831  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
-  assign \$833  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
-  assign \$834  = \$832  | \$833 ;
-  assign \$835  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
-  assign \$836  = \$834  | \$835 ;
-  assign \$837  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
-  assign \$838  = \$836  | \$837 ;
-  assign \$839  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
-  assign \$840  = \$838  | \$839 ;
-  assign \$841  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
-  assign \$842  = \$840  | \$841 ;
-  assign \$843  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
-  assign \$844  = \$842  | \$843 ;
-  assign \$845  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
-  assign \$846  = \$844  | \$845 ;
-  assign \$847  = read_address == 7'h7c;
-  assign \$848  = read_address == 8'h80;
-  assign \$849  = read_address == 8'h84;
-  assign \$850  = read_address == 8'h88;
-  assign \$851  = read_address == 8'h8c;
-  assign \$852  = read_address == 8'h90;
-  assign \$853  = read_address == 8'ha0;
-  assign \$854  = read_address == 8'ha4;
-  assign \$855  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
-  assign \$857  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
-  assign \$858  = \$856  | \$857 ;
-  assign \$859  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
-  assign \$860  = \$858  | \$859 ;
-  assign \$861  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
-  assign \$862  = \$860  | \$861 ;
-  assign \$863  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
-  assign \$864  = \$862  | \$863 ;
-  assign \$865  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
-  assign \$866  = \$864  | \$865 ;
-  assign \$867  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
-  assign \$868  = \$866  | \$867 ;
-  assign \$869  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
-  assign \$870  = \$868  | \$869 ;
-  assign \$871  = read_address == 8'ha8;
-  assign \$872  = read_address == 8'hac;
-  assign \$873  = read_address == 8'hb0;
-  assign \$874  = read_address == 8'hb4;
-  assign \$875  = read_address == 8'hb8;
-  assign \$876  = read_address == 8'hbc;
-  assign \$877  = read_address == 8'hc0;
-  assign \$878  = read_address == 8'hc4;
-  assign \$879  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
-  assign \$881  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
-  assign \$882  = \$880  | \$881 ;
-  assign \$883  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
-  assign \$884  = \$882  | \$883 ;
-  assign \$885  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
-  assign \$886  = \$884  | \$885 ;
-  assign \$887  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
-  assign \$888  = \$886  | \$887 ;
-  assign \$889  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
-  assign \$890  = \$888  | \$889 ;
-  assign \$891  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
-  assign \$892  = \$890  | \$891 ;
-  assign \$893  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
-  assign \$894  = \$892  | \$893 ;
-  assign \$895  = read_address == 8'hc8;
-  assign \$896  = read_address == 9'h110;
-  assign \$897  = read_address == 9'h114;
-  assign \$898  = read_address == 9'h118;
-  assign \$899  = read_address == 9'h120;
-  assign \$900  = read_address == 9'h124;
-  assign \$901  = read_address == 9'h128;
-  assign \$902  = read_address == 9'h12c;
-  assign \$903  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
-  assign \$907  = value_tenant1_status & { read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status, read_tenant1_status };
+  assign \$799  = value_converter3 & { read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3 };
+  assign \$800  = \$798  | \$799 ;
+  assign \$801  = value_gain3 & { read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3 };
+  assign \$802  = \$800  | \$801 ;
+  assign \$803  = value_gain_reference3 & { read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3 };
+  assign \$804  = \$802  | \$803 ;
+  assign \$805  = value_tile_flags3 & { read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3 };
+  assign \$806  = \$804  | \$805 ;
+  assign \$807  = | { read_tile_flags3, read_gain_reference3, read_gain3, read_converter3, read_tile_flags2, read_gain_reference2, read_gain2, read_converter2, read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_tenant1_turn, read_tenant1_fetch, read_tenant1_buffer, read_tenant1_host, read_tenant1_transfer, read_tenant1_elementwise, read_tenant1_drain, read_tenant1_rows, read_tenant1_array, read_tenant1_adder, read_tenant1_comparator, read_tenant1_host_timeout, read_tenant1_tiles, read_tenant1_coefficient_words, read_tenant1_coefficients_base, read_tenant1_constant_entries, read_tenant1_constants_base, read_tenant1_activation_words, read_tenant1_activation_base, read_tenant1_program_window, read_tenant1_contests, read_tenant1_products, read_tenant1_converting, read_tenant1_early_stops, read_tenant1_conversions, read_tenant1_cycles, read_tenant1_interrupt, read_tenant1_status, read_tenant1_control, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$808  = ~ \$807 ;
+  assign \$809  = read_group0 | read_group1;
+  assign \$810  = \$809  | read_group2;
+  assign \$811  = \$810  | read_group3;
+  assign \$812  = \$811  | read_group4;
+  assign \$813  = \$812  | read_group5;
+  assign \$814  = \$813  | read_group6;
+  assign \$815  = \$814  | read_group7;
+  assign \$816  = \$815  | read_group8;
+  assign \$817  = \$816  | read_group9;
+  assign \$818  = \$817  | read_group10;
+  assign \$819  = \register$392  & missed;
+  assign \$820  = ~ control_abort;
+  assign \$821  = control_start & \$820 ;
+  assign \$822  = ~ running[0];
+  assign \$823  = \$821  & \$822 ;
+  assign \$824  = | { \register$497 , busy[0] };
+  assign \$825  = value_cycles + cycles_counted;
+  assign \$826  = | { \register$497 , busy[0] };
+  assign \$827  = active[0] ? conversions : 3'h0;
+  assign \$828  = value_conversions + conversions_counted;
+  assign \$829  = | { \register$497 , busy[0] };
+  assign \$830  = active[0] ? early_stops : 3'h0;
+  assign \$831  = value_early_stops + early_stops_counted;
+  assign \$832  = | { \register$497 , busy[0] };
+  assign \$833  = active[0] & converting;
+  assign \$834  = value_converting + converting_counted;
+  assign \$835  = | { \register$497 , busy[0] };
+  assign \$836  = active[0] & product;
+  assign \$837  = value_products + products_counted;
+  assign \$838  = | { \register$497 , busy[0] };
+  assign \$839  = active[0] & contest;
+  assign \$840  = value_contests + contests_counted;
+  assign \$841  = | { \register$497 , busy[0] };
+  assign \$842  = value_comparator + comparator_counted;
+  assign \$843  = | { \register$497 , busy[0] };
+  assign \$844  = value_adder + adder_counted;
+  assign \$845  = | { \register$497 , busy[0] };
+  assign \$846  = value_array + array_counted;
+  assign \$847  = | { \register$497 , busy[0] };
+  assign \$848  = value_rows + rows_counted;
+  assign \$849  = | { \register$497 , busy[0] };
+  assign \$850  = value_drain + drain_counted;
+  assign \$851  = | { \register$497 , busy[0] };
+  assign \$852  = value_elementwise + elementwise_counted;
+  assign \$853  = | { \register$497 , busy[0] };
+  assign \$854  = value_transfer + transfer_counted;
+  assign \$855  = | { \register$497 , busy[0] };
+  assign \$856  = value_host + host_counted;
+  assign \$857  = | { \register$497 , busy[0] };
+  assign \$858  = value_buffer + buffer_counted;
+  assign \$859  = | { \register$497 , busy[0] };
+  assign \$860  = value_fetch + fetch_counted;
+  assign \$861  = | { \register$497 , busy[0] };
+  assign \$862  = value_turn + turn_counted;
+  assign \$863  = ~ tenant1_control_abort;
+  assign \$864  = tenant1_control_start & \$863 ;
+  assign \$865  = ~ running[1];
+  assign \$866  = \$864  & \$865 ;
+  assign \$867  = | { \register$525 , busy[1] };
+  assign \$868  = value_tenant1_cycles + tenant1_cycles_counted;
+  assign \$869  = | { \register$525 , busy[1] };
+  assign \$870  = active[1] ? conversions : 3'h0;
+  assign \$871  = value_tenant1_conversions + tenant1_conversions_counted;
+  assign \$872  = | { \register$525 , busy[1] };
+  assign \$873  = active[1] ? early_stops : 3'h0;
+  assign \$874  = value_tenant1_early_stops + tenant1_early_stops_counted;
+  assign \$875  = | { \register$525 , busy[1] };
+  assign \$876  = active[1] & converting;
+  assign \$877  = value_tenant1_converting + tenant1_converting_counted;
+  assign \$878  = | { \register$525 , busy[1] };
+  assign \$879  = active[1] & product;
+  assign \$880  = value_tenant1_products + tenant1_products_counted;
+  assign \$881  = | { \register$525 , busy[1] };
+  assign \$882  = active[1] & contest;
+  assign \$883  = value_tenant1_contests + tenant1_contests_counted;
+  assign \$884  = | { \register$525 , busy[1] };
+  assign \$885  = value_tenant1_comparator + tenant1_comparator_counted;
+  assign \$886  = | { \register$525 , busy[1] };
+  assign \$887  = value_tenant1_adder + tenant1_adder_counted;
+  assign \$888  = | { \register$525 , busy[1] };
+  assign \$889  = value_tenant1_array + tenant1_array_counted;
+  assign \$890  = | { \register$525 , busy[1] };
+  assign \$891  = value_tenant1_rows + tenant1_rows_counted;
+  assign \$892  = | { \register$525 , busy[1] };
+  assign \$893  = value_tenant1_drain + tenant1_drain_counted;
+  assign \$894  = | { \register$525 , busy[1] };
+  assign \$895  = value_tenant1_elementwise + tenant1_elementwise_counted;
+  assign \$896  = | { \register$525 , busy[1] };
+  assign \$897  = value_tenant1_transfer + tenant1_transfer_counted;
+  assign \$898  = | { \register$525 , busy[1] };
+  assign \$899  = value_tenant1_host + tenant1_host_counted;
+  assign \$900  = | { \register$525 , busy[1] };
+  assign \$901  = value_tenant1_buffer + tenant1_buffer_counted;
+  assign \$902  = | { \register$525 , busy[1] };
+  assign \$903  = value_tenant1_fetch + tenant1_fetch_counted;
+  assign \$904  = | { \register$525 , busy[1] };
+  assign \$905  = value_tenant1_turn + tenant1_turn_counted;
+  assign \$906  = status_done & interrupt_done;
+  assign \$907  = status_error & interrupt_error;
   assign \$908  = \$906  | \$907 ;
-  assign \$909  = value_tenant1_interrupt & { read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt, read_tenant1_interrupt };
-  assign \$910  = \$908  | \$909 ;
-  assign \$911  = value_tenant1_cycles & { read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles, read_tenant1_cycles };
-  assign \$912  = \$910  | \$911 ;
-  assign \$913  = value_tenant1_conversions & { read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions, read_tenant1_conversions };
-  assign \$914  = \$912  | \$913 ;
-  assign \$915  = value_tenant1_early_stops & { read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops, read_tenant1_early_stops };
-  assign \$916  = \$914  | \$915 ;
-  assign \$917  = value_tenant1_converting & { read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting, read_tenant1_converting };
-  assign \$918  = \$916  | \$917 ;
-  assign \$919  = read_address == 9'h130;
-  assign \$920  = read_address == 9'h134;
-  assign \$921  = read_address == 9'h170;
-  assign \$922  = read_address == 9'h174;
-  assign \$923  = read_address == 9'h178;
-  assign \$924  = read_address == 9'h17c;
-  assign \$925  = read_address == 9'h180;
-  assign \$926  = read_address == 9'h184;
-  assign \$927  = value_tenant1_products & { read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products, read_tenant1_products };
-  assign \$929  = value_tenant1_contests & { read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests, read_tenant1_contests };
-  assign \$930  = \$928  | \$929 ;
-  assign \$931  = value_tenant1_program_window & { read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window, read_tenant1_program_window };
-  assign \$932  = \$930  | \$931 ;
-  assign \$933  = value_tenant1_activation_base & { read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base, read_tenant1_activation_base };
-  assign \$934  = \$932  | \$933 ;
-  assign \$935  = value_tenant1_activation_words & { read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words, read_tenant1_activation_words };
-  assign \$936  = \$934  | \$935 ;
-  assign \$937  = value_tenant1_constants_base & { read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base, read_tenant1_constants_base };
-  assign \$938  = \$936  | \$937 ;
-  assign \$939  = value_tenant1_constant_entries & { read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries, read_tenant1_constant_entries };
-  assign \$940  = \$938  | \$939 ;
-  assign \$941  = value_tenant1_coefficients_base & { read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base, read_tenant1_coefficients_base };
-  assign \$942  = \$940  | \$941 ;
-  assign \$943  = read_address == 9'h188;
-  assign \$944  = read_address == 9'h18c;
-  assign \$945  = read_address == 9'h190;
-  assign \$946  = read_address == 9'h1a0;
-  assign \$947  = read_address == 9'h1a4;
-  assign \$948  = read_address == 9'h1a8;
-  assign \$949  = read_address == 9'h1ac;
-  assign \$950  = read_address == 9'h1b0;
-  assign \$951  = value_tenant1_coefficient_words & { read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words, read_tenant1_coefficient_words };
-  assign \$953  = value_tenant1_tiles & { read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles, read_tenant1_tiles };
-  assign \$954  = \$952  | \$953 ;
-  assign \$955  = value_tenant1_host_timeout & { read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout, read_tenant1_host_timeout };
-  assign \$956  = \$954  | \$955 ;
-  assign \$957  = value_tenant1_comparator & { read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator, read_tenant1_comparator };
-  assign \$958  = \$956  | \$957 ;
-  assign \$959  = value_tenant1_adder & { read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder, read_tenant1_adder };
-  assign \$960  = \$958  | \$959 ;
-  assign \$961  = value_tenant1_array & { read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array, read_tenant1_array };
-  assign \$962  = \$960  | \$961 ;
-  assign \$963  = value_tenant1_rows & { read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows, read_tenant1_rows };
-  assign \$964  = \$962  | \$963 ;
-  assign \$965  = value_tenant1_drain & { read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain, read_tenant1_drain };
-  assign \$966  = \$964  | \$965 ;
-  assign \$967  = read_address == 9'h1b4;
-  assign \$968  = read_address == 9'h1b8;
-  assign \$969  = read_address == 9'h1bc;
-  assign \$970  = read_address == 9'h1c0;
-  assign \$971  = read_address == 9'h1c4;
-  assign \$972  = read_address == 9'h1c8;
-  assign \$973  = read_address == 11'h400;
-  assign \$974  = read_address == 11'h404;
-  assign \$975  = value_tenant1_elementwise & { read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise, read_tenant1_elementwise };
-  assign \$977  = value_tenant1_transfer & { read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer, read_tenant1_transfer };
-  assign \$978  = \$976  | \$977 ;
-  assign \$979  = value_tenant1_host & { read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host, read_tenant1_host };
-  assign \$980  = \$978  | \$979 ;
-  assign \$981  = value_tenant1_buffer & { read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer, read_tenant1_buffer };
-  assign \$982  = \$980  | \$981 ;
-  assign \$983  = value_tenant1_fetch & { read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch, read_tenant1_fetch };
-  assign \$984  = \$982  | \$983 ;
-  assign \$985  = value_tenant1_turn & { read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn, read_tenant1_turn };
-  assign \$986  = \$984  | \$985 ;
-  assign \$987  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
-  assign \$988  = \$986  | \$987 ;
-  assign \$989  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
-  assign \$990  = \$988  | \$989 ;
-  assign \$991  = read_address == 11'h408;
-  assign \$992  = read_address == 11'h40c;
-  assign \$993  = read_address == 11'h420;
-  assign \$994  = read_address == 11'h424;
-  assign \$995  = read_address == 11'h428;
-  assign \$996  = read_address == 11'h42c;
-  assign \$997  = read_address == 11'h440;
-  assign \$998  = read_address == 11'h444;
-  assign \$999  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
-  assign \$1001  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
-  assign \$1002  = \$1000  | \$1001 ;
-  assign \$1003  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
-  assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
-  assign \$1006  = \$1004  | \$1005 ;
-  assign \$1007  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
-  assign \$1008  = \$1006  | \$1007 ;
-  assign \$1009  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
-  assign \$1010  = \$1008  | \$1009 ;
-  assign \$1011  = value_converter2 & { read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2, read_converter2 };
-  assign \$1012  = \$1010  | \$1011 ;
-  assign \$1013  = value_gain2 & { read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2, read_gain2 };
-  assign \$1014  = \$1012  | \$1013 ;
-  assign \$1015  = read_address == 11'h448;
-  assign \$1016  = read_address == 11'h44c;
-  assign \$1017  = read_address == 11'h460;
-  assign \$1018  = read_address == 11'h464;
-  assign \$1019  = read_address == 11'h468;
-  assign \$1020  = read_address == 11'h46c;
-  assign \$1021  = value_gain_reference2 & { read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2, read_gain_reference2 };
-  assign \$1023  = value_tile_flags2 & { read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2, read_tile_flags2 };
-  assign \$1024  = \$1022  | \$1023 ;
-  assign \$1025  = value_converter3 & { read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3, read_converter3 };
-  assign \$1026  = \$1024  | \$1025 ;
-  assign \$1027  = value_gain3 & { read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3, read_gain3 };
-  assign \$1028  = \$1026  | \$1027 ;
-  assign \$1029  = value_gain_reference3 & { read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3, read_gain_reference3 };
-  assign \$1030  = \$1028  | \$1029 ;
-  assign \$1031  = value_tile_flags3 & { read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3, read_tile_flags3 };
-  assign \$1032  = \$1030  | \$1031 ;
-  assign \$1033  = | { read_tile_flags3, read_gain_reference3, read_gain3, read_converter3, read_tile_flags2, read_gain_reference2, read_gain2, read_converter2, read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_tenant1_turn, read_tenant1_fetch, read_tenant1_buffer, read_tenant1_host, read_tenant1_transfer, read_tenant1_elementwise, read_tenant1_drain, read_tenant1_rows, read_tenant1_array, read_tenant1_adder, read_tenant1_comparator, read_tenant1_host_timeout, read_tenant1_tiles, read_tenant1_coefficient_words, read_tenant1_coefficients_base, read_tenant1_constant_entries, read_tenant1_constants_base, read_tenant1_activation_words, read_tenant1_activation_base, read_tenant1_program_window, read_tenant1_contests, read_tenant1_products, read_tenant1_converting, read_tenant1_early_stops, read_tenant1_conversions, read_tenant1_cycles, read_tenant1_interrupt, read_tenant1_status, read_tenant1_control, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
-  assign \$1034  = ~ \$1033 ;
-  assign \$1035  = read_group0 | read_group1;
-  assign \$1036  = \$1035  | read_group2;
-  assign \$1037  = \$1036  | read_group3;
-  assign \$1038  = \$1037  | read_group4;
-  assign \$1039  = \$1038  | read_group5;
-  assign \$1040  = \$1039  | read_group6;
-  assign \$1041  = \$1040  | read_group7;
-  assign \$1042  = \$1041  | read_group8;
-  assign \$1043  = \$1042  | read_group9;
-  assign \$1044  = \$1043  | read_group10;
-  assign \$1045  = \register$387  & missed;
-  assign \$1046  = ~ control_abort;
-  assign \$1047  = control_start & \$1046 ;
-  assign \$1048  = ~ running[0];
-  assign \$1049  = \$1047  & \$1048 ;
-  assign \$1050  = | { \register$492 , busy[0] };
-  assign \$1051  = value_cycles + cycles_counted;
-  assign \$1052  = | { \register$492 , busy[0] };
-  assign \$1053  = active[0] ? conversions : 3'h0;
-  assign \$1054  = value_conversions + conversions_counted;
-  assign \$1055  = | { \register$492 , busy[0] };
-  assign \$1056  = active[0] ? early_stops : 3'h0;
-  assign \$1057  = value_early_stops + early_stops_counted;
-  assign \$1058  = | { \register$492 , busy[0] };
-  assign \$1059  = active[0] & converting;
-  assign \$1060  = value_converting + converting_counted;
-  assign \$1061  = | { \register$492 , busy[0] };
-  assign \$1062  = active[0] & product;
-  assign \$1063  = value_products + products_counted;
-  assign \$1064  = | { \register$492 , busy[0] };
-  assign \$1065  = active[0] & contest;
-  assign \$1066  = value_contests + contests_counted;
-  assign \$1067  = | { \register$492 , busy[0] };
-  assign \$1068  = value_comparator + comparator_counted;
-  assign \$1069  = | { \register$492 , busy[0] };
-  assign \$1070  = value_adder + adder_counted;
-  assign \$1071  = | { \register$492 , busy[0] };
-  assign \$1072  = value_array + array_counted;
-  assign \$1073  = | { \register$492 , busy[0] };
-  assign \$1074  = value_rows + rows_counted;
-  assign \$1075  = | { \register$492 , busy[0] };
-  assign \$1076  = value_drain + drain_counted;
-  assign \$1077  = | { \register$492 , busy[0] };
-  assign \$1078  = value_elementwise + elementwise_counted;
-  assign \$1079  = | { \register$492 , busy[0] };
-  assign \$1080  = value_transfer + transfer_counted;
-  assign \$1081  = | { \register$492 , busy[0] };
-  assign \$1082  = value_host + host_counted;
-  assign \$1083  = | { \register$492 , busy[0] };
-  assign \$1084  = value_buffer + buffer_counted;
-  assign \$1085  = | { \register$492 , busy[0] };
-  assign \$1086  = value_fetch + fetch_counted;
-  assign \$1087  = | { \register$492 , busy[0] };
-  assign \$1088  = value_turn + turn_counted;
-  assign \$1089  = ~ tenant1_control_abort;
-  assign \$1090  = tenant1_control_start & \$1089 ;
-  assign \$1091  = ~ running[1];
-  assign \$1092  = \$1090  & \$1091 ;
-  assign \$1093  = | { \register$520 , busy[1] };
-  assign \$1094  = value_tenant1_cycles + tenant1_cycles_counted;
-  assign \$1095  = | { \register$520 , busy[1] };
-  assign \$1096  = active[1] ? conversions : 3'h0;
-  assign \$1097  = value_tenant1_conversions + tenant1_conversions_counted;
-  assign \$1098  = | { \register$520 , busy[1] };
-  assign \$1099  = active[1] ? early_stops : 3'h0;
-  assign \$1100  = value_tenant1_early_stops + tenant1_early_stops_counted;
-  assign \$1101  = | { \register$520 , busy[1] };
-  assign \$1102  = active[1] & converting;
-  assign \$1103  = value_tenant1_converting + tenant1_converting_counted;
-  assign \$1104  = | { \register$520 , busy[1] };
-  assign \$1105  = active[1] & product;
-  assign \$1106  = value_tenant1_products + tenant1_products_counted;
-  assign \$1107  = | { \register$520 , busy[1] };
-  assign \$1108  = active[1] & contest;
-  assign \$1109  = value_tenant1_contests + tenant1_contests_counted;
-  assign \$1110  = | { \register$520 , busy[1] };
-  assign \$1111  = value_tenant1_comparator + tenant1_comparator_counted;
-  assign \$1112  = | { \register$520 , busy[1] };
-  assign \$1113  = value_tenant1_adder + tenant1_adder_counted;
-  assign \$1114  = | { \register$520 , busy[1] };
-  assign \$1115  = value_tenant1_array + tenant1_array_counted;
-  assign \$1116  = | { \register$520 , busy[1] };
-  assign \$1117  = value_tenant1_rows + tenant1_rows_counted;
-  assign \$1118  = | { \register$520 , busy[1] };
-  assign \$1119  = value_tenant1_drain + tenant1_drain_counted;
-  assign \$1120  = | { \register$520 , busy[1] };
-  assign \$1121  = value_tenant1_elementwise + tenant1_elementwise_counted;
-  assign \$1122  = | { \register$520 , busy[1] };
-  assign \$1123  = value_tenant1_transfer + tenant1_transfer_counted;
-  assign \$1124  = | { \register$520 , busy[1] };
-  assign \$1125  = value_tenant1_host + tenant1_host_counted;
-  assign \$1126  = | { \register$520 , busy[1] };
-  assign \$1127  = value_tenant1_buffer + tenant1_buffer_counted;
-  assign \$1128  = | { \register$520 , busy[1] };
-  assign \$1129  = value_tenant1_fetch + tenant1_fetch_counted;
-  assign \$1130  = | { \register$520 , busy[1] };
-  assign \$1131  = value_tenant1_turn + tenant1_turn_counted;
-  assign \$1132  = status_done & interrupt_done;
-  assign \$1133  = status_error & interrupt_error;
-  assign \$1134  = \$1132  | \$1133 ;
-  assign \$1135  = tenant1_status_done & tenant1_interrupt_done;
-  assign \$1136  = tenant1_status_error & tenant1_interrupt_error;
-  assign \$1137  = \$1135  | \$1136 ;
-  assign \$1138  = | { \$1137 , \$1134  };
+  assign \$909  = tenant1_status_done & tenant1_interrupt_done;
+  assign \$910  = tenant1_status_error & tenant1_interrupt_error;
+  assign \$911  = \$909  | \$910 ;
+  assign \$912  = | { \$911 , \$908  };
   always @(posedge clk) begin
     register <= write_valid;
     if (rst) begin
@@ -16776,15 +16051,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$270  <= register;
+    \register$266  <= register;
     if (rst) begin
-      \register$270  <= 1'h0;
+      \register$266  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$271  <= \register$270 ;
+    \register$267  <= \register$266 ;
     if (rst) begin
-      \register$271  <= 1'h0;
+      \register$267  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -18054,23 +17329,35 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
+    program_end <= \$321 ;
+    if (rst) begin
+      program_end <= 13'h0000;
+    end
+  end
+  always @(posedge clk) begin
     if (write_valid) begin
-      program_used <= \$322 ;
+      program_used <= \$325 ;
     end
     if (rst) begin
       program_used <= 1'h0;
     end
   end
   always @(posedge clk) begin
+    tenant1_program_end <= \$326 ;
+    if (rst) begin
+      tenant1_program_end <= 13'h0000;
+    end
+  end
+  always @(posedge clk) begin
     if (write_valid) begin
-      tenant1_program_used <= \$324 ;
+      tenant1_program_used <= \$330 ;
     end
     if (rst) begin
       tenant1_program_used <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$325 ) begin
+    if (\$331 ) begin
       act_program <= write_program;
     end
     if (rst) begin
@@ -18078,39 +17365,51 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$326 ) begin
-      program_write <= \$327 ;
+    if (\$332 ) begin
+      program_write <= \$333 ;
     end
     if (rst) begin
       program_write <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$328 ) begin
-      hit_constants <= \$334 ;
+    if (\$334 ) begin
+      hit_constants <= \$340 ;
     end
     if (rst) begin
       hit_constants <= 1'h0;
     end
   end
   always @(posedge clk) begin
+    constants_end <= \$341 ;
+    if (rst) begin
+      constants_end <= 18'h00000;
+    end
+  end
+  always @(posedge clk) begin
     if (write_valid) begin
-      constants_used <= \$336 ;
+      constants_used <= \$345 ;
     end
     if (rst) begin
       constants_used <= 1'h0;
     end
   end
   always @(posedge clk) begin
+    tenant1_constants_end <= \$346 ;
+    if (rst) begin
+      tenant1_constants_end <= 18'h00000;
+    end
+  end
+  always @(posedge clk) begin
     if (write_valid) begin
-      tenant1_constants_used <= \$338 ;
+      tenant1_constants_used <= \$350 ;
     end
     if (rst) begin
       tenant1_constants_used <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$339 ) begin
+    if (\$351 ) begin
       act_constants <= write_constants;
     end
     if (rst) begin
@@ -18118,15 +17417,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$340 ) begin
-      constants_write <= \$341 ;
+    if (\$352 ) begin
+      constants_write <= \$353 ;
     end
     if (rst) begin
       constants_write <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$343 ) begin
+    if (\$355 ) begin
       casez (write_address[2])
         1'h0:
             staged <= write_data;
@@ -18137,15 +17436,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$344 ) begin
-      hit_coefficients0 <= \$350 ;
+    if (\$356 ) begin
+      hit_coefficients0 <= \$362 ;
     end
     if (rst) begin
       hit_coefficients0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$351 ) begin
+    if (\$363 ) begin
       act_coefficients0 <= write_coefficients0;
     end
     if (rst) begin
@@ -18153,32 +17452,32 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$352 ) begin
-      coefficients_write [0] <= \$353 ;
+    if (\$364 ) begin
+      coefficients_write [0] <= \$365 ;
     end
-    if (\$362 ) begin
-      coefficients_write [1] <= \$363 ;
+    if (\$374 ) begin
+      coefficients_write [1] <= \$375 ;
     end
-    if (\$372 ) begin
-      coefficients_write [2] <= \$373 ;
+    if (\$384 ) begin
+      coefficients_write [2] <= \$385 ;
     end
-    if (\$382 ) begin
-      coefficients_write [3] <= \$383 ;
+    if (\$394 ) begin
+      coefficients_write [3] <= \$395 ;
     end
     if (rst) begin
       coefficients_write <= 4'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$354 ) begin
-      hit_coefficients1 <= \$360 ;
+    if (\$366 ) begin
+      hit_coefficients1 <= \$372 ;
     end
     if (rst) begin
       hit_coefficients1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$361 ) begin
+    if (\$373 ) begin
       act_coefficients1 <= write_coefficients1;
     end
     if (rst) begin
@@ -18186,15 +17485,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$364 ) begin
-      hit_coefficients2 <= \$370 ;
+    if (\$376 ) begin
+      hit_coefficients2 <= \$382 ;
     end
     if (rst) begin
       hit_coefficients2 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$371 ) begin
+    if (\$383 ) begin
       act_coefficients2 <= write_coefficients2;
     end
     if (rst) begin
@@ -18202,15 +17501,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$374 ) begin
-      hit_coefficients3 <= \$380 ;
+    if (\$386 ) begin
+      hit_coefficients3 <= \$392 ;
     end
     if (rst) begin
       hit_coefficients3 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$381 ) begin
+    if (\$393 ) begin
       act_coefficients3 <= write_coefficients3;
     end
     if (rst) begin
@@ -18218,15 +17517,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$384 ) begin
-      hit_weights0 <= \$390 ;
+    if (\$396 ) begin
+      hit_weights0 <= \$402 ;
     end
     if (rst) begin
       hit_weights0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$391 ) begin
+    if (\$403 ) begin
       act_weights0 <= write_weights0;
     end
     if (rst) begin
@@ -18234,32 +17533,32 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$392 ) begin
-      weights_write [0] <= \$393 ;
+    if (\$404 ) begin
+      weights_write [0] <= \$405 ;
     end
-    if (\$402 ) begin
-      weights_write [1] <= \$403 ;
+    if (\$414 ) begin
+      weights_write [1] <= \$415 ;
     end
-    if (\$412 ) begin
-      weights_write [2] <= \$413 ;
+    if (\$424 ) begin
+      weights_write [2] <= \$425 ;
     end
-    if (\$422 ) begin
-      weights_write [3] <= \$423 ;
+    if (\$434 ) begin
+      weights_write [3] <= \$435 ;
     end
     if (rst) begin
       weights_write <= 4'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$394 ) begin
-      hit_weights1 <= \$400 ;
+    if (\$406 ) begin
+      hit_weights1 <= \$412 ;
     end
     if (rst) begin
       hit_weights1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$401 ) begin
+    if (\$413 ) begin
       act_weights1 <= write_weights1;
     end
     if (rst) begin
@@ -18267,15 +17566,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$404 ) begin
-      hit_weights2 <= \$410 ;
+    if (\$416 ) begin
+      hit_weights2 <= \$422 ;
     end
     if (rst) begin
       hit_weights2 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$411 ) begin
+    if (\$423 ) begin
       act_weights2 <= write_weights2;
     end
     if (rst) begin
@@ -18283,15 +17582,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$414 ) begin
-      hit_weights3 <= \$420 ;
+    if (\$426 ) begin
+      hit_weights3 <= \$432 ;
     end
     if (rst) begin
       hit_weights3 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$421 ) begin
+    if (\$433 ) begin
       act_weights3 <= write_weights3;
     end
     if (rst) begin
@@ -18299,15 +17598,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$424 ) begin
-      hit_corrections0 <= \$430 ;
+    if (\$436 ) begin
+      hit_corrections0 <= \$442 ;
     end
     if (rst) begin
       hit_corrections0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$431 ) begin
+    if (\$443 ) begin
       act_corrections0 <= write_corrections0;
     end
     if (rst) begin
@@ -18315,32 +17614,32 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$432 ) begin
-      corrections_write [0] <= \$433 ;
+    if (\$444 ) begin
+      corrections_write [0] <= \$445 ;
     end
-    if (\$442 ) begin
-      corrections_write [1] <= \$443 ;
+    if (\$454 ) begin
+      corrections_write [1] <= \$455 ;
     end
-    if (\$452 ) begin
-      corrections_write [2] <= \$453 ;
+    if (\$464 ) begin
+      corrections_write [2] <= \$465 ;
     end
-    if (\$462 ) begin
-      corrections_write [3] <= \$463 ;
+    if (\$474 ) begin
+      corrections_write [3] <= \$475 ;
     end
     if (rst) begin
       corrections_write <= 4'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$434 ) begin
-      hit_corrections1 <= \$440 ;
+    if (\$446 ) begin
+      hit_corrections1 <= \$452 ;
     end
     if (rst) begin
       hit_corrections1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$441 ) begin
+    if (\$453 ) begin
       act_corrections1 <= write_corrections1;
     end
     if (rst) begin
@@ -18348,15 +17647,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$444 ) begin
-      hit_corrections2 <= \$450 ;
+    if (\$456 ) begin
+      hit_corrections2 <= \$462 ;
     end
     if (rst) begin
       hit_corrections2 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$451 ) begin
+    if (\$463 ) begin
       act_corrections2 <= write_corrections2;
     end
     if (rst) begin
@@ -18364,15 +17663,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$454 ) begin
-      hit_corrections3 <= \$460 ;
+    if (\$466 ) begin
+      hit_corrections3 <= \$472 ;
     end
     if (rst) begin
       hit_corrections3 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$461 ) begin
+    if (\$473 ) begin
       act_corrections3 <= write_corrections3;
     end
     if (rst) begin
@@ -18380,15 +17679,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$464 ) begin
-      hit_levels0 <= \$470 ;
+    if (\$476 ) begin
+      hit_levels0 <= \$482 ;
     end
     if (rst) begin
       hit_levels0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$471 ) begin
+    if (\$483 ) begin
       act_levels0 <= write_levels0;
     end
     if (rst) begin
@@ -18396,32 +17695,32 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$472 ) begin
-      levels_write [0] <= \$473 ;
+    if (\$484 ) begin
+      levels_write [0] <= \$485 ;
     end
-    if (\$482 ) begin
-      levels_write [1] <= \$483 ;
+    if (\$494 ) begin
+      levels_write [1] <= \$495 ;
     end
-    if (\$492 ) begin
-      levels_write [2] <= \$493 ;
+    if (\$504 ) begin
+      levels_write [2] <= \$505 ;
     end
-    if (\$502 ) begin
-      levels_write [3] <= \$503 ;
+    if (\$514 ) begin
+      levels_write [3] <= \$515 ;
     end
     if (rst) begin
       levels_write <= 4'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$474 ) begin
-      hit_levels1 <= \$480 ;
+    if (\$486 ) begin
+      hit_levels1 <= \$492 ;
     end
     if (rst) begin
       hit_levels1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$481 ) begin
+    if (\$493 ) begin
       act_levels1 <= write_levels1;
     end
     if (rst) begin
@@ -18429,15 +17728,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$484 ) begin
-      hit_levels2 <= \$490 ;
+    if (\$496 ) begin
+      hit_levels2 <= \$502 ;
     end
     if (rst) begin
       hit_levels2 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$491 ) begin
+    if (\$503 ) begin
       act_levels2 <= write_levels2;
     end
     if (rst) begin
@@ -18445,15 +17744,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$494 ) begin
-      hit_levels3 <= \$500 ;
+    if (\$506 ) begin
+      hit_levels3 <= \$512 ;
     end
     if (rst) begin
       hit_levels3 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$501 ) begin
+    if (\$513 ) begin
       act_levels3 <= write_levels3;
     end
     if (rst) begin
@@ -18461,16 +17760,56 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$270 ) begin
-      memory_index <= \$569 ;
+    if (\$516 ) begin
+      acting_1_10 <= \$517 ;
+    end
+    if (rst) begin
+      acting_1_10 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$518 ) begin
+      acting_2_11 <= \$519 ;
+    end
+    if (rst) begin
+      acting_2_11 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$520 ) begin
+      acting_1_15 <= \$521 ;
+    end
+    if (rst) begin
+      acting_1_15 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$522 ) begin
+      acting_1_12 <= \$523 ;
+    end
+    if (rst) begin
+      acting_1_12 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$524 ) begin
+      acting_1_8 <= \$525 ;
+    end
+    if (rst) begin
+      acting_1_8 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$266 ) begin
+      memory_index <= \$535 ;
     end
     if (rst) begin
       memory_index <= 20'h00000;
     end
   end
   always @(posedge clk) begin
-    if (\register$270 ) begin
-      memory_data <= \$771 ;
+    if (\register$266 ) begin
+      memory_data <= \$545 ;
     end
     if (rst) begin
       memory_data <= 64'h0000000000000000;
@@ -18478,33 +17817,33 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (register) begin
-      refused <= \$773 ;
+      refused <= \$547 ;
     end
     if (rst) begin
       refused <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    write_error <= \$774 ;
+    write_error <= \$548 ;
     if (rst) begin
       write_error <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$385  <= read_valid;
+    \register$390  <= read_valid;
     if (rst) begin
-      \register$385  <= 1'h0;
+      \register$390  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$387  <= \register$385 ;
+    \register$392  <= \register$390 ;
     if (rst) begin
-      \register$387  <= 1'h0;
+      \register$392  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_id <= \$775 ;
+      read_id <= \$549 ;
     end
     if (rst) begin
       read_id <= 1'h0;
@@ -18512,7 +17851,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_version <= \$776 ;
+      read_version <= \$550 ;
     end
     if (rst) begin
       read_version <= 1'h0;
@@ -18520,7 +17859,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_configuration <= \$777 ;
+      read_configuration <= \$551 ;
     end
     if (rst) begin
       read_configuration <= 1'h0;
@@ -18528,7 +17867,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenants <= \$778 ;
+      read_tenants <= \$552 ;
     end
     if (rst) begin
       read_tenants <= 1'h0;
@@ -18536,7 +17875,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_control <= \$779 ;
+      read_control <= \$553 ;
     end
     if (rst) begin
       read_control <= 1'h0;
@@ -18544,7 +17883,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_status <= \$780 ;
+      read_status <= \$554 ;
     end
     if (rst) begin
       read_status <= 1'h0;
@@ -18552,7 +17891,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_interrupt <= \$781 ;
+      read_interrupt <= \$555 ;
     end
     if (rst) begin
       read_interrupt <= 1'h0;
@@ -18560,15 +17899,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_cycles <= \$782 ;
+      read_cycles <= \$556 ;
     end
     if (rst) begin
       read_cycles <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group0 <= \$798 ;
+    if (\register$390 ) begin
+      read_group0 <= \$572 ;
     end
     if (rst) begin
       read_group0 <= 32'd0;
@@ -18576,7 +17915,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_conversions <= \$799 ;
+      read_conversions <= \$573 ;
     end
     if (rst) begin
       read_conversions <= 1'h0;
@@ -18584,7 +17923,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_early_stops <= \$800 ;
+      read_early_stops <= \$574 ;
     end
     if (rst) begin
       read_early_stops <= 1'h0;
@@ -18592,7 +17931,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_converting <= \$801 ;
+      read_converting <= \$575 ;
     end
     if (rst) begin
       read_converting <= 1'h0;
@@ -18600,7 +17939,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_products <= \$802 ;
+      read_products <= \$576 ;
     end
     if (rst) begin
       read_products <= 1'h0;
@@ -18608,7 +17947,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_contests <= \$803 ;
+      read_contests <= \$577 ;
     end
     if (rst) begin
       read_contests <= 1'h0;
@@ -18616,7 +17955,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_reset <= \$804 ;
+      read_phase_reset <= \$578 ;
     end
     if (rst) begin
       read_phase_reset <= 1'h0;
@@ -18624,7 +17963,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_drive <= \$805 ;
+      read_phase_drive <= \$579 ;
     end
     if (rst) begin
       read_phase_drive <= 1'h0;
@@ -18632,15 +17971,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_share <= \$806 ;
+      read_phase_share <= \$580 ;
     end
     if (rst) begin
       read_phase_share <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group1 <= \$822 ;
+    if (\register$390 ) begin
+      read_group1 <= \$596 ;
     end
     if (rst) begin
       read_group1 <= 32'd0;
@@ -18648,7 +17987,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_hold <= \$823 ;
+      read_phase_hold <= \$597 ;
     end
     if (rst) begin
       read_phase_hold <= 1'h0;
@@ -18656,7 +17995,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_clear <= \$824 ;
+      read_phase_clear <= \$598 ;
     end
     if (rst) begin
       read_phase_clear <= 1'h0;
@@ -18664,7 +18003,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_add <= \$825 ;
+      read_phase_add <= \$599 ;
     end
     if (rst) begin
       read_phase_add <= 1'h0;
@@ -18672,7 +18011,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_gap <= \$826 ;
+      read_phase_gap <= \$600 ;
     end
     if (rst) begin
       read_phase_gap <= 1'h0;
@@ -18680,7 +18019,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_comparator_timeout <= \$827 ;
+      read_comparator_timeout <= \$601 ;
     end
     if (rst) begin
       read_comparator_timeout <= 1'h0;
@@ -18688,7 +18027,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_program_window <= \$828 ;
+      read_program_window <= \$602 ;
     end
     if (rst) begin
       read_program_window <= 1'h0;
@@ -18696,7 +18035,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_activation_base <= \$829 ;
+      read_activation_base <= \$603 ;
     end
     if (rst) begin
       read_activation_base <= 1'h0;
@@ -18704,15 +18043,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_activation_words <= \$830 ;
+      read_activation_words <= \$604 ;
     end
     if (rst) begin
       read_activation_words <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group2 <= \$846 ;
+    if (\register$390 ) begin
+      read_group2 <= \$620 ;
     end
     if (rst) begin
       read_group2 <= 32'd0;
@@ -18720,7 +18059,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_constants_base <= \$847 ;
+      read_constants_base <= \$621 ;
     end
     if (rst) begin
       read_constants_base <= 1'h0;
@@ -18728,7 +18067,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_constant_entries <= \$848 ;
+      read_constant_entries <= \$622 ;
     end
     if (rst) begin
       read_constant_entries <= 1'h0;
@@ -18736,7 +18075,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_coefficients_base <= \$849 ;
+      read_coefficients_base <= \$623 ;
     end
     if (rst) begin
       read_coefficients_base <= 1'h0;
@@ -18744,7 +18083,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_coefficient_words <= \$850 ;
+      read_coefficient_words <= \$624 ;
     end
     if (rst) begin
       read_coefficient_words <= 1'h0;
@@ -18752,7 +18091,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tiles <= \$851 ;
+      read_tiles <= \$625 ;
     end
     if (rst) begin
       read_tiles <= 1'h0;
@@ -18760,7 +18099,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_host_timeout <= \$852 ;
+      read_host_timeout <= \$626 ;
     end
     if (rst) begin
       read_host_timeout <= 1'h0;
@@ -18768,7 +18107,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_comparator <= \$853 ;
+      read_comparator <= \$627 ;
     end
     if (rst) begin
       read_comparator <= 1'h0;
@@ -18776,15 +18115,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_adder <= \$854 ;
+      read_adder <= \$628 ;
     end
     if (rst) begin
       read_adder <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group3 <= \$870 ;
+    if (\register$390 ) begin
+      read_group3 <= \$644 ;
     end
     if (rst) begin
       read_group3 <= 32'd0;
@@ -18792,7 +18131,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_array <= \$871 ;
+      read_array <= \$645 ;
     end
     if (rst) begin
       read_array <= 1'h0;
@@ -18800,7 +18139,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_rows <= \$872 ;
+      read_rows <= \$646 ;
     end
     if (rst) begin
       read_rows <= 1'h0;
@@ -18808,7 +18147,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_drain <= \$873 ;
+      read_drain <= \$647 ;
     end
     if (rst) begin
       read_drain <= 1'h0;
@@ -18816,7 +18155,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_elementwise <= \$874 ;
+      read_elementwise <= \$648 ;
     end
     if (rst) begin
       read_elementwise <= 1'h0;
@@ -18824,7 +18163,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_transfer <= \$875 ;
+      read_transfer <= \$649 ;
     end
     if (rst) begin
       read_transfer <= 1'h0;
@@ -18832,7 +18171,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_host <= \$876 ;
+      read_host <= \$650 ;
     end
     if (rst) begin
       read_host <= 1'h0;
@@ -18840,7 +18179,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_buffer <= \$877 ;
+      read_buffer <= \$651 ;
     end
     if (rst) begin
       read_buffer <= 1'h0;
@@ -18848,15 +18187,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_fetch <= \$878 ;
+      read_fetch <= \$652 ;
     end
     if (rst) begin
       read_fetch <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group4 <= \$894 ;
+    if (\register$390 ) begin
+      read_group4 <= \$668 ;
     end
     if (rst) begin
       read_group4 <= 32'd0;
@@ -18864,7 +18203,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_turn <= \$895 ;
+      read_turn <= \$669 ;
     end
     if (rst) begin
       read_turn <= 1'h0;
@@ -18872,7 +18211,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_control <= \$896 ;
+      read_tenant1_control <= \$670 ;
     end
     if (rst) begin
       read_tenant1_control <= 1'h0;
@@ -18880,7 +18219,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_status <= \$897 ;
+      read_tenant1_status <= \$671 ;
     end
     if (rst) begin
       read_tenant1_status <= 1'h0;
@@ -18888,7 +18227,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_interrupt <= \$898 ;
+      read_tenant1_interrupt <= \$672 ;
     end
     if (rst) begin
       read_tenant1_interrupt <= 1'h0;
@@ -18896,7 +18235,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_cycles <= \$899 ;
+      read_tenant1_cycles <= \$673 ;
     end
     if (rst) begin
       read_tenant1_cycles <= 1'h0;
@@ -18904,7 +18243,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_conversions <= \$900 ;
+      read_tenant1_conversions <= \$674 ;
     end
     if (rst) begin
       read_tenant1_conversions <= 1'h0;
@@ -18912,7 +18251,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_early_stops <= \$901 ;
+      read_tenant1_early_stops <= \$675 ;
     end
     if (rst) begin
       read_tenant1_early_stops <= 1'h0;
@@ -18920,15 +18259,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_converting <= \$902 ;
+      read_tenant1_converting <= \$676 ;
     end
     if (rst) begin
       read_tenant1_converting <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group5 <= \$918 ;
+    if (\register$390 ) begin
+      read_group5 <= \$692 ;
     end
     if (rst) begin
       read_group5 <= 32'd0;
@@ -18936,7 +18275,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_products <= \$919 ;
+      read_tenant1_products <= \$693 ;
     end
     if (rst) begin
       read_tenant1_products <= 1'h0;
@@ -18944,7 +18283,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_contests <= \$920 ;
+      read_tenant1_contests <= \$694 ;
     end
     if (rst) begin
       read_tenant1_contests <= 1'h0;
@@ -18952,7 +18291,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_program_window <= \$921 ;
+      read_tenant1_program_window <= \$695 ;
     end
     if (rst) begin
       read_tenant1_program_window <= 1'h0;
@@ -18960,7 +18299,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_activation_base <= \$922 ;
+      read_tenant1_activation_base <= \$696 ;
     end
     if (rst) begin
       read_tenant1_activation_base <= 1'h0;
@@ -18968,7 +18307,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_activation_words <= \$923 ;
+      read_tenant1_activation_words <= \$697 ;
     end
     if (rst) begin
       read_tenant1_activation_words <= 1'h0;
@@ -18976,7 +18315,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_constants_base <= \$924 ;
+      read_tenant1_constants_base <= \$698 ;
     end
     if (rst) begin
       read_tenant1_constants_base <= 1'h0;
@@ -18984,7 +18323,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_constant_entries <= \$925 ;
+      read_tenant1_constant_entries <= \$699 ;
     end
     if (rst) begin
       read_tenant1_constant_entries <= 1'h0;
@@ -18992,15 +18331,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_coefficients_base <= \$926 ;
+      read_tenant1_coefficients_base <= \$700 ;
     end
     if (rst) begin
       read_tenant1_coefficients_base <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group6 <= \$942 ;
+    if (\register$390 ) begin
+      read_group6 <= \$716 ;
     end
     if (rst) begin
       read_group6 <= 32'd0;
@@ -19008,7 +18347,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_coefficient_words <= \$943 ;
+      read_tenant1_coefficient_words <= \$717 ;
     end
     if (rst) begin
       read_tenant1_coefficient_words <= 1'h0;
@@ -19016,7 +18355,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_tiles <= \$944 ;
+      read_tenant1_tiles <= \$718 ;
     end
     if (rst) begin
       read_tenant1_tiles <= 1'h0;
@@ -19024,7 +18363,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_host_timeout <= \$945 ;
+      read_tenant1_host_timeout <= \$719 ;
     end
     if (rst) begin
       read_tenant1_host_timeout <= 1'h0;
@@ -19032,7 +18371,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_comparator <= \$946 ;
+      read_tenant1_comparator <= \$720 ;
     end
     if (rst) begin
       read_tenant1_comparator <= 1'h0;
@@ -19040,7 +18379,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_adder <= \$947 ;
+      read_tenant1_adder <= \$721 ;
     end
     if (rst) begin
       read_tenant1_adder <= 1'h0;
@@ -19048,7 +18387,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_array <= \$948 ;
+      read_tenant1_array <= \$722 ;
     end
     if (rst) begin
       read_tenant1_array <= 1'h0;
@@ -19056,7 +18395,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_rows <= \$949 ;
+      read_tenant1_rows <= \$723 ;
     end
     if (rst) begin
       read_tenant1_rows <= 1'h0;
@@ -19064,15 +18403,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_drain <= \$950 ;
+      read_tenant1_drain <= \$724 ;
     end
     if (rst) begin
       read_tenant1_drain <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group7 <= \$966 ;
+    if (\register$390 ) begin
+      read_group7 <= \$740 ;
     end
     if (rst) begin
       read_group7 <= 32'd0;
@@ -19080,7 +18419,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_elementwise <= \$967 ;
+      read_tenant1_elementwise <= \$741 ;
     end
     if (rst) begin
       read_tenant1_elementwise <= 1'h0;
@@ -19088,7 +18427,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_transfer <= \$968 ;
+      read_tenant1_transfer <= \$742 ;
     end
     if (rst) begin
       read_tenant1_transfer <= 1'h0;
@@ -19096,7 +18435,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_host <= \$969 ;
+      read_tenant1_host <= \$743 ;
     end
     if (rst) begin
       read_tenant1_host <= 1'h0;
@@ -19104,7 +18443,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_buffer <= \$970 ;
+      read_tenant1_buffer <= \$744 ;
     end
     if (rst) begin
       read_tenant1_buffer <= 1'h0;
@@ -19112,7 +18451,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_fetch <= \$971 ;
+      read_tenant1_fetch <= \$745 ;
     end
     if (rst) begin
       read_tenant1_fetch <= 1'h0;
@@ -19120,7 +18459,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenant1_turn <= \$972 ;
+      read_tenant1_turn <= \$746 ;
     end
     if (rst) begin
       read_tenant1_turn <= 1'h0;
@@ -19128,7 +18467,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_converter0 <= \$973 ;
+      read_converter0 <= \$747 ;
     end
     if (rst) begin
       read_converter0 <= 1'h0;
@@ -19136,15 +18475,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain0 <= \$974 ;
+      read_gain0 <= \$748 ;
     end
     if (rst) begin
       read_gain0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group8 <= \$990 ;
+    if (\register$390 ) begin
+      read_group8 <= \$764 ;
     end
     if (rst) begin
       read_group8 <= 32'd0;
@@ -19152,7 +18491,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain_reference0 <= \$991 ;
+      read_gain_reference0 <= \$765 ;
     end
     if (rst) begin
       read_gain_reference0 <= 1'h0;
@@ -19160,7 +18499,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tile_flags0 <= \$992 ;
+      read_tile_flags0 <= \$766 ;
     end
     if (rst) begin
       read_tile_flags0 <= 1'h0;
@@ -19168,7 +18507,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_converter1 <= \$993 ;
+      read_converter1 <= \$767 ;
     end
     if (rst) begin
       read_converter1 <= 1'h0;
@@ -19176,7 +18515,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain1 <= \$994 ;
+      read_gain1 <= \$768 ;
     end
     if (rst) begin
       read_gain1 <= 1'h0;
@@ -19184,7 +18523,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain_reference1 <= \$995 ;
+      read_gain_reference1 <= \$769 ;
     end
     if (rst) begin
       read_gain_reference1 <= 1'h0;
@@ -19192,7 +18531,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tile_flags1 <= \$996 ;
+      read_tile_flags1 <= \$770 ;
     end
     if (rst) begin
       read_tile_flags1 <= 1'h0;
@@ -19200,7 +18539,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_converter2 <= \$997 ;
+      read_converter2 <= \$771 ;
     end
     if (rst) begin
       read_converter2 <= 1'h0;
@@ -19208,15 +18547,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain2 <= \$998 ;
+      read_gain2 <= \$772 ;
     end
     if (rst) begin
       read_gain2 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group9 <= \$1014 ;
+    if (\register$390 ) begin
+      read_group9 <= \$788 ;
     end
     if (rst) begin
       read_group9 <= 32'd0;
@@ -19224,7 +18563,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain_reference2 <= \$1015 ;
+      read_gain_reference2 <= \$789 ;
     end
     if (rst) begin
       read_gain_reference2 <= 1'h0;
@@ -19232,7 +18571,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tile_flags2 <= \$1016 ;
+      read_tile_flags2 <= \$790 ;
     end
     if (rst) begin
       read_tile_flags2 <= 1'h0;
@@ -19240,7 +18579,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_converter3 <= \$1017 ;
+      read_converter3 <= \$791 ;
     end
     if (rst) begin
       read_converter3 <= 1'h0;
@@ -19248,7 +18587,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain3 <= \$1018 ;
+      read_gain3 <= \$792 ;
     end
     if (rst) begin
       read_gain3 <= 1'h0;
@@ -19256,7 +18595,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain_reference3 <= \$1019 ;
+      read_gain_reference3 <= \$793 ;
     end
     if (rst) begin
       read_gain_reference3 <= 1'h0;
@@ -19264,45 +18603,45 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tile_flags3 <= \$1020 ;
+      read_tile_flags3 <= \$794 ;
     end
     if (rst) begin
       read_tile_flags3 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      read_group10 <= \$1032 ;
+    if (\register$390 ) begin
+      read_group10 <= \$806 ;
     end
     if (rst) begin
       read_group10 <= 32'd0;
     end
   end
   always @(posedge clk) begin
-    if (\register$385 ) begin
-      missed <= \$1034 ;
+    if (\register$390 ) begin
+      missed <= \$808 ;
     end
     if (rst) begin
       missed <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$387 ) begin
-      read_data <= \$1044 ;
+    if (\register$392 ) begin
+      read_data <= \$818 ;
     end
     if (rst) begin
       read_data <= 32'd0;
     end
   end
   always @(posedge clk) begin
-    read_error <= \$1045 ;
+    read_error <= \$819 ;
     if (rst) begin
       read_error <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    start [0] <= \$1049 ;
-    start [1] <= \$1092 ;
+    start [0] <= \$823 ;
+    start [1] <= \$866 ;
     if (rst) begin
       start <= 2'h0;
     end
@@ -19315,13 +18654,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$492  <= busy[0];
+    \register$497  <= busy[0];
     if (rst) begin
-      \register$492  <= 1'h0;
+      \register$497  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1050 ) begin
+    if (\$824 ) begin
       cycles_counted <= busy[0];
     end
     if (rst) begin
@@ -19329,8 +18668,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1050 ) begin
-      value_cycles <= \$1051 [31:0];
+    if (\$824 ) begin
+      value_cycles <= \$825 [31:0];
     end
     if (start[0]) begin
       value_cycles <= 32'd0;
@@ -19340,16 +18679,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1052 ) begin
-      conversions_counted <= \$1053 ;
+    if (\$826 ) begin
+      conversions_counted <= \$827 ;
     end
     if (rst) begin
       conversions_counted <= 3'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1052 ) begin
-      value_conversions <= \$1054 [31:0];
+    if (\$826 ) begin
+      value_conversions <= \$828 [31:0];
     end
     if (start[0]) begin
       value_conversions <= 32'd0;
@@ -19359,16 +18698,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1055 ) begin
-      early_stops_counted <= \$1056 ;
+    if (\$829 ) begin
+      early_stops_counted <= \$830 ;
     end
     if (rst) begin
       early_stops_counted <= 3'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1055 ) begin
-      value_early_stops <= \$1057 [31:0];
+    if (\$829 ) begin
+      value_early_stops <= \$831 [31:0];
     end
     if (start[0]) begin
       value_early_stops <= 32'd0;
@@ -19378,16 +18717,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1058 ) begin
-      converting_counted <= \$1059 ;
+    if (\$832 ) begin
+      converting_counted <= \$833 ;
     end
     if (rst) begin
       converting_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1058 ) begin
-      value_converting <= \$1060 [31:0];
+    if (\$832 ) begin
+      value_converting <= \$834 [31:0];
     end
     if (start[0]) begin
       value_converting <= 32'd0;
@@ -19397,16 +18736,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1061 ) begin
-      products_counted <= \$1062 ;
+    if (\$835 ) begin
+      products_counted <= \$836 ;
     end
     if (rst) begin
       products_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1061 ) begin
-      value_products <= \$1063 [31:0];
+    if (\$835 ) begin
+      value_products <= \$837 [31:0];
     end
     if (start[0]) begin
       value_products <= 32'd0;
@@ -19416,16 +18755,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1064 ) begin
-      contests_counted <= \$1065 ;
+    if (\$838 ) begin
+      contests_counted <= \$839 ;
     end
     if (rst) begin
       contests_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1064 ) begin
-      value_contests <= \$1066 [31:0];
+    if (\$838 ) begin
+      value_contests <= \$840 [31:0];
     end
     if (start[0]) begin
       value_contests <= 32'd0;
@@ -19435,7 +18774,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1067 ) begin
+    if (\$841 ) begin
       comparator_counted <= waiting[0];
     end
     if (rst) begin
@@ -19443,8 +18782,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1067 ) begin
-      value_comparator <= \$1068 [31:0];
+    if (\$841 ) begin
+      value_comparator <= \$842 [31:0];
     end
     if (start[0]) begin
       value_comparator <= 32'd0;
@@ -19454,7 +18793,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1069 ) begin
+    if (\$843 ) begin
       adder_counted <= waiting[1];
     end
     if (rst) begin
@@ -19462,8 +18801,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1069 ) begin
-      value_adder <= \$1070 [31:0];
+    if (\$843 ) begin
+      value_adder <= \$844 [31:0];
     end
     if (start[0]) begin
       value_adder <= 32'd0;
@@ -19473,7 +18812,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1071 ) begin
+    if (\$845 ) begin
       array_counted <= waiting[2];
     end
     if (rst) begin
@@ -19481,8 +18820,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1071 ) begin
-      value_array <= \$1072 [31:0];
+    if (\$845 ) begin
+      value_array <= \$846 [31:0];
     end
     if (start[0]) begin
       value_array <= 32'd0;
@@ -19492,7 +18831,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1073 ) begin
+    if (\$847 ) begin
       rows_counted <= waiting[3];
     end
     if (rst) begin
@@ -19500,8 +18839,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1073 ) begin
-      value_rows <= \$1074 [31:0];
+    if (\$847 ) begin
+      value_rows <= \$848 [31:0];
     end
     if (start[0]) begin
       value_rows <= 32'd0;
@@ -19511,7 +18850,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1075 ) begin
+    if (\$849 ) begin
       drain_counted <= waiting[4];
     end
     if (rst) begin
@@ -19519,8 +18858,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1075 ) begin
-      value_drain <= \$1076 [31:0];
+    if (\$849 ) begin
+      value_drain <= \$850 [31:0];
     end
     if (start[0]) begin
       value_drain <= 32'd0;
@@ -19530,7 +18869,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1077 ) begin
+    if (\$851 ) begin
       elementwise_counted <= waiting[5];
     end
     if (rst) begin
@@ -19538,8 +18877,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1077 ) begin
-      value_elementwise <= \$1078 [31:0];
+    if (\$851 ) begin
+      value_elementwise <= \$852 [31:0];
     end
     if (start[0]) begin
       value_elementwise <= 32'd0;
@@ -19549,7 +18888,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1079 ) begin
+    if (\$853 ) begin
       transfer_counted <= waiting[6];
     end
     if (rst) begin
@@ -19557,8 +18896,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1079 ) begin
-      value_transfer <= \$1080 [31:0];
+    if (\$853 ) begin
+      value_transfer <= \$854 [31:0];
     end
     if (start[0]) begin
       value_transfer <= 32'd0;
@@ -19568,7 +18907,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1081 ) begin
+    if (\$855 ) begin
       host_counted <= waiting[7];
     end
     if (rst) begin
@@ -19576,8 +18915,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1081 ) begin
-      value_host <= \$1082 [31:0];
+    if (\$855 ) begin
+      value_host <= \$856 [31:0];
     end
     if (start[0]) begin
       value_host <= 32'd0;
@@ -19587,7 +18926,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1083 ) begin
+    if (\$857 ) begin
       buffer_counted <= waiting[8];
     end
     if (rst) begin
@@ -19595,8 +18934,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1083 ) begin
-      value_buffer <= \$1084 [31:0];
+    if (\$857 ) begin
+      value_buffer <= \$858 [31:0];
     end
     if (start[0]) begin
       value_buffer <= 32'd0;
@@ -19606,7 +18945,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1085 ) begin
+    if (\$859 ) begin
       fetch_counted <= waiting[9];
     end
     if (rst) begin
@@ -19614,8 +18953,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1085 ) begin
-      value_fetch <= \$1086 [31:0];
+    if (\$859 ) begin
+      value_fetch <= \$860 [31:0];
     end
     if (start[0]) begin
       value_fetch <= 32'd0;
@@ -19625,7 +18964,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1087 ) begin
+    if (\$861 ) begin
       turn_counted <= waiting[10];
     end
     if (rst) begin
@@ -19633,8 +18972,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1087 ) begin
-      value_turn <= \$1088 [31:0];
+    if (\$861 ) begin
+      value_turn <= \$862 [31:0];
     end
     if (start[0]) begin
       value_turn <= 32'd0;
@@ -19655,13 +18994,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$520  <= busy[1];
+    \register$525  <= busy[1];
     if (rst) begin
-      \register$520  <= 1'h0;
+      \register$525  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1093 ) begin
+    if (\$867 ) begin
       tenant1_cycles_counted <= busy[1];
     end
     if (rst) begin
@@ -19669,8 +19008,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1093 ) begin
-      value_tenant1_cycles <= \$1094 [31:0];
+    if (\$867 ) begin
+      value_tenant1_cycles <= \$868 [31:0];
     end
     if (start[1]) begin
       value_tenant1_cycles <= 32'd0;
@@ -19680,16 +19019,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1095 ) begin
-      tenant1_conversions_counted <= \$1096 ;
+    if (\$869 ) begin
+      tenant1_conversions_counted <= \$870 ;
     end
     if (rst) begin
       tenant1_conversions_counted <= 3'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1095 ) begin
-      value_tenant1_conversions <= \$1097 [31:0];
+    if (\$869 ) begin
+      value_tenant1_conversions <= \$871 [31:0];
     end
     if (start[1]) begin
       value_tenant1_conversions <= 32'd0;
@@ -19699,16 +19038,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1098 ) begin
-      tenant1_early_stops_counted <= \$1099 ;
+    if (\$872 ) begin
+      tenant1_early_stops_counted <= \$873 ;
     end
     if (rst) begin
       tenant1_early_stops_counted <= 3'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1098 ) begin
-      value_tenant1_early_stops <= \$1100 [31:0];
+    if (\$872 ) begin
+      value_tenant1_early_stops <= \$874 [31:0];
     end
     if (start[1]) begin
       value_tenant1_early_stops <= 32'd0;
@@ -19718,16 +19057,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1101 ) begin
-      tenant1_converting_counted <= \$1102 ;
+    if (\$875 ) begin
+      tenant1_converting_counted <= \$876 ;
     end
     if (rst) begin
       tenant1_converting_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1101 ) begin
-      value_tenant1_converting <= \$1103 [31:0];
+    if (\$875 ) begin
+      value_tenant1_converting <= \$877 [31:0];
     end
     if (start[1]) begin
       value_tenant1_converting <= 32'd0;
@@ -19737,16 +19076,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1104 ) begin
-      tenant1_products_counted <= \$1105 ;
+    if (\$878 ) begin
+      tenant1_products_counted <= \$879 ;
     end
     if (rst) begin
       tenant1_products_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1104 ) begin
-      value_tenant1_products <= \$1106 [31:0];
+    if (\$878 ) begin
+      value_tenant1_products <= \$880 [31:0];
     end
     if (start[1]) begin
       value_tenant1_products <= 32'd0;
@@ -19756,16 +19095,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1107 ) begin
-      tenant1_contests_counted <= \$1108 ;
+    if (\$881 ) begin
+      tenant1_contests_counted <= \$882 ;
     end
     if (rst) begin
       tenant1_contests_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1107 ) begin
-      value_tenant1_contests <= \$1109 [31:0];
+    if (\$881 ) begin
+      value_tenant1_contests <= \$883 [31:0];
     end
     if (start[1]) begin
       value_tenant1_contests <= 32'd0;
@@ -19775,7 +19114,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1110 ) begin
+    if (\$884 ) begin
       tenant1_comparator_counted <= waiting[11];
     end
     if (rst) begin
@@ -19783,8 +19122,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1110 ) begin
-      value_tenant1_comparator <= \$1111 [31:0];
+    if (\$884 ) begin
+      value_tenant1_comparator <= \$885 [31:0];
     end
     if (start[1]) begin
       value_tenant1_comparator <= 32'd0;
@@ -19794,7 +19133,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1112 ) begin
+    if (\$886 ) begin
       tenant1_adder_counted <= waiting[12];
     end
     if (rst) begin
@@ -19802,8 +19141,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1112 ) begin
-      value_tenant1_adder <= \$1113 [31:0];
+    if (\$886 ) begin
+      value_tenant1_adder <= \$887 [31:0];
     end
     if (start[1]) begin
       value_tenant1_adder <= 32'd0;
@@ -19813,7 +19152,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1114 ) begin
+    if (\$888 ) begin
       tenant1_array_counted <= waiting[13];
     end
     if (rst) begin
@@ -19821,8 +19160,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1114 ) begin
-      value_tenant1_array <= \$1115 [31:0];
+    if (\$888 ) begin
+      value_tenant1_array <= \$889 [31:0];
     end
     if (start[1]) begin
       value_tenant1_array <= 32'd0;
@@ -19832,7 +19171,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1116 ) begin
+    if (\$890 ) begin
       tenant1_rows_counted <= waiting[14];
     end
     if (rst) begin
@@ -19840,8 +19179,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1116 ) begin
-      value_tenant1_rows <= \$1117 [31:0];
+    if (\$890 ) begin
+      value_tenant1_rows <= \$891 [31:0];
     end
     if (start[1]) begin
       value_tenant1_rows <= 32'd0;
@@ -19851,7 +19190,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1118 ) begin
+    if (\$892 ) begin
       tenant1_drain_counted <= waiting[15];
     end
     if (rst) begin
@@ -19859,8 +19198,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1118 ) begin
-      value_tenant1_drain <= \$1119 [31:0];
+    if (\$892 ) begin
+      value_tenant1_drain <= \$893 [31:0];
     end
     if (start[1]) begin
       value_tenant1_drain <= 32'd0;
@@ -19870,7 +19209,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1120 ) begin
+    if (\$894 ) begin
       tenant1_elementwise_counted <= waiting[16];
     end
     if (rst) begin
@@ -19878,8 +19217,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1120 ) begin
-      value_tenant1_elementwise <= \$1121 [31:0];
+    if (\$894 ) begin
+      value_tenant1_elementwise <= \$895 [31:0];
     end
     if (start[1]) begin
       value_tenant1_elementwise <= 32'd0;
@@ -19889,7 +19228,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1122 ) begin
+    if (\$896 ) begin
       tenant1_transfer_counted <= waiting[17];
     end
     if (rst) begin
@@ -19897,8 +19236,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1122 ) begin
-      value_tenant1_transfer <= \$1123 [31:0];
+    if (\$896 ) begin
+      value_tenant1_transfer <= \$897 [31:0];
     end
     if (start[1]) begin
       value_tenant1_transfer <= 32'd0;
@@ -19908,7 +19247,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1124 ) begin
+    if (\$898 ) begin
       tenant1_host_counted <= waiting[18];
     end
     if (rst) begin
@@ -19916,8 +19255,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1124 ) begin
-      value_tenant1_host <= \$1125 [31:0];
+    if (\$898 ) begin
+      value_tenant1_host <= \$899 [31:0];
     end
     if (start[1]) begin
       value_tenant1_host <= 32'd0;
@@ -19927,7 +19266,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1126 ) begin
+    if (\$900 ) begin
       tenant1_buffer_counted <= waiting[19];
     end
     if (rst) begin
@@ -19935,8 +19274,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1126 ) begin
-      value_tenant1_buffer <= \$1127 [31:0];
+    if (\$900 ) begin
+      value_tenant1_buffer <= \$901 [31:0];
     end
     if (start[1]) begin
       value_tenant1_buffer <= 32'd0;
@@ -19946,7 +19285,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1128 ) begin
+    if (\$902 ) begin
       tenant1_fetch_counted <= waiting[20];
     end
     if (rst) begin
@@ -19954,8 +19293,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1128 ) begin
-      value_tenant1_fetch <= \$1129 [31:0];
+    if (\$902 ) begin
+      value_tenant1_fetch <= \$903 [31:0];
     end
     if (start[1]) begin
       value_tenant1_fetch <= 32'd0;
@@ -19965,7 +19304,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1130 ) begin
+    if (\$904 ) begin
       tenant1_turn_counted <= waiting[21];
     end
     if (rst) begin
@@ -19973,8 +19312,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$1130 ) begin
-      value_tenant1_turn <= \$1131 [31:0];
+    if (\$904 ) begin
+      value_tenant1_turn <= \$905 [31:0];
     end
     if (start[1]) begin
       value_tenant1_turn <= 32'd0;
@@ -19995,7 +19334,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    irq <= \$1138 ;
+    irq <= \$912 ;
     if (rst) begin
       irq <= 1'h0;
     end
@@ -20290,197 +19629,82 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$311  = \$310 ;
   assign \$319  = 1'h1;
   assign \$320  = \$318 ;
-  assign \$327  = act_program;
-  assign \$349  = 1'h1;
-  assign \$350  = \$348 ;
-  assign \$353  = act_coefficients0;
-  assign \$359  = 1'h1;
-  assign \$360  = \$358 ;
-  assign \$363  = act_coefficients1;
-  assign \$369  = 1'h1;
-  assign \$370  = \$368 ;
-  assign \$373  = act_coefficients2;
-  assign \$379  = 1'h1;
-  assign \$380  = \$378 ;
-  assign \$383  = act_coefficients3;
-  assign \$389  = 1'h1;
-  assign \$390  = \$388 ;
-  assign \$393  = act_weights0;
-  assign \$399  = 1'h1;
-  assign \$400  = \$398 ;
-  assign \$403  = act_weights1;
-  assign \$409  = 1'h1;
-  assign \$410  = \$408 ;
-  assign \$413  = act_weights2;
-  assign \$419  = 1'h1;
-  assign \$420  = \$418 ;
-  assign \$423  = act_weights3;
-  assign \$429  = 1'h1;
-  assign \$430  = \$428 ;
-  assign \$433  = act_corrections0;
-  assign \$439  = 1'h1;
-  assign \$440  = \$438 ;
-  assign \$443  = act_corrections1;
-  assign \$449  = 1'h1;
-  assign \$450  = \$448 ;
-  assign \$453  = act_corrections2;
-  assign \$459  = 1'h1;
-  assign \$460  = \$458 ;
-  assign \$463  = act_corrections3;
-  assign \$469  = 1'h1;
-  assign \$470  = \$468 ;
-  assign \$473  = act_levels0;
-  assign \$479  = 1'h1;
-  assign \$480  = \$478 ;
-  assign \$483  = act_levels1;
-  assign \$489  = 1'h1;
-  assign \$490  = \$488 ;
-  assign \$493  = act_levels2;
-  assign \$499  = 1'h1;
-  assign \$500  = \$498 ;
-  assign \$503  = act_levels3;
-  assign \$504  = act_program;
-  assign \$505  = act_program;
-  assign \$506  = act_program;
-  assign \$507  = act_program;
-  assign \$508  = act_program;
-  assign \$509  = act_program;
-  assign \$510  = act_program;
-  assign \$511  = act_program;
-  assign \$512  = act_program;
-  assign \$513  = act_program;
-  assign \$515  = { 10'h000, \$514  };
-  assign \$516  = act_constants;
-  assign \$517  = act_constants;
-  assign \$518  = act_constants;
-  assign \$519  = act_constants;
-  assign \$520  = act_constants;
-  assign \$521  = act_constants;
-  assign \$522  = act_constants;
-  assign \$523  = act_constants;
-  assign \$524  = act_constants;
-  assign \$525  = act_constants;
-  assign \$526  = act_constants;
-  assign \$570  = act_program;
-  assign \$571  = act_program;
-  assign \$572  = act_program;
-  assign \$573  = act_program;
-  assign \$574  = act_program;
-  assign \$575  = act_program;
-  assign \$576  = act_program;
-  assign \$577  = act_program;
-  assign \$578  = act_program;
-  assign \$579  = act_program;
-  assign \$580  = act_program;
-  assign \$581  = act_program;
-  assign \$582  = act_program;
-  assign \$583  = act_program;
-  assign \$584  = act_program;
-  assign \$585  = act_program;
-  assign \$586  = act_program;
-  assign \$587  = act_program;
-  assign \$588  = act_program;
-  assign \$589  = act_program;
-  assign \$590  = act_program;
-  assign \$591  = act_program;
-  assign \$592  = act_program;
-  assign \$593  = act_program;
-  assign \$594  = act_program;
-  assign \$595  = act_program;
-  assign \$596  = act_program;
-  assign \$597  = act_program;
-  assign \$598  = act_program;
-  assign \$599  = act_program;
-  assign \$600  = act_program;
-  assign \$601  = act_program;
-  assign \$603  = { 32'h00000000, \$602  };
-  assign \$604  = act_constants;
-  assign \$605  = act_constants;
-  assign \$606  = act_constants;
-  assign \$607  = act_constants;
-  assign \$608  = act_constants;
-  assign \$609  = act_constants;
-  assign \$610  = act_constants;
-  assign \$611  = act_constants;
-  assign \$612  = act_constants;
-  assign \$613  = act_constants;
-  assign \$614  = act_constants;
-  assign \$615  = act_constants;
-  assign \$616  = act_constants;
-  assign \$617  = act_constants;
-  assign \$618  = act_constants;
-  assign \$619  = act_constants;
-  assign \$620  = act_constants;
-  assign \$621  = act_constants;
-  assign \$622  = act_constants;
-  assign \$623  = act_constants;
-  assign \$624  = act_constants;
-  assign \$625  = act_constants;
-  assign \$626  = act_constants;
-  assign \$627  = act_constants;
-  assign \$628  = act_constants;
-  assign \$629  = act_constants;
-  assign \$630  = act_constants;
-  assign \$631  = act_constants;
-  assign \$632  = act_constants;
-  assign \$633  = act_constants;
-  assign \$634  = act_constants;
-  assign \$635  = act_constants;
-  assign \$636  = act_constants;
-  assign \$637  = act_constants;
-  assign \$638  = act_constants;
-  assign \$639  = act_constants;
-  assign \$640  = act_constants;
-  assign \$641  = act_constants;
-  assign \$642  = act_constants;
-  assign \$643  = act_constants;
-  assign \$644  = act_constants;
-  assign \$645  = act_constants;
-  assign \$646  = act_constants;
-  assign \$647  = act_constants;
-  assign \$648  = act_constants;
-  assign \$649  = act_constants;
-  assign \$650  = act_constants;
-  assign \$651  = act_constants;
-  assign \$652  = act_constants;
-  assign \$653  = act_constants;
-  assign \$654  = act_constants;
-  assign \$655  = act_constants;
-  assign \$656  = act_constants;
-  assign \$657  = act_constants;
-  assign \$658  = act_constants;
-  assign \$659  = act_constants;
-  assign \$660  = act_constants;
-  assign \$661  = act_constants;
-  assign \$662  = act_constants;
-  assign \$663  = act_constants;
-  assign \$664  = act_constants;
-  assign \$665  = act_constants;
-  assign \$666  = act_constants;
-  assign \$667  = act_constants;
-  assign { \$783 [31], \$783 [29], \$783 [26:23], \$783 [21:20], \$783 [17:15], \$783 [13:12], \$783 [7], \$783 [5:4], \$783 [1] } = 17'h00000;
-  assign { \$783 [30], \$783 [28:27], \$783 [22], \$783 [19:18], \$783 [14], \$783 [11:8], \$783 [6], \$783 [3:2], \$783 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
-  assign \$784  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$785 [31:18], \$785 [16:0] } = 31'h00000000;
-  assign \$785 [17] = read_version;
-  assign { \$787 [28], \$787 [26], \$787 [22], \$787 [19], \$787 [17:15], \$787 [7], \$787 [3], \$787 [0] } = 10'h000;
-  assign { \$787 [31:29], \$787 [27], \$787 [25:23], \$787 [21:20], \$787 [18], \$787 [14:8], \$787 [6:4], \$787 [2:1] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
-  assign { \$789 [31:2], \$789 [0] } = 31'h00000000;
-  assign \$789 [1] = read_tenants;
-  assign \$791  = 32'd0;
-  assign \$792  = \$790 ;
-  assign \$808  = \$807 ;
-  assign \$832  = \$831 ;
-  assign \$856  = \$855 ;
-  assign \$880  = \$879 ;
-  assign \$904  = \$903 ;
-  assign \$905  = 32'd0;
-  assign \$906  = \$903 ;
-  assign \$928  = \$927 ;
-  assign \$952  = \$951 ;
-  assign \$976  = \$975 ;
-  assign \$1000  = \$999 ;
-  assign \$1022  = \$1021 ;
+  assign \$333  = act_program;
+  assign \$361  = 1'h1;
+  assign \$362  = \$360 ;
+  assign \$365  = act_coefficients0;
+  assign \$371  = 1'h1;
+  assign \$372  = \$370 ;
+  assign \$375  = act_coefficients1;
+  assign \$381  = 1'h1;
+  assign \$382  = \$380 ;
+  assign \$385  = act_coefficients2;
+  assign \$391  = 1'h1;
+  assign \$392  = \$390 ;
+  assign \$395  = act_coefficients3;
+  assign \$401  = 1'h1;
+  assign \$402  = \$400 ;
+  assign \$405  = act_weights0;
+  assign \$411  = 1'h1;
+  assign \$412  = \$410 ;
+  assign \$415  = act_weights1;
+  assign \$421  = 1'h1;
+  assign \$422  = \$420 ;
+  assign \$425  = act_weights2;
+  assign \$431  = 1'h1;
+  assign \$432  = \$430 ;
+  assign \$435  = act_weights3;
+  assign \$441  = 1'h1;
+  assign \$442  = \$440 ;
+  assign \$445  = act_corrections0;
+  assign \$451  = 1'h1;
+  assign \$452  = \$450 ;
+  assign \$455  = act_corrections1;
+  assign \$461  = 1'h1;
+  assign \$462  = \$460 ;
+  assign \$465  = act_corrections2;
+  assign \$471  = 1'h1;
+  assign \$472  = \$470 ;
+  assign \$475  = act_corrections3;
+  assign \$481  = 1'h1;
+  assign \$482  = \$480 ;
+  assign \$485  = act_levels0;
+  assign \$491  = 1'h1;
+  assign \$492  = \$490 ;
+  assign \$495  = act_levels1;
+  assign \$501  = 1'h1;
+  assign \$502  = \$500 ;
+  assign \$505  = act_levels2;
+  assign \$511  = 1'h1;
+  assign \$512  = \$510 ;
+  assign \$515  = act_levels3;
+  assign \$517  = write_program;
+  assign \$519  = write_constants;
+  assign \$527  = { 10'h000, \$526  };
+  assign \$537  = { 32'h00000000, \$536  };
+  assign { \$557 [31], \$557 [29], \$557 [26:23], \$557 [21:20], \$557 [17:15], \$557 [13:12], \$557 [7], \$557 [5:4], \$557 [1] } = 17'h00000;
+  assign { \$557 [30], \$557 [28:27], \$557 [22], \$557 [19:18], \$557 [14], \$557 [11:8], \$557 [6], \$557 [3:2], \$557 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
+  assign \$558  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
+  assign { \$559 [31:18], \$559 [16:0] } = 31'h00000000;
+  assign \$559 [17] = read_version;
+  assign { \$561 [28], \$561 [26], \$561 [22], \$561 [19], \$561 [17:15], \$561 [7], \$561 [3], \$561 [0] } = 10'h000;
+  assign { \$561 [31:29], \$561 [27], \$561 [25:23], \$561 [21:20], \$561 [18], \$561 [14:8], \$561 [6:4], \$561 [2:1] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
+  assign { \$563 [31:2], \$563 [0] } = 31'h00000000;
+  assign \$563 [1] = read_tenants;
+  assign \$565  = 32'd0;
+  assign \$566  = \$564 ;
+  assign \$582  = \$581 ;
+  assign \$606  = \$605 ;
+  assign \$630  = \$629 ;
+  assign \$654  = \$653 ;
+  assign \$678  = \$677 ;
+  assign \$679  = 32'd0;
+  assign \$680  = \$677 ;
+  assign \$702  = \$701 ;
+  assign \$726  = \$725 ;
+  assign \$750  = \$749 ;
+  assign \$774  = \$773 ;
+  assign \$796  = \$795 ;
 endmodule
 
 module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, host_late, timed_out, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, clear, convolve, calibrate, combine
@@ -22355,7 +21579,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6819$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6617$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22509,8 +21733,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6819$90 ;
-  wire [40:0] \port$6819$90 ;
+  input [40:0] \port$6617$90 ;
+  wire [40:0] \port$6617$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22571,10 +21795,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6819$90 [19:0]),
+    .coefficient_base(\port$6617$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6819$90 [40:20]),
+    .coefficient_words(\port$6617$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22653,8 +21877,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6819$90 [19:0];
-  assign coefficient_words = \port$6819$90 [40:20];
+  assign coefficient_base = \port$6617$90 [19:0];
+  assign coefficient_words = \port$6617$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -22700,7 +21924,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6819$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6617$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22854,8 +22078,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6819$90 ;
-  wire [40:0] \port$6819$90 ;
+  input [40:0] \port$6617$90 ;
+  wire [40:0] \port$6617$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22916,10 +22140,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6819$90 [19:0]),
+    .coefficient_base(\port$6617$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6819$90 [40:20]),
+    .coefficient_words(\port$6617$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22998,8 +22222,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6819$90 [19:0];
-  assign coefficient_words = \port$6819$90 [40:20];
+  assign coefficient_base = \port$6617$90 [19:0];
+  assign coefficient_words = \port$6617$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23045,7 +22269,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6819$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6617$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23199,8 +22423,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6819$90 ;
-  wire [40:0] \port$6819$90 ;
+  input [40:0] \port$6617$90 ;
+  wire [40:0] \port$6617$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23261,10 +22485,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6819$90 [19:0]),
+    .coefficient_base(\port$6617$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6819$90 [40:20]),
+    .coefficient_words(\port$6617$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23343,8 +22567,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6819$90 [19:0];
-  assign coefficient_words = \port$6819$90 [40:20];
+  assign coefficient_base = \port$6617$90 [19:0];
+  assign coefficient_words = \port$6617$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23390,7 +22614,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6819$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6617$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23544,8 +22768,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6819$90 ;
-  wire [40:0] \port$6819$90 ;
+  input [40:0] \port$6617$90 ;
+  wire [40:0] \port$6617$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23606,10 +22830,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6819$90 [19:0]),
+    .coefficient_base(\port$6617$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6819$90 [40:20]),
+    .coefficient_words(\port$6617$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23688,8 +22912,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6819$90 [19:0];
-  assign coefficient_words = \port$6819$90 [40:20];
+  assign coefficient_base = \port$6617$90 [19:0];
+  assign coefficient_words = \port$6617$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -24916,8 +24140,8 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$6984$0 , busy, clk);
-  wire \$1 ;
+module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$6819$0 , busy, clk);
+  wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
   wire [4:0] \$12 ;
@@ -24936,28 +24160,28 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [4:0] \$24 ;
   wire [4:0] \$25 ;
   wire [4:0] \$26 ;
-  wire [4:0] \$27 ;
+  wire \$27 ;
   wire \$28 ;
   wire \$29 ;
   wire [4:0] \$3 ;
-  wire \$30 ;
+  wire [12:0] \$30 ;
   wire \$31 ;
-  wire \$32 ;
+  wire [6:0] \$32 ;
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
-  wire \$37 ;
+  wire [12:0] \$37 ;
   wire \$38 ;
-  wire [12:0] \$39 ;
+  wire \$39 ;
   wire [4:0] \$4 ;
   wire \$40 ;
-  wire [6:0] \$41 ;
+  wire \$41 ;
   wire \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire [12:0] \$46 ;
+  wire [27:0] \$46 ;
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
@@ -24967,7 +24191,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
-  wire [27:0] \$55 ;
+  wire \$55 ;
   wire \$56 ;
   wire \$57 ;
   wire \$58 ;
@@ -24975,13 +24199,14 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [4:0] \$7 ;
   wire [4:0] \$8 ;
   wire [4:0] \$9 ;
-  wire \$signal ;
-  wire \$signal$41 ;
-  reg \$signal$42  = 1'h0;
-  reg [11:0] \$signal$65  = 12'h000;
+  reg [16:0] \$signal  = 17'h00000;
+  wire \$signal$11 ;
+  wire \$signal$7 ;
+  reg [11:0] \$signal$8  = 12'h000;
+  reg \$signal$9  = 1'h0;
   wire abort;
   wire [15:0] address;
-  wire [15:0] \address$52 ;
+  wire [15:0] \address$68 ;
   wire [15:0] address_block_step;
   wire [15:0] address_column_step;
   wire [15:0] address_origin;
@@ -25023,6 +24248,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [31:0] \descriptor[9] ;
   wire done;
   wire first;
+  reg [16:0] first_y = 17'h00000;
   wire [27:0] fresh;
   wire [15:0] \fresh.address ;
   wire \fresh.final ;
@@ -25034,9 +24260,9 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [5:0] \fresh.row_word ;
   wire last;
   reg last_chunk = 1'h0;
-  wire \last_chunk$58 ;
+  wire \last_chunk$73 ;
   wire last_position;
-  wire \last_position$59 ;
+  wire \last_position$74 ;
   wire load;
   output mismatch;
   reg mismatch = 1'h0;
@@ -25047,14 +24273,16 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [11:0] pixel;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
+  (* init = 17'h00000 *)
   wire [16:0] pixel_x_origin;
   wire [16:0] pixel_x_x_step;
   wire [16:0] pixel_y;
+  (* init = 17'h00000 *)
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [25:0] \port$6984$0 ;
-  wire [25:0] \port$6984$0 ;
+  output [25:0] \port$6819$0 ;
+  wire [25:0] \port$6819$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -25062,7 +24290,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire row_last;
   wire [15:0] row_step;
   reg [5:0] row_word = 6'h00;
-  wire [5:0] \row_word$55 ;
+  wire [5:0] \row_word$70 ;
   input rst;
   wire rst;
   reg [27:0] shown = 28'h0000000;
@@ -25085,7 +24313,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [5:0] \spare.row_word ;
   input start;
   wire start;
-  wire \start$3 ;
+  wire \start$28 ;
   wire starting;
   wire [3:0] stride;
   output valid;
@@ -25099,42 +24327,43 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire x_last;
   wire [11:0] y_count;
   wire y_last;
-  assign \$29  = \$28  & row_last;
-  assign \$signal  = \$29  & block_last;
-  assign \$signal$41  = \$signal  | \$signal$42 ;
+  assign \$28  = load | \$27 ;
+  assign \$29  = descriptor[235:224] == 1'h1;
+  assign \$30  = \$signal$8  - 1'h1;
+  assign \$31  = \$signal$8  == 2'h2;
+  assign \$32  = row_word + 1'h1;
+  assign \$33  = advance & \$signal$11 ;
+  assign \$34  = load | \$33 ;
+  assign \$35  = advance & \$signal$7 ;
+  assign \$36  = descriptor[247:236] == 1'h1;
+  assign \$37  = chunks_left - 1'h1;
+  assign \$38  = chunks_left == 2'h2;
+  assign \$39  = ~ last_chunk;
+  assign \$40  = \$signal$9  & last_chunk;
+  assign \$41  = \$signal$11  ? \$39  : \$40 ;
+  assign \$42  = advance & \$41 ;
+  assign \$43  = ~ valid;
+  assign \$44  = \$43  | ready;
+  assign \$45  = waiting | advance;
+  assign \$46  = waiting ? spare : fresh;
+  assign \$47  = \$signal$11  & last_position;
+  assign \$48  = valid & ready;
+  assign \$49  = \$48  & shown[27];
+  assign \$50  = ~ busy;
+  assign starting = start & \$50 ;
+  assign \$51  = word_last & column_last;
+  assign \$52  = \$51  & row_last;
+  assign \$signal$11  = \$52  & block_last;
+  assign \$signal$7  = \$signal$11  | \$signal$9 ;
   assign last_position = x_last & y_last;
-  assign \$30  = pixel_x >= descriptor[75:64];
-  assign \$31  = pixel_y >= descriptor[87:76];
-  assign \$32  = \$30  | \$31 ;
-  assign \$33  = ! row_word;
-  assign \$34  = \$signal  & last_position;
-  assign \$35  = ~ waiting;
-  assign advance = walking & \$35 ;
-  assign \$36  = advance & \$signal$41 ;
-  assign \$37  = load | \$36 ;
-  assign \$38  = descriptor[235:224] == 1'h1;
-  assign \$39  = \$signal$65  - 1'h1;
-  assign \$40  = \$signal$65  == 2'h2;
-  assign \$41  = row_word + 1'h1;
-  assign \$42  = advance & \$signal ;
-  assign \$43  = load | \$42 ;
-  assign \$44  = advance & \$signal$41 ;
-  assign \$45  = descriptor[247:236] == 1'h1;
-  assign \$46  = chunks_left - 1'h1;
-  assign \$47  = chunks_left == 2'h2;
-  assign \$48  = ~ last_chunk;
-  assign \$49  = \$signal$42  & last_chunk;
-  assign \$50  = \$signal  ? \$48  : \$49 ;
-  assign \$51  = advance & \$50 ;
-  assign \$52  = ~ valid;
-  assign \$53  = \$52  | ready;
-  assign \$54  = waiting | advance;
-  assign \$55  = waiting ? spare : fresh;
-  assign \$56  = \$signal  & last_position;
-  assign \$57  = valid & ready;
-  assign \$58  = \$57  & shown[27];
-  assign \$1  = ~ busy;
-  assign starting = start & \$1 ;
+  assign \$53  = pixel_x >= descriptor[75:64];
+  assign \$54  = pixel_y >= descriptor[87:76];
+  assign \$55  = \$53  | \$54 ;
+  assign \$56  = ! row_word;
+  assign \$57  = \$signal$11  & last_position;
+  assign \$58  = ~ waiting;
+  assign advance = walking & \$58 ;
+  assign \$1  = - descriptor[143:140];
   assign \$2  = - descriptor[143:140];
   assign \$3  = - descriptor[143:140];
   assign \$4  = - descriptor[143:140];
@@ -25147,7 +24376,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$11  = - descriptor[143:140];
   assign \$12  = - descriptor[143:140];
   assign \$13  = - descriptor[143:140];
-  assign \$14  = - descriptor[143:140];
+  assign \$14  = - descriptor[147:144];
   assign \$15  = - descriptor[147:144];
   assign \$16  = - descriptor[147:144];
   assign \$17  = - descriptor[147:144];
@@ -25160,8 +24389,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  assign \$27  = - descriptor[147:144];
-  assign \$28  = word_last & column_last;
+  assign \$27  = advance & \$signal$7 ;
   \crossloom.window$876.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
@@ -25175,37 +24403,13 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .column_last(column_last),
     .load(load),
     .pixel_x_column_start(pixel_x),
+    .pixel_x_origin(\$signal ),
+    .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$2702$0 (\$2 ),
-    .\port$2703$4 (\$3 [4]),
-    .\port$2704$4 (\$4 [4]),
-    .\port$2705$4 (\$5 [4]),
-    .\port$2706$4 (\$6 [4]),
-    .\port$2707$4 (\$7 [4]),
-    .\port$2708$4 (\$8 [4]),
-    .\port$2709$4 (\$9 [4]),
-    .\port$2710$4 (\$10 [4]),
-    .\port$2711$4 (\$11 [4]),
-    .\port$2712$4 (\$12 [4]),
-    .\port$2713$4 (\$13 [4]),
-    .\port$2714$4 (\$14 [4]),
-    .\port$2715$0 (\$15 ),
-    .\port$2716$4 (\$16 [4]),
-    .\port$2717$4 (\$17 [4]),
-    .\port$2718$4 (\$18 [4]),
-    .\port$2719$4 (\$19 [4]),
-    .\port$2720$4 (\$20 [4]),
-    .\port$2721$4 (\$21 [4]),
-    .\port$2722$4 (\$22 [4]),
-    .\port$2723$4 (\$23 [4]),
-    .\port$2724$4 (\$24 [4]),
-    .\port$2725$4 (\$25 [4]),
-    .\port$2726$4 (\$26 [4]),
-    .\port$2727$4 (\$27 [4]),
-    .\port$5891$128 (descriptor[139:128]),
-    .\port$5891$160 (descriptor[171:160]),
-    .\port$5891$192 (descriptor[215:192]),
-    .\port$5891$96 (descriptor[119:96]),
+    .\port$5671$128 (descriptor[139:128]),
+    .\port$5671$160 (descriptor[171:160]),
+    .\port$5671$192 (descriptor[215:192]),
+    .\port$5671$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -25220,7 +24424,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5891$136 (descriptor[147:136]),
+    .\port$5671$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -25228,36 +24432,54 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .\width$7 (descriptor[75:64])
   );
   always @(posedge clk) begin
-    if (\$37 ) begin
-      \$signal$65  <= descriptor[235:224];
-    end else if (advance) begin
-      \$signal$65  <= \$39 [11:0];
-    end
+    \$signal  <= { \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9 [4], \$8 [4], \$7 [4], \$6 [4], \$5 [4], \$4 [4], \$3 [4], \$2 [4], \$1  };
     if (clear) begin
-      \$signal$65  <= 12'h000;
+      \$signal  <= 17'h00000;
     end
     if (rst) begin
-      \$signal$65  <= 12'h000;
+      \$signal  <= 17'h00000;
     end
   end
   always @(posedge clk) begin
-    if (\$37 ) begin
-      \$signal$42  <= \$38 ;
-    end else if (advance) begin
-      \$signal$42  <= \$40 ;
-    end
+    first_y <= { \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14  };
     if (clear) begin
-      \$signal$42  <= 1'h0;
+      first_y <= 17'h00000;
     end
     if (rst) begin
-      \$signal$42  <= 1'h0;
+      first_y <= 17'h00000;
     end
   end
   always @(posedge clk) begin
-    if (\$37 ) begin
+    if (\$28 ) begin
+      \$signal$8  <= descriptor[235:224];
+    end else if (advance) begin
+      \$signal$8  <= \$30 [11:0];
+    end
+    if (clear) begin
+      \$signal$8  <= 12'h000;
+    end
+    if (rst) begin
+      \$signal$8  <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$28 ) begin
+      \$signal$9  <= \$29 ;
+    end else if (advance) begin
+      \$signal$9  <= \$31 ;
+    end
+    if (clear) begin
+      \$signal$9  <= 1'h0;
+    end
+    if (rst) begin
+      \$signal$9  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$28 ) begin
       row_word <= 6'h00;
     end else if (advance) begin
-      row_word <= \$41 [5:0];
+      row_word <= \$32 [5:0];
     end
     if (clear) begin
       row_word <= 6'h00;
@@ -25267,10 +24489,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$43 ) begin
+    if (\$34 ) begin
       chunks_left <= descriptor[247:236];
-    end else if (\$44 ) begin
-      chunks_left <= \$46 [11:0];
+    end else if (\$35 ) begin
+      chunks_left <= \$37 [11:0];
     end
     if (clear) begin
       chunks_left <= 12'h000;
@@ -25280,10 +24502,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$43 ) begin
-      last_chunk <= \$45 ;
-    end else if (\$44 ) begin
-      last_chunk <= \$47 ;
+    if (\$34 ) begin
+      last_chunk <= \$36 ;
+    end else if (\$35 ) begin
+      last_chunk <= \$38 ;
     end
     if (clear) begin
       last_chunk <= 1'h0;
@@ -25293,7 +24515,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    mismatch <= \$51 ;
+    mismatch <= \$42 ;
     if (clear) begin
       mismatch <= 1'h0;
     end
@@ -25302,8 +24524,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$53 ) begin
-      valid <= \$54 ;
+    if (\$44 ) begin
+      valid <= \$45 ;
     end
     if (clear) begin
       valid <= 1'h0;
@@ -25313,7 +24535,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$53 ) begin
+    if (\$44 ) begin
       waiting <= 1'h0;
     end else if (advance) begin
       waiting <= 1'h1;
@@ -25326,8 +24548,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$53 ) begin
-      shown <= \$55 ;
+    if (\$44 ) begin
+      shown <= \$46 ;
     end
     if (clear) begin
       shown <= 28'h0000000;
@@ -25349,7 +24571,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   end
   always @(posedge clk) begin
     if (advance) begin
-      if (\$56 ) begin
+      if (\$47 ) begin
         walking <= 1'h0;
       end
     end
@@ -25366,7 +24588,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   always @(posedge clk) begin
     if (starting) begin
       busy <= 1'h1;
-    end else if (\$58 ) begin
+    end else if (\$49 ) begin
       busy <= 1'h0;
     end
     if (clear) begin
@@ -25376,7 +24598,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
       busy <= 1'h0;
     end
   end
-  assign \start$3  = starting;
+  assign abort = 1'h0;
+  assign \start$28  = starting;
   assign base = descriptor[47:32];
   assign pixel = descriptor[171:160];
   assign width = descriptor[75:64];
@@ -25397,21 +24620,20 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign address_block_step = { 4'h0, descriptor[203:192] };
   assign column_step = address_x_step;
   assign row_step = address_y_step;
-  assign pixel_x_origin = { \$14 [4], \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9 [4], \$8 [4], \$7 [4], \$6 [4], \$5 [4], \$4 [4], \$3 [4], \$2  };
+  assign pixel_x_origin = \$signal ;
   assign pixel_x_column_step = 17'h00001;
   assign pixel_x_x_step = { 13'h0000, descriptor[139:136] };
-  assign pixel_y_origin = { \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15  };
+  assign pixel_y_origin = first_y;
   assign pixel_y_row_step = 17'h00001;
   assign pixel_y_y_step = { 13'h0000, descriptor[139:136] };
-  assign \address$52  = shown[15:0];
+  assign \address$68  = shown[15:0];
   assign pad = shown[16];
-  assign \row_word$55  = shown[22:17];
+  assign \row_word$70  = shown[22:17];
   assign first = shown[23];
   assign last = shown[24];
-  assign \last_chunk$58  = shown[25];
-  assign \last_position$59  = shown[26];
-  assign abort = 1'h0;
-  assign \port$6984$0  = shown[25:0];
+  assign \last_chunk$73  = shown[25];
+  assign \last_position$74  = shown[26];
+  assign \port$6819$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -25428,14 +24650,6 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \fresh.address  = fresh[15:0];
-  assign \fresh.pad  = fresh[16];
-  assign \fresh.row_word  = fresh[22:17];
-  assign \fresh.first  = fresh[23];
-  assign \fresh.last  = fresh[24];
-  assign \fresh.last_chunk  = fresh[25];
-  assign \fresh.last_position  = fresh[26];
-  assign \fresh.final  = fresh[27];
   assign \shown.address  = shown[15:0];
   assign \shown.pad  = shown[16];
   assign \shown.row_word  = shown[22:17];
@@ -25444,6 +24658,14 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \shown.last_chunk  = shown[25];
   assign \shown.last_position  = shown[26];
   assign \shown.final  = shown[27];
+  assign \fresh.address  = fresh[15:0];
+  assign \fresh.pad  = fresh[16];
+  assign \fresh.row_word  = fresh[22:17];
+  assign \fresh.first  = fresh[23];
+  assign \fresh.last  = fresh[24];
+  assign \fresh.last_chunk  = fresh[25];
+  assign \fresh.last_position  = fresh[26];
+  assign \fresh.final  = fresh[27];
   assign \spare.address  = spare[15:0];
   assign \spare.pad  = spare[16];
   assign \spare.row_word  = spare[22:17];
@@ -25452,19 +24674,18 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \spare.last_chunk  = spare[25];
   assign \spare.last_position  = spare[26];
   assign \spare.final  = spare[27];
-  assign fresh[27] = \$34 ;
+  assign fresh[27] = \$57 ;
   assign fresh[26] = last_position;
   assign fresh[25] = last_chunk;
-  assign fresh[24] = \$signal$41 ;
-  assign fresh[23] = \$33 ;
+  assign fresh[24] = \$signal$7 ;
+  assign fresh[23] = \$56 ;
   assign fresh[22:17] = row_word;
-  assign fresh[16] = \$32 ;
+  assign fresh[16] = \$55 ;
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704$4 , \port$2705$4 , \port$2706$4 , \port$2707$4 , \port$2708$4 , \port$2709$4 , \port$2710$4 , \port$2711$4 , \port$2712$4 , \port$2713$4 , \port$2714$4 , \port$2715$0 , \port$2716$4 , \port$2717$4 , \port$2718$4 , \port$2719$4 , \port$2720$4 , \port$2721$4 
-, \port$2722$4 , \port$2723$4 , \port$2724$4 , \port$2725$4 , \port$2726$4 , \port$2727$4 , advance, \port$5891$96 , \port$5891$128 , \port$5891$160 , \port$5891$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
-, x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
+module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 , \port$5671$160 , \port$5671$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -25528,11 +24749,11 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   wire [16:0] \$1052 ;
   wire [16:0] \$1053 ;
   wire [16:0] \$1054 ;
-  wire [16:0] \$1055 ;
-  wire [16:0] \$1056 ;
-  wire [17:0] \$1057 ;
-  wire \$1058 ;
-  wire \$1059 ;
+  wire [17:0] \$1055 ;
+  wire \$1056 ;
+  wire \$1057 ;
+  wire [16:0] \$1058 ;
+  wire [16:0] \$1059 ;
   wire \$106 ;
   wire [16:0] \$1060 ;
   wire [16:0] \$1061 ;
@@ -25547,13 +24768,13 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   wire \$107 ;
   wire [16:0] \$1070 ;
   wire [16:0] \$1071 ;
-  wire [16:0] \$1072 ;
-  wire [16:0] \$1073 ;
-  wire [16:0] \$1074 ;
+  wire [17:0] \$1072 ;
+  wire \$1073 ;
+  wire \$1074 ;
   wire [16:0] \$1075 ;
-  wire [17:0] \$1076 ;
-  wire \$1077 ;
-  wire \$1078 ;
+  wire [16:0] \$1076 ;
+  wire [16:0] \$1077 ;
+  wire [16:0] \$1078 ;
   wire [16:0] \$1079 ;
   wire \$108 ;
   wire [16:0] \$1080 ;
@@ -25563,38 +24784,26 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   wire [16:0] \$1084 ;
   wire [16:0] \$1085 ;
   wire [16:0] \$1086 ;
-  wire [16:0] \$1087 ;
-  wire [16:0] \$1088 ;
-  wire [16:0] \$1089 ;
+  wire [17:0] \$1087 ;
+  wire \$1088 ;
+  wire \$1089 ;
   wire \$109 ;
   wire [16:0] \$1090 ;
   wire [16:0] \$1091 ;
   wire [16:0] \$1092 ;
   wire [16:0] \$1093 ;
   wire [16:0] \$1094 ;
-  wire [17:0] \$1095 ;
-  wire \$1096 ;
-  wire \$1097 ;
+  wire [16:0] \$1095 ;
+  wire [16:0] \$1096 ;
+  wire [16:0] \$1097 ;
   wire [16:0] \$1098 ;
   wire [16:0] \$1099 ;
   wire \$11 ;
   wire \$110 ;
   wire [16:0] \$1100 ;
   wire [16:0] \$1101 ;
-  wire [16:0] \$1102 ;
-  wire [16:0] \$1103 ;
-  wire [16:0] \$1104 ;
-  wire [16:0] \$1105 ;
-  wire [16:0] \$1106 ;
-  wire [16:0] \$1107 ;
-  wire [16:0] \$1108 ;
-  wire [16:0] \$1109 ;
+  wire [17:0] \$1102 ;
   wire \$111 ;
-  wire [16:0] \$1110 ;
-  wire [16:0] \$1111 ;
-  wire [16:0] \$1112 ;
-  wire [16:0] \$1113 ;
-  wire [17:0] \$1114 ;
   wire \$112 ;
   wire \$113 ;
   wire \$114 ;
@@ -26633,77 +25842,27 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   output [16:0] pixel_x_column_start;
   reg [16:0] pixel_x_column_start = 17'h00000;
   wire [16:0] pixel_x_column_step;
+  input [16:0] pixel_x_origin;
   wire [16:0] pixel_x_origin;
   reg [16:0] pixel_x_x_start = 17'h00000;
   wire [16:0] pixel_x_x_step;
   (* init = 17'h00000 *)
   wire [16:0] pixel_y;
+  input [16:0] pixel_y_origin;
   wire [16:0] pixel_y_origin;
   output [16:0] pixel_y_row_start;
   reg [16:0] pixel_y_row_start = 17'h00000;
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$2702$0 ;
-  wire [4:0] \port$2702$0 ;
-  input \port$2703$4 ;
-  wire \port$2703$4 ;
-  input \port$2704$4 ;
-  wire \port$2704$4 ;
-  input \port$2705$4 ;
-  wire \port$2705$4 ;
-  input \port$2706$4 ;
-  wire \port$2706$4 ;
-  input \port$2707$4 ;
-  wire \port$2707$4 ;
-  input \port$2708$4 ;
-  wire \port$2708$4 ;
-  input \port$2709$4 ;
-  wire \port$2709$4 ;
-  input \port$2710$4 ;
-  wire \port$2710$4 ;
-  input \port$2711$4 ;
-  wire \port$2711$4 ;
-  input \port$2712$4 ;
-  wire \port$2712$4 ;
-  input \port$2713$4 ;
-  wire \port$2713$4 ;
-  input \port$2714$4 ;
-  wire \port$2714$4 ;
-  input [4:0] \port$2715$0 ;
-  wire [4:0] \port$2715$0 ;
-  input \port$2716$4 ;
-  wire \port$2716$4 ;
-  input \port$2717$4 ;
-  wire \port$2717$4 ;
-  input \port$2718$4 ;
-  wire \port$2718$4 ;
-  input \port$2719$4 ;
-  wire \port$2719$4 ;
-  input \port$2720$4 ;
-  wire \port$2720$4 ;
-  input \port$2721$4 ;
-  wire \port$2721$4 ;
-  input \port$2722$4 ;
-  wire \port$2722$4 ;
-  input \port$2723$4 ;
-  wire \port$2723$4 ;
-  input \port$2724$4 ;
-  wire \port$2724$4 ;
-  input \port$2725$4 ;
-  wire \port$2725$4 ;
-  input \port$2726$4 ;
-  wire \port$2726$4 ;
-  input \port$2727$4 ;
-  wire \port$2727$4 ;
-  input [11:0] \port$5891$128 ;
-  wire [11:0] \port$5891$128 ;
-  input [11:0] \port$5891$160 ;
-  wire [11:0] \port$5891$160 ;
-  input [23:0] \port$5891$192 ;
-  wire [23:0] \port$5891$192 ;
-  input [23:0] \port$5891$96 ;
-  wire [23:0] \port$5891$96 ;
+  input [11:0] \port$5671$128 ;
+  wire [11:0] \port$5671$128 ;
+  input [11:0] \port$5671$160 ;
+  wire [11:0] \port$5671$160 ;
+  input [23:0] \port$5671$192 ;
+  wire [23:0] \port$5671$192 ;
+  input [23:0] \port$5671$96 ;
+  wire [23:0] \port$5671$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -26746,41 +25905,41 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$5891$192 [11:0] == 1'h1;
-  assign \$2  = \port$5891$192 [11:0] == 2'h2;
+  assign \$1  = \port$5671$192 [11:0] == 1'h1;
+  assign \$2  = \port$5671$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$5891$128 [3:0] == 1'h1;
-  assign \$9  = \port$5891$128 [3:0] == 2'h2;
+  assign \$8  = \port$5671$128 [3:0] == 1'h1;
+  assign \$9  = \port$5671$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$5891$128 [7:4] == 1'h1;
-  assign \$16  = \port$5891$128 [7:4] == 2'h2;
+  assign \$15  = \port$5671$128 [7:4] == 1'h1;
+  assign \$16  = \port$5671$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$5891$192 [23:12] == 1'h1;
-  assign \$23  = \port$5891$192 [23:12] == 2'h2;
+  assign \$22  = \port$5671$192 [23:12] == 1'h1;
+  assign \$23  = \port$5671$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$5891$96 [11:0] == 1'h1;
-  assign \$30  = \port$5891$96 [11:0] == 2'h2;
+  assign \$29  = \port$5671$96 [11:0] == 1'h1;
+  assign \$30  = \port$5671$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$5891$96 [23:12] == 1'h1;
-  assign \$37  = \port$5891$96 [23:12] == 2'h2;
+  assign \$36  = \port$5671$96 [23:12] == 1'h1;
+  assign \$37  = \port$5671$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -27561,11 +26720,11 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -27587,11 +26746,11 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -27613,11 +26772,11 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -27639,11 +26798,11 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -27665,11 +26824,11 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -27691,11 +26850,11 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$5891$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$5891$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -27704,76 +26863,64 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   assign \$1038  = \$1026  + \$1037 ;
   assign \$1039  = advance & column_moves;
   assign \$1040  = load | \$1039 ;
-  assign \$1041  = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$1042  = pixel_x_column_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1041  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1042  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1043  = \$1041  | \$1042 ;
-  assign \$1044  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1044  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1045  = \$1043  | \$1044 ;
-  assign \$1046  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1046  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1047  = \$1045  | \$1046 ;
-  assign \$1048  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1048  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1049  = \$1047  | \$1048 ;
-  assign \$1050  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1052  = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1053  = \$1051  | \$1052 ;
-  assign \$1055  = { 13'h0000, \port$5891$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1056  = \$1054  | \$1055 ;
-  assign \$1057  = \$1053  + \$1056 ;
-  assign \$1058  = advance & x_moves;
-  assign \$1059  = load | \$1058 ;
-  assign \$1060  = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$1061  = pixel_x_column_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1053  = { 13'h0000, \port$5671$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1054  = \$1052  | \$1053 ;
+  assign \$1055  = \$1051  + \$1054 ;
+  assign \$1056  = advance & x_moves;
+  assign \$1057  = load | \$1056 ;
+  assign \$1058  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1059  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1060  = \$1058  | \$1059 ;
+  assign \$1061  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1062  = \$1060  | \$1061 ;
-  assign \$1063  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1063  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1064  = \$1062  | \$1063 ;
-  assign \$1065  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1065  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1066  = \$1064  | \$1065 ;
-  assign \$1067  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1069  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1070  = \$1068  | \$1069 ;
-  assign \$1071  = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1072  = \$1070  | \$1071 ;
-  assign \$1074  = { 13'h0000, \port$5891$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1075  = \$1073  | \$1074 ;
-  assign \$1076  = \$1072  + \$1075 ;
-  assign \$1077  = advance & row_moves;
-  assign \$1078  = load | \$1077 ;
-  assign \$1079  = { \port$2727$4 , \port$2726$4 , \port$2725$4 , \port$2724$4 , \port$2723$4 , \port$2722$4 , \port$2721$4 , \port$2720$4 , \port$2719$4 , \port$2718$4 , \port$2717$4 , \port$2716$4 , \port$2715$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$1080  = pixel_y_row_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1070  = { 13'h0000, \port$5671$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1071  = \$1069  | \$1070 ;
+  assign \$1072  = \$1068  + \$1071 ;
+  assign \$1073  = advance & row_moves;
+  assign \$1074  = load | \$1073 ;
+  assign \$1075  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1076  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1077  = \$1075  | \$1076 ;
+  assign \$1078  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1079  = \$1077  | \$1078 ;
+  assign \$1080  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1081  = \$1079  | \$1080 ;
-  assign \$1082  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1084  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$1085  = \$1083  | \$1084 ;
-  assign \$1086  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
-  assign \$1087  = \$1085  | \$1086 ;
-  assign \$1088  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1089  = \$1087  | \$1088 ;
-  assign \$1090  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1091  = \$1089  | \$1090 ;
-  assign \$1093  = { 13'h0000, \port$5891$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$5671$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1086  = \$1084  | \$1085 ;
+  assign \$1087  = \$1083  + \$1086 ;
+  assign \$1088  = advance & y_moves;
+  assign \$1089  = load | \$1088 ;
+  assign \$1090  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1091  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1092  = \$1090  | \$1091 ;
+  assign \$1093  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1094  = \$1092  | \$1093 ;
-  assign \$1095  = \$1091  + \$1094 ;
-  assign \$1096  = advance & y_moves;
-  assign \$1097  = load | \$1096 ;
-  assign \$1098  = { \port$2727$4 , \port$2726$4 , \port$2725$4 , \port$2724$4 , \port$2723$4 , \port$2722$4 , \port$2721$4 , \port$2720$4 , \port$2719$4 , \port$2718$4 , \port$2717$4 , \port$2716$4 , \port$2715$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$1099  = pixel_y_row_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$1100  = \$1098  | \$1099 ;
-  assign \$1101  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$1102  = \$1100  | \$1101 ;
-  assign \$1103  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$1104  = \$1102  | \$1103 ;
-  assign \$1105  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
-  assign \$1106  = \$1104  | \$1105 ;
-  assign \$1107  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1108  = \$1106  | \$1107 ;
-  assign \$1109  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1110  = \$1108  | \$1109 ;
-  assign \$1112  = { 13'h0000, \port$5891$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1113  = \$1111  | \$1112 ;
-  assign \$1114  = \$1110  + \$1113 ;
+  assign \$1095  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1096  = \$1094  | \$1095 ;
+  assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1098  = \$1096  | \$1097 ;
+  assign \$1100  = { 13'h0000, \port$5671$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1101  = \$1099  | \$1100 ;
+  assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
     word_single <= \$1 ;
     if (clear) begin
@@ -27803,7 +26950,7 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$5891$192 [11:0];
+      word_left <= \port$5671$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -27872,7 +27019,7 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$5891$128 [3:0];
+      column_left <= \port$5671$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -27941,7 +27088,7 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$5891$128 [7:4];
+      row_left <= \port$5671$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -28010,7 +27157,7 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$5891$192 [23:12];
+      block_left <= \port$5671$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -28079,7 +27226,7 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$5891$96 [11:0];
+      x_left <= \port$5671$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -28148,7 +27295,7 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$5891$96 [23:12];
+      y_left <= \port$5671$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -28412,7 +27559,7 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   end
   always @(posedge clk) begin
     if (\$1040 ) begin
-      pixel_x_column_start <= \$1057 [16:0];
+      pixel_x_column_start <= \$1055 [16:0];
     end
     if (clear) begin
       pixel_x_column_start <= 17'h00000;
@@ -28422,8 +27569,8 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
     end
   end
   always @(posedge clk) begin
-    if (\$1059 ) begin
-      pixel_x_x_start <= \$1076 [16:0];
+    if (\$1057 ) begin
+      pixel_x_x_start <= \$1072 [16:0];
     end
     if (clear) begin
       pixel_x_x_start <= 17'h00000;
@@ -28433,8 +27580,8 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
     end
   end
   always @(posedge clk) begin
-    if (\$1078 ) begin
-      pixel_y_row_start <= \$1095 [16:0];
+    if (\$1074 ) begin
+      pixel_y_row_start <= \$1087 [16:0];
     end
     if (clear) begin
       pixel_y_row_start <= 17'h00000;
@@ -28444,8 +27591,8 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
     end
   end
   always @(posedge clk) begin
-    if (\$1097 ) begin
-      pixel_y_y_start <= \$1114 [16:0];
+    if (\$1089 ) begin
+      pixel_y_y_start <= \$1102 [16:0];
     end
     if (clear) begin
       pixel_y_y_start <= 17'h00000;
@@ -28454,21 +27601,19 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$5891$192 [11:0];
-  assign column_count = \port$5891$128 [3:0];
-  assign row_count = \port$5891$128 [7:4];
-  assign block_count = \port$5891$192 [23:12];
-  assign x_count = \port$5891$96 [11:0];
-  assign y_count = \port$5891$96 [23:12];
+  assign word_count = \port$5671$192 [11:0];
+  assign column_count = \port$5671$128 [3:0];
+  assign row_count = \port$5671$128 [7:4];
+  assign block_count = \port$5671$192 [23:12];
+  assign x_count = \port$5671$96 [11:0];
+  assign y_count = \port$5671$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$5891$160  };
-  assign address_block_step = { 4'h0, \port$5891$192 [11:0] };
-  assign pixel_x_origin = { \port$2714$4 , \port$2713$4 , \port$2712$4 , \port$2711$4 , \port$2710$4 , \port$2709$4 , \port$2708$4 , \port$2707$4 , \port$2706$4 , \port$2705$4 , \port$2704$4 , \port$2703$4 , \port$2702$0  };
+  assign address_column_step = { 4'h0, \port$5671$160  };
+  assign address_block_step = { 4'h0, \port$5671$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5891$128 [11:8] };
-  assign pixel_y_origin = { \port$2727$4 , \port$2726$4 , \port$2725$4 , \port$2724$4 , \port$2723$4 , \port$2722$4 , \port$2721$4 , \port$2720$4 , \port$2719$4 , \port$2718$4 , \port$2717$4 , \port$2716$4 , \port$2715$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$5671$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5891$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$5671$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -28561,17 +27706,17 @@ module \crossloom.window$876.nest (rst, \port$2702$0 , \port$2703$4 , \port$2704
   assign \$1000 [0] = word_step;
   assign \$1027 [15:1] = 15'h0000;
   assign \$1027 [0] = word_step;
-  assign \$1054 [16:1] = 16'h0000;
-  assign \$1054 [0] = column_step;
-  assign \$1073 [16:1] = 16'h0000;
-  assign \$1073 [0] = column_step;
-  assign \$1092 [16:1] = 16'h0000;
-  assign \$1092 [0] = row_step;
-  assign \$1111 [16:1] = 16'h0000;
-  assign \$1111 [0] = row_step;
+  assign \$1052 [16:1] = 16'h0000;
+  assign \$1052 [0] = column_step;
+  assign \$1069 [16:1] = 16'h0000;
+  assign \$1069 [0] = column_step;
+  assign \$1084 [16:1] = 16'h0000;
+  assign \$1084 [0] = row_step;
+  assign \$1099 [16:1] = 16'h0000;
+  assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5891$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5671$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -28620,8 +27765,8 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5891$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5891$136 ;
-  wire [11:0] \port$5891$136 ;
+  input [11:0] \port$5671$136 ;
+  wire [11:0] \port$5671$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -28718,7 +27863,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5891$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$5891$136 [3:0];
+      rotating_stride <= \port$5671$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -28731,7 +27876,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5891$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$5891$136 [7:4];
+      rotating_left <= \port$5671$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -28744,7 +27889,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5891$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$5891$136 [11:8];
+      rotating_top <= \port$5671$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -28848,9 +27993,9 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5891$13
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$5891$136 [3:0];
-  assign pad_left = \port$5891$136 [7:4];
-  assign pad_top = \port$5891$136 [11:8];
+  assign stride = \port$5671$136 [3:0];
+  assign pad_left = \port$5671$136 [7:4];
+  assign pad_top = \port$5671$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -29421,8 +28566,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$18 [3:0]),
-    .\port$1274$0 (\$31 ),
-    .\port$1274$23 (\$32 ),
+    .\port$1431$0 (\$31 ),
+    .\port$1431$23 (\$32 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -29478,7 +28623,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1141$0 (\$30 ),
+    .\port$1298$0 (\$30 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -29535,7 +28680,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   \crossloom_tile.gain$241  \gain$241  (
     .clear(clear),
     .clk(clk),
-    .\gain$8 (settings[24:9]),
+    .\gain$3 (settings[24:9]),
     .rst(rst),
     .saturated(saturated),
     .scaled(drain_sum),
@@ -29902,8 +29047,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1274$0 , trace__void, \port$1274$23 , read_address, drain_sum, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
+, trace__valid, \port$1431$0 , trace__void, \port$1431$23 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -29913,26 +29057,114 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   wire [5:0] \$104 ;
   wire \$105 ;
   wire \$106 ;
-  wire [199:0] \$107 ;
-  wire [199:0] \$108 ;
-  wire [199:0] \$109 ;
+  wire \$107 ;
+  wire \$108 ;
+  wire \$109 ;
   wire \$11 ;
-  wire [199:0] \$110 ;
-  wire [199:0] \$111 ;
-  wire [199:0] \$112 ;
-  wire [199:0] \$113 ;
-  wire [199:0] \$114 ;
-  reg [24:0] \$115 ;
+  wire \$110 ;
+  wire \$111 ;
+  wire \$112 ;
+  wire \$113 ;
+  wire \$114 ;
+  wire \$115 ;
+  wire \$116 ;
+  wire \$117 ;
+  wire \$118 ;
+  wire \$119 ;
   wire \$12 ;
+  wire \$120 ;
+  wire \$121 ;
+  wire \$122 ;
+  wire \$123 ;
+  wire \$124 ;
+  wire \$125 ;
+  wire \$126 ;
+  wire \$127 ;
+  wire \$128 ;
+  wire \$129 ;
   wire \$13 ;
+  wire \$130 ;
+  wire \$131 ;
+  wire \$132 ;
+  wire \$133 ;
+  wire \$134 ;
+  wire \$135 ;
+  wire \$136 ;
+  wire \$137 ;
+  wire \$138 ;
+  wire \$139 ;
   wire [2:0] \$14 ;
+  wire \$140 ;
+  wire \$141 ;
+  wire \$142 ;
+  wire \$143 ;
+  wire \$144 ;
+  wire \$145 ;
+  wire \$146 ;
+  wire \$147 ;
+  wire \$148 ;
+  wire \$149 ;
   wire \$15 ;
+  wire \$150 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
+  wire \$154 ;
+  wire \$155 ;
+  wire \$156 ;
+  wire \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire \$16 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
   wire [25:0] \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire [24:0] \$172 ;
+  wire [24:0] \$173 ;
+  wire [24:0] \$174 ;
+  wire [24:0] \$175 ;
+  wire [24:0] \$176 ;
+  wire [24:0] \$177 ;
+  wire [24:0] \$178 ;
+  wire [24:0] \$179 ;
   wire [25:0] \$18 ;
+  wire [24:0] \$180 ;
+  wire [24:0] \$181 ;
+  wire [24:0] \$182 ;
+  wire [24:0] \$183 ;
+  wire [24:0] \$184 ;
+  wire [24:0] \$185 ;
+  wire [24:0] \$186 ;
+  wire [24:0] \$187 ;
+  wire [24:0] \$188 ;
+  wire [24:0] \$189 ;
   wire [25:0] \$19 ;
+  wire [24:0] \$190 ;
+  wire [24:0] \$191 ;
+  wire [24:0] \$192 ;
+  wire [24:0] \$193 ;
+  wire [24:0] \$194 ;
+  wire [24:0] \$195 ;
+  wire [24:0] \$196 ;
+  wire [24:0] \$197 ;
+  wire [24:0] \$198 ;
+  wire [24:0] \$199 ;
   wire \$2 ;
   wire [25:0] \$20 ;
+  wire [24:0] \$200 ;
+  wire [24:0] \$201 ;
+  wire [24:0] \$202 ;
+  wire [24:0] \$203 ;
   wire [25:0] \$21 ;
   wire [25:0] \$22 ;
   wire [25:0] \$23 ;
@@ -30108,6 +29340,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   reg [24:0] drain_sum = 25'h0000000;
   (* init = 25'h0000000 *)
   wire [24:0] drained;
+  reg [15:0] drained_lane = 16'h0000;
   reg [2:0] drained_word = 3'h0;
   reg fill_bank = 1'h0;
   (* init = 1'h0 *)
@@ -30168,10 +29401,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 9'h000 *)
   wire [8:0] operand;
   reg [8:0] operand_1 = 9'h000;
-  output [16:0] \port$1274$0 ;
-  wire [16:0] \port$1274$0 ;
-  output [47:0] \port$1274$23 ;
-  wire [47:0] \port$1274$23 ;
+  output [16:0] \port$1431$0 ;
+  wire [16:0] \port$1431$0 ;
+  output [47:0] \port$1431$23 ;
+  wire [47:0] \port$1431$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -30416,21 +29649,101 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$104  = stream ? { 2'h0, group } : \$103 ;
   assign \$105  = | full;
   assign \$106  = | full;
-  assign \$107  = drain_bank ? \$signature__data$104  : \$signature__data$88 ;
-  assign \$108  = drain_bank ? \$signature__data$104  : \$signature__data$88 ;
-  assign \$109  = drain_bank ? \$signature__data$104  : \$signature__data$88 ;
-  assign \$110  = drain_bank ? \$signature__data$104  : \$signature__data$88 ;
-  assign \$111  = drain_bank ? \$signature__data$104  : \$signature__data$88 ;
-  assign \$112  = drain_bank ? \$signature__data$104  : \$signature__data$88 ;
-  assign \$113  = drain_bank ? \$signature__data$104  : \$signature__data$88 ;
-  assign \$114  = drain_bank ? \$signature__data$104  : \$signature__data$88 ;
+  assign \$107  = drain_bank ^ position_freed;
+  assign \$108  = ! \$107 ;
+  assign \$109  = ! drain_lane;
+  assign \$110  = \$108  & \$109 ;
+  assign \$111  = drain_bank ^ position_freed;
+  assign \$112  = ! \$111 ;
+  assign \$113  = drain_lane == 1'h1;
+  assign \$114  = \$112  & \$113 ;
+  assign \$115  = drain_bank ^ position_freed;
+  assign \$116  = ! \$115 ;
+  assign \$117  = drain_lane == 2'h2;
+  assign \$118  = \$116  & \$117 ;
+  assign \$119  = drain_bank ^ position_freed;
+  assign \$120  = ! \$119 ;
+  assign \$121  = drain_lane == 2'h3;
+  assign \$122  = \$120  & \$121 ;
+  assign \$123  = drain_bank ^ position_freed;
+  assign \$124  = ! \$123 ;
+  assign \$125  = drain_lane == 3'h4;
+  assign \$126  = \$124  & \$125 ;
+  assign \$127  = drain_bank ^ position_freed;
+  assign \$128  = ! \$127 ;
+  assign \$129  = drain_lane == 3'h5;
+  assign \$130  = \$128  & \$129 ;
+  assign \$131  = drain_bank ^ position_freed;
+  assign \$132  = ! \$131 ;
+  assign \$133  = drain_lane == 3'h6;
+  assign \$134  = \$132  & \$133 ;
+  assign \$135  = drain_bank ^ position_freed;
+  assign \$136  = ! \$135 ;
+  assign \$137  = drain_lane == 3'h7;
+  assign \$138  = \$136  & \$137 ;
+  assign \$139  = drain_bank ^ position_freed;
+  assign \$141  = ! drain_lane;
+  assign \$142  = \$140  & \$141 ;
+  assign \$143  = drain_bank ^ position_freed;
+  assign \$145  = drain_lane == 1'h1;
+  assign \$146  = \$144  & \$145 ;
+  assign \$147  = drain_bank ^ position_freed;
+  assign \$149  = drain_lane == 2'h2;
+  assign \$150  = \$148  & \$149 ;
+  assign \$151  = drain_bank ^ position_freed;
+  assign \$153  = drain_lane == 2'h3;
+  assign \$154  = \$152  & \$153 ;
+  assign \$155  = drain_bank ^ position_freed;
+  assign \$157  = drain_lane == 3'h4;
+  assign \$158  = \$156  & \$157 ;
+  assign \$159  = drain_bank ^ position_freed;
+  assign \$161  = drain_lane == 3'h5;
+  assign \$162  = \$160  & \$161 ;
+  assign \$163  = drain_bank ^ position_freed;
+  assign \$165  = drain_lane == 3'h6;
+  assign \$166  = \$164  & \$165 ;
+  assign \$167  = drain_bank ^ position_freed;
+  assign \$169  = drain_lane == 3'h7;
+  assign \$170  = \$168  & \$169 ;
+  assign \$171  = | full;
+  assign \$172  = \$signature__data$88 [24:0] & { drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0] };
+  assign \$174  = \$signature__data$88 [49:25] & { drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1] };
+  assign \$175  = \$173  | \$174 ;
+  assign \$176  = \$signature__data$88 [74:50] & { drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2] };
+  assign \$177  = \$175  | \$176 ;
+  assign \$178  = \$signature__data$88 [99:75] & { drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3] };
+  assign \$179  = \$177  | \$178 ;
+  assign \$180  = \$signature__data$88 [124:100] & { drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4], drained_lane[4] };
+  assign \$181  = \$179  | \$180 ;
+  assign \$182  = \$signature__data$88 [149:125] & { drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5], drained_lane[5] };
+  assign \$183  = \$181  | \$182 ;
+  assign \$184  = \$signature__data$88 [174:150] & { drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6], drained_lane[6] };
+  assign \$185  = \$183  | \$184 ;
+  assign \$186  = \$signature__data$88 [199:175] & { drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7], drained_lane[7] };
+  assign \$187  = \$185  | \$186 ;
+  assign \$188  = \$signature__data$104 [24:0] & { drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8], drained_lane[8] };
+  assign \$189  = \$187  | \$188 ;
+  assign \$190  = \$signature__data$104 [49:25] & { drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9], drained_lane[9] };
+  assign \$191  = \$189  | \$190 ;
+  assign \$192  = \$signature__data$104 [74:50] & { drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10], drained_lane[10] };
+  assign \$193  = \$191  | \$192 ;
+  assign \$194  = \$signature__data$104 [99:75] & { drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11], drained_lane[11] };
+  assign \$195  = \$193  | \$194 ;
+  assign \$196  = \$signature__data$104 [124:100] & { drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12], drained_lane[12] };
+  assign \$197  = \$195  | \$196 ;
+  assign \$198  = \$signature__data$104 [149:125] & { drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13], drained_lane[13] };
+  assign \$199  = \$197  | \$198 ;
+  assign \$200  = \$signature__data$104 [174:150] & { drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14], drained_lane[14] };
+  assign \$201  = \$199  | \$200 ;
+  assign \$202  = \$signature__data$104 [199:175] & { drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15], drained_lane[15] };
+  assign \$203  = \$201  | \$202 ;
   \crossloom_tile.accumulator.multiplier0  multiplier0 (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1290$0 (register),
-    .\port$1292$0 (\register$44 ),
+    .\port$1447$0 (register),
+    .\port$1449$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -30439,8 +29752,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1290$0 (register),
-    .\port$1292$0 (\register$44 ),
+    .\port$1447$0 (register),
+    .\port$1449$0 (\register$44 ),
     .product(\product$90 ),
     .rst(rst)
   );
@@ -30449,8 +29762,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$50 ),
-    .\port$1290$0 (register),
-    .\port$1292$0 (\register$44 ),
+    .\port$1447$0 (register),
+    .\port$1449$0 (\register$44 ),
     .product(\product$91 ),
     .rst(rst)
   );
@@ -30459,8 +29772,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$54 ),
-    .\port$1290$0 (register),
-    .\port$1292$0 (\register$44 ),
+    .\port$1447$0 (register),
+    .\port$1449$0 (\register$44 ),
     .product(\product$92 ),
     .rst(rst)
   );
@@ -30469,8 +29782,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$58 ),
-    .\port$1290$0 (register),
-    .\port$1292$0 (\register$44 ),
+    .\port$1447$0 (register),
+    .\port$1449$0 (\register$44 ),
     .product(\product$93 ),
     .rst(rst)
   );
@@ -30479,8 +29792,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$62 ),
-    .\port$1290$0 (register),
-    .\port$1292$0 (\register$44 ),
+    .\port$1447$0 (register),
+    .\port$1449$0 (\register$44 ),
     .product(\product$94 ),
     .rst(rst)
   );
@@ -30489,8 +29802,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$66 ),
-    .\port$1290$0 (register),
-    .\port$1292$0 (\register$44 ),
+    .\port$1447$0 (register),
+    .\port$1449$0 (\register$44 ),
     .product(\product$95 ),
     .rst(rst)
   );
@@ -30499,33 +29812,11 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$70 ),
-    .\port$1290$0 (register),
-    .\port$1292$0 (\register$44 ),
+    .\port$1447$0 (register),
+    .\port$1449$0 (\register$44 ),
     .product(\product$96 ),
     .rst(rst)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    (* full_case = 32'd1 *)
-    casez (drain_lane)
-      3'h0:
-          \$115  = \$107 [24:0];
-      3'h1:
-          \$115  = \$108 [49:25];
-      3'h2:
-          \$115  = \$109 [74:50];
-      3'h3:
-          \$115  = \$110 [99:75];
-      3'h4:
-          \$115  = \$111 [124:100];
-      3'h5:
-          \$115  = \$112 [149:125];
-      3'h6:
-          \$115  = \$113 [174:150];
-      3'h7:
-          \$115  = \$114 [199:175];
-    endcase
-  end
   always @(posedge clk) begin
     if (clearing) begin
       clear_word <= \$53 [2:0];
@@ -30987,7 +30278,12 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   end
   always @(posedge clk) begin
     if (\$106 ) begin
-      drain_sum <= \$115 ;
+      drained_lane <= { \$170 , \$166 , \$162 , \$158 , \$154 , \$150 , \$146 , \$142 , \$138 , \$134 , \$130 , \$126 , \$122 , \$118 , \$114 , \$110  };
+    end
+  end
+  always @(posedge clk) begin
+    if (\$171 ) begin
+      drain_sum <= \$203 ;
     end
   end
   assign correction_write = correction_write__en;
@@ -31029,9 +30325,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient7 = \multiplier$70 ;
   assign \valid$72  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1274$0  = held[16:0];
+  assign \port$1431$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$1274$23  = held[70:23];
+  assign \port$1431$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -31065,14 +30361,24 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$48  = store_bank;
   assign \$51  = drain_bank;
   assign \$103  = { 3'h0, held[14:12] };
+  assign \$140  = \$139 ;
+  assign \$144  = \$143 ;
+  assign \$148  = \$147 ;
+  assign \$152  = \$151 ;
+  assign \$156  = \$155 ;
+  assign \$160  = \$159 ;
+  assign \$164  = \$163 ;
+  assign \$168  = \$167 ;
+  assign \$173  = \$172 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
-  wire [13:0] \$12 ;
-  wire [14:0] \$13 ;
+  wire [11:0] \$12 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$14 ;
   wire [9:0] \$2 ;
   wire [9:0] \$3 ;
   wire [9:0] \$4 ;
@@ -31091,10 +30397,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1290$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1290$0 ;
-  wire \port$1290$0 ;
-  input \port$1292$0 ;
-  wire \port$1292$0 ;
+  input \port$1447$0 ;
+  wire \port$1447$0 ;
+  input \port$1449$0 ;
+  wire \port$1449$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31108,37 +30414,39 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1290$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 10'h000;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1292$0 ) begin
-      total <= \$13 [13:0];
+    if (\port$1449$0 ) begin
+      total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1292$0 , \port$1290$0  };
+  assign valid = { \port$1449$0 , \port$1447$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[8], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[10], partial2, 2'h0 };
+  assign \$12  = { partial0[10], partial0 };
+  assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
-  wire [13:0] \$12 ;
-  wire [14:0] \$13 ;
+  wire [11:0] \$12 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$14 ;
   wire [9:0] \$2 ;
   wire [9:0] \$3 ;
   wire [9:0] \$4 ;
@@ -31157,10 +30465,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1290$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1290$0 ;
-  wire \port$1290$0 ;
-  input \port$1292$0 ;
-  wire \port$1292$0 ;
+  input \port$1447$0 ;
+  wire \port$1447$0 ;
+  input \port$1449$0 ;
+  wire \port$1449$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31174,37 +30482,39 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1290$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 10'h000;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1292$0 ) begin
-      total <= \$13 [13:0];
+    if (\port$1449$0 ) begin
+      total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1292$0 , \port$1290$0  };
+  assign valid = { \port$1449$0 , \port$1447$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[8], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[10], partial2, 2'h0 };
+  assign \$12  = { partial0[10], partial0 };
+  assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
-  wire [13:0] \$12 ;
-  wire [14:0] \$13 ;
+  wire [11:0] \$12 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$14 ;
   wire [9:0] \$2 ;
   wire [9:0] \$3 ;
   wire [9:0] \$4 ;
@@ -31223,10 +30533,10 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1290$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1290$0 ;
-  wire \port$1290$0 ;
-  input \port$1292$0 ;
-  wire \port$1292$0 ;
+  input \port$1447$0 ;
+  wire \port$1447$0 ;
+  input \port$1449$0 ;
+  wire \port$1449$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31240,37 +30550,39 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1290$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 10'h000;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1292$0 ) begin
-      total <= \$13 [13:0];
+    if (\port$1449$0 ) begin
+      total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1292$0 , \port$1290$0  };
+  assign valid = { \port$1449$0 , \port$1447$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[8], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[10], partial2, 2'h0 };
+  assign \$12  = { partial0[10], partial0 };
+  assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
-  wire [13:0] \$12 ;
-  wire [14:0] \$13 ;
+  wire [11:0] \$12 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$14 ;
   wire [9:0] \$2 ;
   wire [9:0] \$3 ;
   wire [9:0] \$4 ;
@@ -31289,10 +30601,10 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1290$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1290$0 ;
-  wire \port$1290$0 ;
-  input \port$1292$0 ;
-  wire \port$1292$0 ;
+  input \port$1447$0 ;
+  wire \port$1447$0 ;
+  input \port$1449$0 ;
+  wire \port$1449$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31306,37 +30618,39 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1290$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 10'h000;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1292$0 ) begin
-      total <= \$13 [13:0];
+    if (\port$1449$0 ) begin
+      total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1292$0 , \port$1290$0  };
+  assign valid = { \port$1449$0 , \port$1447$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[8], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[10], partial2, 2'h0 };
+  assign \$12  = { partial0[10], partial0 };
+  assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
-  wire [13:0] \$12 ;
-  wire [14:0] \$13 ;
+  wire [11:0] \$12 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$14 ;
   wire [9:0] \$2 ;
   wire [9:0] \$3 ;
   wire [9:0] \$4 ;
@@ -31355,10 +30669,10 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1290$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1290$0 ;
-  wire \port$1290$0 ;
-  input \port$1292$0 ;
-  wire \port$1292$0 ;
+  input \port$1447$0 ;
+  wire \port$1447$0 ;
+  input \port$1449$0 ;
+  wire \port$1449$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31372,37 +30686,39 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1290$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 10'h000;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1292$0 ) begin
-      total <= \$13 [13:0];
+    if (\port$1449$0 ) begin
+      total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1292$0 , \port$1290$0  };
+  assign valid = { \port$1449$0 , \port$1447$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[8], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[10], partial2, 2'h0 };
+  assign \$12  = { partial0[10], partial0 };
+  assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
-  wire [13:0] \$12 ;
-  wire [14:0] \$13 ;
+  wire [11:0] \$12 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$14 ;
   wire [9:0] \$2 ;
   wire [9:0] \$3 ;
   wire [9:0] \$4 ;
@@ -31421,10 +30737,10 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1290$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1290$0 ;
-  wire \port$1290$0 ;
-  input \port$1292$0 ;
-  wire \port$1292$0 ;
+  input \port$1447$0 ;
+  wire \port$1447$0 ;
+  input \port$1449$0 ;
+  wire \port$1449$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31438,37 +30754,39 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1290$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 10'h000;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1292$0 ) begin
-      total <= \$13 [13:0];
+    if (\port$1449$0 ) begin
+      total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1292$0 , \port$1290$0  };
+  assign valid = { \port$1449$0 , \port$1447$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[8], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[10], partial2, 2'h0 };
+  assign \$12  = { partial0[10], partial0 };
+  assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
-  wire [13:0] \$12 ;
-  wire [14:0] \$13 ;
+  wire [11:0] \$12 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$14 ;
   wire [9:0] \$2 ;
   wire [9:0] \$3 ;
   wire [9:0] \$4 ;
@@ -31487,10 +30805,10 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1290$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1290$0 ;
-  wire \port$1290$0 ;
-  input \port$1292$0 ;
-  wire \port$1292$0 ;
+  input \port$1447$0 ;
+  wire \port$1447$0 ;
+  input \port$1449$0 ;
+  wire \port$1449$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31504,37 +30822,39 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1290$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 10'h000;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1292$0 ) begin
-      total <= \$13 [13:0];
+    if (\port$1449$0 ) begin
+      total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1292$0 , \port$1290$0  };
+  assign valid = { \port$1449$0 , \port$1447$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[8], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[10], partial2, 2'h0 };
+  assign \$12  = { partial0[10], partial0 };
+  assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1290$0 , \port$1292$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
-  wire [13:0] \$12 ;
-  wire [14:0] \$13 ;
+  wire [11:0] \$12 ;
+  wire [13:0] \$13 ;
+  wire [14:0] \$14 ;
   wire [9:0] \$2 ;
   wire [9:0] \$3 ;
   wire [9:0] \$4 ;
@@ -31553,10 +30873,10 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1290$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1290$0 ;
-  wire \port$1290$0 ;
-  input \port$1292$0 ;
-  wire \port$1292$0 ;
+  input \port$1447$0 ;
+  wire \port$1447$0 ;
+  input \port$1449$0 ;
+  wire \port$1449$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31570,29 +30890,30 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1290$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 10'h000;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1290$0 ) begin
+    if (\port$1447$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1292$0 ) begin
-      total <= \$13 [13:0];
+    if (\port$1449$0 ) begin
+      total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1292$0 , \port$1290$0  };
+  assign valid = { \port$1449$0 , \port$1447$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[8], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[10], partial2, 2'h0 };
+  assign \$12  = { partial0[10], partial0 };
+  assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
 module \crossloom_tile.averager (clk, rst, offset, mean_ready, code_ready, averaging, code_valid, code, mean_valid, mean, clear);
@@ -32194,7 +31515,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$16  = { 1'h0, \$signal$12 [14:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1141$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1298$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
 , negate, add, product_ready, bank_released, \clear$36 );
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire [6:0] \$1 ;
@@ -32353,8 +31674,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$1141$0 ;
-  wire [41:0] \port$1141$0 ;
+  output [41:0] \port$1298$0 ;
+  wire [41:0] \port$1298$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -33203,7 +32524,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
   assign conversion = tag[61:46];
-  assign \port$1141$0  = current[41:0];
+  assign \port$1298$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -34553,46 +33874,73 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
-  wire \$1 ;
-  wire \$10 ;
-  wire \$11 ;
-  wire \$12 ;
-  wire [41:0] \$13 ;
-  wire [41:0] \$14 ;
-  wire [24:0] \$15 ;
-  wire [24:0] \$16 ;
-  wire [41:0] \$17 ;
-  wire \$18 ;
-  wire [41:0] \$19 ;
-  wire [32:0] \$2 ;
-  wire \$20 ;
-  wire \$21 ;
-  wire \$22 ;
-  wire [41:0] \$23 ;
-  wire [41:0] \$24 ;
-  wire [24:0] \$25 ;
-  wire [24:0] \$26 ;
-  wire [41:0] \$27 ;
-  wire \$28 ;
-  wire \$29 ;
-  wire [23:0] \$3 ;
-  wire [54:0] \$4 ;
-  wire [55:0] \$5 ;
-  wire [56:0] \$6 ;
-  wire [41:0] \$7 ;
-  wire \$8 ;
-  wire [41:0] \$9 ;
+module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
   input clear;
   wire clear;
   input clk;
   wire clk;
   reg [15:0] gain = 16'h0000;
-  input [15:0] \gain$8 ;
-  wire [15:0] \gain$8 ;
-  reg [23:0] high = 24'h000000;
-  reg [32:0] low = 33'h000000000;
-  reg [24:0] operand = 25'h0000000;
+  input [15:0] \gain$3 ;
+  wire [15:0] \gain$3 ;
+  input rst;
+  wire rst;
+  output saturated;
+  wire saturated;
+  output [24:0] scaled;
+  wire [24:0] scaled;
+  input [24:0] sum;
+  wire [24:0] sum;
+  input valid;
+  wire valid;
+  always @(posedge clk)
+    gain <= \gain$3 ;
+  \crossloom_tile.gain$241.pipeline  pipeline (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(sum),
+    .multiplier(gain),
+    .rst(rst),
+    .saturated(saturated),
+    .scaled(scaled),
+    .valid(valid)
+  );
+endmodule
+
+module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
+  wire \$1 ;
+  wire [24:0] \$10 ;
+  wire [24:0] \$11 ;
+  wire [40:0] \$12 ;
+  wire \$13 ;
+  wire [40:0] \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire [40:0] \$18 ;
+  wire [40:0] \$19 ;
+  wire [40:0] \$2 ;
+  wire [24:0] \$20 ;
+  wire [24:0] \$21 ;
+  wire [40:0] \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$3 ;
+  wire [40:0] \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire [40:0] \$8 ;
+  wire [40:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  wire [15:0] gain;
+  input [24:0] multiplicand;
+  wire [24:0] multiplicand;
+  input [15:0] multiplier;
+  wire [15:0] multiplier;
+  wire [40:0] product;
   reg register = 1'h0;
   reg \register$4  = 1'h0;
   reg \register$5  = 1'h0;
@@ -34605,30 +33953,38 @@ module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturat
   reg [24:0] scaled = 25'h0000000;
   (* init = 1'h0 *)
   wire scaled_valid;
-  input [24:0] sum;
   wire [24:0] sum;
-  reg [41:0] total = 42'h00000000000;
   input valid;
   wire valid;
+  wire [2:0] \valid$15 ;
   assign \$1  = | { \register$6 , \register$5 , \register$4 , register, valid };
-  assign \$2  = operand[16:0] * gain;
-  assign \$3  = $signed(operand[24:17]) * $signed({ 1'h0, gain });
-  assign \$5  = $signed(\$4 ) + $signed({ 1'h0, low });
-  assign \$6  = $signed(\$5 ) + $signed(15'h2000);
-  assign \$8  = & \$7 [41:24];
-  assign \$10  = | \$9 [41:24];
-  assign \$11  = ~ \$10 ;
-  assign \$12  = \$8  | \$11 ;
-  assign \$15  = \$14 [41] ? 25'h1000000 : 25'h0ffffff;
-  assign \$16  = \$12  ? \$13 [24:0] : \$15 ;
-  assign \$18  = & \$17 [41:24];
-  assign \$20  = | \$19 [41:24];
-  assign \$21  = ~ \$20 ;
-  assign \$22  = \$18  | \$21 ;
-  assign \$25  = \$24 [41] ? 25'h1000000 : 25'h0ffffff;
-  assign \$26  = \$22  ? \$23 [24:0] : \$25 ;
-  assign \$28  = $signed(\$26 ) != $signed(\$27 );
-  assign \$29  = \register$5  & \$28 ;
+  assign \$3  = & \$2 [40:24];
+  assign \$5  = | \$4 [40:24];
+  assign \$6  = ~ \$5 ;
+  assign \$7  = \$3  | \$6 ;
+  assign \$10  = \$9 [40] ? 25'h1000000 : 25'h0ffffff;
+  assign \$11  = \$7  ? \$8 [24:0] : \$10 ;
+  assign \$13  = & \$12 [40:24];
+  assign \$15  = | \$14 [40:24];
+  assign \$16  = ~ \$15 ;
+  assign \$17  = \$13  | \$16 ;
+  assign \$20  = \$19 [40] ? 25'h1000000 : 25'h0ffffff;
+  assign \$21  = \$17  ? \$18 [24:0] : \$20 ;
+  assign \$23  = $signed(\$21 ) != $signed(\$22 );
+  assign \$24  = \register$5  & \$23 ;
+  \crossloom_tile.gain$241.pipeline.multiplier$17  \multiplier$17  (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(multiplier),
+    .product(product),
+    .register(register),
+    .\register$4 (\register$4 ),
+    .\register$5 (\register$5 ),
+    .\register$6 (\register$6 ),
+    .rst(rst),
+    .valid(valid)
+  );
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= valid;
@@ -34675,32 +34031,7 @@ module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturat
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      gain <= \gain$8 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      operand <= sum;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$2 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$3 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$6 [41:0];
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      scaled <= \$16 ;
+      scaled <= \$11 ;
     end
     if (clear) begin
       scaled <= 25'h0000000;
@@ -34711,7 +34042,7 @@ module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturat
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      saturated <= \$29 ;
+      saturated <= \$24 ;
     end
     if (clear) begin
       saturated <= 1'h0;
@@ -34720,21 +34051,269 @@ module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturat
       saturated <= 1'h0;
     end
   end
+  assign sum = multiplicand;
+  assign gain = multiplier;
+  assign \valid$15  = { \register$4 , register, valid };
   assign scaled_valid = \register$6 ;
-  assign \$4  = { high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high[23], high, 17'h00000 };
-  assign \$7  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
-  assign \$9  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
-  assign \$13  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
-  assign \$14  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
-  assign \$17  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
-  assign \$19  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
-  assign \$23  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
-  assign \$24  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
-  assign \$27  = { total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41], total[41:14] };
+  assign \$2  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
+  assign \$4  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
+  assign \$8  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
+  assign \$9  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
+  assign \$12  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
+  assign \$14  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
+  assign \$18  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
+  assign \$19  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
+  assign \$22  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
+endmodule
+
+module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
+  wire \$1 ;
+  wire [25:0] \$10 ;
+  wire [26:0] \$11 ;
+  wire [25:0] \$12 ;
+  wire [25:0] \$13 ;
+  wire [25:0] \$14 ;
+  wire [25:0] \$15 ;
+  wire [26:0] \$16 ;
+  wire [25:0] \$17 ;
+  wire [25:0] \$18 ;
+  wire [25:0] \$19 ;
+  wire [25:0] \$2 ;
+  wire [25:0] \$20 ;
+  wire [26:0] \$21 ;
+  wire [25:0] \$22 ;
+  wire [25:0] \$23 ;
+  wire [25:0] \$24 ;
+  wire [25:0] \$25 ;
+  wire [26:0] \$26 ;
+  wire [25:0] \$27 ;
+  wire [25:0] \$28 ;
+  wire [25:0] \$29 ;
+  wire [25:0] \$3 ;
+  wire [25:0] \$30 ;
+  wire [26:0] \$31 ;
+  wire [25:0] \$32 ;
+  wire [25:0] \$33 ;
+  wire [25:0] \$34 ;
+  wire [25:0] \$35 ;
+  wire [26:0] \$36 ;
+  wire [25:0] \$37 ;
+  wire [25:0] \$38 ;
+  wire [25:0] \$39 ;
+  wire [25:0] \$4 ;
+  wire [25:0] \$40 ;
+  wire [26:0] \$41 ;
+  wire [14:0] \$42 ;
+  wire [27:0] \$43 ;
+  wire [28:0] \$44 ;
+  wire [29:0] \$45 ;
+  wire [30:0] \$46 ;
+  wire [27:0] \$47 ;
+  wire [29:0] \$48 ;
+  wire [30:0] \$49 ;
+  wire [25:0] \$5 ;
+  wire [33:0] \$50 ;
+  wire [34:0] \$51 ;
+  wire [27:0] \$52 ;
+  wire [29:0] \$53 ;
+  wire [30:0] \$54 ;
+  wire [33:0] \$55 ;
+  wire [34:0] \$56 ;
+  wire [30:0] \$57 ;
+  wire [38:0] \$58 ;
+  wire [39:0] \$59 ;
+  wire [26:0] \$6 ;
+  wire [46:0] \$60 ;
+  wire [47:0] \$61 ;
+  wire [25:0] \$7 ;
+  wire [25:0] \$8 ;
+  wire [25:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [24:0] multiplicand;
+  wire [24:0] multiplicand;
+  input [15:0] multiplier;
+  wire [15:0] multiplier;
+  reg [26:0] partial0 = 27'h0000000;
+  reg [26:0] partial10 = 27'h0000000;
+  reg [26:0] partial12 = 27'h0000000;
+  reg [26:0] partial14 = 27'h0000000;
+  reg [26:0] partial2 = 27'h0000000;
+  reg [26:0] partial4 = 27'h0000000;
+  reg [26:0] partial6 = 27'h0000000;
+  reg [26:0] partial8 = 27'h0000000;
+  output [40:0] product;
+  wire [40:0] product;
+  input register;
+  wire register;
+  input \register$4 ;
+  wire \register$4 ;
+  input \register$5 ;
+  wire \register$5 ;
+  input \register$6 ;
+  wire \register$6 ;
+  input rst;
+  wire rst;
+  reg [29:0] total = 30'h00000000;
+  reg [31:0] \total$19  = 32'd0;
+  reg [31:0] \total$20  = 32'd0;
+  reg [41:0] \total$21  = 42'h00000000000;
+  input valid;
+  wire valid;
+  wire [2:0] \valid$7 ;
+  assign \$28  = multiplier[10] ? \$27  : 26'h0000000;
+  assign \$30  = multiplier[11] ? \$29  : 26'h0000000;
+  assign \$31  = $signed(\$28 ) + $signed(\$30 );
+  assign \$33  = multiplier[12] ? \$32  : 26'h0000000;
+  assign \$35  = multiplier[13] ? \$34  : 26'h0000000;
+  assign \$36  = $signed(\$33 ) + $signed(\$35 );
+  assign \$38  = multiplier[14] ? \$37  : 26'h0000000;
+  assign \$40  = multiplier[15] ? \$39  : 26'h0000000;
+  assign \$41  = $signed(\$38 ) + $signed(\$40 );
+  assign \$44  = $signed(16'h2000) + $signed(\$43 );
+  assign \$46  = $signed(\$44 ) + $signed(\$45 );
+  assign \$49  = $signed(\$47 ) + $signed(\$48 );
+  assign \$51  = $signed(\$49 ) + $signed(\$50 );
+  assign \$54  = $signed(\$52 ) + $signed(\$53 );
+  assign \$56  = $signed(\$54 ) + $signed(\$55 );
+  assign \$59  = $signed(\$57 ) + $signed(\$58 );
+  assign \$61  = $signed(\$59 ) + $signed(\$60 );
+  assign \$1  = | { \register$6 , \register$5 , \register$4 , register, valid };
+  assign \$3  = multiplier[0] ? \$2  : 26'h0000000;
+  assign \$5  = multiplier[1] ? \$4  : 26'h0000000;
+  assign \$6  = $signed(\$3 ) + $signed(\$5 );
+  assign \$8  = multiplier[2] ? \$7  : 26'h0000000;
+  assign \$10  = multiplier[3] ? \$9  : 26'h0000000;
+  assign \$11  = $signed(\$8 ) + $signed(\$10 );
+  assign \$13  = multiplier[4] ? \$12  : 26'h0000000;
+  assign \$15  = multiplier[5] ? \$14  : 26'h0000000;
+  assign \$16  = $signed(\$13 ) + $signed(\$15 );
+  assign \$18  = multiplier[6] ? \$17  : 26'h0000000;
+  assign \$20  = multiplier[7] ? \$19  : 26'h0000000;
+  assign \$21  = $signed(\$18 ) + $signed(\$20 );
+  assign \$23  = multiplier[8] ? \$22  : 26'h0000000;
+  assign \$25  = multiplier[9] ? \$24  : 26'h0000000;
+  assign \$26  = $signed(\$23 ) + $signed(\$25 );
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial0 <= \$6 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial2 <= \$11 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial4 <= \$16 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial6 <= \$21 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial8 <= \$26 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial10 <= \$31 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial12 <= \$36 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial14 <= \$41 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (register) begin
+        total <= \$46 [29:0];
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (register) begin
+        \total$19  <= \$51 [31:0];
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (register) begin
+        \total$20  <= \$56 [31:0];
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\register$4 ) begin
+        \total$21  <= \$61 [41:0];
+      end
+    end
+  end
+  assign \valid$7  = { \register$4 , register, valid };
+  assign product = \total$21 [40:0];
+  assign \$2  = { multiplicand[24], multiplicand };
+  assign \$4  = { multiplicand, 1'h0 };
+  assign \$7  = { multiplicand[24], multiplicand };
+  assign \$9  = { multiplicand, 1'h0 };
+  assign \$12  = { multiplicand[24], multiplicand };
+  assign \$27  = { multiplicand[24], multiplicand };
+  assign \$29  = { multiplicand, 1'h0 };
+  assign \$14  = { multiplicand, 1'h0 };
+  assign \$17  = { multiplicand[24], multiplicand };
+  assign \$19  = { multiplicand, 1'h0 };
+  assign \$22  = { multiplicand[24], multiplicand };
+  assign \$24  = { multiplicand, 1'h0 };
+  assign \$32  = { multiplicand[24], multiplicand };
+  assign \$34  = { multiplicand, 1'h0 };
+  assign \$37  = { multiplicand[24], multiplicand };
+  assign \$39  = { multiplicand, 1'h0 };
+  assign \$42  = 15'h2000;
+  assign \$43  = { partial0[26], partial0 };
+  assign \$45  = { partial2[26], partial2, 2'h0 };
+  assign \$47  = { partial4[26], partial4 };
+  assign \$48  = { partial6[26], partial6, 2'h0 };
+  assign \$50  = { partial8[26], partial8[26], partial8[26], partial8, 4'h0 };
+  assign \$52  = { partial10[26], partial10 };
+  assign \$53  = { partial12[26], partial12, 2'h0 };
+  assign \$55  = { partial14[26], partial14[26], partial14[26], partial14, 4'h0 };
+  assign \$57  = { total[29], total };
+  assign \$58  = { \total$19 [31], \total$19 [31], \total$19 [31], \total$19 , 4'h0 };
+  assign \$60  = { \total$20 [31], \total$20 [31], \total$20 [31], \total$20 [31], \total$20 [31], \total$20 , 10'h000 };
 endmodule
 
 module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst, job_ready, consume, read_enable, read_data, stream, unselected, job_valid, read_address, address, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$18  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire \$1 ;
   wire \$10 ;
   wire [2:0] \$11 ;
@@ -34973,7 +34552,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   assign \$84  = chunks == 1'h1;
   assign \$85  = stream ? 2'h0 : 2'h1;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$18 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)

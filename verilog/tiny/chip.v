@@ -1265,10 +1265,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$5829$0 (\$92 ),
+    .\port$5653$0 (\$92 ),
     .position_done(position_done),
     .position_freed(\position_freed$399 ),
-    .\register$22 (drain_valid),
+    .\register$21 (drain_valid),
     .rst(rst),
     .start(start),
     .write_address(\write_address$202 ),
@@ -1281,7 +1281,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .combining(combining),
     .descriptor(descriptor),
-    .\done$171 (done),
+    .\done$174 (done),
     .read_address(\read_address$199 ),
     .read_data(\read_data$191 ),
     .read_enable(\read_enable$195 ),
@@ -1303,7 +1303,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$374 ),
     .load_row(load_row),
-    .\port$5464$0 (\$91 ),
+    .\port$5289$0 (\$91 ),
     .read_data(\read_data$191 ),
     .read_enable(\read_enable$196 ),
     .rst(rst),
@@ -1341,11 +1341,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$1350$0 (turn),
+    .\port$1148$0 (turn),
     .\port$40$0 (\$26 ),
     .\port$45$0 (\$31 ),
     .\port$50$0 (\$36 ),
-    .\port$5348$0 (fetching),
+    .\port$5151$0 (fetching),
     .\port$55$0 (\$41 ),
     .\port$60$0 (\$46 ),
     .\port$61$0 (\$47 ),
@@ -1465,7 +1465,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$405 ),
     .overrun(overrun),
-    .\port$5339$90 (window[130:90]),
+    .\port$5142$90 (window[130:90]),
     .position_done(\position_done$461 ),
     .position_freed(position_freed),
     .product_started(\product_started$285 ),
@@ -1549,7 +1549,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$492 ),
     .overrun(\overrun$236 ),
-    .\port$5339$90 (window[130:90]),
+    .\port$5142$90 (window[130:90]),
     .position_done(\position_done$462 ),
     .position_freed(\position_freed$489 ),
     .product_started(product_started),
@@ -1610,7 +1610,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$5464$0 (\$91 ),
+    .\port$5289$0 (\$91 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -2577,24 +2577,24 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
-  wire \$27 ;
+  wire [7:0] \$27 ;
   wire \$28 ;
   wire \$29 ;
   wire \$3 ;
-  wire \$30 ;
-  wire [7:0] \$31 ;
-  wire [7:0] \$32 ;
+  wire [39:0] \$30 ;
+  wire [31:0] \$31 ;
+  wire [31:0] \$32 ;
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
   wire \$37 ;
   wire \$38 ;
-  wire [7:0] \$39 ;
+  wire \$39 ;
   wire \$4 ;
-  wire [7:0] \$40 ;
-  wire [31:0] \$41 ;
-  wire [31:0] \$42 ;
+  wire \$40 ;
+  wire \$41 ;
+  wire \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
@@ -2606,6 +2606,9 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
+  wire \$53 ;
+  wire \$54 ;
+  wire \$55 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
@@ -2616,6 +2619,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire [31:0] bank0_data;
   wire [7:0] bank0_word;
   wire bank0_write;
+  reg [39:0] bank0_written = 40'h0000000000;
   output beyond;
   wire beyond;
   input clk;
@@ -2627,19 +2631,28 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \read.enable ;
   wire [1:0] read0_asking;
   wire [1:0] read0_chosen;
+  wire [7:0] read0_word;
   output [31:0] read_data;
   reg [31:0] read_data;
   reg reading0 = 1'h0;
-  reg register = 1'h0;
-  reg [31:0] \register$54  = 32'd0;
-  reg \register$55  = 1'h0;
-  reg \register$63  = 1'h0;
+  (* init = 1'h0 *)
+  wire register;
+  reg \register$56  = 1'h0;
+  reg \register$58  = 1'h0;
+  reg [31:0] \register$59  = 32'd0;
+  reg [31:0] \register$60  = 32'd0;
+  reg \register$61  = 1'h0;
   reg \register$69  = 1'h0;
-  reg \register$70  = 1'h0;
+  reg [7:0] \register$78  = 8'h00;
+  reg [7:0] \register$79  = 8'h00;
+  reg [31:0] \register$80  = 32'd0;
+  reg \register$82  = 1'h0;
+  reg \register$83  = 1'h0;
   input rst;
   wire rst;
   input tenant;
   wire tenant;
+  reg transfer0_0_asking = 1'h0;
   reg transfer0_0_bank = 1'h0;
   reg transfer0_0_full = 1'h0;
   wire transfer0_0_inside;
@@ -2649,6 +2662,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire transfer0_0_taken;
   reg [7:0] transfer0_0_word = 8'h00;
   reg [15:0] transfer0_1_address = 16'h0000;
+  reg transfer0_1_asking = 1'h0;
   reg transfer0_1_bank = 1'h0;
   reg [31:0] transfer0_1_data = 32'd0;
   reg transfer0_1_full = 1'h0;
@@ -2681,6 +2695,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \transfer_write.tenant0.enable ;
   wire transfer_write_ready;
   wire turn;
+  reg units0_asking = 1'h0;
   reg units0_bank = 1'h0;
   reg units0_full = 1'h0;
   wire units0_inside;
@@ -2689,6 +2704,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire units0_taken;
   reg [7:0] units0_word = 8'h00;
   reg [15:0] units1_address = 16'h0000;
+  reg units1_asking = 1'h0;
   reg units1_bank = 1'h0;
   reg [31:0] units1_data = 32'd0;
   reg units1_full = 1'h0;
@@ -2729,15 +2745,17 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \write.enable ;
   wire [1:0] write0_asking;
   wire [1:0] write0_chosen;
+  wire [39:0] write0_word;
   wire [7:0] write__addr;
   wire [31:0] write__data;
-  wire write__en;
+  reg write__en = 1'h0;
   output [48:0] written;
   reg [48:0] written;
   wire [48:0] \written.tenant0 ;
   wire [15:0] \written.tenant0.address ;
   wire [31:0] \written.tenant0.data ;
   wire \written.tenant0.enable ;
+  (* no_rw_check = 32'd1 *)
   reg [31:0] bank0 [255:0];
 `ifndef SYNTHESIS
   initial begin : zero_bank0
@@ -2746,16 +2764,25 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
 `endif
   always @(posedge clk) begin
-    if (bank0_write)
-      bank0[bank0_word] <= bank0_data;
+    if (write__en)
+      bank0[bank0_written[7:0]] <= bank0_written[39:8];
   end
   reg [31:0] _0_;
   always @(posedge clk) begin
     if (\$signature__en ) begin
-      _0_ <= bank0[\$signature__addr ];
+      _0_ <= bank0[read0_word];
     end
   end
   assign \$signature__data  = _0_;
+  assign \$10  = ~ units1_full;
+  assign units1_ready = \$10  | units1_taken;
+  assign \$11  = ~ units1_inside;
+  assign \$12  = write[0] & \$11 ;
+  assign beyond = | outside;
+  assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
+  assign \$13  = transfer_read[16:1] < windows[56:40];
+  assign \$14  = | transfer0_0_place[16:8];
+  assign \$15  = ~ \$14 ;
   assign transfer0_0_inside = \$13  & \$15 ;
   assign \$16  = ~ transfer0_0_full;
   assign transfer0_0_ready = \$16  | transfer0_0_taken;
@@ -2771,39 +2798,41 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \$23  = ~ transfer0_1_inside;
   assign \$24  = transfer_write[0] & \$23 ;
   assign transfer_beyond = \$22  | \$24 ;
-  assign \$25  = ! units0_bank;
-  assign \$26  = units0_full & \$25 ;
-  assign \$27  = ! transfer0_0_bank;
-  assign \$28  = transfer0_0_full & \$27 ;
-  assign \$29  = ~ \$26 ;
-  assign \$30  = \$28  & \$29 ;
-  assign \$signature__en  = | read0_chosen;
-  assign \$31  = units0_word & { read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0], read0_chosen[0] };
-  assign \$32  = transfer0_0_word & { read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1], read0_chosen[1] };
-  assign \$signature__addr  = \$31  | \$32 ;
-  assign \$33  = ! units1_bank;
+  assign \$25  = ~ units0_asking;
+  assign \$26  = transfer0_0_asking & \$25 ;
+  assign \$27  = units0_asking ? units0_word : transfer0_0_word;
+  assign \$signature__en  = | { transfer0_0_asking, units0_asking };
+  assign \$28  = ~ units1_asking;
+  assign \$29  = transfer0_1_asking & \$28 ;
+  assign \$30  = units1_asking ? { units1_data, units1_word } : { transfer0_1_data, transfer0_1_word };
+  assign bank0_write = | { transfer0_1_asking, units1_asking };
+  assign \$31  = \register$58  ? \register$60  : \register$59 ;
+  assign \$32  = \register$58  ? \register$60  : \register$59 ;
+  assign \$33  = ! \register$69 ;
   assign \$34  = units1_full & \$33 ;
-  assign \$35  = ! transfer0_1_bank;
-  assign \$36  = transfer0_1_full & \$35 ;
-  assign \$37  = ~ \$34 ;
-  assign \$38  = \$36  & \$37 ;
-  assign bank0_write = | write0_chosen;
-  assign \$39  = units1_word & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
-  assign \$40  = transfer0_1_word & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
-  assign bank0_word = \$39  | \$40 ;
-  assign \$41  = units1_data & { write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0], write0_chosen[0] };
-  assign \$42  = transfer0_1_data & { write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1], write0_chosen[1] };
-  assign bank0_data = \$41  | \$42 ;
-  assign \$43  = ! \register$63 ;
-  assign \$44  = units1_full & \$43 ;
-  assign \$45  = read[0] & units0_inside;
-  assign \$46  = write[0] & units1_inside;
-  assign \$47  = transfer_read[0] & transfer0_0_inside;
+  assign \$35  = read[0] & units0_inside;
+  assign \$36  = read[0] & units0_inside;
+  assign \$39  = write[0] & units1_inside;
+  assign \$40  = write[0] & units1_inside;
+  assign \$43  = transfer_read[0] & transfer0_0_inside;
+  assign \$44  = transfer_read[0] & transfer0_0_inside;
+  assign \$47  = transfer_write[0] & transfer0_1_inside;
   assign \$48  = transfer_write[0] & transfer0_1_inside;
-  assign \$49  = ~ transfer_abort;
-  assign \$50  = transfer0_0_taken & \$49 ;
-  assign \$51  = ~ transfer_abort;
-  assign \$52  = reading0 & \$51 ;
+  assign \$51  = \register$78  == \register$79 ;
+  assign \$52  = ~ transfer_abort;
+  assign \$53  = transfer0_0_taken & \$52 ;
+  assign \$54  = ~ transfer_abort;
+  assign \$55  = reading0 & \$54 ;
+  always @(posedge clk)
+    \register$78  <= read0_word;
+  always @(posedge clk)
+    \register$79  <= bank0_written[7:0];
+  always @(posedge clk)
+    \register$80  <= bank0_written[39:8];
+  always @(posedge clk)
+    \register$60  <= \register$80 ;
+  always @(posedge clk)
+    \register$59  <= \$signature__data ;
   assign units0_place = read[16:1] + window[39:24];
   assign \$1  = read[16:1] < window[56:40];
   assign \$2  = | units0_place[16:8];
@@ -2818,29 +2847,20 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \$8  = | units1_place[16:8];
   assign \$9  = ~ \$8 ;
   assign units1_inside = \$7  & \$9 ;
-  assign \$10  = ~ units1_full;
-  assign units1_ready = \$10  | units1_taken;
-  assign \$11  = ~ units1_inside;
-  assign \$12  = write[0] & \$11 ;
-  assign beyond = | outside;
-  assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
-  assign \$13  = transfer_read[16:1] < windows[56:40];
-  assign \$14  = | transfer0_0_place[16:8];
-  assign \$15  = ~ \$14 ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     read_data = 32'd0;
-    casez (register)
+    casez (\register$56 )
       1'h0:
-          read_data = \register$54 ;
+          read_data = \$31 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     transfer_read_data = 32'd0;
-    casez (\register$55 )
+    casez (\register$61 )
       1'h0:
-          transfer_read_data = \register$54 ;
+          transfer_read_data = \$32 ;
     endcase
   end
   always @* begin
@@ -2848,7 +2868,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     written[0] = transfer0_1_taken;
     written[16:1] = transfer0_1_address;
     written[48:17] = transfer0_1_data;
-    if (\$44 ) begin
+    if (\$34 ) begin
       written[0] = 1'h1;
       written[16:1] = units1_address;
       written[48:17] = units1_data;
@@ -2856,7 +2876,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_full <= \$45 ;
+      units0_full <= \$35 ;
     end
     if (rst) begin
       units0_full <= 1'h0;
@@ -2879,8 +2899,16 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
+    if (units0_ready) begin
+      units0_asking <= \$38 ;
+    end
+    if (rst) begin
+      units0_asking <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (units1_ready) begin
-      units1_full <= \$46 ;
+      units1_full <= \$39 ;
     end
     if (rst) begin
       units1_full <= 1'h0;
@@ -2904,6 +2932,14 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (units1_ready) begin
+      units1_asking <= \$42 ;
+    end
+    if (rst) begin
+      units1_asking <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (units1_ready) begin
       units1_address <= write[16:1];
     end
     if (rst) begin
@@ -2920,7 +2956,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_full <= \$47 ;
+      transfer0_0_full <= \$43 ;
     end
     if (transfer_abort) begin
       transfer0_0_full <= 1'h0;
@@ -2946,8 +2982,19 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
+    if (transfer0_0_ready) begin
+      transfer0_0_asking <= \$46 ;
+    end
+    if (transfer_abort) begin
+      transfer0_0_asking <= 1'h0;
+    end
+    if (rst) begin
+      transfer0_0_asking <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_full <= \$48 ;
+      transfer0_1_full <= \$47 ;
     end
     if (transfer_abort) begin
       transfer0_1_full <= 1'h0;
@@ -2974,6 +3021,17 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
+      transfer0_1_asking <= \$50 ;
+    end
+    if (transfer_abort) begin
+      transfer0_1_asking <= 1'h0;
+    end
+    if (rst) begin
+      transfer0_1_asking <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (transfer0_1_ready) begin
       transfer0_1_address <= transfer_write[16:1];
     end
     if (rst) begin
@@ -2989,59 +3047,73 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
-    \register$54  <= \$signature__data ;
+    write__en <= bank0_write;
     if (rst) begin
-      \register$54  <= 32'd0;
+      write__en <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$69  <= units0_bank;
+    if (bank0_write) begin
+      bank0_written <= write0_word;
+    end
+  end
+  always @(posedge clk) begin
+    \register$58  <= \$51 ;
+    if (rst) begin
+      \register$58  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$82  <= units0_bank;
+    if (rst) begin
+      \register$82  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$56  <= \register$82 ;
+    if (rst) begin
+      \register$56  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$83  <= transfer0_0_bank;
+    if (rst) begin
+      \register$83  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$61  <= \register$83 ;
+    if (rst) begin
+      \register$61  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$69  <= tenant;
     if (rst) begin
       \register$69  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    register <= \register$69 ;
-    if (rst) begin
-      register <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$70  <= transfer0_0_bank;
-    if (rst) begin
-      \register$70  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$55  <= \register$70 ;
-    if (rst) begin
-      \register$55  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$63  <= tenant;
-    if (rst) begin
-      \register$63  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    reading0 <= \$50 ;
+    reading0 <= \$53 ;
     if (rst) begin
       reading0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    transfer_read_valid <= \$52 ;
+    transfer_read_valid <= \$55 ;
     if (rst) begin
       transfer_read_valid <= 1'h0;
     end
   end
-  assign read0_asking = { \$28 , \$26  };
+  assign read0_asking = { transfer0_0_asking, units0_asking };
   assign turn = 1'h0;
-  assign write0_asking = { \$36 , \$34  };
-  assign write__en = bank0_write;
-  assign write__addr = bank0_word;
-  assign write__data = bank0_data;
+  assign \$signature__addr  = read0_word;
+  assign write0_asking = { transfer0_1_asking, units1_asking };
+  assign bank0_word = write0_word[7:0];
+  assign bank0_data = write0_word[39:8];
+  assign register = write__en;
+  assign write__addr = bank0_written[7:0];
+  assign write__data = bank0_written[39:8];
   assign transfer_read_ready = transfer0_0_ready;
   assign transfer_write_ready = transfer0_1_ready;
   assign valid0 = transfer_read_valid;
@@ -3081,16 +3153,26 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \written.tenant0.enable  = written[0];
   assign \written.tenant0.address  = written[16:1];
   assign \written.tenant0.data  = written[48:17];
-  assign write0_chosen[1] = \$38 ;
-  assign write0_chosen[0] = \$34 ;
-  assign read0_chosen[1] = \$30 ;
-  assign read0_chosen[0] = \$26 ;
+  assign write0_word = \$30 ;
+  assign write0_chosen[1] = \$29 ;
+  assign write0_chosen[0] = units1_asking;
+  assign read0_word = \$27 ;
+  assign read0_chosen[1] = \$26 ;
+  assign read0_chosen[0] = units0_asking;
   assign outside[1] = \$12 ;
   assign outside[0] = \$6 ;
-  assign units0_taken = \$26 ;
-  assign units1_taken = \$34 ;
-  assign transfer0_0_taken = \$30 ;
-  assign transfer0_1_taken = \$38 ;
+  assign units0_taken = units0_asking;
+  assign units1_taken = units1_asking;
+  assign transfer0_0_taken = \$26 ;
+  assign transfer0_1_taken = \$29 ;
+  assign \$37  = 1'h1;
+  assign \$38  = \$36 ;
+  assign \$41  = 1'h1;
+  assign \$42  = \$40 ;
+  assign \$45  = 1'h1;
+  assign \$46  = \$44 ;
+  assign \$49  = 1'h1;
+  assign \$50  = \$48 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
@@ -3351,7 +3433,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$22 , write_enable, done, write_address, write_data, out_valid, \port$5829$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, done, write_address, write_data, out_valid, \port$5653$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3389,8 +3471,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
-  reg [11:0] \$signal$17  = 12'h000;
-  reg [15:0] \$signal$48  = 16'h0000;
+  reg [11:0] \$signal$16  = 12'h000;
+  reg [15:0] \$signal$47  = 16'h0000;
   reg active = 1'h0;
   reg [28:0] added = 29'h00000000;
   wire [18:0] \added$52 ;
@@ -3448,7 +3530,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output [1:0] drain_group;
   wire [1:0] drain_group;
   output drain_lane;
-  reg drain_lane = 1'h0;
+  wire drain_lane;
   input [35:0] drain_sums;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
@@ -3474,8 +3556,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$5829$0 ;
-  wire [45:0] \port$5829$0 ;
+  output [45:0] \port$5653$0 ;
+  wire [45:0] \port$5653$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3488,13 +3570,13 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [23:0] \read_tag.position ;
   wire ready;
   reg register = 1'h0;
-  output \register$22 ;
+  output \register$21 ;
+  reg \register$21  = 1'h0;
   reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
   reg \register$24  = 1'h0;
   reg \register$25  = 1'h0;
   reg \register$26  = 1'h0;
-  reg \register$27  = 1'h0;
   wire relu;
   input rst;
   wire rst;
@@ -3525,7 +3607,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
-  assign ready = & { \$29 , \$28  };
   assign \$30  = ~ active;
   assign \begin  = ready & \$30 ;
   assign \$32  = last_kernel & \$signal ;
@@ -3542,35 +3623,36 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$10  = last_kernel | \$9 ;
   assign \$11  = active & \$10 ;
   assign \$12  = active & last_kernel;
-  assign \$13  = \$signal$17  + 1'h1;
+  assign \$13  = \$signal$16  + 1'h1;
   assign \$14  = \$13  == descriptor[107:96];
   assign \$15  = y + 1'h1;
   assign \$16  = \$15  == descriptor[119:108];
   assign \$17  = active & last_kernel;
   assign \$18  = position + 1'h1;
-  assign \$19  = \$signal$17  + 1'h1;
+  assign \$19  = \$signal$16  + 1'h1;
   assign \$20  = y + 1'h1;
   assign \$21  = $signed(1'h0) + $signed(drain_sums[17:0]);
   assign \$22  = $signed(\$21 ) + $signed(drain_sums[35:18]);
   assign \$23  = out_tag[20:19] == 2'h3;
   assign \$24  = \$23  | out_tag[46];
   assign \$25  = address + 1'h1;
-  assign \$26  = \$signal$48  + descriptor[183:172];
-  assign \$27  = \$signal$48  + descriptor[183:172];
+  assign \$26  = \$signal$47  + descriptor[183:172];
+  assign \$27  = \$signal$47  + descriptor[183:172];
   assign \$28  = | finished0;
   assign \$29  = | finished1;
+  assign ready = & { \$29 , \$28  };
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$4708$0 (constant[52:0]),
+    .\port$4497$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(sum[18:0]),
     .tag(tag),
     .tag_beside(out_tag),
-    .valid(\register$27 )
+    .valid(\register$26 )
   );
   always @(posedge clk) begin
     finished0 <= \$2 [1:0];
@@ -3654,15 +3736,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    drain_lane <= kernel[0];
-    if (clear) begin
-      drain_lane <= 1'h0;
-    end
-    if (rst) begin
-      drain_lane <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
     drain_clear <= \$11 ;
     if (clear) begin
       drain_clear <= 1'h0;
@@ -3714,19 +3787,19 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   always @(posedge clk) begin
     if (\$17 ) begin
-      \$signal$17  <= \$19 [11:0];
+      \$signal$16  <= \$19 [11:0];
       if (\$signal ) begin
-        \$signal$17  <= 12'h000;
+        \$signal$16  <= 12'h000;
       end
     end
     if (start) begin
-      \$signal$17  <= 12'h000;
+      \$signal$16  <= 12'h000;
     end
     if (clear) begin
-      \$signal$17  <= 12'h000;
+      \$signal$16  <= 12'h000;
     end
     if (rst) begin
-      \$signal$17  <= 12'h000;
+      \$signal$16  <= 12'h000;
     end
   end
   always @(posedge clk) begin
@@ -3755,7 +3828,16 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    \register$22  <= register;
+    \register$21  <= register;
+    if (clear) begin
+      \register$21  <= 1'h0;
+    end
+    if (rst) begin
+      \register$21  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$22  <= \register$21 ;
     if (clear) begin
       \register$22  <= 1'h0;
     end
@@ -3800,15 +3882,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    \register$27  <= \register$26 ;
-    if (clear) begin
-      \register$27  <= 1'h0;
-    end
-    if (rst) begin
-      \register$27  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
     if (active) begin
       adding_1 <= read_tag;
     end
@@ -3831,7 +3904,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$22 ) begin
+    if (\register$21 ) begin
       adding_3 <= adding_2;
     end
     if (clear) begin
@@ -3842,7 +3915,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$23 ) begin
+    if (\register$22 ) begin
       adding_4 <= adding_3;
     end
     if (clear) begin
@@ -3853,7 +3926,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$24 ) begin
+    if (\register$23 ) begin
       adding_5 <= adding_4;
     end
     if (clear) begin
@@ -3864,7 +3937,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$25 ) begin
+    if (\register$24 ) begin
       adding <= adding_5;
     end
     if (clear) begin
@@ -3875,12 +3948,12 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    if (\register$26 ) begin
+    if (\register$25 ) begin
       added <= adding;
     end
   end
   always @(posedge clk) begin
-    if (\register$26 ) begin
+    if (\register$25 ) begin
       sum <= \$22 ;
     end
   end
@@ -3975,17 +4048,17 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   always @(posedge clk) begin
     if (out_valid) begin
       if (out_tag[46]) begin
-        \$signal$48  <= \$26 [15:0];
+        \$signal$47  <= \$26 [15:0];
       end
     end
     if (start) begin
-      \$signal$48  <= descriptor[63:48];
+      \$signal$47  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$48  <= 16'h0000;
+      \$signal$47  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$48  <= 16'h0000;
+      \$signal$47  <= 16'h0000;
     end
   end
   always @* begin
@@ -4006,8 +4079,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign adding_tag = adding;
   assign added_tag = added;
   assign \added$52  = sum[18:0];
-  assign drain_valid = \register$22 ;
-  assign valid = \register$27 ;
+  assign drain_valid = \register$21 ;
+  assign valid = \register$26 ;
   assign \sum$56  = sum[18:0];
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
@@ -4020,7 +4093,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign sum_output = out;
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
-  assign \port$5829$0  = out_tag[45:0];
+  assign drain_lane = kernel[0];
+  assign \port$5653$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4073,7 +4147,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$4708$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$4497$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [36:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -4109,8 +4183,8 @@ module \crossloom.collector.requantizer (rst, \port$4708$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$4708$0 ;
-  wire [52:0] \port$4708$0 ;
+  input [52:0] \port$4497$0 ;
+  wire [52:0] \port$4497$0 ;
   wire [34:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -4178,17 +4252,17 @@ module \crossloom.collector.requantizer (rst, \port$4708$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5751$0 (register),
-    .\port$5753$0 (\register$4 ),
-    .\port$5755$0 (\register$5 ),
-    .\port$5757$0 (\register$6 ),
+    .\port$5575$0 (register),
+    .\port$5577$0 (\register$4 ),
+    .\port$5579$0 (\register$5 ),
+    .\port$5581$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
   \crossloom.collector.requantizer.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
-    .out(out),
     .register(\register$8 ),
     .\register$3 (\register$9 ),
     .\register$4 (\register$10 ),
@@ -4361,17 +4435,17 @@ module \crossloom.collector.requantizer (rst, \port$4708$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$4708$0 [47:32];
+      multiplier <= \port$4497$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$4708$0 [52:48];
+      shift <= \port$4497$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$4708$0 [31:0];
+      bias <= \port$4497$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -4439,9 +4513,9 @@ module \crossloom.collector.requantizer (rst, \port$4708$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$4708$0 [47:32];
-  assign \shift$18  = \port$4708$0 [52:48];
-  assign \bias$20  = \port$4708$0 [31:0];
+  assign \multiplier$16  = \port$4497$0 [47:32];
+  assign \shift$18  = \port$4497$0 [52:48];
+  assign \bias$20  = \port$4497$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -4467,7 +4541,7 @@ module \crossloom.collector.requantizer (rst, \port$4708$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5751$0 , \port$5753$0 , \port$5755$0 , \port$5757$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5575$0 , \port$5577$0 , \port$5579$0 , \port$5581$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4503,22 +4577,29 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5751$0 , \
   wire [19:0] \$39 ;
   wire [19:0] \$4 ;
   wire [20:0] \$40 ;
-  wire [23:0] \$41 ;
-  wire [24:0] \$42 ;
-  wire [23:0] \$43 ;
-  wire [24:0] \$44 ;
+  wire [21:0] \$41 ;
+  wire [23:0] \$42 ;
+  wire [24:0] \$43 ;
+  wire [21:0] \$44 ;
   wire [23:0] \$45 ;
   wire [24:0] \$46 ;
-  wire [23:0] \$47 ;
-  wire [24:0] \$48 ;
-  wire [30:0] \$49 ;
+  wire [21:0] \$47 ;
+  wire [23:0] \$48 ;
+  wire [24:0] \$49 ;
   wire [20:0] \$5 ;
-  wire [31:0] \$50 ;
-  wire [30:0] \$51 ;
-  wire [31:0] \$52 ;
-  wire [42:0] \$53 ;
-  wire [43:0] \$54 ;
+  wire [21:0] \$50 ;
+  wire [23:0] \$51 ;
+  wire [24:0] \$52 ;
+  wire [24:0] \$53 ;
+  wire [30:0] \$54 ;
+  wire [31:0] \$55 ;
+  wire [24:0] \$56 ;
+  wire [30:0] \$57 ;
+  wire [31:0] \$58 ;
+  wire [28:0] \$59 ;
   wire [19:0] \$6 ;
+  wire [42:0] \$60 ;
+  wire [43:0] \$61 ;
   wire [19:0] \$7 ;
   wire [19:0] \$8 ;
   wire [19:0] \$9 ;
@@ -4539,14 +4620,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5751$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
-  input \port$5751$0 ;
-  wire \port$5751$0 ;
-  input \port$5753$0 ;
-  wire \port$5753$0 ;
-  input \port$5755$0 ;
-  wire \port$5755$0 ;
-  input \port$5757$0 ;
-  wire \port$5757$0 ;
+  input \port$5575$0 ;
+  wire \port$5575$0 ;
+  input \port$5577$0 ;
+  wire \port$5577$0 ;
+  input \port$5579$0 ;
+  wire \port$5579$0 ;
+  input \port$5581$0 ;
+  wire \port$5581$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4559,19 +4640,24 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5751$0 , \
   reg [27:0] \total$18  = 28'h0000000;
   reg [35:0] \total$19  = 36'h000000000;
   wire [3:0] valid;
+  assign \$24  = multiplier[9] ? \$23  : 20'h00000;
+  assign \$25  = $signed(\$22 ) + $signed(\$24 );
+  assign \$27  = multiplier[10] ? \$26  : 20'h00000;
+  assign \$29  = multiplier[11] ? \$28  : 20'h00000;
+  assign \$30  = $signed(\$27 ) + $signed(\$29 );
   assign \$32  = multiplier[12] ? \$31  : 20'h00000;
   assign \$34  = multiplier[13] ? \$33  : 20'h00000;
   assign \$35  = $signed(\$32 ) + $signed(\$34 );
   assign \$37  = multiplier[14] ? \$36  : 20'h00000;
   assign \$39  = multiplier[15] ? \$38  : 20'h00000;
   assign \$40  = $signed(\$37 ) + $signed(\$39 );
-  assign \$42  = $signed(partial0) + $signed(\$41 );
-  assign \$44  = $signed(partial4) + $signed(\$43 );
-  assign \$46  = $signed(partial8) + $signed(\$45 );
-  assign \$48  = $signed(partial12) + $signed(\$47 );
-  assign \$50  = $signed(total) + $signed(\$49 );
-  assign \$52  = $signed(\total$15 ) + $signed(\$51 );
-  assign \$54  = $signed(\total$17 ) + $signed(\$53 );
+  assign \$43  = $signed(\$41 ) + $signed(\$42 );
+  assign \$46  = $signed(\$44 ) + $signed(\$45 );
+  assign \$49  = $signed(\$47 ) + $signed(\$48 );
+  assign \$52  = $signed(\$50 ) + $signed(\$51 );
+  assign \$55  = $signed(\$53 ) + $signed(\$54 );
+  assign \$58  = $signed(\$56 ) + $signed(\$57 );
+  assign \$61  = $signed(\$59 ) + $signed(\$60 );
   assign \$2  = multiplier[0] ? \$1  : 20'h00000;
   assign \$4  = multiplier[1] ? \$3  : 20'h00000;
   assign \$5  = $signed(\$2 ) + $signed(\$4 );
@@ -4585,87 +4671,82 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5751$0 , \
   assign \$19  = multiplier[7] ? \$18  : 20'h00000;
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 20'h00000;
-  assign \$24  = multiplier[9] ? \$23  : 20'h00000;
-  assign \$25  = $signed(\$22 ) + $signed(\$24 );
-  assign \$27  = multiplier[10] ? \$26  : 20'h00000;
-  assign \$29  = multiplier[11] ? \$28  : 20'h00000;
-  assign \$30  = $signed(\$27 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5575$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5575$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5575$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5575$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5575$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5575$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5575$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5751$0 ) begin
+    if (\port$5575$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5753$0 ) begin
-      total <= \$42 [23:0];
+    if (\port$5577$0 ) begin
+      total <= \$43 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5753$0 ) begin
-      \total$14  <= \$44 [23:0];
+    if (\port$5577$0 ) begin
+      \total$14  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5753$0 ) begin
-      \total$15  <= \$46 [23:0];
+    if (\port$5577$0 ) begin
+      \total$15  <= \$49 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5753$0 ) begin
-      \total$16  <= \$48 [23:0];
+    if (\port$5577$0 ) begin
+      \total$16  <= \$52 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5755$0 ) begin
-      \total$17  <= \$50 [27:0];
+    if (\port$5579$0 ) begin
+      \total$17  <= \$55 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5755$0 ) begin
-      \total$18  <= \$52 [27:0];
+    if (\port$5579$0 ) begin
+      \total$18  <= \$58 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5757$0 ) begin
-      \total$19  <= \$54 [35:0];
+    if (\port$5581$0 ) begin
+      \total$19  <= \$61 [35:0];
     end
   end
-  assign valid = { \port$5757$0 , \port$5755$0 , \port$5753$0 , \port$5751$0  };
+  assign valid = { \port$5581$0 , \port$5579$0 , \port$5577$0 , \port$5575$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -4684,16 +4765,23 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5751$0 , \
   assign \$33  = { multiplicand, 1'h0 };
   assign \$36  = { multiplicand[18], multiplicand };
   assign \$38  = { multiplicand, 1'h0 };
-  assign \$41  = { partial2[20], partial2, 2'h0 };
-  assign \$43  = { partial6[20], partial6, 2'h0 };
-  assign \$45  = { partial10[20], partial10, 2'h0 };
-  assign \$47  = { partial14[20], partial14, 2'h0 };
-  assign \$49  = { \total$14 [23], \total$14 [23], \total$14 [23], \total$14 , 4'h0 };
-  assign \$51  = { \total$16 [23], \total$16 [23], \total$16 [23], \total$16 , 4'h0 };
-  assign \$53  = { \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 , 8'h00 };
+  assign \$41  = { partial0[20], partial0 };
+  assign \$42  = { partial2[20], partial2, 2'h0 };
+  assign \$44  = { partial4[20], partial4 };
+  assign \$45  = { partial6[20], partial6, 2'h0 };
+  assign \$47  = { partial8[20], partial8 };
+  assign \$48  = { partial10[20], partial10, 2'h0 };
+  assign \$50  = { partial12[20], partial12 };
+  assign \$51  = { partial14[20], partial14, 2'h0 };
+  assign \$53  = { total[23], total };
+  assign \$54  = { \total$14 [23], \total$14 [23], \total$14 [23], \total$14 , 4'h0 };
+  assign \$56  = { \total$15 [23], \total$15  };
+  assign \$57  = { \total$16 [23], \total$16 [23], \total$16 [23], \total$16 , 4'h0 };
+  assign \$59  = { \total$17 [27], \total$17  };
+  assign \$60  = { \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 [27], \total$18 , 8'h00 };
 endmodule
 
-module \crossloom.collector.requantizer.rescaler (rst, clear, register, \register$3 , \register$4 , \register$5 , \register$6 , value, shift, relu, out, clk);
+module \crossloom.collector.requantizer.rescaler (rst, clear, register, \register$3 , \register$4 , \register$5 , \register$6 , value, shift, relu, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -4710,18 +4798,20 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [35:0] \$like  = 36'h000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
   wire clk;
   reg [2:0] coarse = 3'h0;
+  reg [35:0] finely = 36'h000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   input register;
   wire register;
   reg \register$12  = 1'h0;
@@ -4746,7 +4836,7 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   reg zero = 1'h0;
   assign \$1  = | { \register$6 , \register$5 , \register$4 , \register$3 , register };
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$14 ;
   assign \$6  = shifted[35] & \$5 ;
   assign \$7  = & shifted[35:7];
@@ -4757,125 +4847,66 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[35] & \register$14 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-    end
-    if (clear) begin
-      \$like  <= 36'h000000000;
-    end
-    if (rst) begin
-      \$like  <= 36'h000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
     end
-    if (clear) begin
-      coarse <= 3'h0;
-    end
-    if (rst) begin
-      coarse <= 3'h0;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-    end
-    if (clear) begin
-      shifted <= 36'h000000000;
-    end
-    if (rst) begin
-      shifted <= 36'h000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$12  <= relu;
     end
-    if (clear) begin
-      \register$12  <= 1'h0;
-    end
-    if (rst) begin
-      \register$12  <= 1'h0;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$14  <= \register$12 ;
-    end
-    if (clear) begin
-      \register$14  <= 1'h0;
-    end
-    if (rst) begin
-      \register$14  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
     end
-    if (clear) begin
-      kept <= 8'h00;
-    end
-    if (rst) begin
-      kept <= 8'h00;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-    end
-    if (clear) begin
-      \$signal  <= 1'h0;
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
     end
-    if (clear) begin
-      high <= 1'h0;
-    end
-    if (rst) begin
-      high <= 1'h0;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
     end
-    if (clear) begin
-      zero <= 1'h0;
-    end
-    if (rst) begin
-      zero <= 1'h0;
-    end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-    end
-    if (clear) begin
-      out <= 8'h00;
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$171 , busy, write_address, clk);
+module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$174 , busy, write_address, clk);
   wire \$1 ;
-  wire [4:0] \$10 ;
+  wire \$10 ;
   wire [4:0] \$11 ;
   wire [4:0] \$12 ;
   wire [4:0] \$13 ;
@@ -4895,59 +4926,62 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [4:0] \$26 ;
   wire [4:0] \$27 ;
   wire [4:0] \$28 ;
-  wire \$29 ;
-  wire [4:0] \$3 ;
-  wire \$30 ;
-  wire \$31 ;
-  wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
+  wire [4:0] \$29 ;
+  wire \$3 ;
+  wire [4:0] \$30 ;
+  wire [4:0] \$31 ;
+  wire [4:0] \$32 ;
+  wire [4:0] \$33 ;
+  wire [4:0] \$34 ;
+  wire [4:0] \$35 ;
+  wire [4:0] \$36 ;
   wire [4:0] \$37 ;
-  wire \$38 ;
+  wire [12:0] \$38 ;
   wire \$39 ;
-  wire [4:0] \$4 ;
+  wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
-  wire [15:0] \$43 ;
+  wire \$43 ;
   wire [15:0] \$44 ;
-  wire [31:0] \$45 ;
-  wire [32:0] \$46 ;
-  wire [7:0] \$47 ;
+  wire [15:0] \$45 ;
+  wire [31:0] \$46 ;
+  wire [32:0] \$47 ;
   wire [7:0] \$48 ;
   wire [7:0] \$49 ;
-  wire [4:0] \$5 ;
+  wire \$5 ;
   wire [7:0] \$50 ;
   wire [7:0] \$51 ;
   wire [7:0] \$52 ;
   wire [7:0] \$53 ;
   wire [7:0] \$54 ;
-  wire \$55 ;
+  wire [7:0] \$55 ;
   wire \$56 ;
-  wire [16:0] \$57 ;
+  wire \$57 ;
   wire [16:0] \$58 ;
   wire [16:0] \$59 ;
-  wire [4:0] \$6 ;
-  wire [4:0] \$7 ;
-  wire [4:0] \$8 ;
-  wire [4:0] \$9 ;
+  wire \$6 ;
+  wire [16:0] \$60 ;
+  wire \$7 ;
+  wire \$8 ;
+  wire \$9 ;
   wire \$signal ;
-  reg \$signal$112  = 1'h0;
+  reg \$signal$115  = 1'h0;
   reg \$signal$21  = 1'h0;
-  wire \$signal$54 ;
-  wire \$signal$59 ;
+  (* init = 17'h00000 *)
+  wire [16:0] \$signal$47 ;
+  wire \$signal$57 ;
+  wire \$signal$62 ;
   wire abort;
   reg [33:0] addend = 34'h000000000;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$102 ;
+  wire [33:0] \addend$105 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$73 ;
+  wire [33:0] \addend$76 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$84 ;
+  wire [33:0] \addend$87 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$93 ;
+  wire [33:0] \addend$96 ;
   wire [15:0] address;
   wire [15:0] address_column_step;
   wire [15:0] address_origin;
@@ -4961,7 +4995,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   output busy;
   reg busy = 1'h0;
   wire [12:0] channel;
-  wire [12:0] channel_origin;
+  reg [12:0] channel_origin = 13'h0000;
   wire [12:0] channel_word_step;
   input clear;
   wire clear;
@@ -4992,54 +5026,58 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$171 ;
-  reg \done$171  = 1'h0;
+  output \done$174 ;
+  reg \done$174  = 1'h0;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
-  wire \first$100 ;
+  wire \first$103 ;
   (* init = 1'h0 *)
-  wire \first$82 ;
+  wire \first$85 ;
   (* init = 1'h0 *)
-  wire \first$91 ;
+  wire \first$94 ;
+  (* init = 13'h0000 *)
+  wire [12:0] first_channel;
+  (* init = 17'h00000 *)
+  wire [16:0] first_y;
   wire \inside ;
   wire last;
   wire load;
   reg maximum = 1'h0;
   (* init = 1'h0 *)
-  wire \maximum$101 ;
+  wire \maximum$104 ;
   (* init = 1'h0 *)
-  wire \maximum$71 ;
+  wire \maximum$74 ;
   (* init = 1'h0 *)
-  wire \maximum$83 ;
+  wire \maximum$86 ;
   (* init = 1'h0 *)
-  wire \maximum$92 ;
+  wire \maximum$95 ;
   reg [15:0] multiplier = 16'h0000;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$67 ;
+  wire [15:0] \multiplier$102 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$81 ;
+  wire [15:0] \multiplier$70 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$90 ;
+  wire [15:0] \multiplier$84 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$99 ;
+  wire [15:0] \multiplier$93 ;
   wire [15:0] origin;
   wire [15:0] \origin$37 ;
   wire [7:0] out;
-  wire [7:0] \out$105 ;
-  wire [7:0] \out$87 ;
-  wire [7:0] \out$96 ;
+  wire [7:0] \out$108 ;
+  wire [7:0] \out$90 ;
+  wire [7:0] \out$99 ;
   wire [3:0] pad_left;
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$172  = 16'h0000;
+  reg [15:0] \pixel$175  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
-  wire [16:0] pixel_x_origin;
+  reg [16:0] pixel_x_origin = 17'h00000;
   wire [16:0] pixel_x_x_step;
   wire [16:0] pixel_y;
-  wire [16:0] pixel_y_origin;
+  reg [16:0] pixel_y_origin = 17'h00000;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
   output [15:0] read_address;
@@ -5051,10 +5089,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   (* init = 1'h0 *)
   wire register;
   (* init = 1'h0 *)
-  wire \register$107 ;
-  reg \register$117  = 1'h0;
-  reg \register$118  = 1'h0;
-  reg \register$119  = 1'h0;
+  wire \register$110 ;
   reg \register$120  = 1'h0;
   reg \register$121  = 1'h0;
   reg \register$122  = 1'h0;
@@ -5064,9 +5099,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   reg \register$126  = 1'h0;
   reg \register$127  = 1'h0;
   reg \register$128  = 1'h0;
+  reg \register$129  = 1'h0;
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
-  reg \register$132  = 1'h0;
   reg \register$133  = 1'h0;
   reg \register$134  = 1'h0;
   reg \register$135  = 1'h0;
@@ -5105,10 +5140,13 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   reg \register$168  = 1'h0;
   reg \register$169  = 1'h0;
   reg \register$170  = 1'h0;
+  reg \register$171  = 1'h0;
+  reg \register$172  = 1'h0;
+  reg \register$173  = 1'h0;
   wire relu;
-  wire \relu$104 ;
-  wire \relu$86 ;
-  wire \relu$95 ;
+  wire \relu$107 ;
+  wire \relu$89 ;
+  wire \relu$98 ;
   wire [15:0] row;
   wire [3:0] row_count;
   wire row_last;
@@ -5123,13 +5161,13 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [15:0] second_y_step;
   reg [4:0] shift = 5'h00;
   (* init = 5'h00 *)
-  wire [4:0] \shift$103 ;
+  wire [4:0] \shift$106 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$75 ;
+  wire [4:0] \shift$78 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$85 ;
+  wire [4:0] \shift$88 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$94 ;
+  wire [4:0] \shift$97 ;
   input start;
   wire start;
   wire \start$11 ;
@@ -5137,9 +5175,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [3:0] stride;
   wire [3:0] \stride$15 ;
   reg [7:0] tap = 8'h00;
-  reg [7:0] \tap$79  = 8'h00;
-  reg [7:0] \tap$88  = 8'h00;
-  reg [7:0] \tap$97  = 8'h00;
+  reg [7:0] \tap$100  = 8'h00;
+  reg [7:0] \tap$82  = 8'h00;
+  reg [7:0] \tap$91  = 8'h00;
   (* init = 8'h00 *)
   wire [7:0] tap0;
   (* init = 8'h00 *)
@@ -5169,68 +5207,68 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign \$2  = descriptor[303:288] - descriptor[363:352];
   assign column_count = \$signal$21  ? 4'h2 : descriptor[131:128];
   assign row_count = \$signal$21  ? 4'h1 : descriptor[135:132];
-  assign channel_origin = - descriptor[363:352];
-  assign \$3  = - descriptor[143:140];
-  assign \$4  = - descriptor[143:140];
-  assign \$5  = - descriptor[143:140];
-  assign \$6  = - descriptor[143:140];
-  assign \$7  = - descriptor[143:140];
-  assign \$8  = - descriptor[143:140];
-  assign \$9  = - descriptor[143:140];
-  assign \$10  = - descriptor[143:140];
-  assign \$11  = - descriptor[143:140];
+  assign last = column_last & row_last;
+  assign \$3  = \$signal$57  & x_last;
+  assign \final  = \$3  & y_last;
+  assign \$signal$62  = \$signal$21  & column_last;
+  assign \$4  = channel < descriptor[375:364];
+  assign \$5  = pixel_x < descriptor[75:64];
+  assign \$6  = pixel_y < descriptor[87:76];
+  assign \$7  = \$5  & \$6 ;
+  assign \inside  = \$signal$62  ? \$4  : \$7 ;
+  assign \$8  = combining | clear;
+  assign \$9  = descriptor[3:0] == 3'h4;
+  assign \$10  = descriptor[3:0] == 3'h6;
+  assign \$11  = maximum ? 5'h00 : descriptor[452:448];
   assign \$12  = - descriptor[143:140];
   assign \$13  = - descriptor[143:140];
   assign \$14  = - descriptor[143:140];
   assign \$15  = - descriptor[143:140];
-  assign \$16  = - descriptor[147:144];
-  assign \$17  = - descriptor[147:144];
-  assign \$18  = - descriptor[147:144];
-  assign \$19  = - descriptor[147:144];
-  assign \$20  = - descriptor[147:144];
-  assign \$21  = - descriptor[147:144];
-  assign \$22  = - descriptor[147:144];
-  assign \$23  = - descriptor[147:144];
-  assign \$24  = - descriptor[147:144];
+  assign \$16  = - descriptor[143:140];
+  assign \$17  = - descriptor[143:140];
+  assign \$18  = - descriptor[143:140];
+  assign \$19  = - descriptor[143:140];
+  assign \$20  = - descriptor[143:140];
+  assign \$21  = - descriptor[143:140];
+  assign \$22  = - descriptor[143:140];
+  assign \$23  = - descriptor[143:140];
+  assign \$24  = - descriptor[143:140];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
   assign \$27  = - descriptor[147:144];
   assign \$28  = - descriptor[147:144];
-  assign last = column_last & row_last;
-  assign \$29  = \$signal$54  & x_last;
-  assign \final  = \$29  & y_last;
-  assign \$signal$59  = \$signal$21  & column_last;
-  assign \$30  = channel < descriptor[375:364];
-  assign \$31  = pixel_x < descriptor[75:64];
-  assign \$32  = pixel_y < descriptor[87:76];
-  assign \$33  = \$31  & \$32 ;
-  assign \inside  = \$signal$59  ? \$30  : \$33 ;
-  assign \$34  = combining | clear;
-  assign \$35  = descriptor[3:0] == 3'h4;
-  assign \$36  = descriptor[3:0] == 3'h6;
-  assign \$37  = maximum ? 5'h00 : descriptor[452:448];
-  assign \$38  = column_last & row_last;
-  assign \$39  = \$38  & \$signal$54 ;
-  assign \$40  = \$39  & x_last;
-  assign \$41  = \$40  & y_last;
-  assign \$42  = advance & \inside ;
-  assign \$43  = \$signal$59  ? second : address;
-  assign \$44  = \register$124  ? descriptor[415:400] : descriptor[399:384];
-  assign \$45  = 1'h1 << descriptor[452:448];
-  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
-  assign \$47  = maximum ? 8'h80 : 8'h00;
-  assign \$48  = \register$120  ? read_data[7:0] : \$47 ;
-  assign \$49  = maximum ? 8'h80 : 8'h00;
-  assign \$50  = \register$120  ? read_data[15:8] : \$49 ;
-  assign \$51  = maximum ? 8'h80 : 8'h00;
-  assign \$52  = \register$120  ? read_data[23:16] : \$51 ;
-  assign \$53  = maximum ? 8'h80 : 8'h00;
-  assign \$54  = \register$120  ? read_data[31:24] : \$53 ;
-  assign \$55  = advance & last;
-  assign \$56  = write_enable & \register$157 ;
-  assign \$57  = write_address + 1'h1;
-  assign \$58  = \pixel$172  + descriptor[183:172];
-  assign \$59  = \pixel$172  + descriptor[183:172];
+  assign \$29  = - descriptor[147:144];
+  assign \$30  = - descriptor[147:144];
+  assign \$31  = - descriptor[147:144];
+  assign \$32  = - descriptor[147:144];
+  assign \$33  = - descriptor[147:144];
+  assign \$34  = - descriptor[147:144];
+  assign \$35  = - descriptor[147:144];
+  assign \$36  = - descriptor[147:144];
+  assign \$37  = - descriptor[147:144];
+  assign \$38  = - descriptor[363:352];
+  assign \$39  = column_last & row_last;
+  assign \$40  = \$39  & \$signal$57 ;
+  assign \$41  = \$40  & x_last;
+  assign \$42  = \$41  & y_last;
+  assign \$43  = advance & \inside ;
+  assign \$44  = \$signal$62  ? second : address;
+  assign \$45  = \register$127  ? descriptor[415:400] : descriptor[399:384];
+  assign \$46  = 1'h1 << descriptor[452:448];
+  assign \$47  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$46 [31:1] });
+  assign \$48  = maximum ? 8'h80 : 8'h00;
+  assign \$49  = \register$123  ? read_data[7:0] : \$48 ;
+  assign \$50  = maximum ? 8'h80 : 8'h00;
+  assign \$51  = \register$123  ? read_data[15:8] : \$50 ;
+  assign \$52  = maximum ? 8'h80 : 8'h00;
+  assign \$53  = \register$123  ? read_data[23:16] : \$52 ;
+  assign \$54  = maximum ? 8'h80 : 8'h00;
+  assign \$55  = \register$123  ? read_data[31:24] : \$54 ;
+  assign \$56  = advance & last;
+  assign \$57  = write_enable & \register$160 ;
+  assign \$58  = write_address + 1'h1;
+  assign \$59  = \pixel$175  + descriptor[183:172];
+  assign \$60  = \pixel$175  + descriptor[183:172];
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -5253,8 +5291,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$79 ),
-    .out(\out$87 ),
+    .\multiplier$2 (\tap$82 ),
+    .out(\out$90 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -5267,8 +5305,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$88 ),
-    .out(\out$96 ),
+    .\multiplier$2 (\tap$91 ),
+    .out(\out$99 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -5281,8 +5319,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$97 ),
-    .out(\out$105 ),
+    .\multiplier$2 (\tap$100 ),
+    .out(\out$108 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -5303,36 +5341,12 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .combining(combining),
     .load(load),
     .pixel_x_column_start(pixel_x),
+    .pixel_x_origin(pixel_x_origin),
+    .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$3243$0 (\$3 ),
-    .\port$3244$4 (\$4 [4]),
-    .\port$3245$4 (\$5 [4]),
-    .\port$3246$4 (\$6 [4]),
-    .\port$3247$4 (\$7 [4]),
-    .\port$3248$4 (\$8 [4]),
-    .\port$3249$4 (\$9 [4]),
-    .\port$3250$4 (\$10 [4]),
-    .\port$3251$4 (\$11 [4]),
-    .\port$3252$4 (\$12 [4]),
-    .\port$3253$4 (\$13 [4]),
-    .\port$3254$4 (\$14 [4]),
-    .\port$3255$4 (\$15 [4]),
-    .\port$3256$0 (\$16 ),
-    .\port$3257$4 (\$17 [4]),
-    .\port$3258$4 (\$18 [4]),
-    .\port$3259$4 (\$19 [4]),
-    .\port$3260$4 (\$20 [4]),
-    .\port$3261$4 (\$21 [4]),
-    .\port$3262$4 (\$22 [4]),
-    .\port$3263$4 (\$23 [4]),
-    .\port$3264$4 (\$24 [4]),
-    .\port$3265$4 (\$25 [4]),
-    .\port$3266$4 (\$26 [4]),
-    .\port$3267$4 (\$27 [4]),
-    .\port$3268$4 (\$28 [4]),
-    .\port$5293$136 (descriptor[139:136]),
-    .\port$5293$160 (descriptor[171:160]),
-    .\port$5293$96 (descriptor[119:96]),
+    .\port$5096$136 (descriptor[139:136]),
+    .\port$5096$160 (descriptor[171:160]),
+    .\port$5096$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5341,7 +5355,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .second_x_step(second_x_step),
     .second_y_step(second_y_step),
     .word_count(descriptor[203:192]),
-    .word_last(\$signal$54 ),
+    .word_last(\$signal$57 ),
     .x_last(x_last),
     .y_last(y_last)
   );
@@ -5354,7 +5368,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5293$136 (descriptor[147:136]),
+    .\port$5096$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5368,14 +5382,14 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$5293$320 (descriptor[347:320]),
+    .\port$5096$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \$signal$21  <= \$35 ;
+    if (\$8 ) begin
+      \$signal$21  <= \$9 ;
       if (clear) begin
         \$signal$21  <= 1'h0;
       end
@@ -5385,8 +5399,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      maximum <= \$36 ;
+    if (\$8 ) begin
+      maximum <= \$10 ;
       if (clear) begin
         maximum <= 1'h0;
       end
@@ -5396,8 +5410,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      shift <= \$37 ;
+    if (\$8 ) begin
+      shift <= \$11 ;
       if (clear) begin
         shift <= 5'h00;
       end
@@ -5407,10 +5421,43 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
+      pixel_x_origin <= { \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12  };
+      if (clear) begin
+        pixel_x_origin <= 17'h00000;
+      end
+    end
+    if (rst) begin
+      pixel_x_origin <= 17'h00000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      pixel_y_origin <= { \$37 [4], \$36 [4], \$35 [4], \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25  };
+      if (clear) begin
+        pixel_y_origin <= 17'h00000;
+      end
+    end
+    if (rst) begin
+      pixel_y_origin <= 17'h00000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      channel_origin <= \$38 ;
+      if (clear) begin
+        channel_origin <= 13'h0000;
+      end
+    end
+    if (rst) begin
+      channel_origin <= 13'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
       if (load) begin
         advance <= 1'h1;
-      end else if (\$41 ) begin
+      end else if (\$42 ) begin
         advance <= 1'h0;
       end
       if (clear) begin
@@ -5422,23 +5469,23 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       if (load) begin
-        \$signal$112  <= 1'h1;
+        \$signal$115  <= 1'h1;
       end else if (advance) begin
-        \$signal$112  <= last;
+        \$signal$115  <= last;
       end
       if (clear) begin
-        \$signal$112  <= 1'h0;
+        \$signal$115  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$112  <= 1'h0;
+      \$signal$115  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      read_enable <= \$42 ;
+    if (\$8 ) begin
+      read_enable <= \$43 ;
       if (clear) begin
         read_enable <= 1'h0;
       end
@@ -5448,8 +5495,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      read_address <= \$43 ;
+    if (\$8 ) begin
+      read_address <= \$44 ;
       if (clear) begin
         read_address <= 16'h0000;
       end
@@ -5459,41 +5506,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$117  <= \inside ;
-      if (clear) begin
-        \register$117  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$117  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$118  <= \register$117 ;
-      if (clear) begin
-        \register$118  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$118  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$119  <= \register$118 ;
-      if (clear) begin
-        \register$119  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$119  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$120  <= \register$119 ;
+    if (\$8 ) begin
+      \register$120  <= \inside ;
       if (clear) begin
         \register$120  <= 1'h0;
       end
@@ -5503,8 +5517,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$121  <= \$signal$59 ;
+    if (\$8 ) begin
+      \register$121  <= \register$120 ;
       if (clear) begin
         \register$121  <= 1'h0;
       end
@@ -5514,7 +5528,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$122  <= \register$121 ;
       if (clear) begin
         \register$122  <= 1'h0;
@@ -5525,7 +5539,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$123  <= \register$122 ;
       if (clear) begin
         \register$123  <= 1'h0;
@@ -5536,8 +5550,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$124  <= \register$123 ;
+    if (\$8 ) begin
+      \register$124  <= \$signal$62 ;
       if (clear) begin
         \register$124  <= 1'h0;
       end
@@ -5547,30 +5561,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      multiplier <= \$44 ;
-      if (clear) begin
-        multiplier <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      multiplier <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      addend <= { \$46 [32], \$46  };
-      if (clear) begin
-        addend <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      addend <= 34'h000000000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$125  <= \$signal$112 ;
+    if (\$8 ) begin
+      \register$125  <= \register$124 ;
       if (clear) begin
         \register$125  <= 1'h0;
       end
@@ -5580,7 +5572,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$126  <= \register$125 ;
       if (clear) begin
         \register$126  <= 1'h0;
@@ -5591,7 +5583,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$127  <= \register$126 ;
       if (clear) begin
         \register$127  <= 1'h0;
@@ -5602,8 +5594,18 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$128  <= \register$127 ;
+    if (\$8 ) begin
+      multiplier <= \$45 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      addend <= { \$47 [32], \$47  };
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$128  <= \$signal$115 ;
       if (clear) begin
         \register$128  <= 1'h0;
       end
@@ -5613,63 +5615,19 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      first <= \register$128 ;
+    if (\$8 ) begin
+      \register$129  <= \register$128 ;
       if (clear) begin
-        first <= 1'h0;
+        \register$129  <= 1'h0;
       end
     end
     if (rst) begin
-      first <= 1'h0;
+      \register$129  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      tap <= \$48 ;
-      if (clear) begin
-        tap <= 8'h00;
-      end
-    end
-    if (rst) begin
-      tap <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \tap$79  <= \$50 ;
-      if (clear) begin
-        \tap$79  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \tap$79  <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \tap$88  <= \$52 ;
-      if (clear) begin
-        \tap$88  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \tap$88  <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \tap$97  <= \$54 ;
-      if (clear) begin
-        \tap$97  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \tap$97  <= 8'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$130  <= \$signal$54 ;
+    if (\$8 ) begin
+      \register$130  <= \register$129 ;
       if (clear) begin
         \register$130  <= 1'h0;
       end
@@ -5679,7 +5637,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$131  <= \register$130 ;
       if (clear) begin
         \register$131  <= 1'h0;
@@ -5690,19 +5648,39 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$132  <= \register$131 ;
+    if (\$8 ) begin
+      first <= \register$131 ;
       if (clear) begin
-        \register$132  <= 1'h0;
+        first <= 1'h0;
       end
     end
     if (rst) begin
-      \register$132  <= 1'h0;
+      first <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$133  <= \register$132 ;
+    if (\$8 ) begin
+      tap <= \$49 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \tap$82  <= \$51 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \tap$91  <= \$53 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \tap$100  <= \$55 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$133  <= \$signal$57 ;
       if (clear) begin
         \register$133  <= 1'h0;
       end
@@ -5712,7 +5690,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$134  <= \register$133 ;
       if (clear) begin
         \register$134  <= 1'h0;
@@ -5723,7 +5701,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$135  <= \register$134 ;
       if (clear) begin
         \register$135  <= 1'h0;
@@ -5734,7 +5712,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$136  <= \register$135 ;
       if (clear) begin
         \register$136  <= 1'h0;
@@ -5745,7 +5723,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$137  <= \register$136 ;
       if (clear) begin
         \register$137  <= 1'h0;
@@ -5756,7 +5734,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$138  <= \register$137 ;
       if (clear) begin
         \register$138  <= 1'h0;
@@ -5767,7 +5745,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$139  <= \register$138 ;
       if (clear) begin
         \register$139  <= 1'h0;
@@ -5778,7 +5756,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$140  <= \register$139 ;
       if (clear) begin
         \register$140  <= 1'h0;
@@ -5789,7 +5767,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$141  <= \register$140 ;
       if (clear) begin
         \register$141  <= 1'h0;
@@ -5800,7 +5778,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$142  <= \register$141 ;
       if (clear) begin
         \register$142  <= 1'h0;
@@ -5811,7 +5789,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$143  <= \register$142 ;
       if (clear) begin
         \register$143  <= 1'h0;
@@ -5822,8 +5800,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$144  <= \final ;
+    if (\$8 ) begin
+      \register$144  <= \register$143 ;
       if (clear) begin
         \register$144  <= 1'h0;
       end
@@ -5833,7 +5811,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$145  <= \register$144 ;
       if (clear) begin
         \register$145  <= 1'h0;
@@ -5844,7 +5822,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$146  <= \register$145 ;
       if (clear) begin
         \register$146  <= 1'h0;
@@ -5855,8 +5833,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$147  <= \register$146 ;
+    if (\$8 ) begin
+      \register$147  <= \final ;
       if (clear) begin
         \register$147  <= 1'h0;
       end
@@ -5866,7 +5844,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$148  <= \register$147 ;
       if (clear) begin
         \register$148  <= 1'h0;
@@ -5877,7 +5855,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$149  <= \register$148 ;
       if (clear) begin
         \register$149  <= 1'h0;
@@ -5888,7 +5866,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$150  <= \register$149 ;
       if (clear) begin
         \register$150  <= 1'h0;
@@ -5899,7 +5877,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$151  <= \register$150 ;
       if (clear) begin
         \register$151  <= 1'h0;
@@ -5910,7 +5888,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$152  <= \register$151 ;
       if (clear) begin
         \register$152  <= 1'h0;
@@ -5921,7 +5899,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$153  <= \register$152 ;
       if (clear) begin
         \register$153  <= 1'h0;
@@ -5932,7 +5910,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$154  <= \register$153 ;
       if (clear) begin
         \register$154  <= 1'h0;
@@ -5943,7 +5921,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$155  <= \register$154 ;
       if (clear) begin
         \register$155  <= 1'h0;
@@ -5954,7 +5932,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$156  <= \register$155 ;
       if (clear) begin
         \register$156  <= 1'h0;
@@ -5965,7 +5943,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$157  <= \register$156 ;
       if (clear) begin
         \register$157  <= 1'h0;
@@ -5976,8 +5954,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$158  <= \$55 ;
+    if (\$8 ) begin
+      \register$158  <= \register$157 ;
       if (clear) begin
         \register$158  <= 1'h0;
       end
@@ -5987,7 +5965,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$159  <= \register$158 ;
       if (clear) begin
         \register$159  <= 1'h0;
@@ -5998,7 +5976,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$160  <= \register$159 ;
       if (clear) begin
         \register$160  <= 1'h0;
@@ -6009,8 +5987,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \register$161  <= \register$160 ;
+    if (\$8 ) begin
+      \register$161  <= \$56 ;
       if (clear) begin
         \register$161  <= 1'h0;
       end
@@ -6020,7 +5998,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$162  <= \register$161 ;
       if (clear) begin
         \register$162  <= 1'h0;
@@ -6031,7 +6009,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$163  <= \register$162 ;
       if (clear) begin
         \register$163  <= 1'h0;
@@ -6042,7 +6020,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$164  <= \register$163 ;
       if (clear) begin
         \register$164  <= 1'h0;
@@ -6053,7 +6031,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$165  <= \register$164 ;
       if (clear) begin
         \register$165  <= 1'h0;
@@ -6064,7 +6042,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$166  <= \register$165 ;
       if (clear) begin
         \register$166  <= 1'h0;
@@ -6075,7 +6053,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$167  <= \register$166 ;
       if (clear) begin
         \register$167  <= 1'h0;
@@ -6086,7 +6064,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$168  <= \register$167 ;
       if (clear) begin
         \register$168  <= 1'h0;
@@ -6097,7 +6075,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$169  <= \register$168 ;
       if (clear) begin
         \register$169  <= 1'h0;
@@ -6108,7 +6086,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       \register$170  <= \register$169 ;
       if (clear) begin
         \register$170  <= 1'h0;
@@ -6119,8 +6097,41 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      write_enable <= \register$170 ;
+    if (\$8 ) begin
+      \register$171  <= \register$170 ;
+      if (clear) begin
+        \register$171  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$171  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$172  <= \register$171 ;
+      if (clear) begin
+        \register$172  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$172  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$173  <= \register$172 ;
+      if (clear) begin
+        \register$173  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$173  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      write_enable <= \register$173 ;
       if (clear) begin
         write_enable <= 1'h0;
       end
@@ -6130,22 +6141,22 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
-      \done$171  <= \$56 ;
+    if (\$8 ) begin
+      \done$174  <= \$57 ;
       if (clear) begin
-        \done$171  <= 1'h0;
+        \done$174  <= 1'h0;
       end
     end
     if (rst) begin
-      \done$171  <= 1'h0;
+      \done$174  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       if (\$signal ) begin
         busy <= 1'h1;
       end else if (write_enable) begin
-        if (\register$157 ) begin
+        if (\register$160 ) begin
           busy <= 1'h0;
         end
       end
@@ -6158,30 +6169,30 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       if (\$signal ) begin
-        \pixel$172  <= descriptor[63:48];
+        \pixel$175  <= descriptor[63:48];
       end else if (write_enable) begin
-        if (\register$143 ) begin
-          \pixel$172  <= \$58 [15:0];
+        if (\register$146 ) begin
+          \pixel$175  <= \$59 [15:0];
         end
       end
       if (clear) begin
-        \pixel$172  <= 16'h0000;
+        \pixel$175  <= 16'h0000;
       end
     end
     if (rst) begin
-      \pixel$172  <= 16'h0000;
+      \pixel$175  <= 16'h0000;
     end
   end
   always @(posedge clk) begin
-    if (\$34 ) begin
+    if (\$8 ) begin
       if (\$signal ) begin
         write_address <= descriptor[63:48];
       end else if (write_enable) begin
-        write_address <= \$57 [15:0];
-        if (\register$143 ) begin
-          write_address <= \$59 [15:0];
+        write_address <= \$58 [15:0];
+        if (\register$146 ) begin
+          write_address <= \$60 [15:0];
         end
       end
       if (clear) begin
@@ -6219,43 +6230,44 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign second_word_step = 16'h0001;
   assign \column_step$40  = second_x_step;
   assign \row_step$42  = second_y_step;
+  assign first_channel = channel_origin;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9 [4], \$8 [4], \$7 [4], \$6 [4], \$5 [4], \$4 [4], \$3  };
+  assign \$signal$47  = pixel_x_origin;
   assign pixel_x_column_step = 17'h00001;
   assign pixel_x_x_step = { 13'h0000, descriptor[139:136] };
-  assign pixel_y_origin = { \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16  };
+  assign first_y = pixel_y_origin;
   assign pixel_y_row_step = 17'h00001;
   assign pixel_y_y_step = { 13'h0000, descriptor[139:136] };
-  assign word_last = \$signal$54 ;
+  assign word_last = \$signal$57 ;
   assign tap0 = tap;
-  assign \multiplier$67  = multiplier;
+  assign \multiplier$70  = multiplier;
   assign register = first;
-  assign \maximum$71  = maximum;
-  assign \addend$73  = addend;
-  assign \shift$75  = shift;
+  assign \maximum$74  = maximum;
+  assign \addend$76  = addend;
+  assign \shift$78  = shift;
   assign relu = descriptor[4];
-  assign tap1 = \tap$79 ;
-  assign \multiplier$81  = multiplier;
-  assign \first$82  = first;
-  assign \maximum$83  = maximum;
-  assign \addend$84  = addend;
-  assign \shift$85  = shift;
-  assign \relu$86  = descriptor[4];
-  assign tap2 = \tap$88 ;
-  assign \multiplier$90  = multiplier;
-  assign \first$91  = first;
-  assign \maximum$92  = maximum;
-  assign \addend$93  = addend;
-  assign \shift$94  = shift;
-  assign \relu$95  = descriptor[4];
-  assign tap3 = \tap$97 ;
-  assign \multiplier$99  = multiplier;
-  assign \first$100  = first;
-  assign \maximum$101  = maximum;
-  assign \addend$102  = addend;
-  assign \shift$103  = shift;
-  assign \relu$104  = descriptor[4];
-  assign \register$107  = write_enable;
+  assign tap1 = \tap$82 ;
+  assign \multiplier$84  = multiplier;
+  assign \first$85  = first;
+  assign \maximum$86  = maximum;
+  assign \addend$87  = addend;
+  assign \shift$88  = shift;
+  assign \relu$89  = descriptor[4];
+  assign tap2 = \tap$91 ;
+  assign \multiplier$93  = multiplier;
+  assign \first$94  = first;
+  assign \maximum$95  = maximum;
+  assign \addend$96  = addend;
+  assign \shift$97  = shift;
+  assign \relu$98  = descriptor[4];
+  assign tap3 = \tap$100 ;
+  assign \multiplier$102  = multiplier;
+  assign \first$103  = first;
+  assign \maximum$104  = maximum;
+  assign \addend$105  = addend;
+  assign \shift$106  = shift;
+  assign \relu$107  = descriptor[4];
+  assign \register$110  = write_enable;
   assign abort = 1'h0;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -6273,9 +6285,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign write_data[31:24] = \out$105 ;
-  assign write_data[23:16] = \out$96 ;
-  assign write_data[15:8] = \out$87 ;
+  assign write_data[31:24] = \out$108 ;
+  assign write_data[23:16] = \out$99 ;
+  assign write_data[15:8] = \out$90 ;
   assign write_data[7:0] = out;
 endmodule
 
@@ -6285,7 +6297,6 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   wire [33:0] \$3 ;
   wire [34:0] \$4 ;
   wire [33:0] \$5 ;
-  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -6327,27 +6338,28 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   wire [4:0] shift;
   wire [4:0] \shift$10 ;
   wire [7:0] tap;
+  reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
   assign \$1  = combining | clear;
   assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$3  = \register$24  ? addend : total;
   assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane0.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5916$0 (multiplier),
+    .\port$5744$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane0.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
     .combining(combining),
-    .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
@@ -6356,67 +6368,31 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$19  <= \multiplier$2 ;
-      if (clear) begin
-        \register$19  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$19  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$20  <= \register$19 ;
-      if (clear) begin
-        \register$20  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$20  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= \register$20 ;
-      if (clear) begin
-        register <= 8'h00;
-      end
-    end
-    if (rst) begin
-      register <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$21  <= first;
-      if (clear) begin
-        \register$21  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$21  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$23  <= \register$21 ;
-      if (clear) begin
-        \register$23  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$23  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$24  <= \register$23 ;
-      if (clear) begin
-        \register$24  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$24  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -6424,34 +6400,16 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
       if (\$2 ) begin
         largest <= register;
       end
-      if (clear) begin
-        largest <= 8'h00;
-      end
-    end
-    if (rst) begin
-      largest <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$4 [33:0];
-      if (clear) begin
-        \$signal  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 34'h000000000;
+      total <= \$4 [33:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       value <= \$5 ;
-      if (clear) begin
-        value <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -6463,7 +6421,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$5916$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$5744$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6479,13 +6437,16 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   wire [17:0] \$20 ;
   wire [18:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [28:0] \$27 ;
-  wire [29:0] \$28 ;
+  wire [19:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [22:0] \$28 ;
+  wire [22:0] \$29 ;
   wire [17:0] \$3 ;
+  wire [28:0] \$30 ;
+  wire [29:0] \$31 ;
   wire [17:0] \$4 ;
   wire [17:0] \$5 ;
   wire [18:0] \$6 ;
@@ -6506,8 +6467,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5916$0 ;
-  wire [15:0] \port$5916$0 ;
+  input [15:0] \port$5744$0 ;
+  wire [15:0] \port$5744$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6530,9 +6491,9 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   assign \$20  = multiplier[7] ? \$19  : 18'h00000;
   assign \$21  = - $signed(\$20 );
   assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$24  = $signed(partial0) + $signed(\$23 );
-  assign \$26  = $signed(partial4) + $signed(\$25 );
-  assign \$28  = $signed(total) + $signed(\$27 );
+  assign \$25  = $signed(\$23 ) + $signed(\$24 );
+  assign \$28  = $signed(\$26 ) + $signed(\$27 );
+  assign \$31  = $signed(\$29 ) + $signed(\$30 );
   always @(posedge clk) begin
     if (\$1 ) begin
       partial0 <= \$6 ;
@@ -6555,37 +6516,40 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      total <= \$24 [21:0];
+      total <= \$25 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$12  <= \$26 [21:0];
+      \total$12  <= \$28 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$13  <= \$28 [25:0];
+      \total$13  <= \$31 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5916$0  };
+  assign multiplicand = { 1'h0, \port$5744$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5916$0  };
-  assign \$4  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5916$0  };
-  assign \$9  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5916$0  };
-  assign \$14  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5916$0  };
-  assign \$19  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$23  = { partial2[18], partial2, 2'h0 };
-  assign \$25  = { partial6[18], partial6, 2'h0 };
-  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign \$2  = { 2'h0, \port$5744$0  };
+  assign \$4  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5744$0  };
+  assign \$9  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5744$0  };
+  assign \$14  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5744$0  };
+  assign \$19  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$23  = { partial0[18], partial0 };
+  assign \$24  = { partial2[18], partial2, 2'h0 };
+  assign \$26  = { partial4[18], partial4 };
+  assign \$27  = { partial6[18], partial6, 2'h0 };
+  assign \$29  = { total[21], total };
+  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -6602,9 +6566,9 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [33:0] \$like  = 34'h000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
@@ -6612,10 +6576,12 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   reg [2:0] coarse = 3'h0;
   input combining;
   wire combining;
+  reg [33:0] finely = 34'h000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   reg register = 1'h0;
   reg \register$11  = 1'h0;
   input relu;
@@ -6630,7 +6596,7 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   reg zero = 1'h0;
   assign \$1  = combining | clear;
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$11 ;
   assign \$6  = shifted[33] & \$5 ;
   assign \$7  = & shifted[33:7];
@@ -6641,119 +6607,60 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[33] & \register$11 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-      if (clear) begin
-        \$like  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$like  <= 34'h000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
-      if (clear) begin
-        coarse <= 3'h0;
-      end
-    end
-    if (rst) begin
-      coarse <= 3'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-      if (clear) begin
-        shifted <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      shifted <= 34'h000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= relu;
-      if (clear) begin
-        register <= 1'h0;
-      end
-    end
-    if (rst) begin
-      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$11  <= register;
-      if (clear) begin
-        \register$11  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$11  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
-      if (clear) begin
-        kept <= 8'h00;
-      end
-    end
-    if (rst) begin
-      kept <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
-      if (clear) begin
-        high <= 1'h0;
-      end
-    end
-    if (rst) begin
-      high <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
-      if (clear) begin
-        zero <= 1'h0;
-      end
-    end
-    if (rst) begin
-      zero <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-      if (clear) begin
-        out <= 8'h00;
-      end
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
@@ -6763,7 +6670,6 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   wire [33:0] \$3 ;
   wire [34:0] \$4 ;
   wire [33:0] \$5 ;
-  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -6805,27 +6711,28 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   wire [4:0] shift;
   wire [4:0] \shift$10 ;
   wire [7:0] tap;
+  reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
   assign \$1  = combining | clear;
   assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$3  = \register$24  ? addend : total;
   assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane1.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5916$0 (multiplier),
+    .\port$5744$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane1.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
     .combining(combining),
-    .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
@@ -6834,67 +6741,31 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$19  <= \multiplier$2 ;
-      if (clear) begin
-        \register$19  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$19  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$20  <= \register$19 ;
-      if (clear) begin
-        \register$20  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$20  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= \register$20 ;
-      if (clear) begin
-        register <= 8'h00;
-      end
-    end
-    if (rst) begin
-      register <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$21  <= first;
-      if (clear) begin
-        \register$21  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$21  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$23  <= \register$21 ;
-      if (clear) begin
-        \register$23  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$23  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$24  <= \register$23 ;
-      if (clear) begin
-        \register$24  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$24  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -6902,34 +6773,16 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
       if (\$2 ) begin
         largest <= register;
       end
-      if (clear) begin
-        largest <= 8'h00;
-      end
-    end
-    if (rst) begin
-      largest <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$4 [33:0];
-      if (clear) begin
-        \$signal  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 34'h000000000;
+      total <= \$4 [33:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       value <= \$5 ;
-      if (clear) begin
-        value <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -6941,7 +6794,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$5916$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$5744$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6957,13 +6810,16 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   wire [17:0] \$20 ;
   wire [18:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [28:0] \$27 ;
-  wire [29:0] \$28 ;
+  wire [19:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [22:0] \$28 ;
+  wire [22:0] \$29 ;
   wire [17:0] \$3 ;
+  wire [28:0] \$30 ;
+  wire [29:0] \$31 ;
   wire [17:0] \$4 ;
   wire [17:0] \$5 ;
   wire [18:0] \$6 ;
@@ -6984,8 +6840,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5916$0 ;
-  wire [15:0] \port$5916$0 ;
+  input [15:0] \port$5744$0 ;
+  wire [15:0] \port$5744$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7008,9 +6864,9 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   assign \$20  = multiplier[7] ? \$19  : 18'h00000;
   assign \$21  = - $signed(\$20 );
   assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$24  = $signed(partial0) + $signed(\$23 );
-  assign \$26  = $signed(partial4) + $signed(\$25 );
-  assign \$28  = $signed(total) + $signed(\$27 );
+  assign \$25  = $signed(\$23 ) + $signed(\$24 );
+  assign \$28  = $signed(\$26 ) + $signed(\$27 );
+  assign \$31  = $signed(\$29 ) + $signed(\$30 );
   always @(posedge clk) begin
     if (\$1 ) begin
       partial0 <= \$6 ;
@@ -7033,37 +6889,40 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      total <= \$24 [21:0];
+      total <= \$25 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$12  <= \$26 [21:0];
+      \total$12  <= \$28 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$13  <= \$28 [25:0];
+      \total$13  <= \$31 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5916$0  };
+  assign multiplicand = { 1'h0, \port$5744$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5916$0  };
-  assign \$4  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5916$0  };
-  assign \$9  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5916$0  };
-  assign \$14  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5916$0  };
-  assign \$19  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$23  = { partial2[18], partial2, 2'h0 };
-  assign \$25  = { partial6[18], partial6, 2'h0 };
-  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign \$2  = { 2'h0, \port$5744$0  };
+  assign \$4  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5744$0  };
+  assign \$9  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5744$0  };
+  assign \$14  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5744$0  };
+  assign \$19  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$23  = { partial0[18], partial0 };
+  assign \$24  = { partial2[18], partial2, 2'h0 };
+  assign \$26  = { partial4[18], partial4 };
+  assign \$27  = { partial6[18], partial6, 2'h0 };
+  assign \$29  = { total[21], total };
+  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -7080,9 +6939,9 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [33:0] \$like  = 34'h000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
@@ -7090,10 +6949,12 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   reg [2:0] coarse = 3'h0;
   input combining;
   wire combining;
+  reg [33:0] finely = 34'h000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   reg register = 1'h0;
   reg \register$11  = 1'h0;
   input relu;
@@ -7108,7 +6969,7 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   reg zero = 1'h0;
   assign \$1  = combining | clear;
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$11 ;
   assign \$6  = shifted[33] & \$5 ;
   assign \$7  = & shifted[33:7];
@@ -7119,119 +6980,60 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[33] & \register$11 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-      if (clear) begin
-        \$like  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$like  <= 34'h000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
-      if (clear) begin
-        coarse <= 3'h0;
-      end
-    end
-    if (rst) begin
-      coarse <= 3'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-      if (clear) begin
-        shifted <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      shifted <= 34'h000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= relu;
-      if (clear) begin
-        register <= 1'h0;
-      end
-    end
-    if (rst) begin
-      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$11  <= register;
-      if (clear) begin
-        \register$11  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$11  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
-      if (clear) begin
-        kept <= 8'h00;
-      end
-    end
-    if (rst) begin
-      kept <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
-      if (clear) begin
-        high <= 1'h0;
-      end
-    end
-    if (rst) begin
-      high <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
-      if (clear) begin
-        zero <= 1'h0;
-      end
-    end
-    if (rst) begin
-      zero <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-      if (clear) begin
-        out <= 8'h00;
-      end
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
@@ -7241,7 +7043,6 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   wire [33:0] \$3 ;
   wire [34:0] \$4 ;
   wire [33:0] \$5 ;
-  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -7283,27 +7084,28 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   wire [4:0] shift;
   wire [4:0] \shift$10 ;
   wire [7:0] tap;
+  reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
   assign \$1  = combining | clear;
   assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$3  = \register$24  ? addend : total;
   assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane2.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5916$0 (multiplier),
+    .\port$5744$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane2.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
     .combining(combining),
-    .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
@@ -7312,67 +7114,31 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$19  <= \multiplier$2 ;
-      if (clear) begin
-        \register$19  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$19  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$20  <= \register$19 ;
-      if (clear) begin
-        \register$20  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$20  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= \register$20 ;
-      if (clear) begin
-        register <= 8'h00;
-      end
-    end
-    if (rst) begin
-      register <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$21  <= first;
-      if (clear) begin
-        \register$21  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$21  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$23  <= \register$21 ;
-      if (clear) begin
-        \register$23  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$23  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$24  <= \register$23 ;
-      if (clear) begin
-        \register$24  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$24  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -7380,34 +7146,16 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
       if (\$2 ) begin
         largest <= register;
       end
-      if (clear) begin
-        largest <= 8'h00;
-      end
-    end
-    if (rst) begin
-      largest <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$4 [33:0];
-      if (clear) begin
-        \$signal  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 34'h000000000;
+      total <= \$4 [33:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       value <= \$5 ;
-      if (clear) begin
-        value <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -7419,7 +7167,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$5916$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$5744$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7435,13 +7183,16 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   wire [17:0] \$20 ;
   wire [18:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [28:0] \$27 ;
-  wire [29:0] \$28 ;
+  wire [19:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [22:0] \$28 ;
+  wire [22:0] \$29 ;
   wire [17:0] \$3 ;
+  wire [28:0] \$30 ;
+  wire [29:0] \$31 ;
   wire [17:0] \$4 ;
   wire [17:0] \$5 ;
   wire [18:0] \$6 ;
@@ -7462,8 +7213,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5916$0 ;
-  wire [15:0] \port$5916$0 ;
+  input [15:0] \port$5744$0 ;
+  wire [15:0] \port$5744$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7486,9 +7237,9 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   assign \$20  = multiplier[7] ? \$19  : 18'h00000;
   assign \$21  = - $signed(\$20 );
   assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$24  = $signed(partial0) + $signed(\$23 );
-  assign \$26  = $signed(partial4) + $signed(\$25 );
-  assign \$28  = $signed(total) + $signed(\$27 );
+  assign \$25  = $signed(\$23 ) + $signed(\$24 );
+  assign \$28  = $signed(\$26 ) + $signed(\$27 );
+  assign \$31  = $signed(\$29 ) + $signed(\$30 );
   always @(posedge clk) begin
     if (\$1 ) begin
       partial0 <= \$6 ;
@@ -7511,37 +7262,40 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      total <= \$24 [21:0];
+      total <= \$25 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$12  <= \$26 [21:0];
+      \total$12  <= \$28 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$13  <= \$28 [25:0];
+      \total$13  <= \$31 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5916$0  };
+  assign multiplicand = { 1'h0, \port$5744$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5916$0  };
-  assign \$4  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5916$0  };
-  assign \$9  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5916$0  };
-  assign \$14  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5916$0  };
-  assign \$19  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$23  = { partial2[18], partial2, 2'h0 };
-  assign \$25  = { partial6[18], partial6, 2'h0 };
-  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign \$2  = { 2'h0, \port$5744$0  };
+  assign \$4  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5744$0  };
+  assign \$9  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5744$0  };
+  assign \$14  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5744$0  };
+  assign \$19  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$23  = { partial0[18], partial0 };
+  assign \$24  = { partial2[18], partial2, 2'h0 };
+  assign \$26  = { partial4[18], partial4 };
+  assign \$27  = { partial6[18], partial6, 2'h0 };
+  assign \$29  = { total[21], total };
+  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -7558,9 +7312,9 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [33:0] \$like  = 34'h000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
@@ -7568,10 +7322,12 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   reg [2:0] coarse = 3'h0;
   input combining;
   wire combining;
+  reg [33:0] finely = 34'h000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   reg register = 1'h0;
   reg \register$11  = 1'h0;
   input relu;
@@ -7586,7 +7342,7 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   reg zero = 1'h0;
   assign \$1  = combining | clear;
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$11 ;
   assign \$6  = shifted[33] & \$5 ;
   assign \$7  = & shifted[33:7];
@@ -7597,119 +7353,60 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[33] & \register$11 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-      if (clear) begin
-        \$like  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$like  <= 34'h000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
-      if (clear) begin
-        coarse <= 3'h0;
-      end
-    end
-    if (rst) begin
-      coarse <= 3'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-      if (clear) begin
-        shifted <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      shifted <= 34'h000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= relu;
-      if (clear) begin
-        register <= 1'h0;
-      end
-    end
-    if (rst) begin
-      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$11  <= register;
-      if (clear) begin
-        \register$11  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$11  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
-      if (clear) begin
-        kept <= 8'h00;
-      end
-    end
-    if (rst) begin
-      kept <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
-      if (clear) begin
-        high <= 1'h0;
-      end
-    end
-    if (rst) begin
-      high <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
-      if (clear) begin
-        zero <= 1'h0;
-      end
-    end
-    if (rst) begin
-      zero <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-      if (clear) begin
-        out <= 8'h00;
-      end
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
@@ -7719,7 +7416,6 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   wire [33:0] \$3 ;
   wire [34:0] \$4 ;
   wire [33:0] \$5 ;
-  reg [33:0] \$signal  = 34'h000000000;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -7761,27 +7457,28 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   wire [4:0] shift;
   wire [4:0] \shift$10 ;
   wire [7:0] tap;
+  reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
   assign \$1  = combining | clear;
   assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : \$signal ;
+  assign \$3  = \register$24  ? addend : total;
   assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : \$signal ;
+  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane3.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5916$0 (multiplier),
+    .\port$5744$0 (multiplier),
     .product(product),
     .rst(rst)
   );
   \crossloom.elementwise.lane3.rescaler  rescaler (
+    .clamped(out),
     .clear(clear),
     .clk(clk),
     .combining(combining),
-    .out(out),
     .relu(relu),
     .rst(rst),
     .shift(shift),
@@ -7790,67 +7487,31 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$19  <= \multiplier$2 ;
-      if (clear) begin
-        \register$19  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$19  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$20  <= \register$19 ;
-      if (clear) begin
-        \register$20  <= 8'h00;
-      end
-    end
-    if (rst) begin
-      \register$20  <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= \register$20 ;
-      if (clear) begin
-        register <= 8'h00;
-      end
-    end
-    if (rst) begin
-      register <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$21  <= first;
-      if (clear) begin
-        \register$21  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$21  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$23  <= \register$21 ;
-      if (clear) begin
-        \register$23  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$23  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$24  <= \register$23 ;
-      if (clear) begin
-        \register$24  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$24  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -7858,34 +7519,16 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
       if (\$2 ) begin
         largest <= register;
       end
-      if (clear) begin
-        largest <= 8'h00;
-      end
-    end
-    if (rst) begin
-      largest <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$4 [33:0];
-      if (clear) begin
-        \$signal  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 34'h000000000;
+      total <= \$4 [33:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       value <= \$5 ;
-      if (clear) begin
-        value <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      value <= 34'h000000000;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -7897,7 +7540,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$5916$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$5744$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7913,13 +7556,16 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   wire [17:0] \$20 ;
   wire [18:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [21:0] \$23 ;
-  wire [22:0] \$24 ;
-  wire [21:0] \$25 ;
-  wire [22:0] \$26 ;
-  wire [28:0] \$27 ;
-  wire [29:0] \$28 ;
+  wire [19:0] \$23 ;
+  wire [21:0] \$24 ;
+  wire [22:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [21:0] \$27 ;
+  wire [22:0] \$28 ;
+  wire [22:0] \$29 ;
   wire [17:0] \$3 ;
+  wire [28:0] \$30 ;
+  wire [29:0] \$31 ;
   wire [17:0] \$4 ;
   wire [17:0] \$5 ;
   wire [18:0] \$6 ;
@@ -7940,8 +7586,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5916$0 ;
-  wire [15:0] \port$5916$0 ;
+  input [15:0] \port$5744$0 ;
+  wire [15:0] \port$5744$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7964,9 +7610,9 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   assign \$20  = multiplier[7] ? \$19  : 18'h00000;
   assign \$21  = - $signed(\$20 );
   assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$24  = $signed(partial0) + $signed(\$23 );
-  assign \$26  = $signed(partial4) + $signed(\$25 );
-  assign \$28  = $signed(total) + $signed(\$27 );
+  assign \$25  = $signed(\$23 ) + $signed(\$24 );
+  assign \$28  = $signed(\$26 ) + $signed(\$27 );
+  assign \$31  = $signed(\$29 ) + $signed(\$30 );
   always @(posedge clk) begin
     if (\$1 ) begin
       partial0 <= \$6 ;
@@ -7989,37 +7635,40 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      total <= \$24 [21:0];
+      total <= \$25 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$12  <= \$26 [21:0];
+      \total$12  <= \$28 [21:0];
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \total$13  <= \$28 [25:0];
+      \total$13  <= \$31 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5916$0  };
+  assign multiplicand = { 1'h0, \port$5744$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5916$0  };
-  assign \$4  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5916$0  };
-  assign \$9  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5916$0  };
-  assign \$14  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5916$0  };
-  assign \$19  = { 1'h0, \port$5916$0 , 1'h0 };
-  assign \$23  = { partial2[18], partial2, 2'h0 };
-  assign \$25  = { partial6[18], partial6, 2'h0 };
-  assign \$27  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign \$2  = { 2'h0, \port$5744$0  };
+  assign \$4  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$5744$0  };
+  assign \$9  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$5744$0  };
+  assign \$14  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$5744$0  };
+  assign \$19  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$23  = { partial0[18], partial0 };
+  assign \$24  = { partial2[18], partial2, 2'h0 };
+  assign \$26  = { partial4[18], partial4 };
+  assign \$27  = { partial6[18], partial6, 2'h0 };
+  assign \$29  = { total[21], total };
+  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
 endmodule
 
-module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift, value, out, clk);
+module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -8036,9 +7685,9 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
-  reg [33:0] \$like  = 34'h000000000;
-  reg \$signal  = 1'h0;
   wire abort;
+  output [7:0] clamped;
+  reg [7:0] clamped = 8'h00;
   input clear;
   wire clear;
   input clk;
@@ -8046,10 +7695,12 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   reg [2:0] coarse = 3'h0;
   input combining;
   wire combining;
+  reg [33:0] finely = 34'h000000000;
   reg high = 1'h0;
   reg [7:0] kept = 8'h00;
-  output [7:0] out;
-  reg [7:0] out = 8'h00;
+  reg low = 1'h0;
+  (* init = 8'h00 *)
+  wire [7:0] out;
   reg register = 1'h0;
   reg \register$11  = 1'h0;
   input relu;
@@ -8064,7 +7715,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   reg zero = 1'h0;
   assign \$1  = combining | clear;
   assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(\$like ) >>> \$3 ;
+  assign \$4  = $signed(finely) >>> \$3 ;
   assign \$5  = ~ \register$11 ;
   assign \$6  = shifted[33] & \$5 ;
   assign \$7  = & shifted[33:7];
@@ -8075,125 +7726,65 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$12  = \$10  & \$11 ;
   assign \$13  = shifted[33] & \register$11 ;
   assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = \$signal  ? 8'h80 : \$14 ;
+  assign \$15  = low ? 8'h80 : \$14 ;
   assign \$16  = zero ? 8'h00 : \$15 ;
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$like  <= \$2 ;
-      if (clear) begin
-        \$like  <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      \$like  <= 34'h000000000;
+      finely <= \$2 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       coarse <= shift[4:2];
-      if (clear) begin
-        coarse <= 3'h0;
-      end
-    end
-    if (rst) begin
-      coarse <= 3'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       shifted <= \$4 ;
-      if (clear) begin
-        shifted <= 34'h000000000;
-      end
-    end
-    if (rst) begin
-      shifted <= 34'h000000000;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= relu;
-      if (clear) begin
-        register <= 1'h0;
-      end
-    end
-    if (rst) begin
-      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       \register$11  <= register;
-      if (clear) begin
-        \register$11  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$11  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       kept <= shifted[7:0];
-      if (clear) begin
-        kept <= 8'h00;
-      end
-    end
-    if (rst) begin
-      kept <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      \$signal  <= \$9 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \$signal  <= 1'h0;
+      low <= \$9 ;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       high <= \$12 ;
-      if (clear) begin
-        high <= 1'h0;
-      end
-    end
-    if (rst) begin
-      high <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
       zero <= \$13 ;
-      if (clear) begin
-        zero <= 1'h0;
-      end
-    end
-    if (rst) begin
-      zero <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      out <= \$16 ;
-      if (clear) begin
-        out <= 8'h00;
-      end
-    end
-    if (rst) begin
-      out <= 8'h00;
+      clamped <= \$16 ;
     end
   end
   assign abort = 1'h0;
+  assign out = clamped;
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, channel_origin, \port$3243$0 , \port$3244$4 , \port$3245$4 , \port$3246$4 , \port$3247$4 , \port$3248$4 , \port$3249$4 , \port$3250$4 , \port$3251$4 , \port$3252$4 , \port$3253$4 , \port$3254$4 , \port$3255$4 , \port$3256$0 , \port$3257$4 , \port$3258$4 
-, \port$3259$4 , \port$3260$4 , \port$3261$4 , \port$3262$4 , \port$3263$4 , \port$3264$4 , \port$3265$4 , \port$3266$4 , \port$3267$4 , \port$3268$4 , \port$5293$96 , \port$5293$136 , \port$5293$160 , word_count, clear, advance, load, address_row_step, address_x_step, address_y_step, address_origin
-, second_x_step, second_y_step, second_origin, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
+module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$5096$96 , \port$5096$136 , \port$5096$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+, column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -8845,14 +8436,14 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [15:0] \$683 ;
   wire [15:0] \$684 ;
   wire [15:0] \$685 ;
-  wire [15:0] \$686 ;
-  wire [15:0] \$687 ;
-  wire [15:0] \$688 ;
+  wire [16:0] \$686 ;
+  wire \$687 ;
+  wire \$688 ;
   wire [15:0] \$689 ;
   wire \$69 ;
-  wire [16:0] \$690 ;
-  wire \$691 ;
-  wire \$692 ;
+  wire [15:0] \$690 ;
+  wire [15:0] \$691 ;
+  wire [15:0] \$692 ;
   wire [15:0] \$693 ;
   wire [15:0] \$694 ;
   wire [15:0] \$695 ;
@@ -8863,56 +8454,56 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [4:0] \$7 ;
   wire \$70 ;
   wire [15:0] \$700 ;
-  wire [15:0] \$701 ;
-  wire [15:0] \$702 ;
-  wire [15:0] \$703 ;
+  wire [16:0] \$701 ;
+  wire \$702 ;
+  wire \$703 ;
   wire [15:0] \$704 ;
   wire [15:0] \$705 ;
   wire [15:0] \$706 ;
   wire [15:0] \$707 ;
   wire [15:0] \$708 ;
-  wire [16:0] \$709 ;
+  wire [15:0] \$709 ;
   wire \$71 ;
-  wire \$710 ;
-  wire \$711 ;
+  wire [15:0] \$710 ;
+  wire [15:0] \$711 ;
   wire [15:0] \$712 ;
   wire [15:0] \$713 ;
   wire [15:0] \$714 ;
   wire [15:0] \$715 ;
-  wire [15:0] \$716 ;
-  wire [15:0] \$717 ;
-  wire [15:0] \$718 ;
-  wire [15:0] \$719 ;
+  wire [16:0] \$716 ;
+  wire \$717 ;
+  wire \$718 ;
+  wire [12:0] \$719 ;
   wire \$72 ;
-  wire [15:0] \$720 ;
-  wire [15:0] \$721 ;
-  wire [15:0] \$722 ;
-  wire [15:0] \$723 ;
-  wire [15:0] \$724 ;
-  wire [15:0] \$725 ;
-  wire [15:0] \$726 ;
-  wire [15:0] \$727 ;
-  wire [16:0] \$728 ;
+  wire [12:0] \$720 ;
+  wire [12:0] \$721 ;
+  wire [12:0] \$722 ;
+  wire [12:0] \$723 ;
+  wire [12:0] \$724 ;
+  wire [12:0] \$725 ;
+  wire [12:0] \$726 ;
+  wire [13:0] \$727 ;
+  wire \$728 ;
   wire \$729 ;
   wire \$73 ;
-  wire \$730 ;
-  wire [12:0] \$731 ;
-  wire [12:0] \$732 ;
-  wire [12:0] \$733 ;
-  wire [12:0] \$734 ;
-  wire [12:0] \$735 ;
-  wire [12:0] \$736 ;
-  wire [12:0] \$737 ;
-  wire [12:0] \$738 ;
-  wire [12:0] \$739 ;
+  wire [16:0] \$730 ;
+  wire [16:0] \$731 ;
+  wire [16:0] \$732 ;
+  wire [16:0] \$733 ;
+  wire [16:0] \$734 ;
+  wire [16:0] \$735 ;
+  wire [16:0] \$736 ;
+  wire [16:0] \$737 ;
+  wire [16:0] \$738 ;
+  wire [16:0] \$739 ;
   wire \$74 ;
-  wire [12:0] \$740 ;
-  wire [12:0] \$741 ;
-  wire [12:0] \$742 ;
-  wire [13:0] \$743 ;
-  wire \$744 ;
+  wire [16:0] \$740 ;
+  wire [16:0] \$741 ;
+  wire [16:0] \$742 ;
+  wire [16:0] \$743 ;
+  wire [17:0] \$744 ;
   wire \$745 ;
-  wire [16:0] \$746 ;
+  wire \$746 ;
   wire [16:0] \$747 ;
   wire [16:0] \$748 ;
   wire [16:0] \$749 ;
@@ -8928,10 +8519,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [16:0] \$758 ;
   wire [16:0] \$759 ;
   wire \$76 ;
-  wire [17:0] \$760 ;
-  wire \$761 ;
+  wire [16:0] \$760 ;
+  wire [17:0] \$761 ;
   wire \$762 ;
-  wire [16:0] \$763 ;
+  wire \$763 ;
   wire [16:0] \$764 ;
   wire [16:0] \$765 ;
   wire [16:0] \$766 ;
@@ -8945,10 +8536,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [16:0] \$773 ;
   wire [16:0] \$774 ;
   wire [16:0] \$775 ;
-  wire [16:0] \$776 ;
-  wire [17:0] \$777 ;
+  wire [17:0] \$776 ;
+  wire \$777 ;
   wire \$778 ;
-  wire \$779 ;
+  wire [16:0] \$779 ;
   wire \$78 ;
   wire [16:0] \$780 ;
   wire [16:0] \$781 ;
@@ -8962,30 +8553,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   wire [16:0] \$789 ;
   wire \$79 ;
   wire [16:0] \$790 ;
-  wire [16:0] \$791 ;
-  wire [16:0] \$792 ;
-  wire [16:0] \$793 ;
-  wire [17:0] \$794 ;
-  wire \$795 ;
-  wire \$796 ;
-  wire [16:0] \$797 ;
-  wire [16:0] \$798 ;
-  wire [16:0] \$799 ;
+  wire [17:0] \$791 ;
   wire \$8 ;
   wire \$80 ;
-  wire [16:0] \$800 ;
-  wire [16:0] \$801 ;
-  wire [16:0] \$802 ;
-  wire [16:0] \$803 ;
-  wire [16:0] \$804 ;
-  wire [16:0] \$805 ;
-  wire [16:0] \$806 ;
-  wire [16:0] \$807 ;
-  wire [16:0] \$808 ;
-  wire [16:0] \$809 ;
   wire \$81 ;
-  wire [16:0] \$810 ;
-  wire [17:0] \$811 ;
   wire \$82 ;
   wire \$83 ;
   wire \$84 ;
@@ -9057,75 +8628,25 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   output [16:0] pixel_x_column_start;
   reg [16:0] pixel_x_column_start = 17'h00000;
   wire [16:0] pixel_x_column_step;
+  input [16:0] pixel_x_origin;
   wire [16:0] pixel_x_origin;
   reg [16:0] pixel_x_x_start = 17'h00000;
   wire [16:0] pixel_x_x_step;
   (* init = 17'h00000 *)
   wire [16:0] pixel_y;
+  input [16:0] pixel_y_origin;
   wire [16:0] pixel_y_origin;
   output [16:0] pixel_y_row_start;
   reg [16:0] pixel_y_row_start = 17'h00000;
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$3243$0 ;
-  wire [4:0] \port$3243$0 ;
-  input \port$3244$4 ;
-  wire \port$3244$4 ;
-  input \port$3245$4 ;
-  wire \port$3245$4 ;
-  input \port$3246$4 ;
-  wire \port$3246$4 ;
-  input \port$3247$4 ;
-  wire \port$3247$4 ;
-  input \port$3248$4 ;
-  wire \port$3248$4 ;
-  input \port$3249$4 ;
-  wire \port$3249$4 ;
-  input \port$3250$4 ;
-  wire \port$3250$4 ;
-  input \port$3251$4 ;
-  wire \port$3251$4 ;
-  input \port$3252$4 ;
-  wire \port$3252$4 ;
-  input \port$3253$4 ;
-  wire \port$3253$4 ;
-  input \port$3254$4 ;
-  wire \port$3254$4 ;
-  input \port$3255$4 ;
-  wire \port$3255$4 ;
-  input [4:0] \port$3256$0 ;
-  wire [4:0] \port$3256$0 ;
-  input \port$3257$4 ;
-  wire \port$3257$4 ;
-  input \port$3258$4 ;
-  wire \port$3258$4 ;
-  input \port$3259$4 ;
-  wire \port$3259$4 ;
-  input \port$3260$4 ;
-  wire \port$3260$4 ;
-  input \port$3261$4 ;
-  wire \port$3261$4 ;
-  input \port$3262$4 ;
-  wire \port$3262$4 ;
-  input \port$3263$4 ;
-  wire \port$3263$4 ;
-  input \port$3264$4 ;
-  wire \port$3264$4 ;
-  input \port$3265$4 ;
-  wire \port$3265$4 ;
-  input \port$3266$4 ;
-  wire \port$3266$4 ;
-  input \port$3267$4 ;
-  wire \port$3267$4 ;
-  input \port$3268$4 ;
-  wire \port$3268$4 ;
-  input [3:0] \port$5293$136 ;
-  wire [3:0] \port$5293$136 ;
-  input [11:0] \port$5293$160 ;
-  wire [11:0] \port$5293$160 ;
-  input [23:0] \port$5293$96 ;
-  wire [23:0] \port$5293$96 ;
+  input [3:0] \port$5096$136 ;
+  wire [3:0] \port$5096$136 ;
+  input [11:0] \port$5096$160 ;
+  wire [11:0] \port$5096$160 ;
+  input [23:0] \port$5096$96 ;
+  wire [23:0] \port$5096$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -9183,24 +8704,6 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$136  = \$135  & word_near;
-  assign \$139  = ~ x_last;
-  assign \$140  = \$138  & \$139 ;
-  assign \$141  = x_step & x_inside;
-  assign \$142  = ~ x_near;
-  assign \$143  = \$141  & \$142 ;
-  assign \$144  = ~ x_single;
-  assign \$145  = x_inside & \$144 ;
-  assign \$146  = y_step & \$145 ;
-  assign \$147  = | { \$146 , \$143 , \$140 , \$134 , \$128  };
-  assign \$148  = column_step & column_inside;
-  assign \$149  = \$148  & column_near;
-  assign \$150  = & { x_last, word_last, row_last };
-  assign \$151  = \$149  & \$150 ;
-  assign \$152  = ~ y_last;
-  assign \$153  = \$151  & \$152 ;
-  assign \$154  = row_step & row_inside;
-  assign \$155  = \$154  & row_near;
   assign \$156  = & { x_last, word_last };
   assign \$157  = \$155  & \$156 ;
   assign \$158  = ~ y_last;
@@ -9570,7 +9073,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$567  = \$565  | \$566 ;
   assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$569  = \$567  | \$568 ;
-  assign \$570  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$570  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$572  = \$570  | \$571 ;
   assign \$574  = \$572  | \$573 ;
@@ -9592,7 +9095,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$590  = \$588  | \$589 ;
   assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$592  = \$590  | \$591 ;
-  assign \$593  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$593  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$595  = \$593  | \$594 ;
   assign \$597  = \$595  | \$596 ;
@@ -9614,7 +9117,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$613  = \$611  | \$612 ;
   assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$615  = \$613  | \$614 ;
-  assign \$616  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$616  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$618  = \$616  | \$617 ;
   assign \$620  = \$618  | \$619 ;
@@ -9636,7 +9139,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$636  = \$634  | \$635 ;
   assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$638  = \$636  | \$637 ;
-  assign \$639  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$639  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$641  = \$639  | \$640 ;
   assign \$643  = \$641  | \$642 ;
@@ -9658,7 +9161,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$659  = \$657  | \$658 ;
   assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$661  = \$659  | \$660 ;
-  assign \$662  = { 4'h0, \port$5293$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$662  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$664  = \$662  | \$663 ;
   assign \$666  = \$664  | \$665 ;
@@ -9670,135 +9173,115 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$672  = advance & word_moves;
   assign \$673  = load | \$672 ;
   assign \$674  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$675  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$675  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
   assign \$676  = \$674  | \$675 ;
-  assign \$677  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$677  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$678  = \$676  | \$677 ;
-  assign \$679  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$679  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$680  = \$678  | \$679 ;
-  assign \$681  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$682  = \$680  | \$681 ;
-  assign \$683  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$684  = \$682  | \$683 ;
-  assign \$686  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$687  = \$685  | \$686 ;
-  assign \$688  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$689  = \$687  | \$688 ;
-  assign \$690  = \$684  + \$689 ;
-  assign \$691  = advance & x_moves;
-  assign \$692  = load | \$691 ;
-  assign \$693  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$694  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$682  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$683  = \$681  | \$682 ;
+  assign \$684  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$685  = \$683  | \$684 ;
+  assign \$686  = \$680  + \$685 ;
+  assign \$687  = advance & x_moves;
+  assign \$688  = load | \$687 ;
+  assign \$689  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$690  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$691  = \$689  | \$690 ;
+  assign \$692  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$693  = \$691  | \$692 ;
+  assign \$694  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$695  = \$693  | \$694 ;
-  assign \$696  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$697  = \$695  | \$696 ;
-  assign \$698  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$699  = \$697  | \$698 ;
-  assign \$700  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$701  = \$699  | \$700 ;
-  assign \$702  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$703  = \$701  | \$702 ;
-  assign \$705  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$697  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$698  = \$696  | \$697 ;
+  assign \$699  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$700  = \$698  | \$699 ;
+  assign \$701  = \$695  + \$700 ;
+  assign \$702  = advance & y_moves;
+  assign \$703  = load | \$702 ;
+  assign \$704  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$705  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
   assign \$706  = \$704  | \$705 ;
-  assign \$707  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$707  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$708  = \$706  | \$707 ;
-  assign \$709  = \$703  + \$708 ;
-  assign \$710  = advance & y_moves;
-  assign \$711  = load | \$710 ;
-  assign \$712  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$713  = second_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$714  = \$712  | \$713 ;
-  assign \$715  = second_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$716  = \$714  | \$715 ;
-  assign \$717  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$718  = \$716  | \$717 ;
-  assign \$719  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$720  = \$718  | \$719 ;
-  assign \$721  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$722  = \$720  | \$721 ;
-  assign \$724  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$709  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$710  = \$708  | \$709 ;
+  assign \$712  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$713  = \$711  | \$712 ;
+  assign \$714  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$715  = \$713  | \$714 ;
+  assign \$716  = \$710  + \$715 ;
+  assign \$717  = advance & word_moves;
+  assign \$718  = load | \$717 ;
+  assign \$719  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$720  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$721  = \$719  | \$720 ;
+  assign \$722  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$723  = \$721  | \$722 ;
+  assign \$724  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$725  = \$723  | \$724 ;
-  assign \$726  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$727  = \$725  | \$726 ;
-  assign \$728  = \$722  + \$727 ;
-  assign \$729  = advance & word_moves;
-  assign \$730  = load | \$729 ;
-  assign \$731  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$732  = channel_word_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$733  = \$731  | \$732 ;
-  assign \$734  = channel_word_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$735  = \$733  | \$734 ;
-  assign \$736  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$737  = \$735  | \$736 ;
-  assign \$738  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$739  = \$737  | \$738 ;
-  assign \$740  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$741  = \$739  | \$740 ;
-  assign \$743  = \$741  + \$742 ;
-  assign \$744  = advance & column_moves;
-  assign \$745  = load | \$744 ;
-  assign \$746  = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$747  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$748  = \$746  | \$747 ;
-  assign \$749  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$750  = \$748  | \$749 ;
-  assign \$751  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$752  = \$750  | \$751 ;
-  assign \$753  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$754  = \$752  | \$753 ;
-  assign \$755  = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$5293$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$759  = \$757  | \$758 ;
-  assign \$760  = \$756  + \$759 ;
-  assign \$761  = advance & x_moves;
-  assign \$762  = load | \$761 ;
-  assign \$763  = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$764  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$765  = \$763  | \$764 ;
-  assign \$766  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$767  = \$765  | \$766 ;
-  assign \$768  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$769  = \$767  | \$768 ;
-  assign \$770  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$771  = \$769  | \$770 ;
-  assign \$772  = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$773  = \$771  | \$772 ;
-  assign \$775  = { 13'h0000, \port$5293$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$776  = \$774  | \$775 ;
-  assign \$777  = \$773  + \$776 ;
-  assign \$778  = advance & row_moves;
-  assign \$779  = load | \$778 ;
-  assign \$780  = { \port$3268$4 , \port$3267$4 , \port$3266$4 , \port$3265$4 , \port$3264$4 , \port$3263$4 , \port$3262$4 , \port$3261$4 , \port$3260$4 , \port$3259$4 , \port$3258$4 , \port$3257$4 , \port$3256$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$781  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$782  = \$780  | \$781 ;
-  assign \$783  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$784  = \$782  | \$783 ;
-  assign \$785  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$786  = \$784  | \$785 ;
-  assign \$787  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$788  = \$786  | \$787 ;
-  assign \$789  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$727  = \$725  + \$726 ;
+  assign \$728  = advance & column_moves;
+  assign \$729  = load | \$728 ;
+  assign \$730  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$731  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$732  = \$730  | \$731 ;
+  assign \$733  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$734  = \$732  | \$733 ;
+  assign \$735  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$736  = \$734  | \$735 ;
+  assign \$737  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$738  = \$736  | \$737 ;
+  assign \$739  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$740  = \$738  | \$739 ;
+  assign \$742  = { 13'h0000, \port$5096$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$743  = \$741  | \$742 ;
+  assign \$744  = \$740  + \$743 ;
+  assign \$745  = advance & x_moves;
+  assign \$746  = load | \$745 ;
+  assign \$747  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$748  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$749  = \$747  | \$748 ;
+  assign \$750  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$751  = \$749  | \$750 ;
+  assign \$752  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$753  = \$751  | \$752 ;
+  assign \$754  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$755  = \$753  | \$754 ;
+  assign \$756  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$757  = \$755  | \$756 ;
+  assign \$759  = { 13'h0000, \port$5096$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$760  = \$758  | \$759 ;
+  assign \$761  = \$757  + \$760 ;
+  assign \$762  = advance & row_moves;
+  assign \$763  = load | \$762 ;
+  assign \$764  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$765  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$766  = \$764  | \$765 ;
+  assign \$767  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$768  = \$766  | \$767 ;
+  assign \$769  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$770  = \$768  | \$769 ;
+  assign \$771  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$772  = \$770  | \$771 ;
+  assign \$774  = { 13'h0000, \port$5096$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$775  = \$773  | \$774 ;
+  assign \$776  = \$772  + \$775 ;
+  assign \$777  = advance & y_moves;
+  assign \$778  = load | \$777 ;
+  assign \$779  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$780  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$781  = \$779  | \$780 ;
+  assign \$782  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$783  = \$781  | \$782 ;
+  assign \$784  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$785  = \$783  | \$784 ;
+  assign \$786  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$787  = \$785  | \$786 ;
+  assign \$789  = { 13'h0000, \port$5096$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$790  = \$788  | \$789 ;
-  assign \$792  = { 13'h0000, \port$5293$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$793  = \$791  | \$792 ;
-  assign \$794  = \$790  + \$793 ;
-  assign \$795  = advance & y_moves;
-  assign \$796  = load | \$795 ;
-  assign \$797  = { \port$3268$4 , \port$3267$4 , \port$3266$4 , \port$3265$4 , \port$3264$4 , \port$3263$4 , \port$3262$4 , \port$3261$4 , \port$3260$4 , \port$3259$4 , \port$3258$4 , \port$3257$4 , \port$3256$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$798  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$799  = \$797  | \$798 ;
-  assign \$800  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$801  = \$799  | \$800 ;
-  assign \$802  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$803  = \$801  | \$802 ;
-  assign \$804  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$805  = \$803  | \$804 ;
-  assign \$806  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$807  = \$805  | \$806 ;
-  assign \$809  = { 13'h0000, \port$5293$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$810  = \$808  | \$809 ;
-  assign \$811  = \$807  + \$810 ;
+  assign \$791  = \$787  + \$790 ;
   assign \$1  = combining | clear;
   assign \$2  = column_count == 1'h1;
   assign \$3  = column_count == 2'h2;
@@ -9819,15 +9302,15 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$20  = load | \$19 ;
   assign \$21  = word_left - 1'h1;
   assign \$22  = word_left == 2'h3;
-  assign \$23  = \port$5293$96 [11:0] == 1'h1;
-  assign \$24  = \port$5293$96 [11:0] == 2'h2;
+  assign \$23  = \port$5096$96 [11:0] == 1'h1;
+  assign \$24  = \port$5096$96 [11:0] == 2'h2;
   assign \$25  = & { word_single, row_single, column_single, 1'h1 };
   assign \$26  = advance & x_moves;
   assign \$27  = load | \$26 ;
   assign \$28  = x_left - 1'h1;
   assign \$29  = x_left == 2'h3;
-  assign \$30  = \port$5293$96 [23:12] == 1'h1;
-  assign \$31  = \port$5293$96 [23:12] == 2'h2;
+  assign \$30  = \port$5096$96 [23:12] == 1'h1;
+  assign \$31  = \port$5096$96 [23:12] == 2'h2;
   assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$33  = advance & y_moves;
   assign \$34  = load | \$33 ;
@@ -9926,6 +9409,24 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$133  = ~ x_last;
   assign \$134  = \$132  & \$133 ;
   assign \$135  = word_step & word_inside;
+  assign \$136  = \$135  & word_near;
+  assign \$139  = ~ x_last;
+  assign \$140  = \$138  & \$139 ;
+  assign \$141  = x_step & x_inside;
+  assign \$142  = ~ x_near;
+  assign \$143  = \$141  & \$142 ;
+  assign \$144  = ~ x_single;
+  assign \$145  = x_inside & \$144 ;
+  assign \$146  = y_step & \$145 ;
+  assign \$147  = | { \$146 , \$143 , \$140 , \$134 , \$128  };
+  assign \$148  = column_step & column_inside;
+  assign \$149  = \$148  & column_near;
+  assign \$150  = & { x_last, word_last, row_last };
+  assign \$151  = \$149  & \$150 ;
+  assign \$152  = ~ y_last;
+  assign \$153  = \$151  & \$152 ;
+  assign \$154  = row_step & row_inside;
+  assign \$155  = \$154  & row_near;
   always @(posedge clk) begin
     if (\$1 ) begin
       column_single <= \$2 ;
@@ -10205,7 +9706,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$27 ) begin
-        x_left <= \port$5293$96 [11:0];
+        x_left <= \port$5096$96 [11:0];
         if (x_step) begin
           x_left <= \$28 [11:0];
         end
@@ -10286,7 +9787,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$34 ) begin
-        y_left <= \port$5293$96 [23:12];
+        y_left <= \port$5096$96 [23:12];
         if (y_step) begin
           y_left <= \$35 [11:0];
         end
@@ -10549,7 +10050,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$673 ) begin
-        second_word_start <= \$690 [15:0];
+        second_word_start <= \$686 [15:0];
       end
       if (clear) begin
         second_word_start <= 16'h0000;
@@ -10561,8 +10062,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$692 ) begin
-        second_x_start <= \$709 [15:0];
+      if (\$688 ) begin
+        second_x_start <= \$701 [15:0];
       end
       if (clear) begin
         second_x_start <= 16'h0000;
@@ -10574,8 +10075,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$711 ) begin
-        second_y_start <= \$728 [15:0];
+      if (\$703 ) begin
+        second_y_start <= \$716 [15:0];
       end
       if (clear) begin
         second_y_start <= 16'h0000;
@@ -10587,8 +10088,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$730 ) begin
-        channel_word_start <= \$743 [12:0];
+      if (\$718 ) begin
+        channel_word_start <= \$727 [12:0];
       end
       if (clear) begin
         channel_word_start <= 13'h0000;
@@ -10600,8 +10101,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$745 ) begin
-        pixel_x_column_start <= \$760 [16:0];
+      if (\$729 ) begin
+        pixel_x_column_start <= \$744 [16:0];
       end
       if (clear) begin
         pixel_x_column_start <= 17'h00000;
@@ -10613,8 +10114,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$762 ) begin
-        pixel_x_x_start <= \$777 [16:0];
+      if (\$746 ) begin
+        pixel_x_x_start <= \$761 [16:0];
       end
       if (clear) begin
         pixel_x_x_start <= 17'h00000;
@@ -10626,8 +10127,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$779 ) begin
-        pixel_y_row_start <= \$794 [16:0];
+      if (\$763 ) begin
+        pixel_y_row_start <= \$776 [16:0];
       end
       if (clear) begin
         pixel_y_row_start <= 17'h00000;
@@ -10639,8 +10140,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      if (\$796 ) begin
-        pixel_y_y_start <= \$811 [16:0];
+      if (\$778 ) begin
+        pixel_y_y_start <= \$791 [16:0];
       end
       if (clear) begin
         pixel_y_y_start <= 17'h00000;
@@ -10650,18 +10151,16 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$5293$96 [11:0];
-  assign y_count = \port$5293$96 [23:12];
-  assign address_column_step = { 4'h0, \port$5293$160  };
+  assign x_count = \port$5096$96 [11:0];
+  assign y_count = \port$5096$96 [23:12];
+  assign address_column_step = { 4'h0, \port$5096$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
-  assign pixel_x_origin = { \port$3255$4 , \port$3254$4 , \port$3253$4 , \port$3252$4 , \port$3251$4 , \port$3250$4 , \port$3249$4 , \port$3248$4 , \port$3247$4 , \port$3246$4 , \port$3245$4 , \port$3244$4 , \port$3243$0  };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5293$136  };
-  assign pixel_y_origin = { \port$3268$4 , \port$3267$4 , \port$3266$4 , \port$3265$4 , \port$3264$4 , \port$3263$4 , \port$3262$4 , \port$3261$4 , \port$3260$4 , \port$3259$4 , \port$3258$4 , \port$3257$4 , \port$3256$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$5096$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5293$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$5096$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -10733,25 +10232,25 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, cha
   assign \$642 [0] = word_step;
   assign \$665 [15:1] = 15'h0000;
   assign \$665 [0] = word_step;
-  assign \$685 [15:1] = 15'h0000;
-  assign \$685 [0] = word_step;
-  assign \$704 [15:1] = 15'h0000;
-  assign \$704 [0] = word_step;
-  assign \$723 [15:1] = 15'h0000;
-  assign \$723 [0] = word_step;
-  assign \$742 [12:1] = 12'h000;
-  assign \$742 [0] = word_step;
-  assign \$757 [16:1] = 16'h0000;
-  assign \$757 [0] = column_step;
-  assign \$774 [16:1] = 16'h0000;
-  assign \$774 [0] = column_step;
-  assign \$791 [16:1] = 16'h0000;
-  assign \$791 [0] = row_step;
-  assign \$808 [16:1] = 16'h0000;
-  assign \$808 [0] = row_step;
+  assign \$681 [15:1] = 15'h0000;
+  assign \$681 [0] = word_step;
+  assign \$696 [15:1] = 15'h0000;
+  assign \$696 [0] = word_step;
+  assign \$711 [15:1] = 15'h0000;
+  assign \$711 [0] = word_step;
+  assign \$726 [12:1] = 12'h000;
+  assign \$726 [0] = word_step;
+  assign \$741 [16:1] = 16'h0000;
+  assign \$741 [0] = column_step;
+  assign \$758 [16:1] = 16'h0000;
+  assign \$758 [0] = column_step;
+  assign \$773 [16:1] = 16'h0000;
+  assign \$773 [0] = row_step;
+  assign \$788 [16:1] = 16'h0000;
+  assign \$788 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$5293$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$5096$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -10803,8 +10302,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5293$136 ;
-  wire [11:0] \port$5293$136 ;
+  input [11:0] \port$5096$136 ;
+  wire [11:0] \port$5096$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10911,7 +10410,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$5293$136 [3:0];
+        rotating_stride <= \port$5096$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10926,7 +10425,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_left <= \port$5293$136 [7:4];
+        rotating_left <= \port$5096$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -10941,7 +10440,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_top <= \port$5293$136 [11:8];
+        rotating_top <= \port$5096$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -11058,9 +10557,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$5293$136 [3:0];
-  assign pad_left = \port$5293$136 [7:4];
-  assign pad_top = \port$5293$136 [11:8];
+  assign stride = \port$5096$136 [3:0];
+  assign pad_left = \port$5096$136 [7:4];
+  assign pad_top = \port$5096$136 [11:8];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -11070,7 +10569,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$5293$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$5096$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -11120,8 +10619,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$5293$320 ;
-  wire [27:0] \port$5293$320 ;
+  input [27:0] \port$5096$320 ;
+  wire [27:0] \port$5096$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -11139,14 +10638,14 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$1  = combining | clear;
   assign \$2  = clock + 1'h1;
   assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$5293$320 [11:0] : 12'h000;
+  assign \$6  = width[11] ? \port$5096$320 [11:0] : 12'h000;
   assign \$7  = \$5  + \$6 ;
   assign \$8  = clock >= 4'h8;
   assign \$9  = clock < 4'hc;
   assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$5293$320 [11:0] : 12'h000;
+  assign \$12  = rotating_stride[3] ? \port$5096$320 [11:0] : 12'h000;
   assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$5293$320 [11:0] : 12'h000;
+  assign \$15  = rotating_left[3] ? \port$5096$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
   assign \$17  = clock >= 4'hc;
   assign \$18  = clock < 5'h10;
@@ -11211,7 +10710,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        width <= \port$5293$320 [27:16];
+        width <= \port$5096$320 [27:16];
       end else if (running) begin
         width <= \$3 [11:0];
       end
@@ -11226,7 +10725,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$5293$320 [15:12];
+        rotating_stride <= \port$5096$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -11373,11 +10872,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       origin <= 16'h0000;
     end
   end
-  assign \width$9  = \port$5293$320 [27:16];
-  assign stride = \port$5293$320 [15:12];
+  assign \width$9  = \port$5096$320 [27:16];
+  assign stride = \port$5096$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$5293$320 [11:0];
+  assign pixel = \port$5096$320 [11:0];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -11387,7 +10886,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5464$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5289$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -11423,8 +10922,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
   wire pad;
-  input [21:0] \port$5464$0 ;
-  wire [21:0] \port$5464$0 ;
+  input [21:0] \port$5289$0 ;
+  wire [21:0] \port$5289$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -11457,10 +10956,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$5464$0 [19];
+  assign \$1  = ~ \port$5289$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$5464$0 [19];
+  assign chunk_begin = \$signal  & \port$5289$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -11494,7 +10993,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$5464$0 [16];
+    \register$14  <= \port$5289$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -11521,7 +11020,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$5464$0 [19];
+    \register$18  <= \port$5289$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -11548,7 +11047,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$5464$0 [20];
+    \register$21  <= \port$5289$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -11575,7 +11074,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$5464$0 [21];
+    \register$25  <= \port$5289$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -11602,7 +11101,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$5464$0 [18:17];
+    \register$29  <= \port$5289$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -11705,19 +11204,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$5464$0 [19];
-  assign read_address = \port$5464$0 [15:0];
-  assign address = \port$5464$0 [15:0];
-  assign pad = \port$5464$0 [16];
-  assign last = \port$5464$0 [20];
-  assign last_chunk = \port$5464$0 [21];
-  assign row_word = \port$5464$0 [18:17];
+  assign first = \port$5289$0 [19];
+  assign read_address = \port$5289$0 [15:0];
+  assign address = \port$5289$0 [15:0];
+  assign pad = \port$5289$0 [16];
+  assign last = \port$5289$0 [20];
+  assign last_chunk = \port$5289$0 [21];
+  assign row_word = \port$5289$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$40$0 , \port$45$0 , \port$50$0 , \port$55$0 , \port$60$0 , \port$61$0 , \port$65$0 , \port$66$0 , \port$67$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$1350$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5348$0 , clk);
+, phase_hold, phase_clear, phase_add, phase_gap, \port$1148$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5151$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -11816,7 +11315,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$185 ;
   wire \$186 ;
   wire \$187 ;
-  wire \$188 ;
+  wire [12:0] \$188 ;
   wire \$189 ;
   wire \$19 ;
   wire \$190 ;
@@ -11834,7 +11333,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$200 ;
   wire \$201 ;
   wire \$202 ;
-  wire \$203 ;
+  wire [17:0] \$203 ;
   wire \$204 ;
   wire \$205 ;
   wire \$206 ;
@@ -11935,8 +11434,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$292 ;
   wire \$293 ;
   wire \$294 ;
-  wire [7:0] \$295 ;
-  wire [19:0] \$296 ;
+  wire \$295 ;
+  wire \$296 ;
   wire \$297 ;
   wire \$298 ;
   wire \$299 ;
@@ -11945,57 +11444,57 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$300 ;
   wire \$301 ;
   wire \$302 ;
-  wire [5:0] \$303 ;
+  wire [7:0] \$303 ;
   wire [19:0] \$304 ;
-  wire \$305 ;
-  wire \$306 ;
-  wire \$307 ;
-  wire \$308 ;
-  wire \$309 ;
+  wire [5:0] \$305 ;
+  wire [19:0] \$306 ;
+  wire [8:0] \$307 ;
+  wire [19:0] \$308 ;
+  wire [4:0] \$309 ;
   wire \$31 ;
-  wire \$310 ;
-  wire \$311 ;
-  wire \$312 ;
-  wire \$313 ;
-  wire [8:0] \$314 ;
-  wire [19:0] \$315 ;
-  wire \$316 ;
-  wire \$317 ;
-  wire \$318 ;
-  wire \$319 ;
+  wire [19:0] \$310 ;
+  wire [5:0] \$311 ;
+  wire [19:0] \$312 ;
+  wire [31:0] \$313 ;
+  wire [63:0] \$314 ;
+  wire [63:0] \$315 ;
+  wire [63:0] \$316 ;
+  wire [31:0] \$317 ;
+  wire [63:0] \$318 ;
+  wire [31:0] \$319 ;
   wire \$32 ;
-  wire \$320 ;
-  wire [4:0] \$321 ;
-  wire [19:0] \$322 ;
+  wire [63:0] \$320 ;
+  wire [31:0] \$321 ;
+  wire [63:0] \$322 ;
   wire \$323 ;
   wire \$324 ;
   wire \$325 ;
   wire \$326 ;
   wire \$327 ;
   wire \$328 ;
-  wire [5:0] \$329 ;
+  wire \$329 ;
   wire \$33 ;
-  wire [19:0] \$330 ;
+  wire \$330 ;
   wire \$331 ;
   wire \$332 ;
   wire \$333 ;
-  wire \$334 ;
-  wire \$335 ;
-  wire \$336 ;
-  wire \$337 ;
-  wire \$338 ;
-  wire \$339 ;
+  wire [31:0] \$334 ;
+  wire [31:0] \$335 ;
+  wire [31:0] \$336 ;
+  wire [31:0] \$337 ;
+  wire [31:0] \$338 ;
+  wire [31:0] \$339 ;
   wire \$34 ;
-  wire \$340 ;
-  wire \$341 ;
-  wire \$342 ;
-  wire \$343 ;
-  wire \$344 ;
-  wire \$345 ;
-  wire \$346 ;
-  wire \$347 ;
-  wire \$348 ;
-  wire \$349 ;
+  wire [31:0] \$340 ;
+  wire [31:0] \$341 ;
+  wire [31:0] \$342 ;
+  wire [31:0] \$343 ;
+  wire [31:0] \$344 ;
+  wire [31:0] \$345 ;
+  wire [31:0] \$346 ;
+  wire [31:0] \$347 ;
+  wire [31:0] \$348 ;
+  wire [31:0] \$349 ;
   wire \$35 ;
   wire \$350 ;
   wire \$351 ;
@@ -12005,24 +11504,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$355 ;
   wire \$356 ;
   wire \$357 ;
-  wire \$358 ;
-  wire \$359 ;
+  wire [31:0] \$358 ;
+  wire [31:0] \$359 ;
   wire \$36 ;
-  wire \$360 ;
-  wire \$361 ;
-  wire \$362 ;
+  wire [31:0] \$360 ;
+  wire [31:0] \$361 ;
+  wire [31:0] \$362 ;
   wire [31:0] \$363 ;
-  wire [63:0] \$364 ;
-  wire \$365 ;
-  wire \$366 ;
-  wire \$367 ;
-  wire \$368 ;
-  wire \$369 ;
+  wire [31:0] \$364 ;
+  wire [31:0] \$365 ;
+  wire [31:0] \$366 ;
+  wire [31:0] \$367 ;
+  wire [31:0] \$368 ;
+  wire [31:0] \$369 ;
   wire \$37 ;
-  wire \$370 ;
-  wire \$371 ;
-  wire \$372 ;
-  wire \$373 ;
+  wire [31:0] \$370 ;
+  wire [31:0] \$371 ;
+  wire [31:0] \$372 ;
+  wire [31:0] \$373 ;
   wire \$374 ;
   wire \$375 ;
   wire \$376 ;
@@ -12032,23 +11531,23 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$38 ;
   wire \$380 ;
   wire \$381 ;
-  wire \$382 ;
-  wire \$383 ;
-  wire \$384 ;
-  wire \$385 ;
-  wire \$386 ;
-  wire \$387 ;
-  wire \$388 ;
-  wire \$389 ;
+  wire [31:0] \$382 ;
+  wire [31:0] \$383 ;
+  wire [31:0] \$384 ;
+  wire [31:0] \$385 ;
+  wire [31:0] \$386 ;
+  wire [31:0] \$387 ;
+  wire [31:0] \$388 ;
+  wire [31:0] \$389 ;
   wire \$39 ;
-  wire \$390 ;
-  wire \$391 ;
-  wire \$392 ;
-  wire \$393 ;
-  wire \$394 ;
-  wire \$395 ;
-  wire \$396 ;
-  wire \$397 ;
+  wire [31:0] \$390 ;
+  wire [31:0] \$391 ;
+  wire [31:0] \$392 ;
+  wire [31:0] \$393 ;
+  wire [31:0] \$394 ;
+  wire [31:0] \$395 ;
+  wire [31:0] \$396 ;
+  wire [31:0] \$397 ;
   wire \$398 ;
   wire \$399 ;
   wire \$4 ;
@@ -12059,24 +11558,24 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$403 ;
   wire \$404 ;
   wire \$405 ;
-  wire \$406 ;
-  wire \$407 ;
-  wire \$408 ;
-  wire \$409 ;
+  wire [31:0] \$406 ;
+  wire [31:0] \$407 ;
+  wire [31:0] \$408 ;
+  wire [31:0] \$409 ;
   wire \$41 ;
-  wire \$410 ;
-  wire \$411 ;
-  wire \$412 ;
-  wire \$413 ;
-  wire \$414 ;
-  wire \$415 ;
-  wire \$416 ;
-  wire \$417 ;
-  wire \$418 ;
-  wire \$419 ;
+  wire [31:0] \$410 ;
+  wire [31:0] \$411 ;
+  wire [31:0] \$412 ;
+  wire [31:0] \$413 ;
+  wire [31:0] \$414 ;
+  wire [31:0] \$415 ;
+  wire [31:0] \$416 ;
+  wire [31:0] \$417 ;
+  wire [31:0] \$418 ;
+  wire [31:0] \$419 ;
   wire \$42 ;
-  wire \$420 ;
-  wire \$421 ;
+  wire [31:0] \$420 ;
+  wire [31:0] \$421 ;
   wire \$422 ;
   wire \$423 ;
   wire \$424 ;
@@ -12084,25 +11583,25 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$426 ;
   wire \$427 ;
   wire \$428 ;
-  wire [63:0] \$429 ;
+  wire \$429 ;
   wire \$43 ;
-  wire [63:0] \$430 ;
-  wire \$431 ;
-  wire \$432 ;
-  wire \$433 ;
-  wire \$434 ;
-  wire \$435 ;
-  wire \$436 ;
-  wire \$437 ;
-  wire \$438 ;
-  wire \$439 ;
+  wire [31:0] \$430 ;
+  wire [31:0] \$431 ;
+  wire [31:0] \$432 ;
+  wire [31:0] \$433 ;
+  wire [31:0] \$434 ;
+  wire [31:0] \$435 ;
+  wire [31:0] \$436 ;
+  wire [31:0] \$437 ;
+  wire [31:0] \$438 ;
+  wire [31:0] \$439 ;
   wire \$44 ;
-  wire \$440 ;
-  wire \$441 ;
-  wire \$442 ;
-  wire \$443 ;
-  wire \$444 ;
-  wire \$445 ;
+  wire [31:0] \$440 ;
+  wire [31:0] \$441 ;
+  wire [31:0] \$442 ;
+  wire [31:0] \$443 ;
+  wire [31:0] \$444 ;
+  wire [31:0] \$445 ;
   wire \$446 ;
   wire \$447 ;
   wire \$448 ;
@@ -12112,322 +11611,112 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$451 ;
   wire \$452 ;
   wire \$453 ;
-  wire \$454 ;
-  wire \$455 ;
-  wire \$456 ;
-  wire \$457 ;
-  wire \$458 ;
-  wire \$459 ;
+  wire [31:0] \$454 ;
+  wire [31:0] \$455 ;
+  wire [31:0] \$456 ;
+  wire [31:0] \$457 ;
+  wire [31:0] \$458 ;
+  wire [31:0] \$459 ;
   wire \$46 ;
-  wire \$460 ;
-  wire \$461 ;
-  wire \$462 ;
+  wire [31:0] \$460 ;
+  wire [31:0] \$461 ;
+  wire [31:0] \$462 ;
   wire [31:0] \$463 ;
-  wire [63:0] \$464 ;
-  wire \$465 ;
-  wire \$466 ;
-  wire \$467 ;
-  wire \$468 ;
-  wire \$469 ;
+  wire [31:0] \$464 ;
+  wire [31:0] \$465 ;
+  wire [31:0] \$466 ;
+  wire [31:0] \$467 ;
+  wire [31:0] \$468 ;
+  wire [31:0] \$469 ;
   wire \$47 ;
   wire \$470 ;
-  wire \$471 ;
-  wire \$472 ;
+  wire [31:0] \$471 ;
+  wire [31:0] \$472 ;
   wire \$473 ;
   wire \$474 ;
-  wire \$475 ;
-  wire \$476 ;
-  wire \$477 ;
-  wire \$478 ;
-  wire \$479 ;
+  wire [31:0] \$475 ;
+  wire [31:0] \$476 ;
+  wire [31:0] \$477 ;
+  wire [31:0] \$478 ;
+  wire [31:0] \$479 ;
   wire \$48 ;
-  wire \$480 ;
+  wire [31:0] \$480 ;
   wire \$481 ;
   wire \$482 ;
   wire \$483 ;
   wire \$484 ;
   wire \$485 ;
   wire \$486 ;
-  wire \$487 ;
+  wire [32:0] \$487 ;
   wire \$488 ;
-  wire \$489 ;
+  wire [1:0] \$489 ;
   wire \$49 ;
-  wire \$490 ;
+  wire [32:0] \$490 ;
   wire \$491 ;
-  wire \$492 ;
-  wire \$493 ;
+  wire [1:0] \$492 ;
+  wire [32:0] \$493 ;
   wire \$494 ;
   wire \$495 ;
-  wire \$496 ;
-  wire [31:0] \$497 ;
-  wire [63:0] \$498 ;
-  wire \$499 ;
+  wire [32:0] \$496 ;
+  wire \$497 ;
+  wire \$498 ;
+  wire [32:0] \$499 ;
   wire \$5 ;
   wire \$50 ;
   wire \$500 ;
   wire \$501 ;
-  wire \$502 ;
+  wire [32:0] \$502 ;
   wire \$503 ;
-  wire \$504 ;
+  wire [32:0] \$504 ;
   wire \$505 ;
-  wire \$506 ;
+  wire [32:0] \$506 ;
   wire \$507 ;
-  wire \$508 ;
+  wire [32:0] \$508 ;
   wire \$509 ;
   wire \$51 ;
-  wire \$510 ;
+  wire [32:0] \$510 ;
   wire \$511 ;
-  wire \$512 ;
+  wire [32:0] \$512 ;
   wire \$513 ;
-  wire \$514 ;
+  wire [32:0] \$514 ;
   wire \$515 ;
-  wire \$516 ;
+  wire [32:0] \$516 ;
   wire \$517 ;
-  wire \$518 ;
+  wire [32:0] \$518 ;
   wire \$519 ;
   wire \$52 ;
-  wire \$520 ;
+  wire [32:0] \$520 ;
   wire \$521 ;
-  wire \$522 ;
+  wire [32:0] \$522 ;
   wire \$523 ;
-  wire \$524 ;
+  wire [32:0] \$524 ;
   wire \$525 ;
   wire \$526 ;
   wire \$527 ;
   wire \$528 ;
-  wire \$529 ;
   wire \$53 ;
-  wire \$530 ;
-  wire [31:0] \$531 ;
-  wire [63:0] \$532 ;
-  wire \$533 ;
-  wire \$534 ;
-  wire \$535 ;
-  wire \$536 ;
-  wire \$537 ;
-  wire \$538 ;
-  wire \$539 ;
   wire \$54 ;
-  wire \$540 ;
-  wire \$541 ;
-  wire \$542 ;
-  wire \$543 ;
-  wire [31:0] \$544 ;
-  wire [31:0] \$545 ;
-  wire [31:0] \$546 ;
-  wire [31:0] \$547 ;
-  wire [31:0] \$548 ;
-  wire [31:0] \$549 ;
   wire \$55 ;
-  wire [31:0] \$550 ;
-  wire [31:0] \$551 ;
-  wire [31:0] \$552 ;
-  wire [31:0] \$553 ;
-  wire [31:0] \$554 ;
-  wire [31:0] \$555 ;
-  wire [31:0] \$556 ;
-  wire [31:0] \$557 ;
-  wire [31:0] \$558 ;
-  wire [31:0] \$559 ;
   wire \$56 ;
-  wire \$560 ;
-  wire \$561 ;
-  wire \$562 ;
-  wire \$563 ;
-  wire \$564 ;
-  wire \$565 ;
-  wire \$566 ;
-  wire \$567 ;
-  wire [31:0] \$568 ;
-  wire [31:0] \$569 ;
   wire \$57 ;
-  wire [31:0] \$570 ;
-  wire [31:0] \$571 ;
-  wire [31:0] \$572 ;
-  wire [31:0] \$573 ;
-  wire [31:0] \$574 ;
-  wire [31:0] \$575 ;
-  wire [31:0] \$576 ;
-  wire [31:0] \$577 ;
-  wire [31:0] \$578 ;
-  wire [31:0] \$579 ;
   wire \$58 ;
-  wire [31:0] \$580 ;
-  wire [31:0] \$581 ;
-  wire [31:0] \$582 ;
-  wire [31:0] \$583 ;
-  wire \$584 ;
-  wire \$585 ;
-  wire \$586 ;
-  wire \$587 ;
-  wire \$588 ;
-  wire \$589 ;
   wire \$59 ;
-  wire \$590 ;
-  wire \$591 ;
-  wire [31:0] \$592 ;
-  wire [31:0] \$593 ;
-  wire [31:0] \$594 ;
-  wire [31:0] \$595 ;
-  wire [31:0] \$596 ;
-  wire [31:0] \$597 ;
-  wire [31:0] \$598 ;
-  wire [31:0] \$599 ;
   wire \$6 ;
   wire \$60 ;
-  wire [31:0] \$600 ;
-  wire [31:0] \$601 ;
-  wire [31:0] \$602 ;
-  wire [31:0] \$603 ;
-  wire [31:0] \$604 ;
-  wire [31:0] \$605 ;
-  wire [31:0] \$606 ;
-  wire [31:0] \$607 ;
-  wire \$608 ;
-  wire \$609 ;
   wire \$61 ;
-  wire \$610 ;
-  wire \$611 ;
-  wire \$612 ;
-  wire \$613 ;
-  wire \$614 ;
-  wire \$615 ;
-  wire [31:0] \$616 ;
-  wire [31:0] \$617 ;
-  wire [31:0] \$618 ;
-  wire [31:0] \$619 ;
   wire \$62 ;
-  wire [31:0] \$620 ;
-  wire [31:0] \$621 ;
-  wire [31:0] \$622 ;
-  wire [31:0] \$623 ;
-  wire [31:0] \$624 ;
-  wire [31:0] \$625 ;
-  wire [31:0] \$626 ;
-  wire [31:0] \$627 ;
-  wire [31:0] \$628 ;
-  wire [31:0] \$629 ;
   wire \$63 ;
-  wire [31:0] \$630 ;
-  wire [31:0] \$631 ;
-  wire \$632 ;
-  wire \$633 ;
-  wire \$634 ;
-  wire \$635 ;
-  wire \$636 ;
-  wire \$637 ;
-  wire \$638 ;
-  wire \$639 ;
   wire \$64 ;
-  wire [31:0] \$640 ;
-  wire [31:0] \$641 ;
-  wire [31:0] \$642 ;
-  wire [31:0] \$643 ;
-  wire [31:0] \$644 ;
-  wire [31:0] \$645 ;
-  wire [31:0] \$646 ;
-  wire [31:0] \$647 ;
-  wire [31:0] \$648 ;
-  wire [31:0] \$649 ;
   wire \$65 ;
-  wire [31:0] \$650 ;
-  wire [31:0] \$651 ;
-  wire [31:0] \$652 ;
-  wire [31:0] \$653 ;
-  wire [31:0] \$654 ;
-  wire [31:0] \$655 ;
-  wire \$656 ;
-  wire \$657 ;
-  wire \$658 ;
-  wire \$659 ;
   wire \$66 ;
-  wire \$660 ;
-  wire \$661 ;
-  wire \$662 ;
-  wire \$663 ;
-  wire [31:0] \$664 ;
-  wire [31:0] \$665 ;
-  wire [31:0] \$666 ;
-  wire [31:0] \$667 ;
-  wire [31:0] \$668 ;
-  wire [31:0] \$669 ;
   wire \$67 ;
-  wire [31:0] \$670 ;
-  wire [31:0] \$671 ;
-  wire [31:0] \$672 ;
-  wire [31:0] \$673 ;
-  wire [31:0] \$674 ;
-  wire [31:0] \$675 ;
-  wire [31:0] \$676 ;
-  wire [31:0] \$677 ;
-  wire [31:0] \$678 ;
-  wire [31:0] \$679 ;
   wire \$68 ;
-  wire \$680 ;
-  wire [31:0] \$681 ;
-  wire [31:0] \$682 ;
-  wire \$683 ;
-  wire \$684 ;
-  wire [31:0] \$685 ;
-  wire [31:0] \$686 ;
-  wire [31:0] \$687 ;
-  wire [31:0] \$688 ;
-  wire [31:0] \$689 ;
   wire \$69 ;
-  wire [31:0] \$690 ;
-  wire \$691 ;
-  wire \$692 ;
-  wire \$693 ;
-  wire \$694 ;
-  wire \$695 ;
-  wire \$696 ;
-  wire [32:0] \$697 ;
-  wire \$698 ;
-  wire [1:0] \$699 ;
   wire \$7 ;
   wire \$70 ;
-  wire [32:0] \$700 ;
-  wire \$701 ;
-  wire [1:0] \$702 ;
-  wire [32:0] \$703 ;
-  wire \$704 ;
-  wire \$705 ;
-  wire [32:0] \$706 ;
-  wire \$707 ;
-  wire \$708 ;
-  wire [32:0] \$709 ;
   wire \$71 ;
-  wire \$710 ;
-  wire \$711 ;
-  wire [32:0] \$712 ;
-  wire \$713 ;
-  wire [32:0] \$714 ;
-  wire \$715 ;
-  wire [32:0] \$716 ;
-  wire \$717 ;
-  wire [32:0] \$718 ;
-  wire \$719 ;
   wire \$72 ;
-  wire [32:0] \$720 ;
-  wire \$721 ;
-  wire [32:0] \$722 ;
-  wire \$723 ;
-  wire [32:0] \$724 ;
-  wire \$725 ;
-  wire [32:0] \$726 ;
-  wire \$727 ;
-  wire [32:0] \$728 ;
-  wire \$729 ;
   wire \$73 ;
-  wire [32:0] \$730 ;
-  wire \$731 ;
-  wire [32:0] \$732 ;
-  wire \$733 ;
-  wire [32:0] \$734 ;
-  wire \$735 ;
-  wire \$736 ;
-  wire \$737 ;
-  wire \$738 ;
   wire \$74 ;
   wire \$75 ;
   wire \$76 ;
@@ -12468,6 +11757,11 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg act_program = 1'h0;
   reg act_weights0 = 1'h0;
   reg act_weights1 = 1'h0;
+  reg acting_1_5 = 1'h0;
+  reg acting_1_6 = 1'h0;
+  reg acting_1_8 = 1'h0;
+  reg acting_1_9 = 1'h0;
+  reg acting_2_6 = 1'h0;
   reg [15:0] activation_base_value = 16'h0000;
   reg [16:0] activation_words_value = 17'h00100;
   input active;
@@ -12498,7 +11792,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [31:0] comparator_value;
   reg [16:0] constant_entries_value = 17'h00040;
   reg [15:0] constants_base_value = 16'h0000;
-  wire [16:0] constants_offset;
+  reg [17:0] constants_end = 18'h00000;
   reg constants_used = 1'h0;
   output constants_write;
   reg constants_write = 1'h0;
@@ -12634,16 +11928,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$1350$0 ;
-  wire \port$1350$0 ;
+  input \port$1148$0 ;
+  wire \port$1148$0 ;
   input \port$40$0 ;
   wire \port$40$0 ;
   input \port$45$0 ;
   wire \port$45$0 ;
   input \port$50$0 ;
   wire \port$50$0 ;
-  input \port$5348$0 ;
-  wire \port$5348$0 ;
+  input \port$5151$0 ;
+  wire \port$5151$0 ;
   input \port$55$0 ;
   wire \port$55$0 ;
   input \port$60$0 ;
@@ -12661,7 +11955,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg products_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] products_value;
-  wire [12:0] program_offset;
+  reg [12:0] program_end = 13'h0000;
   reg program_used = 1'h0;
   reg [11:0] program_window_base = 12'h000;
   reg [11:0] program_window_length = 12'h010;
@@ -12733,11 +12027,11 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_version = 1'h0;
   reg refused = 1'h0;
   reg register = 1'h0;
-  reg \register$159  = 1'h0;
-  reg \register$160  = 1'h0;
-  reg \register$230  = 1'h0;
-  reg \register$232  = 1'h0;
-  reg \register$295  = 1'h0;
+  reg \register$157  = 1'h0;
+  reg \register$158  = 1'h0;
+  reg \register$235  = 1'h0;
+  reg \register$237  = 1'h0;
+  reg \register$300  = 1'h0;
   reg rows_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] rows_value;
@@ -12908,6 +12202,305 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_version = 1'h0;
   wire write_weights0;
   wire write_weights1;
+  assign \$215  = write_valid & \$214 ;
+  assign \$216  = write_address[10:2] < 10'h200;
+  assign \$217  = \$215  & \$216 ;
+  assign \$220  = register | \register$157 ;
+  assign \$221  = \register$157  | \register$158 ;
+  assign \$223  = write_valid | register;
+  assign \$224  = write_address[23:11] == 3'h4;
+  assign \$225  = write_valid & \$224 ;
+  assign \$226  = write_address[10:2] < 10'h200;
+  assign \$227  = \$225  & \$226 ;
+  assign \$230  = register | \register$157 ;
+  assign \$231  = \register$157  | \register$158 ;
+  assign \$233  = write_valid | register;
+  assign \$234  = write_address[23:7] == 7'h50;
+  assign \$235  = write_valid & \$234 ;
+  assign \$236  = write_address[6:2] < 6'h20;
+  assign \$237  = \$235  & \$236 ;
+  assign \$240  = register | \register$157 ;
+  assign \$241  = \register$157  | \register$158 ;
+  assign \$243  = write_valid | register;
+  assign \$244  = write_address[23:7] == 7'h51;
+  assign \$245  = write_valid & \$244 ;
+  assign \$246  = write_address[6:2] < 6'h20;
+  assign \$247  = \$245  & \$246 ;
+  assign \$250  = register | \register$157 ;
+  assign \$251  = \register$157  | \register$158 ;
+  assign \$253  = write_valid | register;
+  assign \$254  = write_address[23:8] == 6'h29;
+  assign \$255  = write_valid & \$254 ;
+  assign \$256  = write_address[7:2] < 7'h40;
+  assign \$257  = \$255  & \$256 ;
+  assign \$260  = register | \register$157 ;
+  assign \$261  = \register$157  | \register$158 ;
+  assign \$263  = write_valid | register;
+  assign \$264  = write_address[23:8] == 6'h2a;
+  assign \$265  = write_valid & \$264 ;
+  assign \$266  = write_address[7:2] < 7'h40;
+  assign \$267  = \$265  & \$266 ;
+  assign \$270  = register | \register$157 ;
+  assign \$271  = \register$157  | \register$158 ;
+  assign \$273  = write_valid | register;
+  assign \$274  = write_address[23:8] == 6'h2b;
+  assign \$275  = write_valid & \$274 ;
+  assign \$276  = write_address[7:2] < 7'h40;
+  assign \$277  = \$275  & \$276 ;
+  assign \$280  = register | \register$157 ;
+  assign \$281  = \register$157  | \register$158 ;
+  assign \$283  = write_valid | register;
+  assign \$284  = write_address[23:8] == 6'h2c;
+  assign \$285  = write_valid & \$284 ;
+  assign \$286  = write_address[7:2] < 7'h40;
+  assign \$287  = \$285  & \$286 ;
+  assign \$290  = register | \register$157 ;
+  assign \$291  = \register$157  | \register$158 ;
+  assign \$293  = register | \register$157 ;
+  assign \$295  = register | \register$157 ;
+  assign \$297  = register | \register$157 ;
+  assign \$298  = | { write_coefficients1, write_coefficients0 };
+  assign \$299  = register | \register$157 ;
+  assign \$300  = | { write_weights1, write_weights0 };
+  assign \$301  = register | \register$157 ;
+  assign \$302  = | { write_levels1, write_levels0, write_corrections1, write_corrections0 };
+  assign \$303  = write_address[9:2] & { acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8 };
+  assign \$305  = write_address[8:3] & { acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6 };
+  assign \$306  = \$304  | { 14'h0000, \$305  };
+  assign \$307  = write_address[10:2] & { acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9 };
+  assign \$308  = \$306  | { 11'h000, \$307  };
+  assign \$309  = write_address[6:2] & { acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5 };
+  assign \$310  = \$308  | { 15'h0000, \$309  };
+  assign \$311  = write_address[7:2] & { acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6 };
+  assign \$312  = \$310  | { 14'h0000, \$311  };
+  assign \$313  = write_data & { acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8 };
+  assign \$315  = { write_data, staged } & { acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6 };
+  assign \$316  = \$314  | \$315 ;
+  assign \$317  = write_data & { acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9 };
+  assign \$318  = \$316  | { 32'h00000000, \$317  };
+  assign \$319  = write_data & { acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5 };
+  assign \$320  = \$318  | { 32'h00000000, \$319  };
+  assign \$321  = write_data & { acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6 };
+  assign \$322  = \$320  | { 32'h00000000, \$321  };
+  assign \$323  = | { write_levels1, write_levels0, write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$324  = ~ \$323 ;
+  assign \$325  = \register$157  & refused;
+  assign \$326  = ! read_address;
+  assign \$327  = read_address == 3'h4;
+  assign \$328  = read_address == 4'h8;
+  assign \$329  = read_address == 4'hc;
+  assign \$330  = read_address == 5'h10;
+  assign \$331  = read_address == 5'h14;
+  assign \$332  = read_address == 5'h18;
+  assign \$333  = read_address == 6'h20;
+  assign \$337  = \$335  | \$336 ;
+  assign \$339  = \$337  | \$338 ;
+  assign \$341  = \$339  | \$340 ;
+  assign \$344  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
+  assign \$345  = \$343  | \$344 ;
+  assign \$346  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
+  assign \$347  = \$345  | \$346 ;
+  assign \$348  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
+  assign \$349  = \$347  | \$348 ;
+  assign \$350  = read_address == 6'h24;
+  assign \$351  = read_address == 6'h28;
+  assign \$352  = read_address == 6'h2c;
+  assign \$353  = read_address == 6'h30;
+  assign \$354  = read_address == 6'h34;
+  assign \$355  = read_address == 7'h40;
+  assign \$356  = read_address == 7'h44;
+  assign \$357  = read_address == 7'h48;
+  assign \$358  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$360  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$361  = \$359  | \$360 ;
+  assign \$362  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
+  assign \$363  = \$361  | \$362 ;
+  assign \$364  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
+  assign \$365  = \$363  | \$364 ;
+  assign \$366  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$367  = \$365  | \$366 ;
+  assign \$368  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
+  assign \$369  = \$367  | \$368 ;
+  assign \$370  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
+  assign \$371  = \$369  | \$370 ;
+  assign \$372  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
+  assign \$373  = \$371  | \$372 ;
+  assign \$374  = read_address == 7'h4c;
+  assign \$375  = read_address == 7'h50;
+  assign \$376  = read_address == 7'h54;
+  assign \$377  = read_address == 7'h58;
+  assign \$378  = read_address == 7'h60;
+  assign \$379  = read_address == 7'h70;
+  assign \$380  = read_address == 7'h74;
+  assign \$381  = read_address == 7'h78;
+  assign \$382  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$384  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$385  = \$383  | \$384 ;
+  assign \$386  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$387  = \$385  | \$386 ;
+  assign \$388  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$389  = \$387  | \$388 ;
+  assign \$390  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$391  = \$389  | \$390 ;
+  assign \$392  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
+  assign \$393  = \$391  | \$392 ;
+  assign \$394  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
+  assign \$395  = \$393  | \$394 ;
+  assign \$396  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
+  assign \$397  = \$395  | \$396 ;
+  assign \$398  = read_address == 7'h7c;
+  assign \$399  = read_address == 8'h80;
+  assign \$400  = read_address == 8'h84;
+  assign \$401  = read_address == 8'h88;
+  assign \$402  = read_address == 8'h8c;
+  assign \$403  = read_address == 8'h90;
+  assign \$404  = read_address == 8'ha0;
+  assign \$405  = read_address == 8'ha4;
+  assign \$406  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$408  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$409  = \$407  | \$408 ;
+  assign \$410  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$411  = \$409  | \$410 ;
+  assign \$412  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$413  = \$411  | \$412 ;
+  assign \$414  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$415  = \$413  | \$414 ;
+  assign \$416  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$417  = \$415  | \$416 ;
+  assign \$418  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
+  assign \$419  = \$417  | \$418 ;
+  assign \$420  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
+  assign \$421  = \$419  | \$420 ;
+  assign \$422  = read_address == 8'ha8;
+  assign \$423  = read_address == 8'hac;
+  assign \$424  = read_address == 8'hb0;
+  assign \$425  = read_address == 8'hb4;
+  assign \$426  = read_address == 8'hb8;
+  assign \$427  = read_address == 8'hbc;
+  assign \$428  = read_address == 8'hc0;
+  assign \$429  = read_address == 8'hc4;
+  assign \$430  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$432  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$433  = \$431  | \$432 ;
+  assign \$434  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$435  = \$433  | \$434 ;
+  assign \$436  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$437  = \$435  | \$436 ;
+  assign \$438  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$439  = \$437  | \$438 ;
+  assign \$440  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$441  = \$439  | \$440 ;
+  assign \$442  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
+  assign \$443  = \$441  | \$442 ;
+  assign \$444  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
+  assign \$445  = \$443  | \$444 ;
+  assign \$446  = read_address == 8'hc8;
+  assign \$447  = read_address == 11'h400;
+  assign \$448  = read_address == 11'h404;
+  assign \$449  = read_address == 11'h408;
+  assign \$450  = read_address == 11'h40c;
+  assign \$451  = read_address == 11'h420;
+  assign \$452  = read_address == 11'h424;
+  assign \$453  = read_address == 11'h428;
+  assign \$454  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$456  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
+  assign \$457  = \$455  | \$456 ;
+  assign \$458  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
+  assign \$459  = \$457  | \$458 ;
+  assign \$460  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
+  assign \$461  = \$459  | \$460 ;
+  assign \$462  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
+  assign \$463  = \$461  | \$462 ;
+  assign \$464  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
+  assign \$465  = \$463  | \$464 ;
+  assign \$466  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
+  assign \$467  = \$465  | \$466 ;
+  assign \$468  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
+  assign \$469  = \$467  | \$468 ;
+  assign \$470  = read_address == 11'h42c;
+  assign \$471  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
+  assign \$473  = | { read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$474  = ~ \$473 ;
+  assign \$475  = read_group0 | read_group1;
+  assign \$476  = \$475  | read_group2;
+  assign \$477  = \$476  | read_group3;
+  assign \$478  = \$477  | read_group4;
+  assign \$479  = \$478  | read_group5;
+  assign \$480  = \$479  | read_group6;
+  assign \$481  = \register$237  & missed;
+  assign \$482  = ~ control_abort;
+  assign \$483  = control_start & \$482 ;
+  assign \$484  = ~ running;
+  assign \$485  = \$483  & \$484 ;
+  assign \$486  = | { \register$300 , busy };
+  assign \$487  = value_cycles + cycles_counted;
+  assign \$488  = | { \register$300 , busy };
+  assign \$489  = active ? conversions : 2'h0;
+  assign \$490  = value_conversions + conversions_counted;
+  assign \$491  = | { \register$300 , busy };
+  assign \$492  = active ? early_stops : 2'h0;
+  assign \$493  = value_early_stops + early_stops_counted;
+  assign \$494  = | { \register$300 , busy };
+  assign \$495  = active & converting;
+  assign \$496  = value_converting + converting_counted;
+  assign \$497  = | { \register$300 , busy };
+  assign \$498  = active & product;
+  assign \$499  = value_products + products_counted;
+  assign \$500  = | { \register$300 , busy };
+  assign \$501  = active & contest;
+  assign \$502  = value_contests + contests_counted;
+  assign \$503  = | { \register$300 , busy };
+  assign \$504  = value_comparator + comparator_counted;
+  assign \$505  = | { \register$300 , busy };
+  assign \$506  = value_adder + adder_counted;
+  assign \$507  = | { \register$300 , busy };
+  assign \$508  = value_array + array_counted;
+  assign \$509  = | { \register$300 , busy };
+  assign \$510  = value_rows + rows_counted;
+  assign \$511  = | { \register$300 , busy };
+  assign \$512  = value_drain + drain_counted;
+  assign \$513  = | { \register$300 , busy };
+  assign \$514  = value_elementwise + elementwise_counted;
+  assign \$515  = | { \register$300 , busy };
+  assign \$516  = value_transfer + transfer_counted;
+  assign \$517  = | { \register$300 , busy };
+  assign \$518  = value_host + host_counted;
+  assign \$519  = | { \register$300 , busy };
+  assign \$520  = value_buffer + buffer_counted;
+  assign \$521  = | { \register$300 , busy };
+  assign \$522  = value_fetch + fetch_counted;
+  assign \$523  = | { \register$300 , busy };
+  assign \$524  = value_turn + turn_counted;
+  assign \$525  = status_done & interrupt_done;
+  assign \$526  = status_error & interrupt_error;
+  assign \$527  = \$525  | \$526 ;
+  assign running = busy | start;
+  assign control_start = write_data[0] & write_control;
+  assign control_abort = write_data[1] & write_control;
+  assign \$2  = ~ \$1 ;
+  assign write_program = hit_program & \$2 ;
+  assign \$4  = ~ \$3 ;
+  assign write_constants = hit_constants & \$4 ;
+  assign \$5  = ~ used[0];
+  assign write_coefficients0 = hit_coefficients0 & \$5 ;
+  assign \$6  = ~ used[1];
+  assign write_coefficients1 = hit_coefficients1 & \$6 ;
+  assign \$7  = ~ used[0];
+  assign write_weights0 = hit_weights0 & \$7 ;
+  assign \$8  = ~ used[1];
+  assign write_weights1 = hit_weights1 & \$8 ;
+  assign \$9  = ~ used[0];
+  assign write_corrections0 = hit_corrections0 & \$9 ;
+  assign \$10  = ~ used[1];
+  assign write_corrections1 = hit_corrections1 & \$10 ;
+  assign \$11  = ~ used[0];
+  assign write_levels0 = hit_levels0 & \$11 ;
+  assign \$12  = ~ used[1];
+  assign write_levels1 = hit_levels1 & \$12 ;
+  assign \$13  = ! phase_reset_clocks;
+  assign phase_reset = \$13  ? 6'h01 : phase_reset_clocks;
+  assign \$14  = ! phase_drive_clocks;
+  assign phase_drive = \$14  ? 6'h01 : phase_drive_clocks;
   assign \$15  = ! phase_share_clocks;
   assign phase_share = \$15  ? 6'h01 : phase_share_clocks;
   assign \$16  = ! phase_hold_clocks;
@@ -13083,435 +12676,32 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$183  = write_valid & \$182 ;
   assign \$184  = write_address[9:2] < 9'h100;
   assign \$185  = \$183  & \$184 ;
-  assign \$188  = program_offset < program_window_length;
-  assign \$189  = running & \$188 ;
-  assign \$190  = register | \register$159 ;
-  assign \$191  = \register$159  | \register$160 ;
-  assign \$193  = write_valid | register;
-  assign \$194  = write_address[23:9] == 4'ha;
-  assign \$195  = write_valid & \$194 ;
-  assign \$196  = write_address[8:3] < 7'h40;
-  assign \$197  = \$195  & \$196 ;
-  assign \$198  = write_address[2] < 2'h2;
-  assign \$199  = \$197  & \$198 ;
-  assign \$200  = constants_offset < constant_entries_value;
-  assign \$201  = running & \$200 ;
-  assign \$202  = register | \register$159 ;
-  assign \$203  = \register$159  | \register$160 ;
-  assign \$204  = act_constants & end_constants;
-  assign \$205  = ~ end_constants;
-  assign \$206  = act_constants & \$205 ;
-  assign \$207  = write_valid | register;
-  assign \$208  = write_address[23:11] == 2'h3;
-  assign \$209  = write_valid & \$208 ;
-  assign \$210  = write_address[10:2] < 10'h200;
-  assign \$211  = \$209  & \$210 ;
-  assign \$214  = register | \register$159 ;
-  assign \$215  = \register$159  | \register$160 ;
-  assign \$217  = write_valid | register;
-  assign \$218  = write_address[23:11] == 3'h4;
-  assign \$219  = write_valid & \$218 ;
-  assign \$220  = write_address[10:2] < 10'h200;
-  assign \$221  = \$219  & \$220 ;
-  assign \$224  = register | \register$159 ;
-  assign \$225  = \register$159  | \register$160 ;
-  assign \$227  = write_valid | register;
-  assign \$228  = write_address[23:7] == 7'h50;
-  assign \$229  = write_valid & \$228 ;
-  assign \$230  = write_address[6:2] < 6'h20;
-  assign \$231  = \$229  & \$230 ;
-  assign \$234  = register | \register$159 ;
-  assign \$235  = \register$159  | \register$160 ;
-  assign \$237  = write_valid | register;
-  assign \$238  = write_address[23:7] == 7'h51;
-  assign \$239  = write_valid & \$238 ;
-  assign \$240  = write_address[6:2] < 6'h20;
-  assign \$241  = \$239  & \$240 ;
-  assign \$244  = register | \register$159 ;
-  assign \$245  = \register$159  | \register$160 ;
-  assign \$247  = write_valid | register;
-  assign \$248  = write_address[23:8] == 6'h29;
-  assign \$249  = write_valid & \$248 ;
-  assign \$250  = write_address[7:2] < 7'h40;
-  assign \$251  = \$249  & \$250 ;
-  assign \$254  = register | \register$159 ;
-  assign \$255  = \register$159  | \register$160 ;
-  assign \$257  = write_valid | register;
-  assign \$258  = write_address[23:8] == 6'h2a;
-  assign \$259  = write_valid & \$258 ;
-  assign \$260  = write_address[7:2] < 7'h40;
-  assign \$261  = \$259  & \$260 ;
-  assign \$264  = register | \register$159 ;
-  assign \$265  = \register$159  | \register$160 ;
-  assign \$267  = write_valid | register;
-  assign \$268  = write_address[23:8] == 6'h2b;
-  assign \$269  = write_valid & \$268 ;
-  assign \$270  = write_address[7:2] < 7'h40;
-  assign \$271  = \$269  & \$270 ;
-  assign \$274  = register | \register$159 ;
-  assign \$275  = \register$159  | \register$160 ;
-  assign \$277  = write_valid | register;
-  assign \$278  = write_address[23:8] == 6'h2c;
-  assign \$279  = write_valid & \$278 ;
-  assign \$280  = write_address[7:2] < 7'h40;
-  assign \$281  = \$279  & \$280 ;
-  assign \$284  = register | \register$159 ;
-  assign \$285  = \register$159  | \register$160 ;
-  assign \$295  = write_address[9:2] & { \$294 , \$293 , \$292 , \$291 , \$290 , \$289 , \$288 , \$287  };
-  assign \$303  = write_address[8:3] & { \$302 , \$301 , \$300 , \$299 , \$298 , \$297  };
-  assign \$304  = \$296  | { 14'h0000, \$303  };
-  assign \$305  = | { act_coefficients1, act_coefficients0 };
-  assign \$306  = | { act_coefficients1, act_coefficients0 };
-  assign \$307  = | { act_coefficients1, act_coefficients0 };
-  assign \$308  = | { act_coefficients1, act_coefficients0 };
-  assign \$309  = | { act_coefficients1, act_coefficients0 };
-  assign \$310  = | { act_coefficients1, act_coefficients0 };
-  assign \$311  = | { act_coefficients1, act_coefficients0 };
-  assign \$312  = | { act_coefficients1, act_coefficients0 };
-  assign \$313  = | { act_coefficients1, act_coefficients0 };
-  assign \$314  = write_address[10:2] & { \$313 , \$312 , \$311 , \$310 , \$309 , \$308 , \$307 , \$306 , \$305  };
-  assign \$315  = \$304  | { 11'h000, \$314  };
-  assign \$316  = | { act_weights1, act_weights0 };
-  assign \$317  = | { act_weights1, act_weights0 };
-  assign \$318  = | { act_weights1, act_weights0 };
-  assign \$319  = | { act_weights1, act_weights0 };
-  assign \$320  = | { act_weights1, act_weights0 };
-  assign \$321  = write_address[6:2] & { \$320 , \$319 , \$318 , \$317 , \$316  };
-  assign \$322  = \$315  | { 15'h0000, \$321  };
-  assign \$323  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$324  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$325  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$326  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$327  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$328  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$329  = write_address[7:2] & { \$328 , \$327 , \$326 , \$325 , \$324 , \$323  };
-  assign \$330  = \$322  | { 14'h0000, \$329  };
-  assign \$363  = write_data & { \$362 , \$361 , \$360 , \$359 , \$358 , \$357 , \$356 , \$355 , \$354 , \$353 , \$352 , \$351 , \$350 , \$349 , \$348 , \$347 , \$346 , \$345 , \$344 , \$343 , \$342 , \$341 , \$340 , \$339 , \$338 , \$337 , \$336 , \$335 , \$334 , \$333 , \$332 , \$331  };
-  assign \$429  = { write_data, staged } & { \$428 , \$427 , \$426 , \$425 , \$424 , \$423 , \$422 , \$421 , \$420 , \$419 , \$418 , \$417 , \$416 , \$415 , \$414 , \$413 , \$412 , \$411 , \$410 , \$409 , \$408 , \$407 , \$406 , \$405 , \$404 , \$403 , \$402 , \$401 , \$400 , \$399 , \$398 , \$397 , \$396 , \$395 , \$394 , \$393 , \$392 , \$391 , \$390 , \$389 , \$388 , \$387 , \$386 , \$385 , \$384 , \$383 , \$382 , \$381 , \$380 , \$379 , \$378 , \$377 , \$376 , \$375 , \$374 , \$373 , \$372 , \$371 , \$370 , \$369 , \$368 , \$367 , \$366 , \$365  };
-  assign \$430  = \$364  | \$429 ;
-  assign \$431  = | { act_coefficients1, act_coefficients0 };
-  assign \$432  = | { act_coefficients1, act_coefficients0 };
-  assign \$433  = | { act_coefficients1, act_coefficients0 };
-  assign \$434  = | { act_coefficients1, act_coefficients0 };
-  assign \$435  = | { act_coefficients1, act_coefficients0 };
-  assign \$436  = | { act_coefficients1, act_coefficients0 };
-  assign \$437  = | { act_coefficients1, act_coefficients0 };
-  assign \$438  = | { act_coefficients1, act_coefficients0 };
-  assign \$439  = | { act_coefficients1, act_coefficients0 };
-  assign \$440  = | { act_coefficients1, act_coefficients0 };
-  assign \$441  = | { act_coefficients1, act_coefficients0 };
-  assign \$442  = | { act_coefficients1, act_coefficients0 };
-  assign \$443  = | { act_coefficients1, act_coefficients0 };
-  assign \$444  = | { act_coefficients1, act_coefficients0 };
-  assign \$445  = | { act_coefficients1, act_coefficients0 };
-  assign \$446  = | { act_coefficients1, act_coefficients0 };
-  assign \$447  = | { act_coefficients1, act_coefficients0 };
-  assign \$448  = | { act_coefficients1, act_coefficients0 };
-  assign \$449  = | { act_coefficients1, act_coefficients0 };
-  assign \$450  = | { act_coefficients1, act_coefficients0 };
-  assign \$451  = | { act_coefficients1, act_coefficients0 };
-  assign \$452  = | { act_coefficients1, act_coefficients0 };
-  assign \$453  = | { act_coefficients1, act_coefficients0 };
-  assign \$454  = | { act_coefficients1, act_coefficients0 };
-  assign \$455  = | { act_coefficients1, act_coefficients0 };
-  assign \$456  = | { act_coefficients1, act_coefficients0 };
-  assign \$457  = | { act_coefficients1, act_coefficients0 };
-  assign \$458  = | { act_coefficients1, act_coefficients0 };
-  assign \$459  = | { act_coefficients1, act_coefficients0 };
-  assign \$460  = | { act_coefficients1, act_coefficients0 };
-  assign \$461  = | { act_coefficients1, act_coefficients0 };
-  assign \$462  = | { act_coefficients1, act_coefficients0 };
-  assign \$463  = write_data & { \$462 , \$461 , \$460 , \$459 , \$458 , \$457 , \$456 , \$455 , \$454 , \$453 , \$452 , \$451 , \$450 , \$449 , \$448 , \$447 , \$446 , \$445 , \$444 , \$443 , \$442 , \$441 , \$440 , \$439 , \$438 , \$437 , \$436 , \$435 , \$434 , \$433 , \$432 , \$431  };
-  assign \$464  = \$430  | { 32'h00000000, \$463  };
-  assign \$465  = | { act_weights1, act_weights0 };
-  assign \$466  = | { act_weights1, act_weights0 };
-  assign \$467  = | { act_weights1, act_weights0 };
-  assign \$468  = | { act_weights1, act_weights0 };
-  assign \$469  = | { act_weights1, act_weights0 };
-  assign \$470  = | { act_weights1, act_weights0 };
-  assign \$471  = | { act_weights1, act_weights0 };
-  assign \$472  = | { act_weights1, act_weights0 };
-  assign \$473  = | { act_weights1, act_weights0 };
-  assign \$474  = | { act_weights1, act_weights0 };
-  assign \$475  = | { act_weights1, act_weights0 };
-  assign \$476  = | { act_weights1, act_weights0 };
-  assign \$477  = | { act_weights1, act_weights0 };
-  assign \$478  = | { act_weights1, act_weights0 };
-  assign \$479  = | { act_weights1, act_weights0 };
-  assign \$480  = | { act_weights1, act_weights0 };
-  assign \$481  = | { act_weights1, act_weights0 };
-  assign \$482  = | { act_weights1, act_weights0 };
-  assign \$483  = | { act_weights1, act_weights0 };
-  assign \$484  = | { act_weights1, act_weights0 };
-  assign \$485  = | { act_weights1, act_weights0 };
-  assign \$486  = | { act_weights1, act_weights0 };
-  assign \$487  = | { act_weights1, act_weights0 };
-  assign \$488  = | { act_weights1, act_weights0 };
-  assign \$489  = | { act_weights1, act_weights0 };
-  assign \$490  = | { act_weights1, act_weights0 };
-  assign \$491  = | { act_weights1, act_weights0 };
-  assign \$492  = | { act_weights1, act_weights0 };
-  assign \$493  = | { act_weights1, act_weights0 };
-  assign \$494  = | { act_weights1, act_weights0 };
-  assign \$495  = | { act_weights1, act_weights0 };
-  assign \$496  = | { act_weights1, act_weights0 };
-  assign \$497  = write_data & { \$496 , \$495 , \$494 , \$493 , \$492 , \$491 , \$490 , \$489 , \$488 , \$487 , \$486 , \$485 , \$484 , \$483 , \$482 , \$481 , \$480 , \$479 , \$478 , \$477 , \$476 , \$475 , \$474 , \$473 , \$472 , \$471 , \$470 , \$469 , \$468 , \$467 , \$466 , \$465  };
-  assign \$498  = \$464  | { 32'h00000000, \$497  };
-  assign \$499  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$500  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$501  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$502  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$503  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$504  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$505  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$506  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$507  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$508  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$509  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$510  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$511  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$512  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$513  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$514  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$515  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$516  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$517  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$518  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$519  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$520  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$521  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$522  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$523  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$524  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$525  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$526  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$527  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$528  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$529  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$530  = | { act_levels1, act_levels0, act_corrections1, act_corrections0 };
-  assign \$531  = write_data & { \$530 , \$529 , \$528 , \$527 , \$526 , \$525 , \$524 , \$523 , \$522 , \$521 , \$520 , \$519 , \$518 , \$517 , \$516 , \$515 , \$514 , \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504 , \$503 , \$502 , \$501 , \$500 , \$499  };
-  assign \$532  = \$498  | { 32'h00000000, \$531  };
-  assign \$533  = | { write_levels1, write_levels0, write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
-  assign \$534  = ~ \$533 ;
-  assign \$535  = \register$159  & refused;
-  assign \$536  = ! read_address;
-  assign \$537  = read_address == 3'h4;
-  assign \$538  = read_address == 4'h8;
-  assign \$539  = read_address == 4'hc;
-  assign \$540  = read_address == 5'h10;
-  assign \$541  = read_address == 5'h14;
-  assign \$542  = read_address == 5'h18;
-  assign \$543  = read_address == 6'h20;
-  assign \$547  = \$545  | \$546 ;
-  assign \$549  = \$547  | \$548 ;
-  assign \$551  = \$549  | \$550 ;
-  assign \$554  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
-  assign \$555  = \$553  | \$554 ;
-  assign \$556  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
-  assign \$557  = \$555  | \$556 ;
-  assign \$558  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
-  assign \$559  = \$557  | \$558 ;
-  assign \$560  = read_address == 6'h24;
-  assign \$561  = read_address == 6'h28;
-  assign \$562  = read_address == 6'h2c;
-  assign \$563  = read_address == 6'h30;
-  assign \$564  = read_address == 6'h34;
-  assign \$565  = read_address == 7'h40;
-  assign \$566  = read_address == 7'h44;
-  assign \$567  = read_address == 7'h48;
-  assign \$568  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
-  assign \$570  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
-  assign \$571  = \$569  | \$570 ;
-  assign \$572  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
-  assign \$573  = \$571  | \$572 ;
-  assign \$574  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
-  assign \$575  = \$573  | \$574 ;
-  assign \$576  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
-  assign \$577  = \$575  | \$576 ;
-  assign \$578  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
-  assign \$579  = \$577  | \$578 ;
-  assign \$580  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
-  assign \$581  = \$579  | \$580 ;
-  assign \$582  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
-  assign \$583  = \$581  | \$582 ;
-  assign \$584  = read_address == 7'h4c;
-  assign \$585  = read_address == 7'h50;
-  assign \$586  = read_address == 7'h54;
-  assign \$587  = read_address == 7'h58;
-  assign \$588  = read_address == 7'h60;
-  assign \$589  = read_address == 7'h70;
-  assign \$590  = read_address == 7'h74;
-  assign \$591  = read_address == 7'h78;
-  assign \$592  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
-  assign \$594  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
-  assign \$595  = \$593  | \$594 ;
-  assign \$596  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
-  assign \$597  = \$595  | \$596 ;
-  assign \$598  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
-  assign \$599  = \$597  | \$598 ;
-  assign \$600  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
-  assign \$601  = \$599  | \$600 ;
-  assign \$602  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
-  assign \$603  = \$601  | \$602 ;
-  assign \$604  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
-  assign \$605  = \$603  | \$604 ;
-  assign \$606  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
-  assign \$607  = \$605  | \$606 ;
-  assign \$608  = read_address == 7'h7c;
-  assign \$609  = read_address == 8'h80;
-  assign \$610  = read_address == 8'h84;
-  assign \$611  = read_address == 8'h88;
-  assign \$612  = read_address == 8'h8c;
-  assign \$613  = read_address == 8'h90;
-  assign \$614  = read_address == 8'ha0;
-  assign \$615  = read_address == 8'ha4;
-  assign \$616  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
-  assign \$618  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
-  assign \$619  = \$617  | \$618 ;
-  assign \$620  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
-  assign \$621  = \$619  | \$620 ;
-  assign \$622  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
-  assign \$623  = \$621  | \$622 ;
-  assign \$624  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
-  assign \$625  = \$623  | \$624 ;
-  assign \$626  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
-  assign \$627  = \$625  | \$626 ;
-  assign \$628  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
-  assign \$629  = \$627  | \$628 ;
-  assign \$630  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
-  assign \$631  = \$629  | \$630 ;
-  assign \$632  = read_address == 8'ha8;
-  assign \$633  = read_address == 8'hac;
-  assign \$634  = read_address == 8'hb0;
-  assign \$635  = read_address == 8'hb4;
-  assign \$636  = read_address == 8'hb8;
-  assign \$637  = read_address == 8'hbc;
-  assign \$638  = read_address == 8'hc0;
-  assign \$639  = read_address == 8'hc4;
-  assign \$640  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
-  assign \$642  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
-  assign \$643  = \$641  | \$642 ;
-  assign \$644  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
-  assign \$645  = \$643  | \$644 ;
-  assign \$646  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
-  assign \$647  = \$645  | \$646 ;
-  assign \$648  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
-  assign \$649  = \$647  | \$648 ;
-  assign \$650  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
-  assign \$651  = \$649  | \$650 ;
-  assign \$652  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
-  assign \$653  = \$651  | \$652 ;
-  assign \$654  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
-  assign \$655  = \$653  | \$654 ;
-  assign \$656  = read_address == 8'hc8;
-  assign \$657  = read_address == 11'h400;
-  assign \$658  = read_address == 11'h404;
-  assign \$659  = read_address == 11'h408;
-  assign \$660  = read_address == 11'h40c;
-  assign \$661  = read_address == 11'h420;
-  assign \$662  = read_address == 11'h424;
-  assign \$663  = read_address == 11'h428;
-  assign \$664  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
-  assign \$666  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
-  assign \$667  = \$665  | \$666 ;
-  assign \$668  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
-  assign \$669  = \$667  | \$668 ;
-  assign \$670  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
-  assign \$671  = \$669  | \$670 ;
-  assign \$672  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
-  assign \$673  = \$671  | \$672 ;
-  assign \$674  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
-  assign \$675  = \$673  | \$674 ;
-  assign \$676  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
-  assign \$677  = \$675  | \$676 ;
-  assign \$678  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
-  assign \$679  = \$677  | \$678 ;
-  assign \$680  = read_address == 11'h42c;
-  assign \$681  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
-  assign \$683  = | { read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
-  assign \$684  = ~ \$683 ;
-  assign \$685  = read_group0 | read_group1;
-  assign \$686  = \$685  | read_group2;
-  assign \$687  = \$686  | read_group3;
-  assign \$688  = \$687  | read_group4;
-  assign \$689  = \$688  | read_group5;
-  assign \$690  = \$689  | read_group6;
-  assign \$691  = \register$232  & missed;
-  assign \$692  = ~ control_abort;
-  assign \$693  = control_start & \$692 ;
-  assign \$694  = ~ running;
-  assign \$695  = \$693  & \$694 ;
-  assign \$696  = | { \register$295 , busy };
-  assign \$697  = value_cycles + cycles_counted;
-  assign \$698  = | { \register$295 , busy };
-  assign \$699  = active ? conversions : 2'h0;
-  assign \$700  = value_conversions + conversions_counted;
-  assign \$701  = | { \register$295 , busy };
-  assign \$702  = active ? early_stops : 2'h0;
-  assign \$703  = value_early_stops + early_stops_counted;
-  assign \$704  = | { \register$295 , busy };
-  assign \$705  = active & converting;
-  assign \$706  = value_converting + converting_counted;
-  assign \$707  = | { \register$295 , busy };
-  assign \$708  = active & product;
-  assign \$709  = value_products + products_counted;
-  assign \$710  = | { \register$295 , busy };
-  assign \$711  = active & contest;
-  assign \$712  = value_contests + contests_counted;
-  assign \$713  = | { \register$295 , busy };
-  assign \$714  = value_comparator + comparator_counted;
-  assign \$715  = | { \register$295 , busy };
-  assign \$716  = value_adder + adder_counted;
-  assign \$717  = | { \register$295 , busy };
-  assign \$718  = value_array + array_counted;
-  assign \$719  = | { \register$295 , busy };
-  assign \$720  = value_rows + rows_counted;
-  assign \$721  = | { \register$295 , busy };
-  assign \$722  = value_drain + drain_counted;
-  assign \$723  = | { \register$295 , busy };
-  assign \$724  = value_elementwise + elementwise_counted;
-  assign \$725  = | { \register$295 , busy };
-  assign \$726  = value_transfer + transfer_counted;
-  assign \$727  = | { \register$295 , busy };
-  assign \$728  = value_host + host_counted;
-  assign \$729  = | { \register$295 , busy };
-  assign \$730  = value_buffer + buffer_counted;
-  assign \$731  = | { \register$295 , busy };
-  assign \$732  = value_fetch + fetch_counted;
-  assign \$733  = | { \register$295 , busy };
-  assign \$734  = value_turn + turn_counted;
-  assign \$735  = status_done & interrupt_done;
-  assign \$736  = status_error & interrupt_error;
-  assign \$737  = \$735  | \$736 ;
-  assign running = busy | start;
-  assign control_start = write_data[0] & write_control;
-  assign control_abort = write_data[1] & write_control;
-  assign program_offset = write_address[9:6] - program_window_base;
-  assign \$2  = ~ \$1 ;
-  assign write_program = hit_program & \$2 ;
-  assign constants_offset = write_address[8:3] - constants_base_value;
-  assign \$4  = ~ \$3 ;
-  assign write_constants = hit_constants & \$4 ;
-  assign \$5  = ~ used[0];
-  assign write_coefficients0 = hit_coefficients0 & \$5 ;
-  assign \$6  = ~ used[1];
-  assign write_coefficients1 = hit_coefficients1 & \$6 ;
-  assign \$7  = ~ used[0];
-  assign write_weights0 = hit_weights0 & \$7 ;
-  assign \$8  = ~ used[1];
-  assign write_weights1 = hit_weights1 & \$8 ;
-  assign \$9  = ~ used[0];
-  assign write_corrections0 = hit_corrections0 & \$9 ;
-  assign \$10  = ~ used[1];
-  assign write_corrections1 = hit_corrections1 & \$10 ;
-  assign \$11  = ~ used[0];
-  assign write_levels0 = hit_levels0 & \$11 ;
-  assign \$12  = ~ used[1];
-  assign write_levels1 = hit_levels1 & \$12 ;
-  assign \$13  = ! phase_reset_clocks;
-  assign phase_reset = \$13  ? 6'h01 : phase_reset_clocks;
-  assign \$14  = ! phase_drive_clocks;
-  assign phase_drive = \$14  ? 6'h01 : phase_drive_clocks;
+  assign \$188  = program_window_base + program_window_length;
+  assign \$189  = write_address[9:6] >= program_window_base;
+  assign \$190  = running & \$189 ;
+  assign \$191  = write_address[9:6] < program_end;
+  assign \$192  = \$190  & \$191 ;
+  assign \$193  = register | \register$157 ;
+  assign \$194  = \register$157  | \register$158 ;
+  assign \$196  = write_valid | register;
+  assign \$197  = write_address[23:9] == 4'ha;
+  assign \$198  = write_valid & \$197 ;
+  assign \$199  = write_address[8:3] < 7'h40;
+  assign \$200  = \$198  & \$199 ;
+  assign \$201  = write_address[2] < 2'h2;
+  assign \$202  = \$200  & \$201 ;
+  assign \$203  = constants_base_value + constant_entries_value;
+  assign \$204  = write_address[8:3] >= constants_base_value;
+  assign \$205  = running & \$204 ;
+  assign \$206  = write_address[8:3] < constants_end;
+  assign \$207  = \$205  & \$206 ;
+  assign \$208  = register | \register$157 ;
+  assign \$209  = \register$157  | \register$158 ;
+  assign \$210  = act_constants & end_constants;
+  assign \$211  = ~ end_constants;
+  assign \$212  = act_constants & \$211 ;
+  assign \$213  = write_valid | register;
+  assign \$214  = write_address[23:11] == 2'h3;
   always @(posedge clk) begin
     register <= write_valid;
     if (rst) begin
@@ -13519,15 +12709,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$159  <= register;
+    \register$157  <= register;
     if (rst) begin
-      \register$159  <= 1'h0;
+      \register$157  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$160  <= \register$159 ;
+    \register$158  <= \register$157 ;
     if (rst) begin
-      \register$160  <= 1'h0;
+      \register$158  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -14251,15 +13441,21 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
+    program_end <= \$188 ;
+    if (rst) begin
+      program_end <= 13'h0000;
+    end
+  end
+  always @(posedge clk) begin
     if (write_valid) begin
-      program_used <= \$189 ;
+      program_used <= \$192 ;
     end
     if (rst) begin
       program_used <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$190 ) begin
+    if (\$193 ) begin
       act_program <= write_program;
     end
     if (rst) begin
@@ -14267,31 +13463,37 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$191 ) begin
-      program_write <= \$192 ;
+    if (\$194 ) begin
+      program_write <= \$195 ;
     end
     if (rst) begin
       program_write <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$193 ) begin
-      hit_constants <= \$199 ;
+    if (\$196 ) begin
+      hit_constants <= \$202 ;
     end
     if (rst) begin
       hit_constants <= 1'h0;
     end
   end
   always @(posedge clk) begin
+    constants_end <= \$203 ;
+    if (rst) begin
+      constants_end <= 18'h00000;
+    end
+  end
+  always @(posedge clk) begin
     if (write_valid) begin
-      constants_used <= \$201 ;
+      constants_used <= \$207 ;
     end
     if (rst) begin
       constants_used <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$202 ) begin
+    if (\$208 ) begin
       act_constants <= write_constants;
     end
     if (rst) begin
@@ -14299,15 +13501,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$203 ) begin
-      constants_write <= \$204 ;
+    if (\$209 ) begin
+      constants_write <= \$210 ;
     end
     if (rst) begin
       constants_write <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$206 ) begin
+    if (\$212 ) begin
       casez (write_address[2])
         1'h0:
             staged <= write_data;
@@ -14318,15 +13520,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$207 ) begin
-      hit_coefficients0 <= \$213 ;
+    if (\$213 ) begin
+      hit_coefficients0 <= \$219 ;
     end
     if (rst) begin
       hit_coefficients0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$214 ) begin
+    if (\$220 ) begin
       act_coefficients0 <= write_coefficients0;
     end
     if (rst) begin
@@ -14334,26 +13536,26 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$215 ) begin
-      coefficients_write [0] <= \$216 ;
+    if (\$221 ) begin
+      coefficients_write [0] <= \$222 ;
     end
-    if (\$225 ) begin
-      coefficients_write [1] <= \$226 ;
+    if (\$231 ) begin
+      coefficients_write [1] <= \$232 ;
     end
     if (rst) begin
       coefficients_write <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$217 ) begin
-      hit_coefficients1 <= \$223 ;
+    if (\$223 ) begin
+      hit_coefficients1 <= \$229 ;
     end
     if (rst) begin
       hit_coefficients1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$224 ) begin
+    if (\$230 ) begin
       act_coefficients1 <= write_coefficients1;
     end
     if (rst) begin
@@ -14361,15 +13563,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$227 ) begin
-      hit_weights0 <= \$233 ;
+    if (\$233 ) begin
+      hit_weights0 <= \$239 ;
     end
     if (rst) begin
       hit_weights0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$234 ) begin
+    if (\$240 ) begin
       act_weights0 <= write_weights0;
     end
     if (rst) begin
@@ -14377,26 +13579,26 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$235 ) begin
-      weights_write [0] <= \$236 ;
+    if (\$241 ) begin
+      weights_write [0] <= \$242 ;
     end
-    if (\$245 ) begin
-      weights_write [1] <= \$246 ;
+    if (\$251 ) begin
+      weights_write [1] <= \$252 ;
     end
     if (rst) begin
       weights_write <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$237 ) begin
-      hit_weights1 <= \$243 ;
+    if (\$243 ) begin
+      hit_weights1 <= \$249 ;
     end
     if (rst) begin
       hit_weights1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$244 ) begin
+    if (\$250 ) begin
       act_weights1 <= write_weights1;
     end
     if (rst) begin
@@ -14404,15 +13606,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$247 ) begin
-      hit_corrections0 <= \$253 ;
+    if (\$253 ) begin
+      hit_corrections0 <= \$259 ;
     end
     if (rst) begin
       hit_corrections0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$254 ) begin
+    if (\$260 ) begin
       act_corrections0 <= write_corrections0;
     end
     if (rst) begin
@@ -14420,26 +13622,26 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$255 ) begin
-      corrections_write [0] <= \$256 ;
+    if (\$261 ) begin
+      corrections_write [0] <= \$262 ;
     end
-    if (\$265 ) begin
-      corrections_write [1] <= \$266 ;
+    if (\$271 ) begin
+      corrections_write [1] <= \$272 ;
     end
     if (rst) begin
       corrections_write <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$257 ) begin
-      hit_corrections1 <= \$263 ;
+    if (\$263 ) begin
+      hit_corrections1 <= \$269 ;
     end
     if (rst) begin
       hit_corrections1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$264 ) begin
+    if (\$270 ) begin
       act_corrections1 <= write_corrections1;
     end
     if (rst) begin
@@ -14447,15 +13649,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$267 ) begin
-      hit_levels0 <= \$273 ;
+    if (\$273 ) begin
+      hit_levels0 <= \$279 ;
     end
     if (rst) begin
       hit_levels0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$274 ) begin
+    if (\$280 ) begin
       act_levels0 <= write_levels0;
     end
     if (rst) begin
@@ -14463,26 +13665,26 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$275 ) begin
-      levels_write [0] <= \$276 ;
+    if (\$281 ) begin
+      levels_write [0] <= \$282 ;
     end
-    if (\$285 ) begin
-      levels_write [1] <= \$286 ;
+    if (\$291 ) begin
+      levels_write [1] <= \$292 ;
     end
     if (rst) begin
       levels_write <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$277 ) begin
-      hit_levels1 <= \$283 ;
+    if (\$283 ) begin
+      hit_levels1 <= \$289 ;
     end
     if (rst) begin
       hit_levels1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$284 ) begin
+    if (\$290 ) begin
       act_levels1 <= write_levels1;
     end
     if (rst) begin
@@ -14490,16 +13692,56 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$159 ) begin
-      memory_index <= \$330 ;
+    if (\$293 ) begin
+      acting_1_8 <= \$294 ;
+    end
+    if (rst) begin
+      acting_1_8 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$295 ) begin
+      acting_2_6 <= \$296 ;
+    end
+    if (rst) begin
+      acting_2_6 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$297 ) begin
+      acting_1_9 <= \$298 ;
+    end
+    if (rst) begin
+      acting_1_9 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$299 ) begin
+      acting_1_5 <= \$300 ;
+    end
+    if (rst) begin
+      acting_1_5 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$301 ) begin
+      acting_1_6 <= \$302 ;
+    end
+    if (rst) begin
+      acting_1_6 <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$157 ) begin
+      memory_index <= \$312 ;
     end
     if (rst) begin
       memory_index <= 20'h00000;
     end
   end
   always @(posedge clk) begin
-    if (\register$159 ) begin
-      memory_data <= \$532 ;
+    if (\register$157 ) begin
+      memory_data <= \$322 ;
     end
     if (rst) begin
       memory_data <= 64'h0000000000000000;
@@ -14507,33 +13749,33 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (register) begin
-      refused <= \$534 ;
+      refused <= \$324 ;
     end
     if (rst) begin
       refused <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    write_error <= \$535 ;
+    write_error <= \$325 ;
     if (rst) begin
       write_error <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$230  <= read_valid;
+    \register$235  <= read_valid;
     if (rst) begin
-      \register$230  <= 1'h0;
+      \register$235  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$232  <= \register$230 ;
+    \register$237  <= \register$235 ;
     if (rst) begin
-      \register$232  <= 1'h0;
+      \register$237  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_id <= \$536 ;
+      read_id <= \$326 ;
     end
     if (rst) begin
       read_id <= 1'h0;
@@ -14541,7 +13783,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_version <= \$537 ;
+      read_version <= \$327 ;
     end
     if (rst) begin
       read_version <= 1'h0;
@@ -14549,7 +13791,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_configuration <= \$538 ;
+      read_configuration <= \$328 ;
     end
     if (rst) begin
       read_configuration <= 1'h0;
@@ -14557,7 +13799,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tenants <= \$539 ;
+      read_tenants <= \$329 ;
     end
     if (rst) begin
       read_tenants <= 1'h0;
@@ -14565,7 +13807,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_control <= \$540 ;
+      read_control <= \$330 ;
     end
     if (rst) begin
       read_control <= 1'h0;
@@ -14573,7 +13815,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_status <= \$541 ;
+      read_status <= \$331 ;
     end
     if (rst) begin
       read_status <= 1'h0;
@@ -14581,7 +13823,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_interrupt <= \$542 ;
+      read_interrupt <= \$332 ;
     end
     if (rst) begin
       read_interrupt <= 1'h0;
@@ -14589,15 +13831,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_cycles <= \$543 ;
+      read_cycles <= \$333 ;
     end
     if (rst) begin
       read_cycles <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$230 ) begin
-      read_group0 <= \$559 ;
+    if (\register$235 ) begin
+      read_group0 <= \$349 ;
     end
     if (rst) begin
       read_group0 <= 32'd0;
@@ -14605,7 +13847,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_conversions <= \$560 ;
+      read_conversions <= \$350 ;
     end
     if (rst) begin
       read_conversions <= 1'h0;
@@ -14613,7 +13855,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_early_stops <= \$561 ;
+      read_early_stops <= \$351 ;
     end
     if (rst) begin
       read_early_stops <= 1'h0;
@@ -14621,7 +13863,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_converting <= \$562 ;
+      read_converting <= \$352 ;
     end
     if (rst) begin
       read_converting <= 1'h0;
@@ -14629,7 +13871,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_products <= \$563 ;
+      read_products <= \$353 ;
     end
     if (rst) begin
       read_products <= 1'h0;
@@ -14637,7 +13879,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_contests <= \$564 ;
+      read_contests <= \$354 ;
     end
     if (rst) begin
       read_contests <= 1'h0;
@@ -14645,7 +13887,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_reset <= \$565 ;
+      read_phase_reset <= \$355 ;
     end
     if (rst) begin
       read_phase_reset <= 1'h0;
@@ -14653,7 +13895,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_drive <= \$566 ;
+      read_phase_drive <= \$356 ;
     end
     if (rst) begin
       read_phase_drive <= 1'h0;
@@ -14661,15 +13903,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_share <= \$567 ;
+      read_phase_share <= \$357 ;
     end
     if (rst) begin
       read_phase_share <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$230 ) begin
-      read_group1 <= \$583 ;
+    if (\register$235 ) begin
+      read_group1 <= \$373 ;
     end
     if (rst) begin
       read_group1 <= 32'd0;
@@ -14677,7 +13919,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_hold <= \$584 ;
+      read_phase_hold <= \$374 ;
     end
     if (rst) begin
       read_phase_hold <= 1'h0;
@@ -14685,7 +13927,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_clear <= \$585 ;
+      read_phase_clear <= \$375 ;
     end
     if (rst) begin
       read_phase_clear <= 1'h0;
@@ -14693,7 +13935,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_add <= \$586 ;
+      read_phase_add <= \$376 ;
     end
     if (rst) begin
       read_phase_add <= 1'h0;
@@ -14701,7 +13943,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_phase_gap <= \$587 ;
+      read_phase_gap <= \$377 ;
     end
     if (rst) begin
       read_phase_gap <= 1'h0;
@@ -14709,7 +13951,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_comparator_timeout <= \$588 ;
+      read_comparator_timeout <= \$378 ;
     end
     if (rst) begin
       read_comparator_timeout <= 1'h0;
@@ -14717,7 +13959,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_program_window <= \$589 ;
+      read_program_window <= \$379 ;
     end
     if (rst) begin
       read_program_window <= 1'h0;
@@ -14725,7 +13967,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_activation_base <= \$590 ;
+      read_activation_base <= \$380 ;
     end
     if (rst) begin
       read_activation_base <= 1'h0;
@@ -14733,15 +13975,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_activation_words <= \$591 ;
+      read_activation_words <= \$381 ;
     end
     if (rst) begin
       read_activation_words <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$230 ) begin
-      read_group2 <= \$607 ;
+    if (\register$235 ) begin
+      read_group2 <= \$397 ;
     end
     if (rst) begin
       read_group2 <= 32'd0;
@@ -14749,7 +13991,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_constants_base <= \$608 ;
+      read_constants_base <= \$398 ;
     end
     if (rst) begin
       read_constants_base <= 1'h0;
@@ -14757,7 +13999,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_constant_entries <= \$609 ;
+      read_constant_entries <= \$399 ;
     end
     if (rst) begin
       read_constant_entries <= 1'h0;
@@ -14765,7 +14007,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_coefficients_base <= \$610 ;
+      read_coefficients_base <= \$400 ;
     end
     if (rst) begin
       read_coefficients_base <= 1'h0;
@@ -14773,7 +14015,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_coefficient_words <= \$611 ;
+      read_coefficient_words <= \$401 ;
     end
     if (rst) begin
       read_coefficient_words <= 1'h0;
@@ -14781,7 +14023,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tiles <= \$612 ;
+      read_tiles <= \$402 ;
     end
     if (rst) begin
       read_tiles <= 1'h0;
@@ -14789,7 +14031,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_host_timeout <= \$613 ;
+      read_host_timeout <= \$403 ;
     end
     if (rst) begin
       read_host_timeout <= 1'h0;
@@ -14797,7 +14039,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_comparator <= \$614 ;
+      read_comparator <= \$404 ;
     end
     if (rst) begin
       read_comparator <= 1'h0;
@@ -14805,15 +14047,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_adder <= \$615 ;
+      read_adder <= \$405 ;
     end
     if (rst) begin
       read_adder <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$230 ) begin
-      read_group3 <= \$631 ;
+    if (\register$235 ) begin
+      read_group3 <= \$421 ;
     end
     if (rst) begin
       read_group3 <= 32'd0;
@@ -14821,7 +14063,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_array <= \$632 ;
+      read_array <= \$422 ;
     end
     if (rst) begin
       read_array <= 1'h0;
@@ -14829,7 +14071,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_rows <= \$633 ;
+      read_rows <= \$423 ;
     end
     if (rst) begin
       read_rows <= 1'h0;
@@ -14837,7 +14079,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_drain <= \$634 ;
+      read_drain <= \$424 ;
     end
     if (rst) begin
       read_drain <= 1'h0;
@@ -14845,7 +14087,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_elementwise <= \$635 ;
+      read_elementwise <= \$425 ;
     end
     if (rst) begin
       read_elementwise <= 1'h0;
@@ -14853,7 +14095,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_transfer <= \$636 ;
+      read_transfer <= \$426 ;
     end
     if (rst) begin
       read_transfer <= 1'h0;
@@ -14861,7 +14103,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_host <= \$637 ;
+      read_host <= \$427 ;
     end
     if (rst) begin
       read_host <= 1'h0;
@@ -14869,7 +14111,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_buffer <= \$638 ;
+      read_buffer <= \$428 ;
     end
     if (rst) begin
       read_buffer <= 1'h0;
@@ -14877,15 +14119,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_fetch <= \$639 ;
+      read_fetch <= \$429 ;
     end
     if (rst) begin
       read_fetch <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$230 ) begin
-      read_group4 <= \$655 ;
+    if (\register$235 ) begin
+      read_group4 <= \$445 ;
     end
     if (rst) begin
       read_group4 <= 32'd0;
@@ -14893,7 +14135,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_turn <= \$656 ;
+      read_turn <= \$446 ;
     end
     if (rst) begin
       read_turn <= 1'h0;
@@ -14901,7 +14143,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_converter0 <= \$657 ;
+      read_converter0 <= \$447 ;
     end
     if (rst) begin
       read_converter0 <= 1'h0;
@@ -14909,7 +14151,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain0 <= \$658 ;
+      read_gain0 <= \$448 ;
     end
     if (rst) begin
       read_gain0 <= 1'h0;
@@ -14917,7 +14159,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain_reference0 <= \$659 ;
+      read_gain_reference0 <= \$449 ;
     end
     if (rst) begin
       read_gain_reference0 <= 1'h0;
@@ -14925,7 +14167,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tile_flags0 <= \$660 ;
+      read_tile_flags0 <= \$450 ;
     end
     if (rst) begin
       read_tile_flags0 <= 1'h0;
@@ -14933,7 +14175,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_converter1 <= \$661 ;
+      read_converter1 <= \$451 ;
     end
     if (rst) begin
       read_converter1 <= 1'h0;
@@ -14941,7 +14183,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain1 <= \$662 ;
+      read_gain1 <= \$452 ;
     end
     if (rst) begin
       read_gain1 <= 1'h0;
@@ -14949,15 +14191,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_gain_reference1 <= \$663 ;
+      read_gain_reference1 <= \$453 ;
     end
     if (rst) begin
       read_gain_reference1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$230 ) begin
-      read_group5 <= \$679 ;
+    if (\register$235 ) begin
+      read_group5 <= \$469 ;
     end
     if (rst) begin
       read_group5 <= 32'd0;
@@ -14965,44 +14207,44 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (read_valid) begin
-      read_tile_flags1 <= \$680 ;
+      read_tile_flags1 <= \$470 ;
     end
     if (rst) begin
       read_tile_flags1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$230 ) begin
-      read_group6 <= \$682 ;
+    if (\register$235 ) begin
+      read_group6 <= \$472 ;
     end
     if (rst) begin
       read_group6 <= 32'd0;
     end
   end
   always @(posedge clk) begin
-    if (\register$230 ) begin
-      missed <= \$684 ;
+    if (\register$235 ) begin
+      missed <= \$474 ;
     end
     if (rst) begin
       missed <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\register$232 ) begin
-      read_data <= \$690 ;
+    if (\register$237 ) begin
+      read_data <= \$480 ;
     end
     if (rst) begin
       read_data <= 32'd0;
     end
   end
   always @(posedge clk) begin
-    read_error <= \$691 ;
+    read_error <= \$481 ;
     if (rst) begin
       read_error <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    start <= \$695 ;
+    start <= \$485 ;
     if (rst) begin
       start <= 1'h0;
     end
@@ -15014,13 +14256,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$295  <= busy;
+    \register$300  <= busy;
     if (rst) begin
-      \register$295  <= 1'h0;
+      \register$300  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$696 ) begin
+    if (\$486 ) begin
       cycles_counted <= busy;
     end
     if (rst) begin
@@ -15028,8 +14270,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$696 ) begin
-      value_cycles <= \$697 [31:0];
+    if (\$486 ) begin
+      value_cycles <= \$487 [31:0];
     end
     if (start) begin
       value_cycles <= 32'd0;
@@ -15039,16 +14281,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$698 ) begin
-      conversions_counted <= \$699 ;
+    if (\$488 ) begin
+      conversions_counted <= \$489 ;
     end
     if (rst) begin
       conversions_counted <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$698 ) begin
-      value_conversions <= \$700 [31:0];
+    if (\$488 ) begin
+      value_conversions <= \$490 [31:0];
     end
     if (start) begin
       value_conversions <= 32'd0;
@@ -15058,16 +14300,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$701 ) begin
-      early_stops_counted <= \$702 ;
+    if (\$491 ) begin
+      early_stops_counted <= \$492 ;
     end
     if (rst) begin
       early_stops_counted <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$701 ) begin
-      value_early_stops <= \$703 [31:0];
+    if (\$491 ) begin
+      value_early_stops <= \$493 [31:0];
     end
     if (start) begin
       value_early_stops <= 32'd0;
@@ -15077,16 +14319,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$704 ) begin
-      converting_counted <= \$705 ;
+    if (\$494 ) begin
+      converting_counted <= \$495 ;
     end
     if (rst) begin
       converting_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$704 ) begin
-      value_converting <= \$706 [31:0];
+    if (\$494 ) begin
+      value_converting <= \$496 [31:0];
     end
     if (start) begin
       value_converting <= 32'd0;
@@ -15096,16 +14338,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$707 ) begin
-      products_counted <= \$708 ;
+    if (\$497 ) begin
+      products_counted <= \$498 ;
     end
     if (rst) begin
       products_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$707 ) begin
-      value_products <= \$709 [31:0];
+    if (\$497 ) begin
+      value_products <= \$499 [31:0];
     end
     if (start) begin
       value_products <= 32'd0;
@@ -15115,16 +14357,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$710 ) begin
-      contests_counted <= \$711 ;
+    if (\$500 ) begin
+      contests_counted <= \$501 ;
     end
     if (rst) begin
       contests_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$710 ) begin
-      value_contests <= \$712 [31:0];
+    if (\$500 ) begin
+      value_contests <= \$502 [31:0];
     end
     if (start) begin
       value_contests <= 32'd0;
@@ -15134,7 +14376,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$713 ) begin
+    if (\$503 ) begin
       comparator_counted <= \port$40$0 ;
     end
     if (rst) begin
@@ -15142,8 +14384,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$713 ) begin
-      value_comparator <= \$714 [31:0];
+    if (\$503 ) begin
+      value_comparator <= \$504 [31:0];
     end
     if (start) begin
       value_comparator <= 32'd0;
@@ -15153,7 +14395,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$715 ) begin
+    if (\$505 ) begin
       adder_counted <= \port$45$0 ;
     end
     if (rst) begin
@@ -15161,8 +14403,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$715 ) begin
-      value_adder <= \$716 [31:0];
+    if (\$505 ) begin
+      value_adder <= \$506 [31:0];
     end
     if (start) begin
       value_adder <= 32'd0;
@@ -15172,7 +14414,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$717 ) begin
+    if (\$507 ) begin
       array_counted <= \port$50$0 ;
     end
     if (rst) begin
@@ -15180,8 +14422,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$717 ) begin
-      value_array <= \$718 [31:0];
+    if (\$507 ) begin
+      value_array <= \$508 [31:0];
     end
     if (start) begin
       value_array <= 32'd0;
@@ -15191,7 +14433,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$719 ) begin
+    if (\$509 ) begin
       rows_counted <= \port$55$0 ;
     end
     if (rst) begin
@@ -15199,8 +14441,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$719 ) begin
-      value_rows <= \$720 [31:0];
+    if (\$509 ) begin
+      value_rows <= \$510 [31:0];
     end
     if (start) begin
       value_rows <= 32'd0;
@@ -15210,7 +14452,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$721 ) begin
+    if (\$511 ) begin
       drain_counted <= \port$60$0 ;
     end
     if (rst) begin
@@ -15218,8 +14460,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$721 ) begin
-      value_drain <= \$722 [31:0];
+    if (\$511 ) begin
+      value_drain <= \$512 [31:0];
     end
     if (start) begin
       value_drain <= 32'd0;
@@ -15229,7 +14471,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$723 ) begin
+    if (\$513 ) begin
       elementwise_counted <= \port$61$0 ;
     end
     if (rst) begin
@@ -15237,8 +14479,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$723 ) begin
-      value_elementwise <= \$724 [31:0];
+    if (\$513 ) begin
+      value_elementwise <= \$514 [31:0];
     end
     if (start) begin
       value_elementwise <= 32'd0;
@@ -15248,7 +14490,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$725 ) begin
+    if (\$515 ) begin
       transfer_counted <= \port$65$0 ;
     end
     if (rst) begin
@@ -15256,8 +14498,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$725 ) begin
-      value_transfer <= \$726 [31:0];
+    if (\$515 ) begin
+      value_transfer <= \$516 [31:0];
     end
     if (start) begin
       value_transfer <= 32'd0;
@@ -15267,7 +14509,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$727 ) begin
+    if (\$517 ) begin
       host_counted <= \port$66$0 ;
     end
     if (rst) begin
@@ -15275,8 +14517,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$727 ) begin
-      value_host <= \$728 [31:0];
+    if (\$517 ) begin
+      value_host <= \$518 [31:0];
     end
     if (start) begin
       value_host <= 32'd0;
@@ -15286,7 +14528,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$729 ) begin
+    if (\$519 ) begin
       buffer_counted <= \port$67$0 ;
     end
     if (rst) begin
@@ -15294,8 +14536,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$729 ) begin
-      value_buffer <= \$730 [31:0];
+    if (\$519 ) begin
+      value_buffer <= \$520 [31:0];
     end
     if (start) begin
       value_buffer <= 32'd0;
@@ -15305,16 +14547,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$731 ) begin
-      fetch_counted <= \port$5348$0 ;
+    if (\$521 ) begin
+      fetch_counted <= \port$5151$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$731 ) begin
-      value_fetch <= \$732 [31:0];
+    if (\$521 ) begin
+      value_fetch <= \$522 [31:0];
     end
     if (start) begin
       value_fetch <= 32'd0;
@@ -15324,16 +14566,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$733 ) begin
-      turn_counted <= \port$1350$0 ;
+    if (\$523 ) begin
+      turn_counted <= \port$1148$0 ;
     end
     if (rst) begin
       turn_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$733 ) begin
-      value_turn <= \$734 [31:0];
+    if (\$523 ) begin
+      value_turn <= \$524 [31:0];
     end
     if (start) begin
       value_turn <= 32'd0;
@@ -15354,7 +14596,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    irq <= \$738 ;
+    irq <= \$528 ;
     if (rst) begin
       irq <= 1'h0;
     end
@@ -15383,7 +14625,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1350$0 , \port$5348$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
+  assign waiting = { \port$1148$0 , \port$5151$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15406,7 +14648,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1350$0 , \port$5348$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
+  assign \waiting.tenant0  = { \port$1148$0 , \port$5151$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -15520,161 +14762,53 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$180  = \$179 ;
   assign \$186  = 1'h1;
   assign \$187  = \$185 ;
-  assign \$192  = act_program;
-  assign \$212  = 1'h1;
-  assign \$213  = \$211 ;
-  assign \$216  = act_coefficients0;
-  assign \$222  = 1'h1;
-  assign \$223  = \$221 ;
-  assign \$226  = act_coefficients1;
-  assign \$232  = 1'h1;
-  assign \$233  = \$231 ;
-  assign \$236  = act_weights0;
-  assign \$242  = 1'h1;
-  assign \$243  = \$241 ;
-  assign \$246  = act_weights1;
-  assign \$252  = 1'h1;
-  assign \$253  = \$251 ;
-  assign \$256  = act_corrections0;
-  assign \$262  = 1'h1;
-  assign \$263  = \$261 ;
-  assign \$266  = act_corrections1;
-  assign \$272  = 1'h1;
-  assign \$273  = \$271 ;
-  assign \$276  = act_levels0;
-  assign \$282  = 1'h1;
-  assign \$283  = \$281 ;
-  assign \$286  = act_levels1;
-  assign \$287  = act_program;
-  assign \$288  = act_program;
-  assign \$289  = act_program;
-  assign \$290  = act_program;
-  assign \$291  = act_program;
-  assign \$292  = act_program;
-  assign \$293  = act_program;
-  assign \$294  = act_program;
-  assign \$296  = { 12'h000, \$295  };
-  assign \$297  = act_constants;
-  assign \$298  = act_constants;
-  assign \$299  = act_constants;
-  assign \$300  = act_constants;
-  assign \$301  = act_constants;
-  assign \$302  = act_constants;
-  assign \$331  = act_program;
-  assign \$332  = act_program;
-  assign \$333  = act_program;
-  assign \$334  = act_program;
-  assign \$335  = act_program;
-  assign \$336  = act_program;
-  assign \$337  = act_program;
-  assign \$338  = act_program;
-  assign \$339  = act_program;
-  assign \$340  = act_program;
-  assign \$341  = act_program;
-  assign \$342  = act_program;
-  assign \$343  = act_program;
-  assign \$344  = act_program;
-  assign \$345  = act_program;
-  assign \$346  = act_program;
-  assign \$347  = act_program;
-  assign \$348  = act_program;
-  assign \$349  = act_program;
-  assign \$350  = act_program;
-  assign \$351  = act_program;
-  assign \$352  = act_program;
-  assign \$353  = act_program;
-  assign \$354  = act_program;
-  assign \$355  = act_program;
-  assign \$356  = act_program;
-  assign \$357  = act_program;
-  assign \$358  = act_program;
-  assign \$359  = act_program;
-  assign \$360  = act_program;
-  assign \$361  = act_program;
-  assign \$362  = act_program;
-  assign \$364  = { 32'h00000000, \$363  };
-  assign \$365  = act_constants;
-  assign \$366  = act_constants;
-  assign \$367  = act_constants;
-  assign \$368  = act_constants;
-  assign \$369  = act_constants;
-  assign \$370  = act_constants;
-  assign \$371  = act_constants;
-  assign \$372  = act_constants;
-  assign \$373  = act_constants;
-  assign \$374  = act_constants;
-  assign \$375  = act_constants;
-  assign \$376  = act_constants;
-  assign \$377  = act_constants;
-  assign \$378  = act_constants;
-  assign \$379  = act_constants;
-  assign \$380  = act_constants;
-  assign \$381  = act_constants;
-  assign \$382  = act_constants;
-  assign \$383  = act_constants;
-  assign \$384  = act_constants;
-  assign \$385  = act_constants;
-  assign \$386  = act_constants;
-  assign \$387  = act_constants;
-  assign \$388  = act_constants;
-  assign \$389  = act_constants;
-  assign \$390  = act_constants;
-  assign \$391  = act_constants;
-  assign \$392  = act_constants;
-  assign \$393  = act_constants;
-  assign \$394  = act_constants;
-  assign \$395  = act_constants;
-  assign \$396  = act_constants;
-  assign \$397  = act_constants;
-  assign \$398  = act_constants;
-  assign \$399  = act_constants;
-  assign \$400  = act_constants;
-  assign \$401  = act_constants;
-  assign \$402  = act_constants;
-  assign \$403  = act_constants;
-  assign \$404  = act_constants;
-  assign \$405  = act_constants;
-  assign \$406  = act_constants;
-  assign \$407  = act_constants;
-  assign \$408  = act_constants;
-  assign \$409  = act_constants;
-  assign \$410  = act_constants;
-  assign \$411  = act_constants;
-  assign \$412  = act_constants;
-  assign \$413  = act_constants;
-  assign \$414  = act_constants;
-  assign \$415  = act_constants;
-  assign \$416  = act_constants;
-  assign \$417  = act_constants;
-  assign \$418  = act_constants;
-  assign \$419  = act_constants;
-  assign \$420  = act_constants;
-  assign \$421  = act_constants;
-  assign \$422  = act_constants;
-  assign \$423  = act_constants;
-  assign \$424  = act_constants;
-  assign \$425  = act_constants;
-  assign \$426  = act_constants;
-  assign \$427  = act_constants;
-  assign \$428  = act_constants;
-  assign { \$544 [31], \$544 [29], \$544 [26:23], \$544 [21:20], \$544 [17:15], \$544 [13:12], \$544 [7], \$544 [5:4], \$544 [1] } = 17'h00000;
-  assign { \$544 [30], \$544 [28:27], \$544 [22], \$544 [19:18], \$544 [14], \$544 [11:8], \$544 [6], \$544 [3:2], \$544 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
-  assign \$545  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$546 [31:18], \$546 [16:0] } = 31'h00000000;
-  assign \$546 [17] = read_version;
-  assign { \$548 [30], \$548 [25:20], \$548 [15], \$548 [12:11], \$548 [2:0] } = 13'h0000;
-  assign { \$548 [31], \$548 [29:26], \$548 [19:16], \$548 [14:13], \$548 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
-  assign \$550 [31:1] = 31'h00000000;
-  assign \$550 [0] = read_tenants;
-  assign \$552  = 32'd0;
-  assign \$553  = \$551 ;
-  assign \$569  = \$568 ;
-  assign \$593  = \$592 ;
-  assign \$617  = \$616 ;
-  assign \$641  = \$640 ;
-  assign \$665  = \$664 ;
-  assign \$682  = \$681 ;
-  assign \$738  = \$737 ;
+  assign \$195  = act_program;
+  assign \$218  = 1'h1;
+  assign \$219  = \$217 ;
+  assign \$222  = act_coefficients0;
+  assign \$228  = 1'h1;
+  assign \$229  = \$227 ;
+  assign \$232  = act_coefficients1;
+  assign \$238  = 1'h1;
+  assign \$239  = \$237 ;
+  assign \$242  = act_weights0;
+  assign \$248  = 1'h1;
+  assign \$249  = \$247 ;
+  assign \$252  = act_weights1;
+  assign \$258  = 1'h1;
+  assign \$259  = \$257 ;
+  assign \$262  = act_corrections0;
+  assign \$268  = 1'h1;
+  assign \$269  = \$267 ;
+  assign \$272  = act_corrections1;
+  assign \$278  = 1'h1;
+  assign \$279  = \$277 ;
+  assign \$282  = act_levels0;
+  assign \$288  = 1'h1;
+  assign \$289  = \$287 ;
+  assign \$292  = act_levels1;
+  assign \$294  = write_program;
+  assign \$296  = write_constants;
+  assign \$304  = { 12'h000, \$303  };
+  assign \$314  = { 32'h00000000, \$313  };
+  assign { \$334 [31], \$334 [29], \$334 [26:23], \$334 [21:20], \$334 [17:15], \$334 [13:12], \$334 [7], \$334 [5:4], \$334 [1] } = 17'h00000;
+  assign { \$334 [30], \$334 [28:27], \$334 [22], \$334 [19:18], \$334 [14], \$334 [11:8], \$334 [6], \$334 [3:2], \$334 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
+  assign \$335  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
+  assign { \$336 [31:18], \$336 [16:0] } = 31'h00000000;
+  assign \$336 [17] = read_version;
+  assign { \$338 [30], \$338 [25:20], \$338 [15], \$338 [12:11], \$338 [2:0] } = 13'h0000;
+  assign { \$338 [31], \$338 [29:26], \$338 [19:16], \$338 [14:13], \$338 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
+  assign \$340 [31:1] = 31'h00000000;
+  assign \$340 [0] = read_tenants;
+  assign \$342  = 32'd0;
+  assign \$343  = \$341 ;
+  assign \$359  = \$358 ;
+  assign \$383  = \$382 ;
+  assign \$407  = \$406 ;
+  assign \$431  = \$430 ;
+  assign \$455  = \$454 ;
+  assign \$472  = \$471 ;
+  assign \$528  = \$527 ;
 endmodule
 
 module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, transfer, read_data, illegal, host_late, timed_out, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
@@ -17276,7 +16410,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5339$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5142$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17430,8 +16564,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5339$90 ;
-  wire [40:0] \port$5339$90 ;
+  input [40:0] \port$5142$90 ;
+  wire [40:0] \port$5142$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17492,10 +16626,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5339$90 [19:0]),
+    .coefficient_base(\port$5142$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5339$90 [40:20]),
+    .coefficient_words(\port$5142$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17574,8 +16708,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5339$90 [19:0];
-  assign coefficient_words = \port$5339$90 [40:20];
+  assign coefficient_base = \port$5142$90 [19:0];
+  assign coefficient_words = \port$5142$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17621,7 +16755,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5339$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5142$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17775,8 +16909,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5339$90 ;
-  wire [40:0] \port$5339$90 ;
+  input [40:0] \port$5142$90 ;
+  wire [40:0] \port$5142$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17837,10 +16971,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5339$90 [19:0]),
+    .coefficient_base(\port$5142$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5339$90 [40:20]),
+    .coefficient_words(\port$5142$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17919,8 +17053,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5339$90 [19:0];
-  assign coefficient_words = \port$5339$90 [40:20];
+  assign coefficient_base = \port$5142$90 [19:0];
+  assign coefficient_words = \port$5142$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -18555,8 +17689,8 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5464$0 , busy, clk);
-  wire \$1 ;
+module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5289$0 , busy, clk);
+  wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
   wire [4:0] \$12 ;
@@ -18575,28 +17709,28 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [4:0] \$24 ;
   wire [4:0] \$25 ;
   wire [4:0] \$26 ;
-  wire [4:0] \$27 ;
+  wire \$27 ;
   wire \$28 ;
   wire \$29 ;
   wire [4:0] \$3 ;
-  wire \$30 ;
+  wire [12:0] \$30 ;
   wire \$31 ;
-  wire \$32 ;
+  wire [2:0] \$32 ;
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
-  wire \$37 ;
+  wire [12:0] \$37 ;
   wire \$38 ;
-  wire [12:0] \$39 ;
+  wire \$39 ;
   wire [4:0] \$4 ;
   wire \$40 ;
-  wire [2:0] \$41 ;
+  wire \$41 ;
   wire \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire [12:0] \$46 ;
+  wire [23:0] \$46 ;
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
@@ -18606,7 +17740,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
-  wire [23:0] \$55 ;
+  wire \$55 ;
   wire \$56 ;
   wire \$57 ;
   wire \$58 ;
@@ -18614,13 +17748,14 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [4:0] \$7 ;
   wire [4:0] \$8 ;
   wire [4:0] \$9 ;
-  wire \$signal ;
-  wire \$signal$41 ;
-  reg \$signal$42  = 1'h0;
-  reg [11:0] \$signal$65  = 12'h000;
+  reg [16:0] \$signal  = 17'h00000;
+  wire \$signal$11 ;
+  wire \$signal$7 ;
+  reg [11:0] \$signal$8  = 12'h000;
+  reg \$signal$9  = 1'h0;
   wire abort;
   wire [15:0] address;
-  wire [15:0] \address$52 ;
+  wire [15:0] \address$68 ;
   wire [15:0] address_block_step;
   wire [15:0] address_column_step;
   wire [15:0] address_origin;
@@ -18662,6 +17797,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [31:0] \descriptor[9] ;
   wire done;
   wire first;
+  reg [16:0] first_y = 17'h00000;
   wire [23:0] fresh;
   wire [15:0] \fresh.address ;
   wire \fresh.final ;
@@ -18673,9 +17809,9 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [1:0] \fresh.row_word ;
   wire last;
   reg last_chunk = 1'h0;
-  wire \last_chunk$58 ;
+  wire \last_chunk$73 ;
   wire last_position;
-  wire \last_position$59 ;
+  wire \last_position$74 ;
   wire load;
   output mismatch;
   reg mismatch = 1'h0;
@@ -18686,14 +17822,16 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [11:0] pixel;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
+  (* init = 17'h00000 *)
   wire [16:0] pixel_x_origin;
   wire [16:0] pixel_x_x_step;
   wire [16:0] pixel_y;
+  (* init = 17'h00000 *)
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [21:0] \port$5464$0 ;
-  wire [21:0] \port$5464$0 ;
+  output [21:0] \port$5289$0 ;
+  wire [21:0] \port$5289$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -18701,7 +17839,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire row_last;
   wire [15:0] row_step;
   reg [1:0] row_word = 2'h0;
-  wire [1:0] \row_word$55 ;
+  wire [1:0] \row_word$70 ;
   input rst;
   wire rst;
   reg [23:0] shown = 24'h000000;
@@ -18724,7 +17862,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [1:0] \spare.row_word ;
   input start;
   wire start;
-  wire \start$3 ;
+  wire \start$28 ;
   wire starting;
   wire [3:0] stride;
   output valid;
@@ -18738,42 +17876,43 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire x_last;
   wire [11:0] y_count;
   wire y_last;
-  assign \$29  = \$28  & row_last;
-  assign \$signal  = \$29  & block_last;
-  assign \$signal$41  = \$signal  | \$signal$42 ;
+  assign \$28  = load | \$27 ;
+  assign \$29  = descriptor[235:224] == 1'h1;
+  assign \$30  = \$signal$8  - 1'h1;
+  assign \$31  = \$signal$8  == 2'h2;
+  assign \$32  = row_word + 1'h1;
+  assign \$33  = advance & \$signal$11 ;
+  assign \$34  = load | \$33 ;
+  assign \$35  = advance & \$signal$7 ;
+  assign \$36  = descriptor[247:236] == 1'h1;
+  assign \$37  = chunks_left - 1'h1;
+  assign \$38  = chunks_left == 2'h2;
+  assign \$39  = ~ last_chunk;
+  assign \$40  = \$signal$9  & last_chunk;
+  assign \$41  = \$signal$11  ? \$39  : \$40 ;
+  assign \$42  = advance & \$41 ;
+  assign \$43  = ~ valid;
+  assign \$44  = \$43  | ready;
+  assign \$45  = waiting | advance;
+  assign \$46  = waiting ? spare : fresh;
+  assign \$47  = \$signal$11  & last_position;
+  assign \$48  = valid & ready;
+  assign \$49  = \$48  & shown[23];
+  assign \$50  = ~ busy;
+  assign starting = start & \$50 ;
+  assign \$51  = word_last & column_last;
+  assign \$52  = \$51  & row_last;
+  assign \$signal$11  = \$52  & block_last;
+  assign \$signal$7  = \$signal$11  | \$signal$9 ;
   assign last_position = x_last & y_last;
-  assign \$30  = pixel_x >= descriptor[75:64];
-  assign \$31  = pixel_y >= descriptor[87:76];
-  assign \$32  = \$30  | \$31 ;
-  assign \$33  = ! row_word;
-  assign \$34  = \$signal  & last_position;
-  assign \$35  = ~ waiting;
-  assign advance = walking & \$35 ;
-  assign \$36  = advance & \$signal$41 ;
-  assign \$37  = load | \$36 ;
-  assign \$38  = descriptor[235:224] == 1'h1;
-  assign \$39  = \$signal$65  - 1'h1;
-  assign \$40  = \$signal$65  == 2'h2;
-  assign \$41  = row_word + 1'h1;
-  assign \$42  = advance & \$signal ;
-  assign \$43  = load | \$42 ;
-  assign \$44  = advance & \$signal$41 ;
-  assign \$45  = descriptor[247:236] == 1'h1;
-  assign \$46  = chunks_left - 1'h1;
-  assign \$47  = chunks_left == 2'h2;
-  assign \$48  = ~ last_chunk;
-  assign \$49  = \$signal$42  & last_chunk;
-  assign \$50  = \$signal  ? \$48  : \$49 ;
-  assign \$51  = advance & \$50 ;
-  assign \$52  = ~ valid;
-  assign \$53  = \$52  | ready;
-  assign \$54  = waiting | advance;
-  assign \$55  = waiting ? spare : fresh;
-  assign \$56  = \$signal  & last_position;
-  assign \$57  = valid & ready;
-  assign \$58  = \$57  & shown[23];
-  assign \$1  = ~ busy;
-  assign starting = start & \$1 ;
+  assign \$53  = pixel_x >= descriptor[75:64];
+  assign \$54  = pixel_y >= descriptor[87:76];
+  assign \$55  = \$53  | \$54 ;
+  assign \$56  = ! row_word;
+  assign \$57  = \$signal$11  & last_position;
+  assign \$58  = ~ waiting;
+  assign advance = walking & \$58 ;
+  assign \$1  = - descriptor[143:140];
   assign \$2  = - descriptor[143:140];
   assign \$3  = - descriptor[143:140];
   assign \$4  = - descriptor[143:140];
@@ -18786,7 +17925,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$11  = - descriptor[143:140];
   assign \$12  = - descriptor[143:140];
   assign \$13  = - descriptor[143:140];
-  assign \$14  = - descriptor[143:140];
+  assign \$14  = - descriptor[147:144];
   assign \$15  = - descriptor[147:144];
   assign \$16  = - descriptor[147:144];
   assign \$17  = - descriptor[147:144];
@@ -18799,8 +17938,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
-  assign \$27  = - descriptor[147:144];
-  assign \$28  = word_last & column_last;
+  assign \$27  = advance & \$signal$7 ;
   \crossloom.window$556.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
@@ -18814,37 +17952,13 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .column_last(column_last),
     .load(load),
     .pixel_x_column_start(pixel_x),
+    .pixel_x_origin(\$signal ),
+    .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$1738$0 (\$2 ),
-    .\port$1739$4 (\$3 [4]),
-    .\port$1740$4 (\$4 [4]),
-    .\port$1741$4 (\$5 [4]),
-    .\port$1742$4 (\$6 [4]),
-    .\port$1743$4 (\$7 [4]),
-    .\port$1744$4 (\$8 [4]),
-    .\port$1745$4 (\$9 [4]),
-    .\port$1746$4 (\$10 [4]),
-    .\port$1747$4 (\$11 [4]),
-    .\port$1748$4 (\$12 [4]),
-    .\port$1749$4 (\$13 [4]),
-    .\port$1750$4 (\$14 [4]),
-    .\port$1751$0 (\$15 ),
-    .\port$1752$4 (\$16 [4]),
-    .\port$1753$4 (\$17 [4]),
-    .\port$1754$4 (\$18 [4]),
-    .\port$1755$4 (\$19 [4]),
-    .\port$1756$4 (\$20 [4]),
-    .\port$1757$4 (\$21 [4]),
-    .\port$1758$4 (\$22 [4]),
-    .\port$1759$4 (\$23 [4]),
-    .\port$1760$4 (\$24 [4]),
-    .\port$1761$4 (\$25 [4]),
-    .\port$1762$4 (\$26 [4]),
-    .\port$1763$4 (\$27 [4]),
-    .\port$4757$128 (descriptor[139:128]),
-    .\port$4757$160 (descriptor[171:160]),
-    .\port$4757$192 (descriptor[215:192]),
-    .\port$4757$96 (descriptor[119:96]),
+    .\port$4546$128 (descriptor[139:128]),
+    .\port$4546$160 (descriptor[171:160]),
+    .\port$4546$192 (descriptor[215:192]),
+    .\port$4546$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -18859,7 +17973,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4757$136 (descriptor[147:136]),
+    .\port$4546$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -18867,36 +17981,54 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .\width$7 (descriptor[75:64])
   );
   always @(posedge clk) begin
-    if (\$37 ) begin
-      \$signal$65  <= descriptor[235:224];
-    end else if (advance) begin
-      \$signal$65  <= \$39 [11:0];
-    end
+    \$signal  <= { \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9 [4], \$8 [4], \$7 [4], \$6 [4], \$5 [4], \$4 [4], \$3 [4], \$2 [4], \$1  };
     if (clear) begin
-      \$signal$65  <= 12'h000;
+      \$signal  <= 17'h00000;
     end
     if (rst) begin
-      \$signal$65  <= 12'h000;
+      \$signal  <= 17'h00000;
     end
   end
   always @(posedge clk) begin
-    if (\$37 ) begin
-      \$signal$42  <= \$38 ;
-    end else if (advance) begin
-      \$signal$42  <= \$40 ;
-    end
+    first_y <= { \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14  };
     if (clear) begin
-      \$signal$42  <= 1'h0;
+      first_y <= 17'h00000;
     end
     if (rst) begin
-      \$signal$42  <= 1'h0;
+      first_y <= 17'h00000;
     end
   end
   always @(posedge clk) begin
-    if (\$37 ) begin
+    if (\$28 ) begin
+      \$signal$8  <= descriptor[235:224];
+    end else if (advance) begin
+      \$signal$8  <= \$30 [11:0];
+    end
+    if (clear) begin
+      \$signal$8  <= 12'h000;
+    end
+    if (rst) begin
+      \$signal$8  <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$28 ) begin
+      \$signal$9  <= \$29 ;
+    end else if (advance) begin
+      \$signal$9  <= \$31 ;
+    end
+    if (clear) begin
+      \$signal$9  <= 1'h0;
+    end
+    if (rst) begin
+      \$signal$9  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$28 ) begin
       row_word <= 2'h0;
     end else if (advance) begin
-      row_word <= \$41 [1:0];
+      row_word <= \$32 [1:0];
     end
     if (clear) begin
       row_word <= 2'h0;
@@ -18906,10 +18038,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$43 ) begin
+    if (\$34 ) begin
       chunks_left <= descriptor[247:236];
-    end else if (\$44 ) begin
-      chunks_left <= \$46 [11:0];
+    end else if (\$35 ) begin
+      chunks_left <= \$37 [11:0];
     end
     if (clear) begin
       chunks_left <= 12'h000;
@@ -18919,10 +18051,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$43 ) begin
-      last_chunk <= \$45 ;
-    end else if (\$44 ) begin
-      last_chunk <= \$47 ;
+    if (\$34 ) begin
+      last_chunk <= \$36 ;
+    end else if (\$35 ) begin
+      last_chunk <= \$38 ;
     end
     if (clear) begin
       last_chunk <= 1'h0;
@@ -18932,7 +18064,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    mismatch <= \$51 ;
+    mismatch <= \$42 ;
     if (clear) begin
       mismatch <= 1'h0;
     end
@@ -18941,8 +18073,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$53 ) begin
-      valid <= \$54 ;
+    if (\$44 ) begin
+      valid <= \$45 ;
     end
     if (clear) begin
       valid <= 1'h0;
@@ -18952,7 +18084,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$53 ) begin
+    if (\$44 ) begin
       waiting <= 1'h0;
     end else if (advance) begin
       waiting <= 1'h1;
@@ -18965,8 +18097,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     end
   end
   always @(posedge clk) begin
-    if (\$53 ) begin
-      shown <= \$55 ;
+    if (\$44 ) begin
+      shown <= \$46 ;
     end
     if (clear) begin
       shown <= 24'h000000;
@@ -18988,7 +18120,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   end
   always @(posedge clk) begin
     if (advance) begin
-      if (\$56 ) begin
+      if (\$47 ) begin
         walking <= 1'h0;
       end
     end
@@ -19005,7 +18137,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   always @(posedge clk) begin
     if (starting) begin
       busy <= 1'h1;
-    end else if (\$58 ) begin
+    end else if (\$49 ) begin
       busy <= 1'h0;
     end
     if (clear) begin
@@ -19015,7 +18147,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
       busy <= 1'h0;
     end
   end
-  assign \start$3  = starting;
+  assign abort = 1'h0;
+  assign \start$28  = starting;
   assign base = descriptor[47:32];
   assign pixel = descriptor[171:160];
   assign width = descriptor[75:64];
@@ -19036,21 +18169,20 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign address_block_step = { 4'h0, descriptor[203:192] };
   assign column_step = address_x_step;
   assign row_step = address_y_step;
-  assign pixel_x_origin = { \$14 [4], \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9 [4], \$8 [4], \$7 [4], \$6 [4], \$5 [4], \$4 [4], \$3 [4], \$2  };
+  assign pixel_x_origin = \$signal ;
   assign pixel_x_column_step = 17'h00001;
   assign pixel_x_x_step = { 13'h0000, descriptor[139:136] };
-  assign pixel_y_origin = { \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15  };
+  assign pixel_y_origin = first_y;
   assign pixel_y_row_step = 17'h00001;
   assign pixel_y_y_step = { 13'h0000, descriptor[139:136] };
-  assign \address$52  = shown[15:0];
+  assign \address$68  = shown[15:0];
   assign pad = shown[16];
-  assign \row_word$55  = shown[18:17];
+  assign \row_word$70  = shown[18:17];
   assign first = shown[19];
   assign last = shown[20];
-  assign \last_chunk$58  = shown[21];
-  assign \last_position$59  = shown[22];
-  assign abort = 1'h0;
-  assign \port$5464$0  = shown[21:0];
+  assign \last_chunk$73  = shown[21];
+  assign \last_position$74  = shown[22];
+  assign \port$5289$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -19067,14 +18199,6 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \fresh.address  = fresh[15:0];
-  assign \fresh.pad  = fresh[16];
-  assign \fresh.row_word  = fresh[18:17];
-  assign \fresh.first  = fresh[19];
-  assign \fresh.last  = fresh[20];
-  assign \fresh.last_chunk  = fresh[21];
-  assign \fresh.last_position  = fresh[22];
-  assign \fresh.final  = fresh[23];
   assign \shown.address  = shown[15:0];
   assign \shown.pad  = shown[16];
   assign \shown.row_word  = shown[18:17];
@@ -19083,6 +18207,14 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign \shown.last_chunk  = shown[21];
   assign \shown.last_position  = shown[22];
   assign \shown.final  = shown[23];
+  assign \fresh.address  = fresh[15:0];
+  assign \fresh.pad  = fresh[16];
+  assign \fresh.row_word  = fresh[18:17];
+  assign \fresh.first  = fresh[19];
+  assign \fresh.last  = fresh[20];
+  assign \fresh.last_chunk  = fresh[21];
+  assign \fresh.last_position  = fresh[22];
+  assign \fresh.final  = fresh[23];
   assign \spare.address  = spare[15:0];
   assign \spare.pad  = spare[16];
   assign \spare.row_word  = spare[18:17];
@@ -19091,19 +18223,18 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign \spare.last_chunk  = spare[21];
   assign \spare.last_position  = spare[22];
   assign \spare.final  = spare[23];
-  assign fresh[23] = \$34 ;
+  assign fresh[23] = \$57 ;
   assign fresh[22] = last_position;
   assign fresh[21] = last_chunk;
-  assign fresh[20] = \$signal$41 ;
-  assign fresh[19] = \$33 ;
+  assign fresh[20] = \$signal$7 ;
+  assign fresh[19] = \$56 ;
   assign fresh[18:17] = row_word;
-  assign fresh[16] = \$32 ;
+  assign fresh[16] = \$55 ;
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740$4 , \port$1741$4 , \port$1742$4 , \port$1743$4 , \port$1744$4 , \port$1745$4 , \port$1746$4 , \port$1747$4 , \port$1748$4 , \port$1749$4 , \port$1750$4 , \port$1751$0 , \port$1752$4 , \port$1753$4 , \port$1754$4 , \port$1755$4 , \port$1756$4 , \port$1757$4 
-, \port$1758$4 , \port$1759$4 , \port$1760$4 , \port$1761$4 , \port$1762$4 , \port$1763$4 , advance, \port$4757$96 , \port$4757$128 , \port$4757$160 , \port$4757$192 , clear, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last
-, x_last, y_last, address_word_start, pixel_x_column_start, pixel_y_row_start, clk);
+module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 , \port$4546$160 , \port$4546$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -19167,11 +18298,11 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   wire [16:0] \$1052 ;
   wire [16:0] \$1053 ;
   wire [16:0] \$1054 ;
-  wire [16:0] \$1055 ;
-  wire [16:0] \$1056 ;
-  wire [17:0] \$1057 ;
-  wire \$1058 ;
-  wire \$1059 ;
+  wire [17:0] \$1055 ;
+  wire \$1056 ;
+  wire \$1057 ;
+  wire [16:0] \$1058 ;
+  wire [16:0] \$1059 ;
   wire \$106 ;
   wire [16:0] \$1060 ;
   wire [16:0] \$1061 ;
@@ -19186,13 +18317,13 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   wire \$107 ;
   wire [16:0] \$1070 ;
   wire [16:0] \$1071 ;
-  wire [16:0] \$1072 ;
-  wire [16:0] \$1073 ;
-  wire [16:0] \$1074 ;
+  wire [17:0] \$1072 ;
+  wire \$1073 ;
+  wire \$1074 ;
   wire [16:0] \$1075 ;
-  wire [17:0] \$1076 ;
-  wire \$1077 ;
-  wire \$1078 ;
+  wire [16:0] \$1076 ;
+  wire [16:0] \$1077 ;
+  wire [16:0] \$1078 ;
   wire [16:0] \$1079 ;
   wire \$108 ;
   wire [16:0] \$1080 ;
@@ -19202,38 +18333,26 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   wire [16:0] \$1084 ;
   wire [16:0] \$1085 ;
   wire [16:0] \$1086 ;
-  wire [16:0] \$1087 ;
-  wire [16:0] \$1088 ;
-  wire [16:0] \$1089 ;
+  wire [17:0] \$1087 ;
+  wire \$1088 ;
+  wire \$1089 ;
   wire \$109 ;
   wire [16:0] \$1090 ;
   wire [16:0] \$1091 ;
   wire [16:0] \$1092 ;
   wire [16:0] \$1093 ;
   wire [16:0] \$1094 ;
-  wire [17:0] \$1095 ;
-  wire \$1096 ;
-  wire \$1097 ;
+  wire [16:0] \$1095 ;
+  wire [16:0] \$1096 ;
+  wire [16:0] \$1097 ;
   wire [16:0] \$1098 ;
   wire [16:0] \$1099 ;
   wire \$11 ;
   wire \$110 ;
   wire [16:0] \$1100 ;
   wire [16:0] \$1101 ;
-  wire [16:0] \$1102 ;
-  wire [16:0] \$1103 ;
-  wire [16:0] \$1104 ;
-  wire [16:0] \$1105 ;
-  wire [16:0] \$1106 ;
-  wire [16:0] \$1107 ;
-  wire [16:0] \$1108 ;
-  wire [16:0] \$1109 ;
+  wire [17:0] \$1102 ;
   wire \$111 ;
-  wire [16:0] \$1110 ;
-  wire [16:0] \$1111 ;
-  wire [16:0] \$1112 ;
-  wire [16:0] \$1113 ;
-  wire [17:0] \$1114 ;
   wire \$112 ;
   wire \$113 ;
   wire \$114 ;
@@ -20272,77 +19391,27 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   output [16:0] pixel_x_column_start;
   reg [16:0] pixel_x_column_start = 17'h00000;
   wire [16:0] pixel_x_column_step;
+  input [16:0] pixel_x_origin;
   wire [16:0] pixel_x_origin;
   reg [16:0] pixel_x_x_start = 17'h00000;
   wire [16:0] pixel_x_x_step;
   (* init = 17'h00000 *)
   wire [16:0] pixel_y;
+  input [16:0] pixel_y_origin;
   wire [16:0] pixel_y_origin;
   output [16:0] pixel_y_row_start;
   reg [16:0] pixel_y_row_start = 17'h00000;
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [4:0] \port$1738$0 ;
-  wire [4:0] \port$1738$0 ;
-  input \port$1739$4 ;
-  wire \port$1739$4 ;
-  input \port$1740$4 ;
-  wire \port$1740$4 ;
-  input \port$1741$4 ;
-  wire \port$1741$4 ;
-  input \port$1742$4 ;
-  wire \port$1742$4 ;
-  input \port$1743$4 ;
-  wire \port$1743$4 ;
-  input \port$1744$4 ;
-  wire \port$1744$4 ;
-  input \port$1745$4 ;
-  wire \port$1745$4 ;
-  input \port$1746$4 ;
-  wire \port$1746$4 ;
-  input \port$1747$4 ;
-  wire \port$1747$4 ;
-  input \port$1748$4 ;
-  wire \port$1748$4 ;
-  input \port$1749$4 ;
-  wire \port$1749$4 ;
-  input \port$1750$4 ;
-  wire \port$1750$4 ;
-  input [4:0] \port$1751$0 ;
-  wire [4:0] \port$1751$0 ;
-  input \port$1752$4 ;
-  wire \port$1752$4 ;
-  input \port$1753$4 ;
-  wire \port$1753$4 ;
-  input \port$1754$4 ;
-  wire \port$1754$4 ;
-  input \port$1755$4 ;
-  wire \port$1755$4 ;
-  input \port$1756$4 ;
-  wire \port$1756$4 ;
-  input \port$1757$4 ;
-  wire \port$1757$4 ;
-  input \port$1758$4 ;
-  wire \port$1758$4 ;
-  input \port$1759$4 ;
-  wire \port$1759$4 ;
-  input \port$1760$4 ;
-  wire \port$1760$4 ;
-  input \port$1761$4 ;
-  wire \port$1761$4 ;
-  input \port$1762$4 ;
-  wire \port$1762$4 ;
-  input \port$1763$4 ;
-  wire \port$1763$4 ;
-  input [11:0] \port$4757$128 ;
-  wire [11:0] \port$4757$128 ;
-  input [11:0] \port$4757$160 ;
-  wire [11:0] \port$4757$160 ;
-  input [23:0] \port$4757$192 ;
-  wire [23:0] \port$4757$192 ;
-  input [23:0] \port$4757$96 ;
-  wire [23:0] \port$4757$96 ;
+  input [11:0] \port$4546$128 ;
+  wire [11:0] \port$4546$128 ;
+  input [11:0] \port$4546$160 ;
+  wire [11:0] \port$4546$160 ;
+  input [23:0] \port$4546$192 ;
+  wire [23:0] \port$4546$192 ;
+  input [23:0] \port$4546$96 ;
+  wire [23:0] \port$4546$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -20385,41 +19454,41 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$4757$192 [11:0] == 1'h1;
-  assign \$2  = \port$4757$192 [11:0] == 2'h2;
+  assign \$1  = \port$4546$192 [11:0] == 1'h1;
+  assign \$2  = \port$4546$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$4757$128 [3:0] == 1'h1;
-  assign \$9  = \port$4757$128 [3:0] == 2'h2;
+  assign \$8  = \port$4546$128 [3:0] == 1'h1;
+  assign \$9  = \port$4546$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$4757$128 [7:4] == 1'h1;
-  assign \$16  = \port$4757$128 [7:4] == 2'h2;
+  assign \$15  = \port$4546$128 [7:4] == 1'h1;
+  assign \$16  = \port$4546$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$4757$192 [23:12] == 1'h1;
-  assign \$23  = \port$4757$192 [23:12] == 2'h2;
+  assign \$22  = \port$4546$192 [23:12] == 1'h1;
+  assign \$23  = \port$4546$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$4757$96 [11:0] == 1'h1;
-  assign \$30  = \port$4757$96 [11:0] == 2'h2;
+  assign \$29  = \port$4546$96 [11:0] == 1'h1;
+  assign \$30  = \port$4546$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$4757$96 [23:12] == 1'h1;
-  assign \$37  = \port$4757$96 [23:12] == 2'h2;
+  assign \$36  = \port$4546$96 [23:12] == 1'h1;
+  assign \$37  = \port$4546$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -21200,11 +20269,11 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -21226,11 +20295,11 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -21252,11 +20321,11 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -21278,11 +20347,11 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -21304,11 +20373,11 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -21330,11 +20399,11 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$4757$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$4757$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -21343,76 +20412,64 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   assign \$1038  = \$1026  + \$1037 ;
   assign \$1039  = advance & column_moves;
   assign \$1040  = load | \$1039 ;
-  assign \$1041  = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$1042  = pixel_x_column_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1041  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1042  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1043  = \$1041  | \$1042 ;
-  assign \$1044  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1044  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1045  = \$1043  | \$1044 ;
-  assign \$1046  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1046  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1047  = \$1045  | \$1046 ;
-  assign \$1048  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1048  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1049  = \$1047  | \$1048 ;
-  assign \$1050  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1052  = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1053  = \$1051  | \$1052 ;
-  assign \$1055  = { 13'h0000, \port$4757$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1056  = \$1054  | \$1055 ;
-  assign \$1057  = \$1053  + \$1056 ;
-  assign \$1058  = advance & x_moves;
-  assign \$1059  = load | \$1058 ;
-  assign \$1060  = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$1061  = pixel_x_column_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1053  = { 13'h0000, \port$4546$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1054  = \$1052  | \$1053 ;
+  assign \$1055  = \$1051  + \$1054 ;
+  assign \$1056  = advance & x_moves;
+  assign \$1057  = load | \$1056 ;
+  assign \$1058  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1059  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1060  = \$1058  | \$1059 ;
+  assign \$1061  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1062  = \$1060  | \$1061 ;
-  assign \$1063  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1063  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1064  = \$1062  | \$1063 ;
-  assign \$1065  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1065  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1066  = \$1064  | \$1065 ;
-  assign \$1067  = pixel_x_x_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1069  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1070  = \$1068  | \$1069 ;
-  assign \$1071  = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1072  = \$1070  | \$1071 ;
-  assign \$1074  = { 13'h0000, \port$4757$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1075  = \$1073  | \$1074 ;
-  assign \$1076  = \$1072  + \$1075 ;
-  assign \$1077  = advance & row_moves;
-  assign \$1078  = load | \$1077 ;
-  assign \$1079  = { \port$1763$4 , \port$1762$4 , \port$1761$4 , \port$1760$4 , \port$1759$4 , \port$1758$4 , \port$1757$4 , \port$1756$4 , \port$1755$4 , \port$1754$4 , \port$1753$4 , \port$1752$4 , \port$1751$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$1080  = pixel_y_row_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$1070  = { 13'h0000, \port$4546$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1071  = \$1069  | \$1070 ;
+  assign \$1072  = \$1068  + \$1071 ;
+  assign \$1073  = advance & row_moves;
+  assign \$1074  = load | \$1073 ;
+  assign \$1075  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1076  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1077  = \$1075  | \$1076 ;
+  assign \$1078  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1079  = \$1077  | \$1078 ;
+  assign \$1080  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1081  = \$1079  | \$1080 ;
-  assign \$1082  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1084  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$1085  = \$1083  | \$1084 ;
-  assign \$1086  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
-  assign \$1087  = \$1085  | \$1086 ;
-  assign \$1088  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1089  = \$1087  | \$1088 ;
-  assign \$1090  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1091  = \$1089  | \$1090 ;
-  assign \$1093  = { 13'h0000, \port$4757$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$4546$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1086  = \$1084  | \$1085 ;
+  assign \$1087  = \$1083  + \$1086 ;
+  assign \$1088  = advance & y_moves;
+  assign \$1089  = load | \$1088 ;
+  assign \$1090  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$1091  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$1092  = \$1090  | \$1091 ;
+  assign \$1093  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1094  = \$1092  | \$1093 ;
-  assign \$1095  = \$1091  + \$1094 ;
-  assign \$1096  = advance & y_moves;
-  assign \$1097  = load | \$1096 ;
-  assign \$1098  = { \port$1763$4 , \port$1762$4 , \port$1761$4 , \port$1760$4 , \port$1759$4 , \port$1758$4 , \port$1757$4 , \port$1756$4 , \port$1755$4 , \port$1754$4 , \port$1753$4 , \port$1752$4 , \port$1751$0  } & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$1099  = pixel_y_row_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$1100  = \$1098  | \$1099 ;
-  assign \$1101  = pixel_y_row_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$1102  = \$1100  | \$1101 ;
-  assign \$1103  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$1104  = \$1102  | \$1103 ;
-  assign \$1105  = pixel_y_y_start & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
-  assign \$1106  = \$1104  | \$1105 ;
-  assign \$1107  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$1108  = \$1106  | \$1107 ;
-  assign \$1109  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1110  = \$1108  | \$1109 ;
-  assign \$1112  = { 13'h0000, \port$4757$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$1113  = \$1111  | \$1112 ;
-  assign \$1114  = \$1110  + \$1113 ;
+  assign \$1095  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1096  = \$1094  | \$1095 ;
+  assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1098  = \$1096  | \$1097 ;
+  assign \$1100  = { 13'h0000, \port$4546$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1101  = \$1099  | \$1100 ;
+  assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
     word_single <= \$1 ;
     if (clear) begin
@@ -21442,7 +20499,7 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$4757$192 [11:0];
+      word_left <= \port$4546$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -21511,7 +20568,7 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$4757$128 [3:0];
+      column_left <= \port$4546$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -21580,7 +20637,7 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$4757$128 [7:4];
+      row_left <= \port$4546$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -21649,7 +20706,7 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$4757$192 [23:12];
+      block_left <= \port$4546$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -21718,7 +20775,7 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$4757$96 [11:0];
+      x_left <= \port$4546$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -21787,7 +20844,7 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$4757$96 [23:12];
+      y_left <= \port$4546$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -22051,7 +21108,7 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   end
   always @(posedge clk) begin
     if (\$1040 ) begin
-      pixel_x_column_start <= \$1057 [16:0];
+      pixel_x_column_start <= \$1055 [16:0];
     end
     if (clear) begin
       pixel_x_column_start <= 17'h00000;
@@ -22061,8 +21118,8 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
     end
   end
   always @(posedge clk) begin
-    if (\$1059 ) begin
-      pixel_x_x_start <= \$1076 [16:0];
+    if (\$1057 ) begin
+      pixel_x_x_start <= \$1072 [16:0];
     end
     if (clear) begin
       pixel_x_x_start <= 17'h00000;
@@ -22072,8 +21129,8 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
     end
   end
   always @(posedge clk) begin
-    if (\$1078 ) begin
-      pixel_y_row_start <= \$1095 [16:0];
+    if (\$1074 ) begin
+      pixel_y_row_start <= \$1087 [16:0];
     end
     if (clear) begin
       pixel_y_row_start <= 17'h00000;
@@ -22083,8 +21140,8 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
     end
   end
   always @(posedge clk) begin
-    if (\$1097 ) begin
-      pixel_y_y_start <= \$1114 [16:0];
+    if (\$1089 ) begin
+      pixel_y_y_start <= \$1102 [16:0];
     end
     if (clear) begin
       pixel_y_y_start <= 17'h00000;
@@ -22093,21 +21150,19 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$4757$192 [11:0];
-  assign column_count = \port$4757$128 [3:0];
-  assign row_count = \port$4757$128 [7:4];
-  assign block_count = \port$4757$192 [23:12];
-  assign x_count = \port$4757$96 [11:0];
-  assign y_count = \port$4757$96 [23:12];
+  assign word_count = \port$4546$192 [11:0];
+  assign column_count = \port$4546$128 [3:0];
+  assign row_count = \port$4546$128 [7:4];
+  assign block_count = \port$4546$192 [23:12];
+  assign x_count = \port$4546$96 [11:0];
+  assign y_count = \port$4546$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$4757$160  };
-  assign address_block_step = { 4'h0, \port$4757$192 [11:0] };
-  assign pixel_x_origin = { \port$1750$4 , \port$1749$4 , \port$1748$4 , \port$1747$4 , \port$1746$4 , \port$1745$4 , \port$1744$4 , \port$1743$4 , \port$1742$4 , \port$1741$4 , \port$1740$4 , \port$1739$4 , \port$1738$0  };
+  assign address_column_step = { 4'h0, \port$4546$160  };
+  assign address_block_step = { 4'h0, \port$4546$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4757$128 [11:8] };
-  assign pixel_y_origin = { \port$1763$4 , \port$1762$4 , \port$1761$4 , \port$1760$4 , \port$1759$4 , \port$1758$4 , \port$1757$4 , \port$1756$4 , \port$1755$4 , \port$1754$4 , \port$1753$4 , \port$1752$4 , \port$1751$0  };
+  assign pixel_x_x_step = { 13'h0000, \port$4546$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4757$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$4546$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -22200,17 +21255,17 @@ module \crossloom.window$556.nest (rst, \port$1738$0 , \port$1739$4 , \port$1740
   assign \$1000 [0] = word_step;
   assign \$1027 [15:1] = 15'h0000;
   assign \$1027 [0] = word_step;
-  assign \$1054 [16:1] = 16'h0000;
-  assign \$1054 [0] = column_step;
-  assign \$1073 [16:1] = 16'h0000;
-  assign \$1073 [0] = column_step;
-  assign \$1092 [16:1] = 16'h0000;
-  assign \$1092 [0] = row_step;
-  assign \$1111 [16:1] = 16'h0000;
-  assign \$1111 [0] = row_step;
+  assign \$1052 [16:1] = 16'h0000;
+  assign \$1052 [0] = column_step;
+  assign \$1069 [16:1] = 16'h0000;
+  assign \$1069 [0] = column_step;
+  assign \$1084 [16:1] = 16'h0000;
+  assign \$1084 [0] = row_step;
+  assign \$1099 [16:1] = 16'h0000;
+  assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4757$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4546$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -22259,8 +21314,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4757$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4757$136 ;
-  wire [11:0] \port$4757$136 ;
+  input [11:0] \port$4546$136 ;
+  wire [11:0] \port$4546$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -22357,7 +21412,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4757$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$4757$136 [3:0];
+      rotating_stride <= \port$4546$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -22370,7 +21425,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4757$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$4757$136 [7:4];
+      rotating_left <= \port$4546$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -22383,7 +21438,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4757$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$4757$136 [11:8];
+      rotating_top <= \port$4546$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -22487,9 +21542,9 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4757$13
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$4757$136 [3:0];
-  assign pad_left = \port$4757$136 [7:4];
-  assign pad_top = \port$4757$136 [11:8];
+  assign stride = \port$4546$136 [3:0];
+  assign pad_left = \port$4546$136 [7:4];
+  assign pad_top = \port$4546$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -23060,8 +22115,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$18 [2:0]),
-    .\port$1086$0 (\$31 ),
-    .\port$1086$18 (\$32 ),
+    .\port$1177$0 (\$31 ),
+    .\port$1177$18 (\$32 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -23117,7 +22172,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$953$0 (\$30 ),
+    .\port$1044$0 (\$30 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -23174,7 +22229,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   \crossloom_tile.gain$241  \gain$241  (
     .clear(clear),
     .clk(clk),
-    .\gain$8 (settings[22:7]),
+    .\gain$3 (settings[22:7]),
     .rst(rst),
     .saturated(saturated),
     .scaled(drain_sum),
@@ -23541,10 +22596,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1086$0 , trace__void, \port$1086$18 , read_address, drain_sum, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
+, trace__valid, \port$1177$0 , trace__void, \port$1177$18 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
+  wire [17:0] \$100 ;
+  wire [17:0] \$101 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
@@ -23617,11 +22673,31 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   wire [2:0] \$74 ;
   wire \$75 ;
   wire \$76 ;
-  wire [35:0] \$77 ;
-  wire [35:0] \$78 ;
-  reg [17:0] \$79 ;
+  wire \$77 ;
+  wire \$78 ;
+  wire \$79 ;
   wire \$8 ;
+  wire \$80 ;
+  wire \$81 ;
+  wire \$82 ;
+  wire \$83 ;
+  wire \$84 ;
+  wire \$85 ;
+  wire \$86 ;
+  wire \$87 ;
+  wire \$88 ;
+  wire \$89 ;
   wire \$9 ;
+  wire \$90 ;
+  wire \$91 ;
+  wire \$92 ;
+  wire \$93 ;
+  wire [17:0] \$94 ;
+  wire [17:0] \$95 ;
+  wire [17:0] \$96 ;
+  wire [17:0] \$97 ;
+  wire [17:0] \$98 ;
+  wire [17:0] \$99 ;
   (* init = 9'h000 *)
   wire [8:0] \$like ;
   wire \$signal ;
@@ -23699,6 +22775,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   reg [17:0] drain_sum = 18'h00000;
   (* init = 18'h00000 *)
   wire [17:0] drained;
+  reg [3:0] drained_lane = 4'h0;
   reg [1:0] drained_word = 2'h0;
   reg fill_bank = 1'h0;
   (* init = 1'h0 *)
@@ -23735,10 +22812,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 7'h00 *)
   wire [6:0] operand;
   reg [6:0] operand_1 = 7'h00;
-  output [11:0] \port$1086$0 ;
-  wire [11:0] \port$1086$0 ;
-  output [47:0] \port$1086$18 ;
-  wire [47:0] \port$1086$18 ;
+  output [11:0] \port$1177$0 ;
+  wire [11:0] \port$1177$0 ;
+  output [47:0] \port$1177$18 ;
+  wire [47:0] \port$1177$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23940,15 +23017,33 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$74  = stream ? group : \$73 ;
   assign \$75  = | full;
   assign \$76  = | full;
-  assign \$77  = drain_bank ? \$signature__data$74  : \$signature__data$64 ;
-  assign \$78  = drain_bank ? \$signature__data$74  : \$signature__data$64 ;
+  assign \$77  = drain_bank ^ position_freed;
+  assign \$78  = ! \$77 ;
+  assign \$79  = ! drain_lane;
+  assign \$80  = \$78  & \$79 ;
+  assign \$81  = drain_bank ^ position_freed;
+  assign \$82  = ! \$81 ;
+  assign \$84  = \$82  & \$83 ;
+  assign \$85  = drain_bank ^ position_freed;
+  assign \$87  = ! drain_lane;
+  assign \$88  = \$86  & \$87 ;
+  assign \$89  = drain_bank ^ position_freed;
+  assign \$92  = \$90  & \$91 ;
+  assign \$93  = | full;
+  assign \$94  = \$signature__data$64 [17:0] & { drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0], drained_lane[0] };
+  assign \$96  = \$signature__data$64 [35:18] & { drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1], drained_lane[1] };
+  assign \$97  = \$95  | \$96 ;
+  assign \$98  = \$signature__data$74 [17:0] & { drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2], drained_lane[2] };
+  assign \$99  = \$97  | \$98 ;
+  assign \$100  = \$signature__data$74 [35:18] & { drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3], drained_lane[3] };
+  assign \$101  = \$99  | \$100 ;
   \crossloom_tile.accumulator.multiplier0  multiplier0 (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1102$0 (register),
-    .\port$1104$0 (\register$44 ),
+    .\port$1193$0 (register),
+    .\port$1195$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -23957,21 +23052,11 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1102$0 (register),
-    .\port$1104$0 (\register$44 ),
+    .\port$1193$0 (register),
+    .\port$1195$0 (\register$44 ),
     .product(\product$66 ),
     .rst(rst)
   );
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
-    (* full_case = 32'd1 *)
-    casez (drain_lane)
-      1'h0:
-          \$79  = \$77 [17:0];
-      1'h1:
-          \$79  = \$78 [35:18];
-    endcase
-  end
   always @(posedge clk) begin
     if (clearing) begin
       clear_word <= \$41 [1:0];
@@ -24373,7 +23458,12 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   end
   always @(posedge clk) begin
     if (\$76 ) begin
-      drain_sum <= \$79 ;
+      drained_lane <= { \$92 , \$88 , \$84 , \$80  };
+    end
+  end
+  always @(posedge clk) begin
+    if (\$93 ) begin
+      drain_sum <= \$101 ;
     end
   end
   assign correction_write = correction_write__en;
@@ -24397,9 +23487,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient1 = \multiplier$46 ;
   assign \valid$48  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1086$0  = held[11:0];
+  assign \port$1177$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$1086$18  = held[65:18];
+  assign \port$1177$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -24434,14 +23524,20 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$39  = drain_bank;
   assign \$70  = s2_index[0];
   assign \$73  = { 1'h0, held[9:8] };
+  assign \$83  = drain_lane;
+  assign \$86  = \$85 ;
+  assign \$90  = \$89 ;
+  assign \$91  = drain_lane;
+  assign \$95  = \$94 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1102$0 , \port$1104$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1193$0 , \port$1195$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
-  wire [11:0] \$12 ;
-  wire [12:0] \$13 ;
+  wire [9:0] \$12 ;
+  wire [11:0] \$13 ;
+  wire [12:0] \$14 ;
   wire [7:0] \$2 ;
   wire [7:0] \$3 ;
   wire [7:0] \$4 ;
@@ -24460,10 +23556,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1102$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1102$0 ;
-  wire \port$1102$0 ;
-  input \port$1104$0 ;
-  wire \port$1104$0 ;
+  input \port$1193$0 ;
+  wire \port$1193$0 ;
+  input \port$1195$0 ;
+  wire \port$1195$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24477,37 +23573,39 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1102$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 8'h00;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1102$0 ) begin
+    if (\port$1193$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1102$0 ) begin
+    if (\port$1193$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1104$0 ) begin
-      total <= \$13 [11:0];
+    if (\port$1195$0 ) begin
+      total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1104$0 , \port$1102$0  };
+  assign valid = { \port$1195$0 , \port$1193$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[6], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[8], partial2, 2'h0 };
+  assign \$12  = { partial0[8], partial0 };
+  assign \$13  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1102$0 , \port$1104$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1193$0 , \port$1195$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
-  wire [11:0] \$12 ;
-  wire [12:0] \$13 ;
+  wire [9:0] \$12 ;
+  wire [11:0] \$13 ;
+  wire [12:0] \$14 ;
   wire [7:0] \$2 ;
   wire [7:0] \$3 ;
   wire [7:0] \$4 ;
@@ -24526,10 +23624,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1102$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1102$0 ;
-  wire \port$1102$0 ;
-  input \port$1104$0 ;
-  wire \port$1104$0 ;
+  input \port$1193$0 ;
+  wire \port$1193$0 ;
+  input \port$1195$0 ;
+  wire \port$1195$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24543,29 +23641,30 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1102$0 , \port$1
   assign \$9  = multiplier[3] ? \$8  : 8'h00;
   assign \$10  = - $signed(\$9 );
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
-  assign \$13  = $signed(partial0) + $signed(\$12 );
+  assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1102$0 ) begin
+    if (\port$1193$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1102$0 ) begin
+    if (\port$1193$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1104$0 ) begin
-      total <= \$13 [11:0];
+    if (\port$1195$0 ) begin
+      total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1104$0 , \port$1102$0  };
+  assign valid = { \port$1195$0 , \port$1193$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
   assign \$6  = { multiplicand[6], multiplicand };
   assign \$8  = { multiplicand, 1'h0 };
-  assign \$12  = { partial2[8], partial2, 2'h0 };
+  assign \$12  = { partial0[8], partial0 };
+  assign \$13  = { partial2[8], partial2, 2'h0 };
 endmodule
 
 module \crossloom_tile.averager (clk, rst, offset, mean_ready, code_ready, averaging, code_valid, code, mean_valid, mean, clear);
@@ -25167,7 +24266,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$16  = { 1'h0, \$signal$12 [9:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$953$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1044$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
 , negate, add, product_ready, bank_released, \clear$36 );
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire [6:0] \$1 ;
@@ -25326,8 +24425,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$953$0 ;
-  wire [34:0] \port$953$0 ;
+  output [34:0] \port$1044$0 ;
+  wire [34:0] \port$1044$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -26176,7 +25275,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$953$0  = current[34:0];
+  assign \port$1044$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -27480,46 +26579,73 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturated, clear);
-  wire \$1 ;
-  wire \$10 ;
-  wire \$11 ;
-  wire \$12 ;
-  wire [34:0] \$13 ;
-  wire [34:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire [17:0] \$16 ;
-  wire [34:0] \$17 ;
-  wire \$18 ;
-  wire [34:0] \$19 ;
-  wire [32:0] \$2 ;
-  wire \$20 ;
-  wire \$21 ;
-  wire \$22 ;
-  wire [34:0] \$23 ;
-  wire [34:0] \$24 ;
-  wire [17:0] \$25 ;
-  wire [17:0] \$26 ;
-  wire [34:0] \$27 ;
-  wire \$28 ;
-  wire \$29 ;
-  wire [16:0] \$3 ;
-  wire [47:0] \$4 ;
-  wire [48:0] \$5 ;
-  wire [49:0] \$6 ;
-  wire [34:0] \$7 ;
-  wire \$8 ;
-  wire [34:0] \$9 ;
+module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
   input clear;
   wire clear;
   input clk;
   wire clk;
   reg [15:0] gain = 16'h0000;
-  input [15:0] \gain$8 ;
-  wire [15:0] \gain$8 ;
-  reg [16:0] high = 17'h00000;
-  reg [32:0] low = 33'h000000000;
-  reg [17:0] operand = 18'h00000;
+  input [15:0] \gain$3 ;
+  wire [15:0] \gain$3 ;
+  input rst;
+  wire rst;
+  output saturated;
+  wire saturated;
+  output [17:0] scaled;
+  wire [17:0] scaled;
+  input [17:0] sum;
+  wire [17:0] sum;
+  input valid;
+  wire valid;
+  always @(posedge clk)
+    gain <= \gain$3 ;
+  \crossloom_tile.gain$241.pipeline  pipeline (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(sum),
+    .multiplier(gain),
+    .rst(rst),
+    .saturated(saturated),
+    .scaled(scaled),
+    .valid(valid)
+  );
+endmodule
+
+module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
+  wire \$1 ;
+  wire [17:0] \$10 ;
+  wire [17:0] \$11 ;
+  wire [33:0] \$12 ;
+  wire \$13 ;
+  wire [33:0] \$14 ;
+  wire \$15 ;
+  wire \$16 ;
+  wire \$17 ;
+  wire [33:0] \$18 ;
+  wire [33:0] \$19 ;
+  wire [33:0] \$2 ;
+  wire [17:0] \$20 ;
+  wire [17:0] \$21 ;
+  wire [33:0] \$22 ;
+  wire \$23 ;
+  wire \$24 ;
+  wire \$3 ;
+  wire [33:0] \$4 ;
+  wire \$5 ;
+  wire \$6 ;
+  wire \$7 ;
+  wire [33:0] \$8 ;
+  wire [33:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  wire [15:0] gain;
+  input [17:0] multiplicand;
+  wire [17:0] multiplicand;
+  input [15:0] multiplier;
+  wire [15:0] multiplier;
+  wire [33:0] product;
   reg register = 1'h0;
   reg \register$4  = 1'h0;
   reg \register$5  = 1'h0;
@@ -27532,30 +26658,38 @@ module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturat
   reg [17:0] scaled = 18'h00000;
   (* init = 1'h0 *)
   wire scaled_valid;
-  input [17:0] sum;
   wire [17:0] sum;
-  reg [34:0] total = 35'h000000000;
   input valid;
   wire valid;
+  wire [2:0] \valid$15 ;
   assign \$1  = | { \register$6 , \register$5 , \register$4 , register, valid };
-  assign \$2  = operand[16:0] * gain;
-  assign \$3  = $signed(operand[17]) * $signed({ 1'h0, gain });
-  assign \$5  = $signed(\$4 ) + $signed({ 1'h0, low });
-  assign \$6  = $signed(\$5 ) + $signed(15'h2000);
-  assign \$8  = & \$7 [34:17];
-  assign \$10  = | \$9 [34:17];
-  assign \$11  = ~ \$10 ;
-  assign \$12  = \$8  | \$11 ;
-  assign \$15  = \$14 [34] ? 18'h20000 : 18'h1ffff;
-  assign \$16  = \$12  ? \$13 [17:0] : \$15 ;
-  assign \$18  = & \$17 [34:17];
-  assign \$20  = | \$19 [34:17];
-  assign \$21  = ~ \$20 ;
-  assign \$22  = \$18  | \$21 ;
-  assign \$25  = \$24 [34] ? 18'h20000 : 18'h1ffff;
-  assign \$26  = \$22  ? \$23 [17:0] : \$25 ;
-  assign \$28  = $signed(\$26 ) != $signed(\$27 );
-  assign \$29  = \register$5  & \$28 ;
+  assign \$3  = & \$2 [33:17];
+  assign \$5  = | \$4 [33:17];
+  assign \$6  = ~ \$5 ;
+  assign \$7  = \$3  | \$6 ;
+  assign \$10  = \$9 [33] ? 18'h20000 : 18'h1ffff;
+  assign \$11  = \$7  ? \$8 [17:0] : \$10 ;
+  assign \$13  = & \$12 [33:17];
+  assign \$15  = | \$14 [33:17];
+  assign \$16  = ~ \$15 ;
+  assign \$17  = \$13  | \$16 ;
+  assign \$20  = \$19 [33] ? 18'h20000 : 18'h1ffff;
+  assign \$21  = \$17  ? \$18 [17:0] : \$20 ;
+  assign \$23  = $signed(\$21 ) != $signed(\$22 );
+  assign \$24  = \register$5  & \$23 ;
+  \crossloom_tile.gain$241.pipeline.multiplier$17  \multiplier$17  (
+    .clear(clear),
+    .clk(clk),
+    .multiplicand(multiplicand),
+    .multiplier(multiplier),
+    .product(product),
+    .register(register),
+    .\register$4 (\register$4 ),
+    .\register$5 (\register$5 ),
+    .\register$6 (\register$6 ),
+    .rst(rst),
+    .valid(valid)
+  );
   always @(posedge clk) begin
     if (\$1 ) begin
       register <= valid;
@@ -27602,32 +26736,7 @@ module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturat
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      gain <= \gain$8 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      operand <= sum;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$2 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$3 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$6 [34:0];
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      scaled <= \$16 ;
+      scaled <= \$11 ;
     end
     if (clear) begin
       scaled <= 18'h00000;
@@ -27638,7 +26747,7 @@ module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturat
   end
   always @(posedge clk) begin
     if (\$1 ) begin
-      saturated <= \$29 ;
+      saturated <= \$24 ;
     end
     if (clear) begin
       saturated <= 1'h0;
@@ -27647,21 +26756,269 @@ module \crossloom_tile.gain$241 (\gain$8 , valid, clk, rst, sum, scaled, saturat
       saturated <= 1'h0;
     end
   end
+  assign sum = multiplicand;
+  assign gain = multiplier;
+  assign \valid$15  = { \register$4 , register, valid };
   assign scaled_valid = \register$6 ;
-  assign \$4  = { high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high[16], high, 17'h00000 };
-  assign \$7  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$9  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$13  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$14  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$17  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$19  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$23  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$24  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
-  assign \$27  = { total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34], total[34:14] };
+  assign \$2  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
+  assign \$4  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
+  assign \$8  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
+  assign \$9  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
+  assign \$12  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
+  assign \$14  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
+  assign \$18  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
+  assign \$19  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
+  assign \$22  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
+endmodule
+
+module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
+  wire \$1 ;
+  wire [18:0] \$10 ;
+  wire [19:0] \$11 ;
+  wire [18:0] \$12 ;
+  wire [18:0] \$13 ;
+  wire [18:0] \$14 ;
+  wire [18:0] \$15 ;
+  wire [19:0] \$16 ;
+  wire [18:0] \$17 ;
+  wire [18:0] \$18 ;
+  wire [18:0] \$19 ;
+  wire [18:0] \$2 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire [18:0] \$22 ;
+  wire [18:0] \$23 ;
+  wire [18:0] \$24 ;
+  wire [18:0] \$25 ;
+  wire [19:0] \$26 ;
+  wire [18:0] \$27 ;
+  wire [18:0] \$28 ;
+  wire [18:0] \$29 ;
+  wire [18:0] \$3 ;
+  wire [18:0] \$30 ;
+  wire [19:0] \$31 ;
+  wire [18:0] \$32 ;
+  wire [18:0] \$33 ;
+  wire [18:0] \$34 ;
+  wire [18:0] \$35 ;
+  wire [19:0] \$36 ;
+  wire [18:0] \$37 ;
+  wire [18:0] \$38 ;
+  wire [18:0] \$39 ;
+  wire [18:0] \$4 ;
+  wire [18:0] \$40 ;
+  wire [19:0] \$41 ;
+  wire [14:0] \$42 ;
+  wire [20:0] \$43 ;
+  wire [21:0] \$44 ;
+  wire [22:0] \$45 ;
+  wire [23:0] \$46 ;
+  wire [20:0] \$47 ;
+  wire [22:0] \$48 ;
+  wire [23:0] \$49 ;
+  wire [18:0] \$5 ;
+  wire [26:0] \$50 ;
+  wire [27:0] \$51 ;
+  wire [20:0] \$52 ;
+  wire [22:0] \$53 ;
+  wire [23:0] \$54 ;
+  wire [26:0] \$55 ;
+  wire [27:0] \$56 ;
+  wire [23:0] \$57 ;
+  wire [31:0] \$58 ;
+  wire [32:0] \$59 ;
+  wire [19:0] \$6 ;
+  wire [39:0] \$60 ;
+  wire [40:0] \$61 ;
+  wire [18:0] \$7 ;
+  wire [18:0] \$8 ;
+  wire [18:0] \$9 ;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  input [17:0] multiplicand;
+  wire [17:0] multiplicand;
+  input [15:0] multiplier;
+  wire [15:0] multiplier;
+  reg [19:0] partial0 = 20'h00000;
+  reg [19:0] partial10 = 20'h00000;
+  reg [19:0] partial12 = 20'h00000;
+  reg [19:0] partial14 = 20'h00000;
+  reg [19:0] partial2 = 20'h00000;
+  reg [19:0] partial4 = 20'h00000;
+  reg [19:0] partial6 = 20'h00000;
+  reg [19:0] partial8 = 20'h00000;
+  output [33:0] product;
+  wire [33:0] product;
+  input register;
+  wire register;
+  input \register$4 ;
+  wire \register$4 ;
+  input \register$5 ;
+  wire \register$5 ;
+  input \register$6 ;
+  wire \register$6 ;
+  input rst;
+  wire rst;
+  reg [22:0] total = 23'h000000;
+  reg [24:0] \total$19  = 25'h0000000;
+  reg [24:0] \total$20  = 25'h0000000;
+  reg [34:0] \total$21  = 35'h000000000;
+  input valid;
+  wire valid;
+  wire [2:0] \valid$7 ;
+  assign \$28  = multiplier[10] ? \$27  : 19'h00000;
+  assign \$30  = multiplier[11] ? \$29  : 19'h00000;
+  assign \$31  = $signed(\$28 ) + $signed(\$30 );
+  assign \$33  = multiplier[12] ? \$32  : 19'h00000;
+  assign \$35  = multiplier[13] ? \$34  : 19'h00000;
+  assign \$36  = $signed(\$33 ) + $signed(\$35 );
+  assign \$38  = multiplier[14] ? \$37  : 19'h00000;
+  assign \$40  = multiplier[15] ? \$39  : 19'h00000;
+  assign \$41  = $signed(\$38 ) + $signed(\$40 );
+  assign \$44  = $signed(16'h2000) + $signed(\$43 );
+  assign \$46  = $signed(\$44 ) + $signed(\$45 );
+  assign \$49  = $signed(\$47 ) + $signed(\$48 );
+  assign \$51  = $signed(\$49 ) + $signed(\$50 );
+  assign \$54  = $signed(\$52 ) + $signed(\$53 );
+  assign \$56  = $signed(\$54 ) + $signed(\$55 );
+  assign \$59  = $signed(\$57 ) + $signed(\$58 );
+  assign \$61  = $signed(\$59 ) + $signed(\$60 );
+  assign \$1  = | { \register$6 , \register$5 , \register$4 , register, valid };
+  assign \$3  = multiplier[0] ? \$2  : 19'h00000;
+  assign \$5  = multiplier[1] ? \$4  : 19'h00000;
+  assign \$6  = $signed(\$3 ) + $signed(\$5 );
+  assign \$8  = multiplier[2] ? \$7  : 19'h00000;
+  assign \$10  = multiplier[3] ? \$9  : 19'h00000;
+  assign \$11  = $signed(\$8 ) + $signed(\$10 );
+  assign \$13  = multiplier[4] ? \$12  : 19'h00000;
+  assign \$15  = multiplier[5] ? \$14  : 19'h00000;
+  assign \$16  = $signed(\$13 ) + $signed(\$15 );
+  assign \$18  = multiplier[6] ? \$17  : 19'h00000;
+  assign \$20  = multiplier[7] ? \$19  : 19'h00000;
+  assign \$21  = $signed(\$18 ) + $signed(\$20 );
+  assign \$23  = multiplier[8] ? \$22  : 19'h00000;
+  assign \$25  = multiplier[9] ? \$24  : 19'h00000;
+  assign \$26  = $signed(\$23 ) + $signed(\$25 );
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial0 <= \$6 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial2 <= \$11 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial4 <= \$16 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial6 <= \$21 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial8 <= \$26 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial10 <= \$31 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial12 <= \$36 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (valid) begin
+        partial14 <= \$41 ;
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (register) begin
+        total <= \$46 [22:0];
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (register) begin
+        \total$19  <= \$51 [24:0];
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (register) begin
+        \total$20  <= \$56 [24:0];
+      end
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      if (\register$4 ) begin
+        \total$21  <= \$61 [34:0];
+      end
+    end
+  end
+  assign \valid$7  = { \register$4 , register, valid };
+  assign product = \total$21 [33:0];
+  assign \$2  = { multiplicand[17], multiplicand };
+  assign \$4  = { multiplicand, 1'h0 };
+  assign \$7  = { multiplicand[17], multiplicand };
+  assign \$9  = { multiplicand, 1'h0 };
+  assign \$12  = { multiplicand[17], multiplicand };
+  assign \$22  = { multiplicand[17], multiplicand };
+  assign \$14  = { multiplicand, 1'h0 };
+  assign \$17  = { multiplicand[17], multiplicand };
+  assign \$19  = { multiplicand, 1'h0 };
+  assign \$24  = { multiplicand, 1'h0 };
+  assign \$27  = { multiplicand[17], multiplicand };
+  assign \$29  = { multiplicand, 1'h0 };
+  assign \$32  = { multiplicand[17], multiplicand };
+  assign \$34  = { multiplicand, 1'h0 };
+  assign \$37  = { multiplicand[17], multiplicand };
+  assign \$39  = { multiplicand, 1'h0 };
+  assign \$42  = 15'h2000;
+  assign \$43  = { partial0[19], partial0 };
+  assign \$45  = { partial2[19], partial2, 2'h0 };
+  assign \$47  = { partial4[19], partial4 };
+  assign \$48  = { partial6[19], partial6, 2'h0 };
+  assign \$50  = { partial8[19], partial8[19], partial8[19], partial8, 4'h0 };
+  assign \$52  = { partial10[19], partial10 };
+  assign \$53  = { partial12[19], partial12, 2'h0 };
+  assign \$55  = { partial14[19], partial14[19], partial14[19], partial14, 4'h0 };
+  assign \$57  = { total[22], total };
+  assign \$58  = { \total$19 [24], \total$19 [24], \total$19 [24], \total$19 , 4'h0 };
+  assign \$60  = { \total$20 [24], \total$20 [24], \total$20 [24], \total$20 [24], \total$20 [24], \total$20 , 10'h000 };
 endmodule
 
 module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst, job_ready, consume, read_enable, read_data, stream, unselected, job_valid, read_address, address, overrun, job, clear);
-  reg \$auto$verilog_backend.cc:2355:dump_module$12  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire \$1 ;
   wire [2:0] \$10 ;
   wire [3:0] \$11 ;
@@ -27887,7 +27244,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   assign \$3  = free | \$2 ;
   assign consume = present & \$3 ;
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$12 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
     list_end = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
