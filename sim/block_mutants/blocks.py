@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from amaranth.hdl import Value, signed
+from amaranth.hdl import Cat, Const, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component
 
 from golden.chip import Chip, Phases, preset
-from golden.chip.descriptor import Measure
+from golden.chip.descriptor import Measure, Opcode
 from rtl.accumulator import BasisAccumulator
 from rtl.averager import CodeAverager
 from rtl.axi_lite import AxiLiteSubordinate
@@ -17,6 +17,7 @@ from rtl.calibration import CalibrationUnit
 from rtl.charge_controller import ChargeController
 from rtl.collector import Collector
 from rtl.converter import Converter
+from rtl.descriptor import read_field
 from rtl.drift_gain import DriftGain
 from rtl.elementwise import ElementwiseUnit
 from rtl.feed import ProductFeed
@@ -37,14 +38,20 @@ __all__ = ["BLOCKS", "Block", "Contract"]
 class Contract:
     """What users of a block promise, and when its outputs matter to them.
 
-    ``assumed``: conditions on the inputs, each high in every clock. ``held``: for inputs that
+    ``assumed``: conditions on the inputs, each high in every clock. ``counts``: for inputs that are
+    at least one, by name, the most that they are. ``held``: for inputs that
     stand still, by name, when they may change, besides in a reset. ``masks``: for outputs that
-    matter only at times, by name, when.
+    matter only at times, by name, when, as one bit or one for each of theirs. ``answered``: what
+    asks, what answers, and what drops all questions: nothing is answered that was not asked in a
+    clock before. ``ended``: what begins, and what ends it: it does not begin again before.
     """
 
     assumed: tuple[Value, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
     held: Mapping[str, Value] = field(default_factory=dict)
     masks: Mapping[str, Value] = field(default_factory=dict)
+    answered: tuple[tuple[Value, Value, Value], ...] = ()
+    ended: tuple[tuple[Value, Value], ...] = ()
 
 
 def _no_contract(component: Component) -> Contract:
@@ -107,22 +114,21 @@ def _window(dut: Component) -> Contract:
 def _feed(dut: Component) -> Contract:
     products = dut.chip.accumulator.products
     return Contract(
-        assumed=((dut.row_groups != 0) & (dut.row_groups <= products),
-                 (dut.group_granules != 0) & (dut.group_granules <= dut.chip.array.granules)),
+        counts={"row_groups": products, "group_granules": dut.chip.array.granules},
         held={"row_groups": dut.start, "group_granules": dut.start},
         masks={"product": dut.product_valid})
 
 
 def _jobs(dut: Component) -> Contract:
-    """Legal descriptors, which are checked before they run (rtl.legality)."""
+    """Legal descriptors, which are checked before they run; jobs are taken where there are any."""
     products = dut.chip.accumulator.products
     fields = ("stream", "unselected", "columns", "base", "row_groups", "chunks")
     return Contract(
-        assumed=((dut.columns != 0) & (dut.columns <= dut.chip.array.columns),
-                 (dut.row_groups != 0) & (dut.row_groups <= products),
-                 (dut.chunks != 0) & (dut.chunks <= products)),
+        assumed=(~dut.job_ready | dut.job_valid,),
+        counts={"columns": dut.chip.array.columns, "row_groups": products, "chunks": products},
         held={name: dut.start for name in fields},
-        masks={"job": dut.job_valid, "read_address": dut.read_enable})
+        masks={"job": dut.job_valid, "read_address": dut.read_enable,
+               "address": dut.looked_at})
 
 
 def _loop_nest(dut: Component) -> Contract:
@@ -131,17 +137,35 @@ def _loop_nest(dut: Component) -> Contract:
 
 
 def _calibration(dut: Component) -> Contract:
+    """Each value matters with its pulse; the pulses always."""
+    measured = dut.measured
+    values = {"offset": measured.offset_valid, "gain": measured.gain_valid,
+              "gain_reference": measured.reference_valid}
     return Contract(
-        assumed=((dut.columns != 0) & (dut.columns <= dut.chip.array.columns),
-                 dut.measure <= max(Measure)),
-        held={"columns": dut.start, "measure": dut.start})
+        assumed=(dut.measure <= max(Measure),), counts={"columns": dut.chip.array.columns},
+        held={"columns": dut.start, "measure": dut.start, "gain_reference": dut.start},
+        masks={"measured": Cat(*(
+            values.get(name, Const(1)).replicate(Value.cast(measured[name]).shape().width)
+            for name in measured.shape().members))},
+        ended=((dut.start, dut.done),))
+
+
+def _transfer(dut: Component) -> Contract:
+    """Only transfers come here, their descriptors are legal, and the buffer gives what is read."""
+    opcode, count = (read_field(dut.descriptor, name) for name in ("opcode", "count"))
+    return Contract(
+        assumed=((opcode == Opcode.LOAD) | (opcode == Opcode.STORE),
+                 (count != 0) & (count <= 1 << 16)),
+        masks={"out_data": dut.out_valid, "out_last": dut.out_valid,
+               "read_address": dut.read_enable, "write_address": dut.write_enable,
+               "write_data": dut.write_enable},
+        answered=((dut.read_enable & dut.read_ready, dut.read_valid, dut.abort),))
 
 
 def _accumulator(dut: Component) -> Contract:
     accumulator = dut.chip.accumulator
     return Contract(
-        assumed=((dut.groups != 0)
-                 & (dut.groups <= accumulator.kernels // accumulator.lanes),),
+        counts={"groups": accumulator.kernels // accumulator.lanes},
         held={name: dut.start for name in ("stream", "groups", "base", "summing")},
         masks={"read_address": dut.read_enable,
                **{f"trace__{name}": dut.trace.valid for name in (
@@ -189,9 +213,7 @@ BLOCKS: dict[str, Block] = {
         "read_enable": ("read_address",), "write_enable": ("write_address", "write_data")})),
     "buffer": Block(lambda chip: ActivationBuffer(replace(chip, tenants=2)),
                     ("test_buffer", "test_reset")),
-    "transfer": Block(TransferUnit, ("test_transfer", "test_reset"), contract=_masked({
-        "out_valid": ("out_data", "out_last"), "read_enable": ("read_address",),
-        "write_enable": ("write_address", "write_data")})),
+    "transfer": Block(TransferUnit, ("test_transfer", "test_reset"), contract=_transfer),
     "scheduler": Block(TileScheduler, ("test_scheduler", "test_reset")),
     "legality": Block(TileScheduler, ("test_scheduler",), inside="check"),
     "register_file": Block(RegisterFile, ("test_register_file", "test_reset")),

@@ -6,7 +6,7 @@ from pathlib import Path
 import tempfile
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib.wiring import Component
 
 from rtl.verilog import TOP_NAME
@@ -15,12 +15,14 @@ from sim.reach import first_clocks
 from sim.toolchain import run_yosys
 
 from .blocks import Block
-from .library import Port, block_ports
+from .library import block_ports
 
 __all__ = ["differences"]
 
 #: Seconds for a single mutant.
 _TIME_LIMIT = 60
+#: Of a count of questions without an answer.
+_QUESTION_BITS = 4
 
 
 def differences(block: Block, component: Component, verilog: str,
@@ -40,24 +42,39 @@ def differences(block: Block, component: Component, verilog: str,
     now = Signal()
     reset = ResetSignal() | ~started
     assumed = [Value.cast(value).bool() for value in contract.assumed]
+    for name, most in contract.counts.items():
+        value = Value.cast(getattr(component, name))
+        assumed.append((value != 0) & (value <= most))
     for name, change in contract.held.items():
         value = Value.cast(getattr(component, name)).as_unsigned()
         before = Signal(len(value), name=f"{name}_before", reset_less=True)
         free = Signal(name=f"{name}_free", reset_less=True)
         m.d.sync += [before.eq(value), free.eq(reset)]
         assumed.append(free | Value.cast(change).bool() | (value == before))
+    for number, (asked, answer, drop) in enumerate(contract.answered):
+        waiting = Signal(_QUESTION_BITS, name=f"questions{number}", reset_less=True)
+        m.d.sync += waiting.eq(Mux(reset | drop, 0, waiting + asked - answer))
+        assumed.append(~answer.bool() | (waiting != 0))
+    for number, (begin, end) in enumerate(contract.ended):
+        busy = Signal(name=f"busy{number}", reset_less=True)
+        m.d.sync += busy.eq(~reset & (begin | busy & ~end))
+        assumed.append(~(begin & busy))
     m.d.comb += now.eq(started & kept & reduce(and_, assumed, Const(1)))
     m.d.sync += [started.eq(1), kept.eq(~started | now)]
-    _add_copy(m, "intact", ports, verilog, reset, 0, {port.name: port.signal for port in ports
-                                               if port.signal is not None})
+    # Bits that are always zero are so for the proof, too, which then need not find out.
+    driven = {port.name: port.signal[:contract.counts[port.name].bit_length()]
+              if port.name in contract.counts else port.signal
+              for port in ports if port.is_input and port.signal is not None}
+    _add_copy(m, "intact", driven, verilog, reset, 0,
+              {port.name: port.signal for port in ports if not port.is_input})
     questions = {}
     for number in mutants:
         copies = {port.name: Signal(port.width, name=f"mutant{number}_{port.name}")
                   for port in ports if not port.is_input}
-        _add_copy(m, f"mutant{number}", ports, verilog, reset, number, copies)
+        _add_copy(m, f"mutant{number}", driven, verilog, reset, number, copies)
         differing = [
-            (copies[port.name] != port.signal.as_unsigned())
-            & Value.cast(contract.masks.get(port.name, Const(1))).bool()
+            ((copies[port.name] ^ port.signal.as_unsigned())
+             & _mask(contract.masks.get(port.name, Const(1)), port.width)).any()
             for port in ports if not port.is_input]
         question = Signal(name=f"question{number}", reset_less=True)
         m.d.sync += question.eq(now & reduce(lambda a, b: a | b, differing))
@@ -82,14 +99,18 @@ def differences(block: Block, component: Component, verilog: str,
             for clock in [clocks[question.name]]}
 
 
-def _add_copy(m: Module, name: str, ports: tuple[Port, ...], verilog: str, reset: Value,
+def _add_copy(m: Module, name: str, inputs: dict[str, Value], verilog: str, reset: Value,
               mutant: int, outputs: dict[str, Signal]) -> None:
     connections: dict[str, object] = {f"i_{SELECT}": Const(mutant, SELECT_BITS)}
     for clock, value in (("clk", ClockSignal()), ("rst", reset)):
         if f"  input {clock};\n" in verilog:
             connections[f"i_{clock}"] = value
-    for port in ports:
-        if port.signal is not None:
-            connections[f"i_{port.name}" if port.is_input else f"o_{port.name}"] = \
-                port.signal if port.is_input else outputs[port.name]
+    connections |= {f"i_{port}": value for port, value in inputs.items()}
+    connections |= {f"o_{port}": signal for port, signal in outputs.items()}
     m.submodules[name] = Instance(TOP_NAME, **connections)
+
+
+def _mask(value: Value, width: int) -> Value:
+    """``value`` as a mask of ``width`` bits, all of them like it where it is one."""
+    mask = Value.cast(value)
+    return mask.replicate(width) if len(mask) == 1 else mask

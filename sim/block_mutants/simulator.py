@@ -6,7 +6,7 @@ from operator import and_, invert, or_, xor
 from typing import Any
 
 from amaranth.hdl import Const, Elaboratable, Shape, ShapeCastable, Signal, Value, ValueCastable
-from amaranth.hdl._ast import Operator, Slice
+from amaranth.hdl._ast import Concat, Operator, Slice
 from amaranth.lib.wiring import Component
 
 from .library import BlockModel, Port, Recording, block_ports
@@ -135,6 +135,14 @@ class NetlistSimulator:
         cast = Value.cast(value)
         if isinstance(cast, Operator) and cast.operator in _BITWISE:
             return _BITWISE[cast.operator](*map(self.get, cast.operands)) & (1 << len(cast)) - 1
+        if isinstance(cast, Const):
+            return cast.value
+        if isinstance(cast, Concat):
+            bits = low = 0
+            for part in cast.parts:
+                bits |= (self.get(part) & (1 << len(part)) - 1) << low
+                low += len(part)
+            return bits
         port, low, width, signed = self._place(cast)
         if port.is_input:
             words = self._model.inputs

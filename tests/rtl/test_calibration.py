@@ -30,7 +30,9 @@ async def calibrate(context, dut, generator, measure, codes, reference, rate):
         if context.get(dut.done):
             return pulses, clocks + 1
         here = sent < len(codes) and generator.random() < rate
-        context.set(dut.code.valid, here)
+        # Whatever comes once the sum is taken belongs to nobody.
+        late = sent == len(codes) and clocks > dut.LATENCY and generator.random() < 0.5
+        context.set(dut.code.valid, here or late)
         code, compensated = codes[sent] if here else (generator.randrange(-9, 9), 3)
         context.set(dut.code.code, code)
         context.set(dut.code.compensated, compensated)
@@ -75,6 +77,32 @@ def test_settings(name, rate):
                 assert pulses == [("reference_valid", total)]
             else:
                 gain = int(drift_gain(np.array([reference]), np.array([total]), np.array([-1]))[0])
+                assert pulses == [("failed", None) if gain < 0 else ("gain_valid", gain)]
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_bit_of_a_sum_counts(name):
+    """A sum of one bit is not none; nor is a gain of one bit, nor one that barely fits."""
+    chip = PRESETS[name]
+    dut = CalibrationUnit(chip)
+    generator = random.Random(name)
+    largest = (1 << chip.calibration_bits) - 1
+    highest = 1 << (chip.converter.compensated_bits - 1)
+
+    async def testbench(context):
+        for bit in range(chip.calibration_bits):
+            columns = max(1, -(-(1 << bit) // highest))
+            if columns > chip.array.columns:
+                break
+            magnitudes = [(1 << bit) // columns] * columns
+            codes = [(0, -magnitude) for magnitude in magnitudes]
+            for reference in (0, 1 << bit, largest, min(largest, generator.getrandbits(bit + 2))):
+                pulses, _ = await calibrate(context, dut, generator, Measure.GAIN, codes,
+                                            reference, 1.0)
+                gain = int(drift_gain(np.array([reference]), np.array([sum(magnitudes)]),
+                                      np.array([-1]))[0])
                 assert pulses == [("failed", None) if gain < 0 else ("gain_valid", gain)]
 
     simulate(dut, testbench)

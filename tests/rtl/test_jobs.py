@@ -26,6 +26,16 @@ def memory_of(dut, image):
     return serve
 
 
+def taken(context, dut, ready):
+    """The job that is taken in this clock if one is there and ``ready``."""
+    taking = ready and context.get(dut.job_valid)
+    context.set(dut.job_ready, taking)
+    job = dut.job
+    return tuple(context.get(value) for value in (
+        job.index, job.plane, job.stop, job.void, job.last, job.select,
+        job.negate)) if taking else None
+
+
 def run(chip, layer, products, rate, seed):
     dut = JobSource(chip)
     generator = random.Random(seed)
@@ -47,14 +57,11 @@ def run(chip, layer, products, rate, seed):
             clocks.clear()
             clock, done = 1, 0
             while done < products:
-                context.set(dut.job_ready, generator.random() < rate)
-                if context.get(dut.job_valid) and context.get(dut.job_ready):
-                    job = dut.job
-                    jobs.append(tuple(context.get(v) for v in (
-                        job.index, job.plane, job.stop, job.void, job.last, job.select,
-                        job.negate)))
+                job = taken(context, dut, generator.random() < rate)
+                if job is not None:
+                    jobs.append(job)
                     clocks.append(clock)
-                    done += context.get(job.last)
+                    done += job[4]
                 await context.tick()
                 clock += 1
 
@@ -146,3 +153,106 @@ def test_a_list_without_end(word, entry):
         simulate(dut, testbench, memory_of(dut, image))
         # Two clocks for the first read, one per word, one for the pulse.
         assert pulses == ([] if ended else [entries * entry + 2])
+
+
+def random_list(chip, generator):
+    """Words of one chunk's list, and its jobs as `comparable` has them."""
+    words, jobs = [], []
+    entries = generator.choice((1, 1, 2, 5))
+    for entry in range(entries):
+        last, stop = entry == entries - 1, generator.getrandbits(1)
+        kernel = generator.randrange(chip.accumulator.kernels)
+        planes = generator.choice((0, generator.getrandbits(chip.planes)))
+        words.append(kernel << 2 + chip.planes | planes << 2 | stop << 1 | last)
+        signs = generator.getrandbits(chip.array.columns) if chip.array.polarity else 0
+        masks = [(plane, generator.getrandbits(chip.array.columns))
+                 for plane in range(chip.planes) if planes >> plane & 1]
+        for mask in ([signs] if masks and chip.array.polarity else []) + [m for _, m in masks]:
+            words += [mask >> i * chip.accumulator.word_bits
+                      & (1 << chip.accumulator.word_bits) - 1 for i in range(chip.mask_words)]
+        if not masks:
+            jobs.append((kernel, 0, stop, 1, last, None, None))
+        jobs += [(kernel, plane, stop, 0, last and i == len(masks) - 1, select, signs & select)
+                 for i, (plane, select) in enumerate(masks)]
+    return words, jobs
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_lists_anywhere(seed):
+    """Every word of every list, in order, for each of its row groups, one position after another.
+
+    The coefficient memory ends with the last list, or goes on; many lists, and many row groups.
+    """
+    generator = random.Random(f"lists {seed}")
+    chip = PRESETS["default" if seed % 4 == 3 else "tiny"]
+    products, depth = chip.accumulator.products, chip.memories.coefficient_words
+    chunks = products if seed % 4 == 1 else generator.randint(1, 3)
+    groups = products if seed % 4 == 2 else generator.randint(1, 3)
+    lists = [random_list(chip, generator) for _ in range(chunks)]
+    while sum(len(words) for words, _ in lists) > depth:
+        lists = [random_list(chip, generator) for _ in range(chunks)]
+    image = [word for words, _ in lists for word in words]
+    base = depth - len(image) if seed % 2 else generator.randrange(depth - len(image) + 1)
+    jobs, addresses, address = [], [], base
+    for words, found in lists:
+        jobs += found * groups
+        addresses += [address + i for i in range(len(words))] * groups
+        address += len(words)
+    positions = 2 if len(jobs) < 500 else 1
+    dut = JobSource(chip)
+    rate = generator.choice((1.0, 0.5))
+    seen, looked_at, fetched = [], [], []
+
+    async def testbench(context):
+        for name, value in (("base", base), ("row_groups", groups), ("chunks", chunks),
+                            ("start", 1)):
+            context.set(getattr(dut, name), value)
+        await context.tick()
+        context.set(dut.start, 0)
+        while len(seen) < positions * len(jobs):
+            job = taken(context, dut, generator.random() < rate)
+            if job is not None:
+                seen.append(job)
+            # The last word of a list is looked at before its last job is there.
+            if context.get(dut.looked_at):
+                looked_at.append(context.get(dut.address))
+            if context.get(dut.read_enable):
+                fetched.append(context.get(dut.read_address))
+            assert not context.get(dut.overrun)
+            await context.tick()
+
+    simulate(dut, testbench, memory_of(dut, [0] * base + image))
+    assert comparable(seen) == jobs * positions
+    assert looked_at[:positions * len(addresses)] == addresses * positions
+    ahead = [(address + i) % depth for address in looked_at for i in (0, 1, 2)]
+    assert set(fetched) <= set(ahead)
+
+
+@pytest.mark.parametrize("unselected", [0, 1])
+@pytest.mark.parametrize("name", ["tiny", "default"])
+def test_columns(name, unselected):
+    """Stream mode: each column alone, or none, for every number of columns."""
+    chip = PRESETS[name]
+    dut = JobSource(chip)
+    counts = sorted({1, 2, 3, chip.array.columns // 2 + 1, chip.array.columns - 1,
+                     chip.array.columns})
+
+    async def testbench(context):
+        context.set(dut.stream, 1)
+        context.set(dut.unselected, unselected)
+        for columns in counts:
+            context.set(dut.columns, columns)
+            context.set(dut.start, 1)
+            await context.tick()
+            context.set(dut.start, 0)
+            for number in range(2 * columns + 1):
+                column = number % columns
+                select = 0 if unselected else 1 << column
+                assert taken(context, dut, True) == (
+                    column, 0, 0, 0, column == columns - 1, select, 0)
+                # The memory is the accumulator's then.
+                assert not context.get(dut.read_enable) and not context.get(dut.looked_at)
+                await context.tick()
+            context.set(dut.job_ready, 0)
+
+    simulate(dut, testbench)

@@ -132,7 +132,8 @@ def test_transfers(pause):
     dut = TransferUnit(PRESETS["tiny"])
     bench = Bench(dut, 17, pause)
     layers = [Transfer("layer", load, address, count)
-              for count in COUNTS for load in (True, False) for address in (0, 0xFFFE)]
+              for count in COUNTS for load in (True, False)
+              for address in (0, 0xFFFE, 0x5555, 0xAAAA)]
 
     async def testbench(context):
         for layer in layers:
@@ -148,17 +149,21 @@ def test_transfers(pause):
     bench.run(testbench)
 
 
-def test_longest_count_begins():
-    """All 17 bits of the count are used: 65536 words are more than none."""
+@pytest.mark.parametrize("more", [0, 3])
+@pytest.mark.parametrize("bit", range(4, 17))
+@pytest.mark.parametrize("load", [True, False])
+def test_every_bit_of_the_count_counts(load, bit, more):
+    """None of the first words is the last."""
     dut = TransferUnit(PRESETS["tiny"])
-    bench = Bench(dut, 1, 0)
+    bench = Bench(dut, bit, 0)
+    count = min((1 << bit) + more, SIZE)
 
     async def testbench(context):
-        await begin(context, dut, Transfer("layer", False, 0, 1 << 16))
-        for _ in range(50):
+        await begin(context, dut, Transfer("layer", load, 0, count))
+        for _ in range(6 + TransferUnit.STORE_OVERHEAD):
             await context.tick()
             assert context.get(dut.busy) and not context.get(dut.out_last)
-        assert len(bench.beats) > 40
+        assert len(bench.writes if load else bench.beats) >= 6
 
     bench.run(testbench)
 
@@ -233,32 +238,72 @@ def test_a_host_that_does_nothing(load, timeout):
     simulate(dut, testbench, Bench(dut, 5, 0).buffer)
 
 
-@pytest.mark.parametrize("load", [True, False])
-def test_a_buffer_that_is_busy(load):
-    """What is asked for stays until the port is ready; each clock of it is told."""
+@pytest.mark.parametrize("bit", range(3, 24))
+def test_every_bit_of_the_timeout_counts(bit):
+    """It strikes after so many clocks, neither where the lower bits would have it nor before."""
     dut = TransferUnit(PRESETS["tiny"])
-    generator = random.Random(3)
-    layer = Transfer("layer", load, 7, 12)
 
     async def testbench(context):
-        context.set(dut.in_valid, 1)
-        context.set(dut.out_ready, 1)
+        for more in (0, 2):
+            context.set(dut.timeout, (1 << bit) + more)
+            await begin(context, dut, Transfer("layer", True, 0, 2))
+            clocks = 0
+            for _ in range(min(1 << bit, 70)):
+                clocks += 1
+                if context.get(dut.late):
+                    break
+                await context.tick()
+            # The clock of the start counts as well, in which it was told how long to wait.
+            assert context.get(dut.late) == (clocks == (1 << bit) + more)
+            context.set(dut.abort, 1)
+            await context.tick()
+            context.set(dut.abort, 0)
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("host", [1.0, 0.5])
+@pytest.mark.parametrize("load", [True, False])
+def test_a_buffer_that_is_busy(load, host):
+    """What is asked for stays until the port is ready; each clock of it is told."""
+    dut = TransferUnit(PRESETS["tiny"])
+    generator = random.Random(f"busy {host}")
+    layer = Transfer("layer", load, 7, 40)
+
+    async def testbench(context):
         await begin(context, dut, layer)
         seen, clocks, waits = [], 1, 0
         arriving = deque([0] * READ_CLOCKS)
+        offered = pending = False
         while not context.get(dut.done):
             ready = generator.random() < 0.5
+            # A beat is not withdrawn.
+            offered = offered or generator.random() < host
+            context.set(dut.in_valid, offered)
+            context.set(dut.out_ready, generator.random() < host)
             context.set(dut.read_ready, ready)
             context.set(dut.write_ready, ready)
             port = "write" if load else "read"
-            if context.get(getattr(dut, f"{port}_enable")) and ready:
+            asked = context.get(getattr(dut, f"{port}_enable"))
+            if asked and ready:
                 seen.append(context.get(getattr(dut, f"{port}_address")))
             arriving.append(not load and context.get(dut.read_enable) and ready)
             context.set(dut.read_valid, arriving.popleft())
-            waits += context.get(dut.buffer_wait)
+            host_waits = (context.get(dut.in_ready) and not offered) if load else (
+                context.get(dut.out_valid) and not context.get(dut.out_ready))
+            settling = load and len(seen) == layer.count
+            assert context.get(dut.host_wait) == host_waits
+            assert context.get(dut.buffer_wait) == (
+                not host_waits and not ready and (asked or settling))
+            if load and len(seen) + pending < layer.count:
+                assert context.get(dut.in_ready) == (not asked or ready)
+            taken = context.get(dut.in_ready) and offered
+            pending = taken or (pending and not (asked and ready))
+            offered = offered and not taken
+            waits += host_waits or context.get(dut.buffer_wait)
             await context.tick()
             clocks += 1
-        assert seen == list(range(7, 19))
+        assert seen == list(range(7, 7 + layer.count))
         assert waits > 0
         if load:        # every clock of waiting delays the end
             assert clocks == transfer_clocks(layer) + waits
