@@ -132,8 +132,11 @@ def _jobs(dut: Component) -> Contract:
 
 
 def _loop_nest(dut: Component) -> Contract:
-    """Nobody goes on after the last step."""
-    return Contract(assumed=(~(dut.advance & dut.a_last & dut.b_last & dut.c_last) | dut.load,))
+    """Nobody goes on after the last step, or loads and steps at once."""
+    return Contract(
+        assumed=(~(dut.advance & dut.a_last & dut.b_last & dut.c_last),
+                 ~(dut.load & dut.advance)),
+        counts={f"{level}_count": (1 << width) - 1 for level, width in dut.levels.items()})
 
 
 def _calibration(dut: Component) -> Contract:

@@ -61,6 +61,10 @@ class _Wake:
         """The same, and ``values`` as they are at the edge."""
         return _Wake(self.simulator, (*self.sampled, *values), self.clocks)
 
+    def repeat(self, count: int) -> "_Wake":
+        """The edge ``count`` clocks on."""
+        return _Wake(self.simulator, self.sampled, count)
+
     def __await__(self) -> Generator["_Wake", tuple, tuple]:
         return (yield self)
 

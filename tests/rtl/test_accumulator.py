@@ -60,8 +60,10 @@ def run(chip, layer, codes, corrections, *, rate, drain_delay, seed, before=(), 
     """
     dut = BasisAccumulator(chip)
     generator = random.Random(seed)
-    base = 3
-    image = [0] * base + memory_image(chip, layer, 0)
+    words = memory_image(chip, layer, 0)
+    # Close to either end of the memory, so that every bit of an address counts.
+    base = max(0, generator.choice((3, chip.memories.coefficient_words - len(words))))
+    image = [0] * base + words
     lanes = chip.accumulator.lanes
     positions = sum(entry["last"] and entry["final"] for entry in codes)
     sums, accepted, done = [], [], []

@@ -22,11 +22,22 @@ def test_products(name):
     edges = [-limit, limit - 1, -1, 0, 1, limit // 2, -limit // 2, limit // 4]
     found, expected = [], []
 
+    def beside_a_step(gain):
+        """A sum whose product lies close to a rounding's step, for an odd gain."""
+        away = generator.randrange(1 << generator.randrange(9))
+        wanted = generator.choice((away, -1 - away)) - ONE // 2
+        least = wanted * pow(gain, -1, ONE) % ONE
+        return least + ONE * generator.randrange(-limit // ONE, (limit - least - 1) // ONE + 1)
+
     async def testbench(context):
-        for gain in (*GAINS, *(generator.randrange(1 << GAIN_BITS) for _ in range(4))):
+        odd = [generator.randrange(1 << GAIN_BITS) | 1 for _ in range(60)]
+        for gain in (*GAINS, *(generator.randrange(1 << GAIN_BITS) for _ in range(4)), *odd):
             context.set(dut.gain, gain)
             await context.tick()
             sums = edges + [generator.randrange(-limit, limit) for _ in range(20)]
+            if gain in odd and limit >= ONE:
+                # There low bits of the product decide.
+                sums += [beside_a_step(gain) for _ in range(60)]
             valid = [generator.random() < 0.7 for _ in sums]
             for i in range(len(sums) + dut.LATENCY):
                 context.set(dut.valid, i < len(sums) and valid[i])
