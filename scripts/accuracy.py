@@ -41,6 +41,10 @@ def measure(
         single_read: Annotated[bool, typer.Option(
             "--single-read", help="With --device: read all devices once at each time, not anew for "
                                   "every product.")] = False,
+        scaling: Annotated[str | None, typer.Option(
+            "--scaling", help="With --device: the largest weight of each column takes the whole "
+                              "conductance (column), or that of each layer (layer); column if not "
+                              "given.")] = None,
         checkpoint: Annotated[Path | None, typer.Option(
             "--checkpoint", metavar="FILE", help="With --device: keep each chip's result in FILE; "
                                                  "an interrupted run goes on from there.")] = None,
@@ -54,7 +58,7 @@ def measure(
     for path in filter(None, (json, plot, checkpoint)):
         output.check_file(path)
     for name, value in (("attribute", attribute), ("checkpoint", checkpoint),
-                        ("single-read", single_read)):
+                        ("single-read", single_read), ("scaling", scaling)):
         if value and device is None:
             raise ValueError(f"{name} is for memory devices: give --device")
     if attribute and (checkpoint is not None or "," in compensations):
@@ -67,33 +71,32 @@ def measure(
     from . import accuracy_tables
     from .accuracies import digits_key
     from .networks import labelled_images, load_network
-    from .on_device import check_device
+    from .on_device import Memory
     from .progress import stages
 
     choices = Options(vectors_per_tile=vectors_per_tile,
                       training=Training() if epochs is None else Training(epochs=epochs))
     choices.check(chip)
-    if device is not None:
-        check_device(device)
+    memory = None if device is None else Memory(
+        device, single_read, **({} if scaling is None else {"scaling": scaling}))
     seeds = range(seed, seed + specimens)
     with stages() as report:
         shown, truth = labelled_images(source, labels, seed, data, count)
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
-        if device is None:
+        if memory is None:
             # What stands in a user's file cannot be told from its name.
             named = network == "digits" == source and calibration is weights is None
             key = digits_key(seed, count) if named else None
             measured = accuracy_tables.by_stage(given, chip, shown, truth, seeds, choices, report,
                                                 key)
         elif attribute:
-            measured = accuracy_tables.by_effect(given, chip, device, shown, truth, seeds,
-                                                 _numbers(times)[-1], compensations, report,
-                                                 single_read)
+            measured = accuracy_tables.by_effect(given, chip, memory, shown, truth, seeds,
+                                                 _numbers(times)[-1], compensations, report)
         else:
-            measured = accuracy_tables.over_time(given, chip, device, shown, truth, seeds,
+            measured = accuracy_tables.over_time(given, chip, memory, shown, truth, seeds,
                                                  _numbers(times), compensations.split(","), report,
-                                                 checkpoint, single_read)
+                                                 checkpoint)
     measured.show()
     if json is not None:
         output.write_json(json, {"network": given.name, "preset": chip.name,

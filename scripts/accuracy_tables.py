@@ -1,7 +1,7 @@
 """Tables and plots of accuracies: by stage on the charge-domain macro, over time on devices."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -20,7 +20,7 @@ from golden.physics import MacroPhysics
 from . import plots
 from .accuracies import compiled_stages, macro_accuracy
 from .networks import Network, network_settings
-from .on_device import BATCH, on_device
+from .on_device import BATCH, Memory, on_device
 
 __all__ = ["Measured", "by_effect", "by_stage", "over_time"]
 
@@ -78,10 +78,9 @@ def by_stage(network: Network, chip: Chip, images: Tensor, labels: Tensor, seeds
                                              for name, values in rows]))
 
 
-def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
+def over_time(network: Network, chip: Chip, memory: Memory, images: Tensor, labels: Tensor,
               seeds: Sequence[int], times: Sequence[float], compensations: Sequence[str],
-              report: Report, checkpoint: Path | None = None, single_read: bool = False
-              ) -> Measured:
+              report: Report, checkpoint: Path | None = None) -> Measured:
     """On memory devices at ``times``, s after programming, a chip for each of ``seeds``.
 
     The network keeps its float batch normalisation; weights are differential pairs, and the
@@ -89,14 +88,13 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
     measured again; ValueError if it was measured on anything else. The first row is the network in
     float, which the others are compared with.
     """
-    analog, shown = on_device(network, chip, device, single_read)
+    analog, shown = on_device(network, chip, memory)
     tested = list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
     found: list[dict[str, Any]] = accuracy(
         analog, tested, times, seeds, compensations, shown if "adabs" in compensations else None,
         path=checkpoint, settings={
-            **network_settings(network, images, labels), "chip": chip.hash, "device": device,
-            "single_read": single_read},
-        progress=lambda text, share: report(f"{device} chips: {text}", share))
+            **network_settings(network, images, labels), "chip": chip.hash, **asdict(memory)},
+        progress=lambda text, share: report(f"{memory.device} chips: {text}", share))
 
     def values(time: float, compensation: str) -> list[float]:
         return [row["accuracy"] for row in found
@@ -106,27 +104,24 @@ def over_time(network: Network, chip: Chip, device: str, images: Tensor, labels:
     rows = [("float", [correct / len(labels)])] + [
         (f"{time:g} s, {name}", values(time, name)) for name in compensations for time in times]
     lines = {name: [(time, values(time, name)) for time in times] for name in compensations}
-    return Measured(f"{network.name} on {device}, {len(labels)} images",
-                    {"device": device, "single_read": single_read,
-                     "float": correct / len(labels), "rows": found}, rows,
+    return Measured(f"{network.name} on {memory.device}, {len(labels)} images",
+                    {**asdict(memory), "float": correct / len(labels), "rows": found}, rows,
                     plots.accuracy_over_time(lines))
 
 
-def by_effect(network: Network, chip: Chip, device: str, images: Tensor, labels: Tensor,
-              seeds: Sequence[int], time: float, compensation: str, report: Report,
-              single_read: bool = False) -> Measured:
+def by_effect(network: Network, chip: Chip, memory: Memory, images: Tensor, labels: Tensor,
+              seeds: Sequence[int], time: float, compensation: str, report: Report) -> Measured:
     """What each non-ideality alone leaves of the accuracy ``time`` s after programming.
 
     The first row has none of them, the last all; a chip for each of ``seeds``.
     """
-    analog, shown = on_device(network, chip, device, single_read)
+    analog, shown = on_device(network, chip, memory)
     tested = list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
     found = attribute(analog, tested, time, seeds, compensation,
                       shown if compensation == "adabs" else None,
                       progress=report)
     rows = [(name.replace("_", " "), values) for name, values in found.items()]
     return Measured(
-        f"{network.name} on {device} after {time:g} s, {compensation}, {len(labels)} images",
-        {"device": device, "single_read": single_read, "time": time,
-         "compensation": compensation, "attribution": found}, rows,
+        f"{network.name} on {memory.device} after {time:g} s, {compensation}, {len(labels)} images",
+        {**asdict(memory), "time": time, "compensation": compensation, "attribution": found}, rows,
         plots.accuracy_by_stage([(name, mean(values), len(labels)) for name, values in rows]))

@@ -38,15 +38,15 @@ def converters(
 
     from . import plots
     from .networks import load_network, named_images
-    from .on_device import BATCH, check_device, programmed
+    from .on_device import BATCH, Memory, programmed
     from .progress import stages
 
-    check_device(device)
+    memory = Memory(device)
     with stages() as report:
         shown = named_images(source, seed, data)[0][:count]
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
-        analog = programmed(given, chip, device, seed, time)
+        analog = programmed(given, chip, memory, seed, time)
         found = conversion_statistics(analog, shown.split(BATCH))
     table = Table("layer", title=f"{given.name} on {device}, {len(shown)} images")
     for heading in ("inputs clipped", "outputs clipped", "output codes used"):

@@ -35,15 +35,15 @@ def export(
     from golden.analog import export_state
 
     from .networks import load_network, named_images
-    from .on_device import check_device, programmed
+    from .on_device import Memory, programmed
     from .progress import stages
 
-    check_device(device)
+    memory = Memory(device)
     with stages() as report:
         shown = named_images(source, seed, data)[0][:count]
         given = load_network(network, weights=weights, calibration=calibration, data=data,
                              seed=seed, progress=report)
-        analog = programmed(given, chip, device, seed, time)
+        analog = programmed(given, chip, memory, seed, time)
         export_state(analog, directory, shown)
     typer.echo(f"wrote {directory}: {given.name} on {device}, {len(analog.layers)} layers, "
                f"vectors of {len(shown)} images")

@@ -1,10 +1,11 @@
 """A network on the memory devices that a command names."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from golden.analog import AnalogNetwork, map_network
+from golden.analog import AnalogNetwork, Scaling, map_network
 from golden.chip import Chip
 from golden.devices import (
     Device, IdealDevice, PhaseChangeMemory, hermes, reram_wan, reram_wan_single,
@@ -12,7 +13,7 @@ from golden.devices import (
 
 from .networks import Network
 
-__all__ = ["BATCH", "DEVICES", "check_device", "on_device", "programmed"]
+__all__ = ["BATCH", "DEVICES", "Memory", "on_device", "programmed"]
 
 #: Devices by the name that ``--device`` takes.
 DEVICES: dict[str, Callable[[], Device]] = {
@@ -22,30 +23,41 @@ DEVICES: dict[str, Callable[[], Device]] = {
 BATCH = 128
 
 
-def check_device(name: str) -> None:
-    """ValueError for a device that there is not."""
-    if name not in DEVICES:
-        raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {name!r}")
+@dataclass(frozen=True)
+class Memory:
+    """Memory devices and how a network lies on them, as a command's options name them.
 
-
-def on_device(network: Network, chip: Chip, device: str, single_read: bool = False
-              ) -> tuple[AnalogNetwork, list[Tensor]]:
-    """``network`` on ``device``, calibrated but not programmed; and batches to adapt it to.
-
-    ValueError for a device that there is not.
+    ``scaling`` is a value of `golden.analog.Scaling`, ``single_read`` as in
+    `golden.analog.Mapping`. ValueError for a device or a scaling that there is not.
     """
-    check_device(device)
-    analog = map_network(network.model, chip, DEVICES[device](), single_read=single_read)
+
+    device: str
+    single_read: bool = False
+    scaling: str = Scaling.COLUMN.value
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("device", list(DEVICES)),
+                              ("scaling", [scaling.value for scaling in Scaling])):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+def on_device(network: Network, chip: Chip, memory: Memory
+              ) -> tuple[AnalogNetwork, list[Tensor]]:
+    """``network`` on ``memory``, calibrated but not programmed; and batches to adapt it to."""
+    analog = map_network(network.model, chip, DEVICES[memory.device](),
+                         single_read=memory.single_read, scaling=Scaling(memory.scaling))
     return analog.calibrate(network.calibration.split(BATCH)), list(
         network.adaptation.split(BATCH))
 
 
-def programmed(network: Network, chip: Chip, device: str, seed: int, time: float | None
+def programmed(network: Network, chip: Chip, memory: Memory, seed: int, time: float | None
                ) -> AnalogNetwork:
-    """``network`` on the chip ``seed`` of ``device``, ``time`` s after programming.
+    """``network`` on the chip ``seed`` of ``memory``, ``time`` s after programming.
 
     ``time`` None: at the device's first.
     """
-    analog, _ = on_device(network, chip, device)
+    analog, _ = on_device(network, chip, memory)
     analog.program(seed)
     return analog if time is None else analog.at(time)

@@ -12,7 +12,7 @@ from .accuracy import accuracy, attribute, only_effects
 from .compensation import COMPENSATIONS, compensate
 from .errors import SumError, sum_errors
 from .export import export_state, tile_map
-from .mapping import Mapping
+from .mapping import Mapping, Scaling
 from .network import AnalogNetwork, map_network
 from .state import load_state, save_state
 from .statistics import LayerStatistics, conversion_statistics
@@ -21,7 +21,7 @@ from .training import CosineSchedule, NoiseAware, Schedule, Teacher, fine_tune
 
 __all__ = [
     "AnalogNetwork", "CASES", "COMPENSATIONS", "CosineSchedule", "LayerStatistics", "Mapping",
-    "NoiseAware", "Schedule", "SumError", "Teacher", "accuracy", "attribute", "compensate",
-    "conversion_statistics", "export_state", "fine_tune", "load_state", "map_network",
-    "only_effects", "save_state", "sum_errors", "technology_accuracy", "tile_map",
+    "NoiseAware", "Scaling", "Schedule", "SumError", "Teacher", "accuracy", "attribute",
+    "compensate", "conversion_statistics", "export_state", "fine_tune", "load_state",
+    "map_network", "only_effects", "save_state", "sum_errors", "technology_accuracy", "tile_map",
 ]

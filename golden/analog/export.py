@@ -10,7 +10,8 @@ A directory of four files:
     taps, outputs: [first, last], array}``: which rows and columns of which array hold what; ranges
     are half open, rows count word lines of the array from 0 in order of channel, then tap.
 ``registers.json``
-    Per layer: input and output steps and bits, signed inputs, scale, gain, significances.
+    Per layer: input and output steps and bits, signed inputs, scale of each output, gain,
+    significances.
 ``vectors.safetensors``
     ``<layer>/input``: input codes, int16, of the images given; ``<layer>/code<k>``: the ADC codes
     of conversion k (tile, then input plane, then slice), int16, as the chip as programmed gives
@@ -102,7 +103,7 @@ def _registers(network: AnalogNetwork) -> dict[str, dict[str, object]]:
         "signed_inputs": layer.signed_inputs, "output_bits": mapping.output_bits,
         "output_steps": [layer.output_step(s) for s in range(len(layer.encoded.slices))],
         "significances": [piece.significance for piece in layer.encoded.slices],
-        "offset": layer.encoded.offset, "scale": layer.scale, "gain": layer.gain,
+        "offset": layer.encoded.offset, "scale": layer.scale.tolist(), "gain": layer.gain,
         "bit_serial": mapping.bit_serial} for name, layer in network.layers.items()}
 
 

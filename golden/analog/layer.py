@@ -4,7 +4,7 @@ For each tile of rows, each input plane and each slice of the weights there is o
 
     p    = sum over rows of plane * mean conductance  (+ read noise)     in converter steps
     code = clamp(round(p), lowest, highest)
-    y    = sum over conversions of code * worth, times the layer's scale, plus the bias
+    y    = sum over conversions of code * worth, times the output's scale, plus the bias
 
 The products with the mean conductances are one matrix product or convolution per tile. Read noise
 is drawn at the output: the cells' noises are independent, so the sum has exactly the mean
@@ -28,10 +28,18 @@ from golden.arrays.tiling import RowTile, row_tiles
 from golden.devices import Cells, read, read_moments
 
 from .columns import ColumnSums
-from .mapping import Mapping
+from .mapping import Mapping, Scaling
 from .normal import key_of, normal
 
 __all__ = ["AnalogLayer", "Observer", "TileWeights"]
+
+
+def _scales(weight: Tensor, scaling: Scaling) -> Tensor:
+    """What `AnalogLayer.scale` says, of ``weight`` [outputs, ...]."""
+    largest = weight.detach().abs().flatten(1).amax(1).double()
+    if scaling is Scaling.LAYER:
+        largest = largest.max().expand_as(largest).clone()
+    return torch.where(largest == 0, 1.0, largest)
 
 
 class Observer(Protocol):
@@ -66,7 +74,8 @@ class AnalogLayer(nn.Module):
     name
         Name of the layer in the network.
     scale
-        Largest magnitude of the weights, which maps to the maximum conductance.
+        float64 [outputs]: the magnitude of a weight that maps to the maximum conductance, the
+        largest of the output's or of the layer's (`Scaling`); 1 where all of them are 0.
     input_range, output_ranges
         Converter ranges, registers of the chip: of the DACs in units of the activations, and per
         slice of the ADC in units of (input code) * (weight / scale). 0 until calibrated.
@@ -88,12 +97,13 @@ class AnalogLayer(nn.Module):
             raise ValueError(f"layer {name!r}: weights must be finite; "
                              f"{int((~torch.isfinite(weight)).sum())} are not")
         self.name, self.groups, self.mapping = name, groups, mapping
-        self.scale = weight.abs().max().item() or 1.0
+        self.register_buffer("scale", _scales(weight, mapping.scaling), persistent=False)
         self.shape = tuple(weight.shape)
         taps = weight[0, 0].numel()
         self.tiles = row_tiles(weight.shape[1], taps, mapping.rows_at_once)
-        self.encoded = mapping.encoding.encode(weight.detach().cpu() / self.scale, groups,
-                                               mapping.slicing)
+        scale = self.scale.view(-1, *[1] * (weight.dim() - 1))
+        scaled = (weight.detach() / scale).to(weight.dtype).cpu()
+        self.encoded = mapping.encoding.encode(scaled, groups, mapping.slicing)
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.register_buffer("sums", None, persistent=False)
         self.norm: nn.Module | None = None
@@ -126,6 +136,10 @@ class AnalogLayer(nn.Module):
     @abstractmethod
     def per_output(self, values: Tensor) -> Tensor:
         """``values`` [..., groups] or [groups, ...] of a product, repeated for each output."""
+
+    @abstractmethod
+    def along_outputs(self, values: Tensor) -> Tensor:
+        """``values`` [outputs] in a shape that broadcasts over the layer's output."""
 
     @abstractmethod
     def unfolded(self, values: Tensor) -> Tensor:
@@ -328,23 +342,20 @@ class AnalogLayer(nn.Module):
         return total
 
     @property
-    def unit(self) -> float:
-        """Worth of one unit of `raw`, in units of the layer's output."""
-        return self._worth(0) * self.input_step * self.scale * self.gain
+    def unit(self) -> Tensor:
+        """Worth of one unit of `raw`, in units of the layer's output: float64 [outputs]."""
+        return self.scale * (self._worth(0) * self.input_step * self.gain)
 
     def normalise(self, raw: Tensor) -> Tensor:
         """`raw` as the layer's output: scale, bias and batch normalisation."""
-        norm = self.norm
+        norm, unit = self.norm, self.unit
         if norm is None:
-            raw = raw.mul_(self.unit)
-            return raw if self.bias is None else self._add_bias(raw)
+            raw = raw.mul_(self.along_outputs(unit.to(raw.dtype)))
+            return raw if self.bias is None else raw.add_(self.along_outputs(self.bias))
         mean = norm.running_mean if self.bias is None else norm.running_mean - self.bias
-        variance = (norm.running_var + norm.eps) / self.unit ** 2
-        return functional.batch_norm(raw, mean / self.unit, variance, norm.weight, norm.bias,
-                                     False, 0.0, 0.0)
-
-    @abstractmethod
-    def _add_bias(self, values: Tensor) -> Tensor: ...
+        variance = (norm.running_var + norm.eps) / unit.square()
+        return functional.batch_norm(raw, (mean / unit).to(raw.dtype), variance.to(raw.dtype),
+                                     norm.weight, norm.bias, False, 0.0, 0.0)
 
     def _worth(self, number: int) -> float:
         return self.encoded.slices[number].significance * self.output_step(number)

@@ -17,6 +17,13 @@ class AnalogLinear(AnalogLayer):
     def __init__(self, name: str, layer: nn.Linear, mapping: Mapping) -> None:
         super().__init__(name, layer.weight, layer.bias, 1, mapping)
 
+    def raw(self, inputs: Tensor) -> Tensor:
+        """See `AnalogLayer.raw`."""
+        if self.norm is not None and inputs.dim() != 2:
+            raise ValueError(f"layer {self.name!r}: inputs must be [batch, features] where a batch "
+                             f"normalisation follows, not of shape {tuple(inputs.shape)}")
+        return super().raw(inputs)
+
     def product(self, values: Tensor, weight: Tensor) -> Tensor:
         """See `AnalogLayer.product`."""
         return functional.linear(values, weight)
@@ -41,5 +48,6 @@ class AnalogLinear(AnalogLayer):
         """See `AnalogLayer.folded`."""
         return values.view(*inputs.shape[:-1], -1)
 
-    def _add_bias(self, values: Tensor) -> Tensor:
-        return values.add_(self.bias)
+    def along_outputs(self, values: Tensor) -> Tensor:
+        """See `AnalogLayer.along_outputs`."""
+        return values

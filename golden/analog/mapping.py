@@ -1,6 +1,7 @@
 """What a network is mapped onto: chip, device, encoding and how inputs are driven."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from golden.arrays import BitSlicing, DifferentialPair, Encoding
 from golden.arrays.interconnect import Wires
@@ -8,7 +9,16 @@ from golden.arrays.readout import Readout
 from golden.chip import ACTIVATION_BITS, Chip
 from golden.devices import Device, IdealDevice
 
-__all__ = ["Mapping"]
+__all__ = ["Mapping", "Scaling"]
+
+
+class Scaling(Enum):
+    """Which weights share the scale by which the largest of them takes the whole conductance."""
+
+    #: All of a layer, as Joshi et al. (2020) have it.
+    LAYER = "layer"
+    #: Those of one output: one factor for each, which the digital periphery has in any case.
+    COLUMN = "column"
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,9 @@ class Mapping:
         read the chip's conductances and took the products in software, and aihwkit draws read noise
         once for each time, too; most of a 1/f noise is slower than a test set. Otherwise every
         product reads its devices anew.
+    scaling
+        Which weights share a scale. The error of a device is less in proportion the more of its
+        range a weight takes, so columns that are scaled each for itself lose less.
     """
 
     chip: Chip
@@ -54,11 +67,13 @@ class Mapping:
     wires: Wires | None = None
     readout: Readout | None = None
     single_read: bool = False
+    scaling: Scaling = Scaling.COLUMN
 
     def __post_init__(self) -> None:
         kinds = {"chip": Chip, "device": Device, "encoding": Encoding,
                  "slicing": (BitSlicing, type(None)), "bit_serial": bool, "single_read": bool,
-                 "wires": (Wires, type(None)), "readout": (Readout, type(None))}
+                 "wires": (Wires, type(None)), "readout": (Readout, type(None)),
+                 "scaling": Scaling}
         for name, kind in kinds.items():
             value = getattr(self, name)
             if not isinstance(value, kind):

@@ -16,7 +16,7 @@ from golden.chip import Chip
 from golden.devices import Device
 
 from .layer import AnalogLayer
-from .mapping import Mapping
+from .mapping import Mapping, Scaling
 from .tracing import exchange, trace
 
 __all__ = ["AnalogNetwork", "images_of", "map_network"]
@@ -26,7 +26,8 @@ def map_network(model: nn.Module, chip: Chip, device: Device, *,
                 encoding: Encoding | None = None, slicing: BitSlicing | None = None,
                 bit_serial: bool = False, active_rows: int | None = None,
                 wires: Wires | None = None, readout: Readout | None = None,
-                single_read: bool = False, digital: Collection[str] = ()) -> "AnalogNetwork":
+                single_read: bool = False, scaling: Scaling = Scaling.COLUMN,
+                digital: Collection[str] = ()) -> "AnalogNetwork":
     """``model`` with its convolutions and linear layers on arrays of ``chip`` and ``device``.
 
     ``model`` itself is not changed. `Mapping` explains the options; without ``encoding`` weights
@@ -37,7 +38,7 @@ def map_network(model: nn.Module, chip: Chip, device: Device, *,
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module, not {model!r}")
     mapping = Mapping(chip, device, encoding if encoding is not None else DifferentialPair(),
-                      slicing, bit_serial, active_rows, wires, readout, single_read)
+                      slicing, bit_serial, active_rows, wires, readout, single_read, scaling)
     graph = trace(deepcopy(model).eval())
     layers = exchange(graph, mapping, digital)
     return AnalogNetwork(graph, layers, mapping)

@@ -65,7 +65,7 @@ def reference_output(layer: AnalogLayer, inputs: Tensor, generator: torch.Genera
                 total = total + worth * piece.significance * layer.output_step(number) * code
     per_group = windows.unflatten(2, (groups, -1)).sum(3)
     offset = layer.encoded.offset * per_group.repeat_interleave(layer.shape[0] // groups, 2)
-    total = (total * layer.gain + offset) * layer.input_step * layer.scale
+    total = (total * layer.gain + offset) * layer.input_step * layer.scale.cpu()
     return total if layer.bias is None else total + layer.bias.double()
 
 

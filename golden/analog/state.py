@@ -12,7 +12,7 @@ from .network import AnalogNetwork
 
 __all__ = ["load_state", "save_state"]
 
-_FORMAT = "crossloom analog state 1"
+_FORMAT = "crossloom analog state 2"
 
 
 def save_state(network: AnalogNetwork, path: Path | str) -> None:
@@ -36,7 +36,7 @@ def save_state(network: AnalogNetwork, path: Path | str) -> None:
              "time": first.time, "layers": {
                  name: {"input_range": layer.input_range, "output_ranges": layer.output_ranges,
                         "signed_inputs": layer.signed_inputs, "gain": layer.gain,
-                        "scale": layer.scale} for name, layer in network.layers.items()}}
+                        "scale": layer.scale.tolist()} for name, layer in network.layers.items()}}
     beside = Path(f"{path}.part")
     beside.write_bytes(save(tensors, {"state": json.dumps(state)}))
     os.replace(beside, path)
@@ -86,11 +86,12 @@ def _check(network: AnalogNetwork, state: dict, tensors: dict[str, Tensor], path
     if state["mapping"] != repr(network.mapping):
         raise ValueError(f"{path!r} belongs to another mapping, {state['mapping']}; "
                          f"not {network.mapping!r}")
-    scales = {name: layer.scale for name, layer in network.layers.items()}
+    scales = {name: layer.scale.tolist() for name, layer in network.layers.items()}
     stored = {name: registers["scale"] for name, registers in state["layers"].items()}
-    if scales != stored:
-        raise ValueError(f"{path!r} belongs to another model: its layers' scales are {stored!r}, "
-                         f"not {scales!r}")
+    different = [name for name in {**scales, **stored} if scales.get(name) != stored.get(name)]
+    if different:
+        raise ValueError(f"{path!r} belongs to another model: other weights in layers "
+                         f"{', '.join(different)}")
     for name, layer in network.layers.items():
         for s, piece in enumerate(layer.encoded.slices):
             for p, part in enumerate(piece.parts):

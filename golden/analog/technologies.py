@@ -24,6 +24,7 @@ from golden.devices.technology import TECHNOLOGIES
 
 from .accuracy import correct_of
 from .errors import sum_errors
+from .mapping import Scaling
 from .network import images_of, map_network
 from .rows import store_rows, stored_rows
 
@@ -179,7 +180,8 @@ def technology_accuracy(model: nn.Module, calibration: Iterable, loader: Iterabl
     for number, case in enumerate(missing):
         network = map_network(
             model, case.chip, IdealDevice(), slicing=BitSlicing(case.bits_per_cell),
-            bit_serial=True, active_rows=case.active_rows, readout=case.readout())
+            bit_serial=True, active_rows=case.active_rows, readout=case.readout(),
+            scaling=Scaling.LAYER)
         network.calibrate(batches)
         for seed in seeds:
             if (case, seed) in known:

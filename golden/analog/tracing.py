@@ -107,6 +107,8 @@ def _take_norm(node: fx.Node, layers: dict[str, AnalogLayer], modules: dict[str,
             or norm.running_mean is None):
         return
     layer = layers[source.target]
+    if norm.num_features != layer.shape[0]:  # over another dimension than that of the outputs
+        return
     calls = [other for other in graph.graph.nodes if other.op == "call_module"
              and other.target in (source.target, node.target)]
     if len(source.users) != 1 or len(calls) != 2:

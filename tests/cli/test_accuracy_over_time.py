@@ -62,3 +62,10 @@ def test_float_stands_beside_every_chip_and_a_run_goes_on(tmp_path, monkeypatch,
     assert "rows.json holds results for other settings" in capsys.readouterr().err
     (tmp_path / "rows.json").unlink()
     assert run("single.json", "1", "--single-read")["single_read"] and not first["single_read"]
+    run("layer.json", "1", "--single-read", "--scaling", "layer", code=2)
+    assert "rows.json holds results for other settings" in capsys.readouterr().err
+    (tmp_path / "rows.json").unlink()
+    by_layer = run("layer.json", "1", "--scaling", "layer")
+    assert (first["scaling"], by_layer["scaling"]) == ("column", "layer")
+    run("other.json", "1", "--scaling", "row", code=2)
+    assert "scaling must be one of layer, column, not 'row'" in capsys.readouterr().err

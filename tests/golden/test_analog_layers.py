@@ -6,10 +6,11 @@ from math import sqrt
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from golden.analog.convolution import AnalogConv2d
 from golden.analog.linear import AnalogLinear
-from golden.analog.mapping import Mapping
+from golden.analog.mapping import Mapping, Scaling
 from golden.analog.reference import reference_output, reference_sums
 from golden.arrays import BitSlicing, DifferentialPair, DummyColumn, OffsetColumn
 from golden.chip import PRESETS
@@ -133,7 +134,7 @@ def test_integers_are_exact(encoding, bits):
     module = nn.Conv2d(3, 4, 3, bias=False)
     with torch.no_grad():
         module.weight.copy_(torch.randint(-127, 128, module.weight.shape))
-        module.weight[0, 0, 0, 0] = 127
+        module.weight[:, 0, 0, 0] = 127
     inputs = torch.randint(-127, 128, (2, 3, 5, 5)).float()
     inputs[0, 0, 0, 0] = 127
     chip = replace(CHIP, converter=replace(CHIP.converter, bits=10, correction_bits=6))
@@ -205,6 +206,36 @@ def test_noise_belongs_to_the_image(kind, module, shape):
     assert not torch.allclose(whole, again, atol=1e-3)
 
 
+@pytest.mark.parametrize("scaling, scales", [
+    (Scaling.COLUMN, [1.0, 0.5, 0.25, 1.0]), (Scaling.LAYER, [1.0] * 4)])
+def test_the_largest_weight_takes_the_whole_conductance(scaling, scales):
+    module = nn.Linear(3, 4, bias=False)
+    module.weight.data = torch.tensor([[1, 0.5, 0], [0.25, -0.5, 0], [0, 0, -0.25], [0, 0, 0]])
+    layer = AnalogLinear("a", module, Mapping(CHIP, IdealDevice(), scaling=scaling))
+    positive, negative = layer.encoded.slices[0].parts
+    stored = (positive.fractions - negative.fractions).double()
+    assert layer.scale.tolist() == scales
+    assert torch.equal(stored * layer.scale[:, None], module.weight.double())
+
+
+@pytest.mark.parametrize("scaling", Scaling)
+@pytest.mark.parametrize("encoding", [DifferentialPair(), OffsetColumn(), DummyColumn()])
+def test_small_columns_are_as_good_as_large_ones_only_if_they_have_a_scale(scaling, encoding):
+    torch.manual_seed(9)
+    module, inputs = nn.Conv2d(4, 3, 3), torch.rand(2, 4, 6, 6)
+    module.weight.data *= torch.tensor([1.0, 0.1, 0.001])[:, None, None, None]
+    layer = prepared(AnalogConv2d, module, inputs,
+                     Mapping(CHIP, PhaseChangeMemory(), encoding, scaling=scaling), time=25.0)
+    with torch.no_grad():
+        exact = functional.conv2d(inputs, module.weight)
+        wrong = (layer(inputs) - module.bias[:, None, None] - exact).std((0, 2, 3))
+    share = wrong / exact.std((0, 2, 3))
+    if scaling is Scaling.COLUMN:
+        assert share.max() < 2 * share.min()
+    else:
+        assert share[2] > 100 * share[0]
+
+
 def test_rows_at_once():
     module = nn.Linear(32, 2)
     assert len(AnalogLinear("a", module, Mapping(CHIP, IdealDevice())).tiles) == 1
@@ -213,7 +244,7 @@ def test_rows_at_once():
 
 @pytest.mark.parametrize("field, value", [
     ("active_rows", 0), ("active_rows", 33), ("bit_serial", 1), ("device", "pcm"),
-    ("encoding", None), ("slicing", 2), ("wires", 5.0), ("chip", None)])
+    ("encoding", None), ("slicing", 2), ("wires", 5.0), ("chip", None), ("scaling", "column")])
 def test_bad_mapping_is_named(field, value):
     with pytest.raises(ValueError, match=field):
         replace(Mapping(CHIP, IdealDevice()), **{field: value})
