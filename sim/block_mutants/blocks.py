@@ -53,6 +53,11 @@ class Contract:
     answered: tuple[tuple[Value, Value, Value], ...] = ()
     ended: tuple[tuple[Value, Value], ...] = ()
 
+    def mask(self, output: str, width: int) -> Value:
+        """Which of the ``width`` bits of ``output`` matter now."""
+        value = Value.cast(self.masks.get(output, Const(1)))
+        return value.replicate(width) if len(value) == 1 else value
+
 
 def _no_contract(component: Component) -> Contract:
     return Contract()

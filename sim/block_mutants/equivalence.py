@@ -74,7 +74,7 @@ def differences(block: Block, component: Component, verilog: str,
         _add_copy(m, f"mutant{number}", driven, verilog, reset, number, copies)
         differing = [
             ((copies[port.name] ^ port.signal.as_unsigned())
-             & _mask(contract.masks.get(port.name, Const(1)), port.width)).any()
+             & contract.mask(port.name, port.width)).any()
             for port in ports if not port.is_input]
         question = Signal(name=f"question{number}", reset_less=True)
         m.d.sync += question.eq(now & reduce(lambda a, b: a | b, differing))
@@ -108,9 +108,3 @@ def _add_copy(m: Module, name: str, inputs: dict[str, Value], verilog: str, rese
     connections |= {f"i_{port}": value for port, value in inputs.items()}
     connections |= {f"o_{port}": signal for port, signal in outputs.items()}
     m.submodules[name] = Instance(TOP_NAME, **connections)
-
-
-def _mask(value: Value, width: int) -> Value:
-    """``value`` as a mask of ``width`` bits, all of them like it where it is one."""
-    mask = Value.cast(value)
-    return mask.replicate(width) if len(mask) == 1 else mask

@@ -40,24 +40,19 @@ def test_reset(name):
         if len(signal) and path[0] not in SHOWN.get(name, ()):
             (inputs if member.flow is In else outputs).append(
                 ("__".join(map(str, path)), signal))
-    masks = {path: Value.cast(mask) for path, mask in block.contract(dut).masks.items()}
+    contract = block.contract(dut)
+    masks = {path: contract.mask(path, len(signal)) for path, signal in outputs}
     widths = [(path, len(signal)) for path, signal in inputs]
     after = [random_inputs(widths, generator) for _ in range(60)]
     reset = Signal()
-
-    def mask_of(context, path, signal):
-        """A bit for each of an output's that matters now."""
-        if path not in masks:
-            return -1
-        bits = context.get(masks[path])
-        return bits if len(masks[path]) == len(signal) > 1 else -1 if bits else 0
 
     async def testbench(context):
         async def clock(values):
             for (_, signal), value in zip(inputs, values, strict=True):
                 context.set(signal, value - (1 << len(signal)) if signal.shape().signed
                             and value >> (len(signal) - 1) else value)
-            seen = [context.get(signal) & mask_of(context, path, signal)
+            matters = {path: context.get(mask) for path, mask in masks.items()}
+            seen = [(matters[path], context.get(signal) & matters[path])
                     for path, signal in outputs]
             await context.tick()
             return seen
