@@ -41,6 +41,8 @@ _SHORT = 7
 _POSITIONS = 2100
 #: Layers of an exercise, as far as the memories hold them.
 _CONVOLUTIONS, _ELEMENTWISE = 10, 18
+#: Layers, about, of the exercises of a tenant alone: small memories hold few at a time.
+_LAYERS = 140
 #: Tiles, at most, that are the first ones of an exercise.
 _FIRSTS = 8
 #: Least descriptors, and words of the activation buffer, of a tenant's exercise.
@@ -70,9 +72,10 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
     """Groups of exercises that run side by side, each for a tenant of its own; on ideal macros.
 
     All have the same weights; each group but the first has phases of its own. In the first groups a
-    tenant is alone, and has the chip from one of its tiles on, each tile in turn the first; then
-    all tenants run, on tiles of their own and on tiles that they share. None for a chip whose
-    memories would not hold a load, a layer and a store for each tenant.
+    tenant is alone, and has the chip from one of its tiles on, each tile in turn the first, in
+    several rounds where the memories hold few layers; then all tenants run, on tiles of their own
+    and on tiles that they share. None for a chip whose memories would not hold a load, a layer and
+    a store for each tenant.
     """
     memories = chip.memories
     if (memories.program_words // DESCRIPTOR_WORDS // chip.tenants < _DESCRIPTORS
@@ -83,10 +86,12 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
     weights = rng.integers(-128, 128, (chip.tiles, array.rows, array.columns)).astype(np.int8)
     everything = tuple(range(chip.tiles))
     firsts = range(0, max(chip.tiles, chip.tenants), -(-chip.tiles // _FIRSTS))
+    layers = min(memories.program_words // DESCRIPTOR_WORDS, _CONVOLUTIONS + _ELEMENTWISE)
+    rounds = max(1, round(_LAYERS / (layers * len(firsts))))
     groups: list[tuple[Exercise, ...]] = [
         (_exercise(chip, rng, weights, _tables(chip, rng, number), number % chip.tenants,
                    everything[first % chip.tiles:], 1),)
-        for number, first in enumerate(firsts)]
+        for number, first in enumerate([*firsts] * rounds)]
     if 1 < chip.tenants <= chip.tiles:
         order = rng.permutation(chip.tiles).tolist()
         tables = _tables(chip, rng, 1)
@@ -126,13 +131,21 @@ def _corner(rng: np.random.Generator, low: int, high: int) -> int:
     return int(rng.integers(low, high + 1))
 
 
+def _gain(rng: np.random.Generator) -> int:
+    """A drift gain: any, or about a multiple of a half, so that products are close to a step."""
+    half = 1 << (GAIN_FRACTION_BITS - 1)
+    if rng.integers(2):
+        return _corner(rng, half, (1 << GAIN_BITS) - 1)
+    return int(np.clip(half * rng.integers(1, 1 << (GAIN_BITS - GAIN_FRACTION_BITS + 1))
+                       + rng.integers(-2, 3), half, (1 << GAIN_BITS) - 1))
+
+
 def _tables(chip: Chip, rng: np.random.Generator, kind: int) -> dict[str, NDArray[np.int64] | None]:
     """Tables and settings of the tiles; reference tables where ``kind`` is odd."""
     converter = chip.converter
     size, half = 1 << converter.bits, 1 << (converter.bits - 1)
     low = 1 << (converter.correction_bits - 1)
-    gains = [_corner(rng, 1 << (GAIN_FRACTION_BITS - 1), (1 << GAIN_BITS) - 1)
-             for _ in range(chip.tiles)]
+    gains = [_gain(rng) for _ in range(chip.tiles)]
     levels = None
     if kind % 2:
         limit = 1 << (converter.level_bits - 1)
@@ -463,7 +476,7 @@ class _Builder:
         sizes = self.chip.requantizer
         limit = 1 << (sizes.bias_bits - 1)
         multiplier = self.corner(0, (1 << sizes.multiplier_bits) - 1)
-        shift = self.integer(0, (1 << sizes.shift_bits) - 1)
+        shift = self.corner(0, (1 << sizes.shift_bits) - 1)
         if self.integer(0, 7) == 0:
             return multiplier, self.corner(-limit, limit - 1), shift
         target = self.target(shift, sizes.bias_bits)
@@ -516,7 +529,7 @@ class _Builder:
         self.combinations += 1
         if opcode is Opcode.MAX_POOL:
             return layer
-        layer = replace(layer, multiplier=corner(0, 0xFFFF), shift=self.integer(0, 31))
+        layer = replace(layer, multiplier=corner(0, 0xFFFF), shift=corner(0, 31))
         values = self.values(layer)
         bias = self.target(layer.shift, 32) - int(self.rng.choice(values.reshape(-1)))
         return replace(layer, bias=min(max(bias, -1 << 31), (1 << 31) - 1))

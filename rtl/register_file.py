@@ -35,8 +35,9 @@ class RegisterFile(Component):
 
     * Writes to read-only fields and to bits without a field change nothing, and are no error.
     * `start` while the tenant's program runs changes nothing. `start` together with `abort` only
-      aborts. A start that takes effect clears the tenant's counters and its status.done, .error
-      and .cause.
+      aborts. A start that takes effect clears the tenant's status.done, .error and .cause and,
+      unless it comes with `keep`, its counters.
+    * A write to a counter of a tenant that is busy changes nothing, and is no error.
     * An event that sets a flag wins over a write, in the same clock, that clears it.
     * A write to what a running program may be using is an error, and nothing is written or
       staged: descriptors and constants in the window of a tenant that is busy, any memory of a
@@ -96,7 +97,8 @@ class RegisterFile(Component):
     Latency
     -------
     Data and errors are those of the access `ANSWER_CLOCKS` before. A register has its new value
-    2 clocks after the write, `start` and `abort` leave then; memory writes leave 3 clocks after.
+    2 clocks after the write, a counter 4, `start` and `abort` leave then; memory writes leave 3
+    clocks after.
     `irq` follows its flag, and a counter the clock that it counts, by a clock more.
     """
 
@@ -145,8 +147,9 @@ class RegisterFile(Component):
         # Accesses in three steps: whose address it is; what that makes of it; the answer. What
         # takes part in a step moves in it alone, and in the clock after, where pulses end.
         writing = stages(m, self.write_valid, self.ANSWER_CLOCKS)
-        written = [self._add_write(m, register, storage, writing) for register in specification]
-        written += self._add_windows(m, storage, running, writing)
+        writes = {register.name: self._add_write(m, register, storage, writing)
+                  for register in specification}
+        written = [*writes.values(), *self._add_windows(m, storage, running, writing)]
         refused = Signal()
         with m.If(writing[1]):
             m.d.sync += refused.eq(~Cat(*written).any())
@@ -155,7 +158,7 @@ class RegisterFile(Component):
 
         irq = []
         for tenant in range(self.chip.tenants):
-            irq.append(self._add_tenant(m, tenant, storage, running[tenant]))
+            irq.append(self._add_tenant(m, tenant, storage, running[tenant], writes))
         m.d.sync += self.irq.eq(Cat(*irq).any())
         for name in _PHASES:
             length = storage[f"phase_{name}", "clocks"]
@@ -228,7 +231,7 @@ class RegisterFile(Component):
         m.d.sync += self.read_error.eq(reading[2] & missed)
 
     def _add_tenant(self, m: Module, tenant: int, storage: dict[tuple[str, str], Value],
-                    running: Value) -> Value:
+                    running: Value, writes: dict[str, Value]) -> Value:
         """Pulses, windows, flags and counters of a tenant; whether it asks for an interrupt.
 
         Later assignments win: a start clears, an event sets.
@@ -238,9 +241,10 @@ class RegisterFile(Component):
         def field(register: str, name: str = "value") -> Value:
             return storage[f"{prefix}{register}", name]
 
-        start, abort = field("control", "start"), field("control", "abort")
-        view = self.windows[tenant]
-        m.d.sync += [self.start[tenant].eq(start & ~abort & ~running),
+        start, abort, keep = (field("control", name) for name in ("start", "abort", "keep"))
+        view, clear = self.windows[tenant], Signal(name=f"{prefix}clear")
+        starting = start & ~abort & ~running
+        m.d.sync += [self.start[tenant].eq(starting), clear.eq(starting & ~keep),
                      self.abort[tenant].eq(abort)]
         m.d.comb += [
             view.program_base.eq(field("program_window", "base")),
@@ -261,14 +265,24 @@ class RegisterFile(Component):
             "contests": active & self.contest,
             **{name: Value.cast(self.waiting[tenant])[i] for i, name in enumerate(WAITS)},
         }
-        # There is nothing to count unless the tenant is busy.
+        # There is nothing to count unless the tenant is busy; else a counter may be written: it
+        # is cleared, and what was written added a clock later, which saves a choice before each
+        # bit of every counter.
         counting = Cat(*stages(m, self.busy[tenant], 1)).any()
-        for name, amount in increments.items():
+        idle = ~counting & ~self.start[tenant]
+        written = Signal(32, name=f"{prefix}counter_written")
+        chosen = [Signal(name=f"{prefix}{name}_chosen") for name in increments]
+        m.d.sync += written.eq(self.write_data & Cat(*chosen).any().replicate(32))
+        for (name, amount), cleared in zip(increments.items(), chosen, strict=True):
             counter = field(name)
             counted = Signal.like(amount, name=f"{prefix}{name}_counted")
+            adding = Signal(name=f"{prefix}{name}_adding")
+            m.d.sync += [cleared.eq(writes[f"{prefix}{name}"] & idle), adding.eq(cleared)]
             with m.If(counting):
-                m.d.sync += [counted.eq(amount), counter.eq(modulo(counter + counted, 32))]
-            with m.If(self.start[tenant]):
+                m.d.sync += counted.eq(amount)
+            with m.If(counting | adding):
+                m.d.sync += counter.eq(modulo(counter + (written | counted), 32))
+            with m.If(clear | cleared):
                 m.d.sync += counter.eq(0)
         with m.If(self.start[tenant]):
             m.d.sync += [done.eq(0), error.eq(0), cause.eq(0)]

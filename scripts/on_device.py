@@ -13,7 +13,7 @@ from golden.devices import (
 
 from .networks import Network
 
-__all__ = ["BATCH", "DEVICES", "Memory", "on_device", "programmed"]
+__all__ = ["BATCH", "DEVICES", "Memory", "on_device", "programmed", "scaling_of"]
 
 #: Devices by the name that ``--device`` takes.
 DEVICES: dict[str, Callable[[], Device]] = {
@@ -21,6 +21,14 @@ DEVICES: dict[str, Callable[[], Device]] = {
     "reram_single": reram_wan_single}
 #: Images that are evaluated at once.
 BATCH = 128
+
+
+def scaling_of(name: str) -> Scaling:
+    """The `Scaling` of that value; ValueError for one that there is not."""
+    allowed = [scaling.value for scaling in Scaling]
+    if name not in allowed:
+        raise ValueError(f"scaling must be one of {', '.join(allowed)}, not {name!r}")
+    return Scaling(name)
 
 
 @dataclass(frozen=True)
@@ -36,18 +44,16 @@ class Memory:
     scaling: str = Scaling.COLUMN.value
 
     def __post_init__(self) -> None:
-        for name, allowed in (("device", list(DEVICES)),
-                              ("scaling", [scaling.value for scaling in Scaling])):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
+        scaling_of(self.scaling)
 
 
 def on_device(network: Network, chip: Chip, memory: Memory
               ) -> tuple[AnalogNetwork, list[Tensor]]:
     """``network`` on ``memory``, calibrated but not programmed; and batches to adapt it to."""
     analog = map_network(network.model, chip, DEVICES[memory.device](),
-                         single_read=memory.single_read, scaling=Scaling(memory.scaling))
+                         single_read=memory.single_read, scaling=scaling_of(memory.scaling))
     return analog.calibrate(network.calibration.split(BATCH)), list(
         network.adaptation.split(BATCH))
 

@@ -21,11 +21,14 @@ def train(
             "digits and the ResNets otherwise take their own training set.")] = None,
         labels: options.Labels = None, data: options.Data = None,
         noise: Annotated[float, typer.Option(
-            "--noise", help="Standard deviation of the weights' noise over a layer's largest "
-                            "weight.")] = 0.038,
+            "--noise", help="Standard deviation of the weights' noise over the largest weight of "
+                            "their column.")] = 0.038,
         clip: Annotated[float, typer.Option(
-            "--clip", help="Weights are kept within so many of their layer's standard "
-                           "deviations.")] = 2.0,
+            "--clip", help="Weights are kept within so many times the root mean square of those "
+                           "of their column.")] = 2.0,
+        scaling: Annotated[str, typer.Option(
+            "--scaling", help="Whose weights share a scale on the arrays: each column's or each "
+                              "layer's.")] = "column",
         epochs: Annotated[int, typer.Option(
             "--epochs", min=1, help="Passes over the training images; the rate drops to a tenth "
                                     "after two thirds of them.")] = 15,
@@ -49,10 +52,12 @@ def train(
     from golden.training import Recipe
 
     from .networks import labelled_training, load_network
+    from .on_device import scaling_of
     from .progress import stages
 
     schedule = CosineSchedule(epochs, rate) if cosine else Schedule.of(epochs, rate)
     NoiseAware.check(noise, clip)
+    shared = scaling_of(scaling)
     if teach is not None:
         Teacher.check(teach)
     dtype = Recipe(precision=precision).dtype
@@ -64,8 +69,8 @@ def train(
         # The stubs of PyTorch know this argument for tensors alone.
         model = given.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         teacher = None if teach is None else Teacher(deepcopy(model).eval(), teach)
-        fine_tune(model, loader, NoiseAware(model, noise, clip, seed), schedule, report, dtype,
-                  teacher)
+        aware = NoiseAware(model, noise, clip, seed, shared)
+        fine_tune(model, loader, aware, schedule, report, dtype, teacher)
     output.write_bytes(file, save({name: value.contiguous()
                                    for name, value in model.state_dict().items()}))
     typer.echo(f"wrote {file}: {given.name}, {epochs} epochs with {100 * noise:.1f} % noise")

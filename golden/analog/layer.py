@@ -36,10 +36,8 @@ __all__ = ["AnalogLayer", "Observer", "TileWeights"]
 
 def _scales(weight: Tensor, scaling: Scaling) -> Tensor:
     """What `AnalogLayer.scale` says, of ``weight`` [outputs, ...]."""
-    largest = weight.detach().abs().flatten(1).amax(1).double()
-    if scaling is Scaling.LAYER:
-        largest = largest.max().expand_as(largest).clone()
-    return torch.where(largest == 0, 1.0, largest)
+    largest = scaling.sharing(weight.detach()).abs().amax(1).double()
+    return torch.where(largest == 0, 1.0, largest).expand(len(weight)).clone()
 
 
 class Observer(Protocol):
@@ -101,7 +99,7 @@ class AnalogLayer(nn.Module):
         self.shape = tuple(weight.shape)
         taps = weight[0, 0].numel()
         self.tiles = row_tiles(weight.shape[1], taps, mapping.rows_at_once)
-        scale = self.scale.view(-1, *[1] * (weight.dim() - 1))
+        scale = mapping.scaling.spread(self.scale, weight)
         scaled = (weight.detach() / scale).to(weight.dtype).cpu()
         self.encoded = mapping.encoding.encode(scaled, groups, mapping.slicing)
         self.register_buffer("bias", None if bias is None else bias.detach().clone())

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from torch import Tensor
+
 from golden.arrays import BitSlicing, DifferentialPair, Encoding
 from golden.arrays.interconnect import Wires
 from golden.arrays.readout import Readout
@@ -19,6 +21,14 @@ class Scaling(Enum):
     LAYER = "layer"
     #: Those of one output: one factor for each, which the digital periphery has in any case.
     COLUMN = "column"
+
+    def sharing(self, weight: Tensor) -> Tensor:
+        """``weight`` [outputs, ...] as [scales, weights that share it]."""
+        return weight.flatten(1) if self is Scaling.COLUMN else weight.reshape(1, -1)
+
+    def spread(self, values: Tensor, weight: Tensor) -> Tensor:
+        """``values`` [scales] in a shape that broadcasts over ``weight``."""
+        return values.view(-1, *[1] * (weight.dim() - 1))
 
 
 @dataclass(frozen=True)

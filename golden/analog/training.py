@@ -1,10 +1,12 @@
 """Noise-aware training: weights see in training what they will see on the chip.
 
 Joshi et al. (Nat. Commun. 2020): Gaussian noise on the weights of the forward and backward pass,
-updates on the clean weights, standard deviation ``noise`` times the layer's largest weight; the
-weights are clipped at ``clip`` of their standard deviations. 3.8 % is what their chip showed (0.94
-of 25 uS); training starts from trained weights. The network as it was before may teach it: its
-logits say more than labels that it knows by heart.
+updates on the clean weights, standard deviation ``noise`` times the largest weight; the weights
+are clipped at ``clip`` of their standard deviations. 3.8 % is what their chip showed (0.94 of
+25 uS); training starts from trained weights. They take both from all weights of a layer, we from
+those that share a scale on the arrays (`golden.analog.Scaling`), and for the standard deviation the
+root mean square, which says something of few weights, too. The network as it was before may teach
+it: its logits say more than labels that it knows by heart.
 """
 
 from abc import ABC, abstractmethod
@@ -19,6 +21,8 @@ from torch import nn
 from torch.nn import functional
 
 from golden.distillation import distillation_loss
+
+from .mapping import Scaling
 
 __all__ = ["CosineSchedule", "Descent", "NoiseAware", "Schedule", "Teacher", "fine_tune"]
 
@@ -42,21 +46,26 @@ class NoiseAware:
     model
         Its Conv2d and Linear layers are the noisy ones.
     noise
-        Standard deviation over a layer's largest weight.
+        Standard deviation over the largest of the weights that share a scale.
     clip
-        Weights are kept within this many of their layer's standard deviations; None: not clipped.
+        Weights are kept within this many times the root mean square of those that share their
+        scale; None: not clipped.
     seed
         Of the noise.
+    scaling
+        Which weights share a scale, as when the network is mapped.
     """
 
     def __init__(self, model: nn.Module, noise: float = 0.038, clip: float | None = 2.0,
-                 seed: int = 0) -> None:
+                 seed: int = 0, scaling: Scaling = Scaling.COLUMN) -> None:
         self.check(noise, clip)
+        if not isinstance(scaling, Scaling):
+            raise ValueError(f"scaling must be a Scaling, not {scaling!r}")
         self.weights = [module.weight for module in model.modules()
                         if isinstance(module, nn.Conv2d | nn.Linear)]
         if not self.weights:
             raise ValueError("model has no Conv2d or Linear layer to train")
-        self.noise, self.clip = noise, clip
+        self.noise, self.clip, self.scaling = noise, clip, scaling
         self.generator = torch.Generator(self.weights[0].device).manual_seed(seed)
 
     @staticmethod
@@ -79,7 +88,8 @@ class NoiseAware:
                 for weight in self.weights:
                     noise = torch.randn(weight.shape, generator=self.generator,
                                         device=weight.device, dtype=weight.dtype)
-                    weight.add_(noise.mul_(self.noise * weight.abs().max()))
+                    largest = self.scaling.sharing(weight).abs().amax(1)
+                    weight.add_(noise.mul_(self.noise * self.scaling.spread(largest, weight)))
             yield
         finally:
             with torch.no_grad():
@@ -88,10 +98,11 @@ class NoiseAware:
 
     @torch.no_grad()
     def clip_weights(self) -> None:
-        """Clip every layer's weights at ``clip`` of their standard deviations."""
+        """Clip weights at ``clip`` times the root mean square of those that share their scale."""
         if self.clip is not None:
             for weight in self.weights:
-                bound = self.clip * weight.std()
+                size = self.scaling.sharing(weight).square().mean(1).sqrt()
+                bound = self.scaling.spread(self.clip * size, weight)
                 weight.copy_(weight.clamp(-bound, bound))
 
 

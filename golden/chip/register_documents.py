@@ -10,6 +10,7 @@ _ACCESS = {
     "RW": "read and write",
     "W1C": "write one to clear",
     "W1S": "write one to trigger, reads zero",
+    "CNT": "a counter, read and written; a write while its tenant is busy changes nothing",
 }
 
 
@@ -110,6 +111,7 @@ _RDL_ACCESS = {
     "RW": "sw = rw; hw = r;",
     "W1C": "sw = rw; onwrite = woclr; hw = rw;",
     "W1S": "sw = w; singlepulse; hw = r;",
+    "CNT": "sw = rw; hw = r; counter;",
 }
 _CONSTANT_REGISTERS = ("id", "version", "configuration", "tenants")
 

@@ -17,7 +17,7 @@ ADDRESS_BITS = 24
 #: Value of the ID register: "XLOM" in ASCII.
 IDENTIFIER = 0x584C_4F4D
 #: Value of the version register: major, minor, patch, one byte each, lowest byte zero.
-VERSION = 0x0002_0000
+VERSION = 0x0002_0100
 #: Bytes from the registers of one tenant to those of the next.
 TENANT_PITCH = 0x100
 #: Byte offset of the registers of tile 0, behind all tenants', and bytes from tile to tile.
@@ -49,13 +49,18 @@ _WAITS: Mapping[str, str] = {
 }
 #: Names of the reasons, in the order of their registers.
 WAITS: tuple[str, ...] = tuple(_WAITS)
-#: Names of a tenant's counters.
+#: Names of a tenant's counters. A start clears them, unless it comes with `control.keep`: so they
+#: count over many images, or from any value that was written to them before.
 COUNTERS: tuple[str, ...] = (*_EVENTS, *_WAITS)
 
 
 @dataclass(frozen=True)
 class Bits:
-    """One field of a register. Access: R read-only, RW, W1C write one to clear, W1S pulse."""
+    """One field of a register.
+
+    Access: R read-only, RW, W1C write one to clear, W1S pulse, CNT a counter, which is read and,
+    while its tenant is idle, written.
+    """
 
     name: str
     low: int
@@ -88,7 +93,8 @@ def _tenant_registers(chip: Chip, tenant: int) -> tuple[Register, ...]:
     return (
         Register("control", 0x10, (
             Bits("start", 0, 1, "W1S", 0, "run the program from its first descriptor"),
-            Bits("abort", 1, 1, "W1S", 0, "stop at once, all switches open"),)),
+            Bits("abort", 1, 1, "W1S", 0, "stop at once, all switches open"),
+            Bits("keep", 2, 1, "W1S", 0, "with start: its counters go on from what they hold"),)),
         Register("status", 0x14, (
             Bits("busy", 0, 1, "R", 0, "a program runs"),
             Bits("done", 1, 1, "W1C", 0, "a program ended"),
@@ -99,7 +105,7 @@ def _tenant_registers(chip: Chip, tenant: int) -> tuple[Register, ...]:
         Register("interrupt", 0x18, (
             Bits("done", 0, 1, "RW", 0, "raise irq while status.done"),
             Bits("error", 1, 1, "RW", 0, "raise irq while status.error"),)),
-        *(Register(name, 0x20 + 4 * i, (Bits("value", 0, WORD_BITS, "R", 0, meaning),))
+        *(Register(name, 0x20 + 4 * i, (Bits("value", 0, WORD_BITS, "CNT", 0, meaning),))
           for i, (name, meaning) in enumerate(_EVENTS.items())),
         Register("program_window", 0x70, (
             Bits("base", 0, 12, "RW", 0, "first descriptor in the program memory"),
@@ -117,7 +123,7 @@ def _tenant_registers(chip: Chip, tenant: int) -> tuple[Register, ...]:
               "a bit per tile that its convolutions use"),
         value("host_timeout", 0x90, 24, 0, "longest wait for the host in a LOAD or STORE, in "
               "clocks; 0 waits for ever"),
-        *(Register(name, 0xA0 + 4 * i, (Bits("value", 0, WORD_BITS, "R", 0, meaning),))
+        *(Register(name, 0xA0 + 4 * i, (Bits("value", 0, WORD_BITS, "CNT", 0, meaning),))
           for i, (name, meaning) in enumerate(_WAITS.items())),
     )
 

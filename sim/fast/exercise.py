@@ -1,6 +1,6 @@
 """What is tried of a Verilated chip before programs are run on it: bring-up and exercises."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.chip import Chip, Phases
-from golden.chip.registers import windows
+from golden.chip.registers import COUNTERS, windows
 from golden.execute import execute
 from golden.exercise import SEED, Exercise, exercises
 from golden.macro import Macro
@@ -30,13 +30,18 @@ __all__ = ["try_chip"]
 _ABORTED = 1000
 #: Clocks in which a group of exercises may end, in those that its layers take one by one.
 _PATIENCE = 2
+#: Longest waits for the comparator, in clocks, one after the other; it answers at once here.
+_TIME_OUTS = (0, 0xFFFF, 0xAAAA, 0x5555)
+#: Values of a counter, and how close below them one may begin.
+_WRAP, _CLOSE = 1 << 32, 64
 
 
 @dataclass(frozen=True, eq=False)
 class _Expected:
-    """An exercise with what golden makes of it."""
+    """An exercise with what golden makes of it; its counters go on from ``presets``."""
 
     exercise: Exercise
+    presets: Mapping[str, int]
     traces: tuple[LayerTrace, ...]
     cycles: Sequence[int]
     settings: MacroSettings
@@ -49,16 +54,28 @@ def _expected(chip: Chip, phases: Phases) -> tuple[tuple[_Expected, ...], ...]:
         return ()
     macro = Macro(chip, MacroPhysics.ideal(), groups[0][0].program.weights, SEED)
 
-    def expected(exercise: Exercise) -> _Expected:
+    def expected(exercise: Exercise, number: int) -> _Expected:
         program = exercise.program
         traces = execute(program, macro, exercise.image[None], SEED,
                          tenant=exercise.placement.tenant, trace=True).layers
         assert traces is not None
         lengths = exercise.phases or phases
-        return _Expected(exercise, traces, layer_clocks(program, lengths, traces),
+        return _Expected(exercise, _presets(number, exercise.placement.tenant), traces,
+                         layer_clocks(program, lengths, traces),
                          MacroSettings(program, macro, SEED, lengths))
 
-    return tuple(tuple(expected(exercise) for exercise in group) for group in groups)
+    return tuple(tuple(expected(exercise, number) for exercise in group)
+                 for number, group in enumerate(groups))
+
+
+def _presets(number: int, tenant: int) -> dict[str, int]:
+    """A value for each counter, any or one from which a few events make it wrap.
+
+    So their high bits count, too, which else would take longer than anybody waits.
+    """
+    rng = np.random.default_rng((SEED, number, tenant))
+    return {name: _WRAP - int(rng.integers(1, _CLOSE if rng.integers(2) else _WRAP))
+            for name in COUNTERS}
 
 
 def try_chip(open_harness: Callable[[MacroSettings], AbstractContextManager[Harness]], chip: Chip,
@@ -71,7 +88,7 @@ def try_chip(open_harness: Callable[[MacroSettings], AbstractContextManager[Harn
     with open_harness(_blank(chip)) as harness:
         bring_up(harness, chip)
         for number, group in enumerate(_expected(chip, phases or chip.phases)):
-            _run_group(harness, group, phases, with_weights=number == 0)
+            _run_group(harness, group, phases, number)
 
 
 def _blank(chip: Chip) -> MacroSettings:
@@ -85,18 +102,24 @@ def _blank(chip: Chip) -> MacroSettings:
 
 
 def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | None,
-               with_weights: bool) -> None:
-    """Run exercises side by side, and compare each when it has ended."""
+               number: int) -> None:
+    """Run the exercises of a group side by side, and compare each when it has ended.
+
+    Weights, which are the same in all groups, are loaded with the first.
+    """
     alone = len(group) == 1
     running = {each.exercise.placement.tenant: each for each in group}
     try:
+        registers = RegisterMap(group[0].exercise.program.chip)
+        harness.write([(registers.address("comparator_timeout"),
+                        _TIME_OUTS[number % len(_TIME_OUTS)])])
         for each in group:
-            harness.write(_writes(each.exercise, each.exercise.phases or phases, with_weights))
+            harness.write(_writes(each.exercise, each.exercise.phases or phases, number == 0))
             harness.set_program(each.settings, each.exercise.placement.tenant)
         for clocks in _aborts(group[0]) if alone else ():
             _abort(harness, group[0].exercise, clocks)
         for each in group:
-            _start(harness, each.exercise, alone)
+            _start(harness, each.exercise, alone, each.presets)
         patience = _PATIENCE * sum(sum(each.cycles) for each in group)
         while running:
             if not harness.run(patience):
@@ -159,7 +182,8 @@ def _compare(harness: Harness, expected: _Expected, alone: bool) -> None:
     image = RtlImage(
         harness.outputs(tenant), tuple(harness.codes(tile, tenant) for tile in tiles),
         harness.sums(tenant), harness.words(tenant), harness.layers(tenant),
-        {name: harness.read(registers.address(name)) for name in registers_read(chip)}, 0,
+        {name: (harness.read(registers.address(name)) - expected.presets.get(name, 0)) % _WRAP
+         for name in registers_read(chip)}, 0,
         rows=tuple(harness.rows(tile, chip.array.granules, tenant) for tile in tiles),
         masks=tuple(harness.masks(tile, chip.array.columns, tenant) for tile in tiles),
         activity=harness.activity() if alone else {})
@@ -181,15 +205,21 @@ def _writes(exercise: Exercise, phases: Phases | None, with_weights: bool) -> ND
     return writes[kept]
 
 
-def _start(harness: Harness, exercise: Exercise, alone: bool) -> None:
+def _start(harness: Harness, exercise: Exercise, alone: bool,
+           presets: Mapping[str, int] | None = None) -> None:
+    """Start an exercise; its counters go on from ``presets``, or begin at zero."""
     program, tenant = exercise.program, exercise.placement.tenant
     registers = RegisterMap(program.chip, tenant)
     harness.write(image_writes(program))
     harness.begin(0, input_words(program, exercise.image[None])[0], output_words(program), tenant,
                   program.used_tiles if alone else ())
     interrupts = registers.mask("interrupt", "done") | registers.mask("interrupt", "error")
+    control = registers.mask("control", "start")
+    if presets is not None:
+        harness.write([(registers.address(name), value) for name, value in presets.items()])
+        control |= registers.mask("control", "keep")
     harness.write([(registers.address("interrupt"), interrupts),
-                   (registers.address("control"), registers.mask("control", "start"))])
+                   (registers.address("control"), control)])
 
 
 def _has_ended(harness: Harness, registers: RegisterMap) -> bool:

@@ -98,7 +98,4 @@ def test_an_image_finds_mutants_and_says_where():
     none = [finding for finding in findings if finding.equivalent]
     assert all(finding.excited and finding.layer and finding.word for finding in found)
     assert not any(finding.equivalent for finding in found)
-    # Which faults these are changes with every netlist: the floor is three standard deviations of
-    # a sample of thirty under nine tenths. docs/results.md has larger samples.
-    possible = len(findings) - len(none)
-    assert len(found) > 0.9 * possible - 3 * (0.9 * 0.1 * possible) ** 0.5
+    assert len(found) > 0.8 * (len(findings) - len(none))

@@ -13,6 +13,7 @@ from golden.analog import map_network
 from golden.analog.accuracy import accuracy, attribute, only_effects
 from golden.analog.compensation import compensate, readout
 from golden.analog.export import export_state, tile_map
+from golden.analog.mapping import Scaling
 from golden.analog.state import load_state, save_state
 from golden.analog.statistics import conversion_statistics
 from golden.analog.training import CosineSchedule, NoiseAware, Schedule, Teacher, fine_tune
@@ -349,22 +350,36 @@ def test_conversion_statistics():
     assert conversion_statistics(network, [IMAGES])["conv1"].outputs_clipped > 0.9
 
 
-def test_weight_noise_and_clipping():
+@pytest.mark.parametrize("scaling", Scaling)
+def test_weight_noise_and_clipping(scaling):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(200, 300), nn.ReLU(), nn.Linear(300, 4))
+    model = nn.Sequential(nn.Linear(2000, 30), nn.ReLU(), nn.Linear(30, 4))
+    model[0].weight.data *= torch.linspace(0.1, 1, 30)[:, None]
     clean = [weight.detach().clone() for weight in NoiseAware(model).weights]
-    aware = NoiseAware(model, noise=0.05, clip=1.5, seed=1)
+    aware = NoiseAware(model, noise=0.05, clip=1.5, seed=1, scaling=scaling)
     with aware.noisy():
         added = model[0].weight.detach() - clean[0]
-        model(torch.randn(5, 200)).square().sum().backward()
-    assert added.std().item() == pytest.approx(0.05 * clean[0].abs().max().item(), rel=0.02)
+        model(torch.randn(5, 2000)).square().sum().backward()
+    each = scaling is Scaling.COLUMN
+    largest = clean[0].abs().amax(1) if each else clean[0].abs().max().expand(30)
+    assert torch.allclose(added.std(1), 0.05 * largest, rtol=0.1)
     assert all(torch.equal(a, b) for a, b in zip(aware.weights, clean, strict=True))
     assert model[0].weight.grad is not None
     with pytest.raises(RuntimeError), aware.noisy():
         raise RuntimeError
     assert all(torch.equal(a, b) for a, b in zip(aware.weights, clean, strict=True))
     aware.clip_weights()
-    assert model[0].weight.abs().max().item() == pytest.approx(1.5 * clean[0].std().item())
+    size = clean[0].square().mean(1).sqrt() if each else clean[0].square().mean().sqrt().expand(30)
+    clipped = clean[0].clamp(-1.5 * size[:, None], 1.5 * size[:, None])
+    assert torch.allclose(model[0].weight, clipped)
+    assert torch.allclose(clipped.abs().amax(1), 1.5 * size) == each
+
+
+def test_a_column_of_one_weight_is_not_clipped():
+    model = nn.Linear(1, 3)
+    before = model.weight.detach().clone()
+    NoiseAware(model).clip_weights()
+    assert torch.equal(model.weight, before)
 
 
 @pytest.mark.parametrize("schedule", [
@@ -451,6 +466,7 @@ def with_nan():
     (lambda: mapped(IdealDevice()).program(0)(IMAGES[0]), "'conv1'.*four dimensions"),
     (lambda: NoiseAware(residual(), noise=-1), "noise"),
     (lambda: NoiseAware(nn.ReLU()), "no Conv2d"),
+    (lambda: NoiseAware(residual(), scaling="column"), "scaling"),
     (lambda: Schedule(epochs=0), "epochs"),
     (lambda: Schedule(drop_epoch=-1), "drop_epoch"),
     (lambda: CosineSchedule(rate=0.0), "rate"),

@@ -43,6 +43,22 @@ def test_training_is_reproducible(trained):
     assert not torch.equal(one["conv1.weight"], other["conv1.weight"])
 
 
+def test_training_does_not_depend_on_the_order_of_sums():
+    """Threads change the order in which gradients are summed up, as other processors do."""
+    split = digits(0)
+    part = replace(split, images=split.images[:128], labels=split.labels[:128])
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(train(part, 5, epochs=4).state_dict())
+    finally:
+        torch.set_num_threads(threads)
+    one, other = found
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert one["conv1.weight"].dtype == torch.float32
+
+
 def test_accuracy_stage_by_stage(trained):
     split, network = trained
     with torch.no_grad():

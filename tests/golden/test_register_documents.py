@@ -59,7 +59,7 @@ def numbers(header):
 def test_header_has_every_field_and_memory(name):
     chip = PRESETS[name]
     header = c_header(chip)
-    expected = {"IDENTIFIER": 0x584C4F4D, "VERSION": 0x00020000}
+    expected = {"IDENTIFIER": 0x584C4F4D, "VERSION": 0x00020100}
     for register in registers(chip):
         upper = register.name.upper()
         expected[f"{upper}_OFFSET"] = register.offset
@@ -100,6 +100,8 @@ def access_of(field):
         return "W1C"
     if field.get_property("singlepulse"):
         return "W1S"
+    if field.get_property("counter"):
+        return "CNT"
     return {(True, False): "R", (True, True): "RW"}[field.is_sw_readable, field.is_sw_writable]
 
 

@@ -74,7 +74,7 @@ def test_every_register(name):
                 for bits in register.bits:
                     ones = (1 << bits.width) - 1
                     value = {"RW": pattern >> bits.low & ones, "R": bits.reset,
-                             "W1C": 0, "W1S": 0}[bits.access]
+                             "CNT": pattern, "W1C": 0, "W1S": 0}[bits.access]
                     expected |= value << bits.low
                 assert await read(context, dut, offset) == (expected, 0)
         for offset in set(range(0, 0x1000, 4)) - set(by_offset):
@@ -251,7 +251,9 @@ def test_start_and_abort():
     simulate(dut, testbench)
 
 
-def test_counters():
+@pytest.mark.parametrize("keep", [0, 1])
+def test_counters(keep):
+    """Begun at zero, or kept: from any value that was written while their tenant was idle."""
     chip = replace(PRESETS["default"], tenants=2)
     dut = RegisterFile(chip)
     generator = random.Random(5)
@@ -260,9 +262,17 @@ def test_counters():
 
     async def testbench(context):
         for _ in range(2):
-            expected = [dict.fromkeys(COUNTERS, 0) for _ in range(2)]
+            expected = []
             for tenant in range(2):
-                await write(context, dut, address_of("control") + TENANT_PITCH * tenant, 1)
+                page = TENANT_PITCH * tenant
+                presets = {name: generator.choice((generator.getrandbits(32),
+                                                   0xFFFF_FFFF - generator.randrange(64)))
+                           for name in COUNTERS}
+                for name, value in presets.items():
+                    assert not await write(context, dut, address_of(name) + page, value)
+                    assert await read(context, dut, address_of(name) + page) == (value, 0)
+                await write(context, dut, address_of("control") + page, 1 | keep << 2)
+                expected.append(presets if keep else dict.fromkeys(COUNTERS, 0))
             for _ in range(200):
                 values = {name: generator.randint(0, top) for name, top in shared.items()}
                 busy = generator.randrange(4)
@@ -283,15 +293,23 @@ def test_counters():
                                               ("converting",) * 2, ("product", "products"),
                                               ("contest", "contests")):
                             counts[counter] += values[name]
+                # Of a tenant that is busy they are not written.
+                written = next((t for t in range(2) if busy >> t & 1), None)
+                context.set(dut.write_valid, written is not None)
+                context.set(dut.write_address, address_of(generator.choice(COUNTERS))
+                            + TENANT_PITCH * (written or 0))
+                context.set(dut.write_data, generator.getrandbits(32))
                 await context.tick()
-            context.set(dut.busy, 0)
+            context.set(dut.write_valid, 0)
             context.set(dut.active, 0)
             for tenant in range(2):
                 context.set(dut.waiting[tenant], 0)
+            context.set(dut.busy, 0)
             for tenant, counts in enumerate(expected):
                 for counter in COUNTERS:
                     where = address_of(counter) + TENANT_PITCH * tenant
-                    assert await read(context, dut, where) == (counts[counter], 0), counter
+                    assert await read(context, dut, where) == (counts[counter] & 0xFFFF_FFFF,
+                                                               0), counter
 
     simulate(dut, testbench)
 

@@ -2070,7 +2070,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$7187$0 (\$185 ),
+    .\port$7849$0 (\$185 ),
     .position_done(position_done),
     .position_freed(\position_freed$558 ),
     .\register$23 (drain_valid),
@@ -2108,7 +2108,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$533 ),
     .load_row(load_row),
-    .\port$6819$0 (\$184 ),
+    .\port$7481$0 (\$184 ),
     .read_data(\read_data$284 ),
     .read_enable(\read_enable$289 ),
     .rst(rst),
@@ -2260,7 +2260,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$564 ),
     .overrun(overrun),
-    .\port$6617$90 (window[130:90]),
+    .\port$7279$90 (window[130:90]),
     .position_done(\position_done$620 ),
     .position_freed(position_freed),
     .product_started(\product_started$424 ),
@@ -2344,7 +2344,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$653 ),
     .overrun(\overrun$345 ),
-    .\port$6617$90 (window[130:90]),
+    .\port$7279$90 (window[130:90]),
     .position_done(\position_done$621 ),
     .position_freed(\position_freed$650 ),
     .product_started(\product_started$423 ),
@@ -2428,7 +2428,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro2__write_row),
     .measured(\measured$730 ),
     .overrun(\overrun$347 ),
-    .\port$6617$90 (window[130:90]),
+    .\port$7279$90 (window[130:90]),
     .position_done(\position_done$622 ),
     .position_freed(\position_freed$727 ),
     .product_started(\product_started$422 ),
@@ -2512,7 +2512,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro3__write_row),
     .measured(\measured$807 ),
     .overrun(\overrun$349 ),
-    .\port$6617$90 (window[130:90]),
+    .\port$7279$90 (window[130:90]),
     .position_done(\position_done$623 ),
     .position_freed(\position_freed$804 ),
     .product_started(product_started),
@@ -2603,7 +2603,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$6819$0 (\$184 ),
+    .\port$7481$0 (\$184 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -5728,7 +5728,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, done, write_address, write_data, out_valid, \port$7187$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, done, write_address, write_data, out_valid, \port$7849$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -5863,8 +5863,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$7187$0 ;
-  wire [56:0] \port$7187$0 ;
+  output [56:0] \port$7849$0 ;
+  wire [56:0] \port$7849$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5961,7 +5961,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$5574$0 (constant[52:0]),
+    .\port$6092$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -6434,7 +6434,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
   assign drain_lane = kernel[2:0];
-  assign \port$7187$0  = out_tag[56:0];
+  assign \port$7849$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6488,7 +6488,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$39  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$5574$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$6092$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [44:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -6524,8 +6524,8 @@ module \crossloom.collector.requantizer (rst, \port$5574$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$5574$0 ;
-  wire [52:0] \port$5574$0 ;
+  input [52:0] \port$6092$0 ;
+  wire [52:0] \port$6092$0 ;
   wire [42:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -6593,10 +6593,10 @@ module \crossloom.collector.requantizer (rst, \port$5574$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$7109$0 (register),
-    .\port$7111$0 (\register$4 ),
-    .\port$7113$0 (\register$5 ),
-    .\port$7115$0 (\register$6 ),
+    .\port$7771$0 (register),
+    .\port$7773$0 (\register$4 ),
+    .\port$7775$0 (\register$5 ),
+    .\port$7777$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -6776,17 +6776,17 @@ module \crossloom.collector.requantizer (rst, \port$5574$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$5574$0 [47:32];
+      multiplier <= \port$6092$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$5574$0 [52:48];
+      shift <= \port$6092$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$5574$0 [31:0];
+      bias <= \port$6092$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -6854,9 +6854,9 @@ module \crossloom.collector.requantizer (rst, \port$5574$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$5574$0 [47:32];
-  assign \shift$18  = \port$5574$0 [52:48];
-  assign \bias$20  = \port$5574$0 [31:0];
+  assign \multiplier$16  = \port$6092$0 [47:32];
+  assign \shift$18  = \port$6092$0 [52:48];
+  assign \bias$20  = \port$6092$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -6882,7 +6882,7 @@ module \crossloom.collector.requantizer (rst, \port$5574$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[58];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7109$0 , \port$7111$0 , \port$7113$0 , \port$7115$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7771$0 , \port$7773$0 , \port$7775$0 , \port$7777$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -6961,14 +6961,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7109$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
-  input \port$7109$0 ;
-  wire \port$7109$0 ;
-  input \port$7111$0 ;
-  wire \port$7111$0 ;
-  input \port$7113$0 ;
-  wire \port$7113$0 ;
-  input \port$7115$0 ;
-  wire \port$7115$0 ;
+  input \port$7771$0 ;
+  wire \port$7771$0 ;
+  input \port$7773$0 ;
+  wire \port$7773$0 ;
+  input \port$7775$0 ;
+  wire \port$7775$0 ;
+  input \port$7777$0 ;
+  wire \port$7777$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -7013,81 +7013,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7109$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 28'h0000000;
   always @(posedge clk) begin
-    if (\port$7109$0 ) begin
+    if (\port$7771$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7109$0 ) begin
+    if (\port$7771$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7109$0 ) begin
+    if (\port$7771$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7109$0 ) begin
+    if (\port$7771$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7109$0 ) begin
+    if (\port$7771$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7109$0 ) begin
+    if (\port$7771$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7109$0 ) begin
+    if (\port$7771$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7109$0 ) begin
+    if (\port$7771$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7111$0 ) begin
+    if (\port$7773$0 ) begin
       total <= \$43 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7111$0 ) begin
+    if (\port$7773$0 ) begin
       \total$14  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7111$0 ) begin
+    if (\port$7773$0 ) begin
       \total$15  <= \$49 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7111$0 ) begin
+    if (\port$7773$0 ) begin
       \total$16  <= \$52 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7113$0 ) begin
+    if (\port$7775$0 ) begin
       \total$17  <= \$55 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7113$0 ) begin
+    if (\port$7775$0 ) begin
       \total$18  <= \$58 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7115$0 ) begin
+    if (\port$7777$0 ) begin
       \total$19  <= \$61 [43:0];
     end
   end
-  assign valid = { \port$7115$0 , \port$7113$0 , \port$7111$0 , \port$7109$0  };
+  assign valid = { \port$7777$0 , \port$7775$0 , \port$7773$0 , \port$7771$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -7685,9 +7685,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$6565$136 (descriptor[139:136]),
-    .\port$6565$160 (descriptor[171:160]),
-    .\port$6565$96 (descriptor[119:96]),
+    .\port$7227$136 (descriptor[139:136]),
+    .\port$7227$160 (descriptor[171:160]),
+    .\port$7227$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7709,7 +7709,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$6565$136 (descriptor[147:136]),
+    .\port$7227$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7723,7 +7723,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$6565$320 (descriptor[347:320]),
+    .\port$7227$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8692,7 +8692,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7278$0 (multiplier),
+    .\port$7940$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8762,7 +8762,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$7278$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$7940$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -8808,8 +8808,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7278$0 ;
-  wire [15:0] \port$7278$0 ;
+  input [15:0] \port$7940$0 ;
+  wire [15:0] \port$7940$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8871,17 +8871,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7278$0  };
+  assign multiplicand = { 1'h0, \port$7940$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7278$0  };
-  assign \$4  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7278$0  };
-  assign \$9  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7278$0  };
-  assign \$14  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7278$0  };
-  assign \$19  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7940$0  };
+  assign \$4  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7940$0  };
+  assign \$9  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7940$0  };
+  assign \$14  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7940$0  };
+  assign \$19  = { 1'h0, \port$7940$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -9065,7 +9065,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7278$0 (multiplier),
+    .\port$7940$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9135,7 +9135,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$7278$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$7940$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9181,8 +9181,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7278$0 ;
-  wire [15:0] \port$7278$0 ;
+  input [15:0] \port$7940$0 ;
+  wire [15:0] \port$7940$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9244,17 +9244,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7278$0  };
+  assign multiplicand = { 1'h0, \port$7940$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7278$0  };
-  assign \$4  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7278$0  };
-  assign \$9  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7278$0  };
-  assign \$14  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7278$0  };
-  assign \$19  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7940$0  };
+  assign \$4  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7940$0  };
+  assign \$9  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7940$0  };
+  assign \$14  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7940$0  };
+  assign \$19  = { 1'h0, \port$7940$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -9438,7 +9438,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7278$0 (multiplier),
+    .\port$7940$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9508,7 +9508,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$7278$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$7940$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9554,8 +9554,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7278$0 ;
-  wire [15:0] \port$7278$0 ;
+  input [15:0] \port$7940$0 ;
+  wire [15:0] \port$7940$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9617,17 +9617,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7278$0  };
+  assign multiplicand = { 1'h0, \port$7940$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7278$0  };
-  assign \$4  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7278$0  };
-  assign \$9  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7278$0  };
-  assign \$14  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7278$0  };
-  assign \$19  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7940$0  };
+  assign \$4  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7940$0  };
+  assign \$9  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7940$0  };
+  assign \$14  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7940$0  };
+  assign \$19  = { 1'h0, \port$7940$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -9811,7 +9811,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7278$0 (multiplier),
+    .\port$7940$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9881,7 +9881,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$7278$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$7940$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9927,8 +9927,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7278$0 ;
-  wire [15:0] \port$7278$0 ;
+  input [15:0] \port$7940$0 ;
+  wire [15:0] \port$7940$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9990,17 +9990,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7278$0  };
+  assign multiplicand = { 1'h0, \port$7940$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7278$0  };
-  assign \$4  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7278$0  };
-  assign \$9  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7278$0  };
-  assign \$14  = { 1'h0, \port$7278$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7278$0  };
-  assign \$19  = { 1'h0, \port$7278$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$7940$0  };
+  assign \$4  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$7940$0  };
+  assign \$9  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$7940$0  };
+  assign \$14  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$7940$0  };
+  assign \$19  = { 1'h0, \port$7940$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -10124,7 +10124,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$6565$96 , \port$6565$136 , \port$6565$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$7227$96 , \port$7227$136 , \port$7227$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -10982,12 +10982,12 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$6565$136 ;
-  wire [3:0] \port$6565$136 ;
-  input [11:0] \port$6565$160 ;
-  wire [11:0] \port$6565$160 ;
-  input [23:0] \port$6565$96 ;
-  wire [23:0] \port$6565$96 ;
+  input [3:0] \port$7227$136 ;
+  wire [3:0] \port$7227$136 ;
+  input [11:0] \port$7227$160 ;
+  wire [11:0] \port$7227$160 ;
+  input [23:0] \port$7227$96 ;
+  wire [23:0] \port$7227$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -11414,7 +11414,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$567  = \$565  | \$566 ;
   assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$569  = \$567  | \$568 ;
-  assign \$570  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$570  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$572  = \$570  | \$571 ;
   assign \$574  = \$572  | \$573 ;
@@ -11436,7 +11436,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$590  = \$588  | \$589 ;
   assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$592  = \$590  | \$591 ;
-  assign \$593  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$593  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$595  = \$593  | \$594 ;
   assign \$597  = \$595  | \$596 ;
@@ -11458,7 +11458,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$613  = \$611  | \$612 ;
   assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$615  = \$613  | \$614 ;
-  assign \$616  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$616  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$618  = \$616  | \$617 ;
   assign \$620  = \$618  | \$619 ;
@@ -11480,7 +11480,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$636  = \$634  | \$635 ;
   assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$638  = \$636  | \$637 ;
-  assign \$639  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$639  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$641  = \$639  | \$640 ;
   assign \$643  = \$641  | \$642 ;
@@ -11502,7 +11502,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$659  = \$657  | \$658 ;
   assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$661  = \$659  | \$660 ;
-  assign \$662  = { 4'h0, \port$6565$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$662  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$664  = \$662  | \$663 ;
   assign \$666  = \$664  | \$665 ;
@@ -11576,7 +11576,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$738  = \$736  | \$737 ;
   assign \$739  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$740  = \$738  | \$739 ;
-  assign \$742  = { 13'h0000, \port$6565$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$742  = { 13'h0000, \port$7227$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$743  = \$741  | \$742 ;
   assign \$744  = \$740  + \$743 ;
   assign \$745  = advance & x_moves;
@@ -11592,7 +11592,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$755  = \$753  | \$754 ;
   assign \$756  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$757  = \$755  | \$756 ;
-  assign \$759  = { 13'h0000, \port$6565$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$759  = { 13'h0000, \port$7227$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$760  = \$758  | \$759 ;
   assign \$761  = \$757  + \$760 ;
   assign \$762  = advance & row_moves;
@@ -11606,7 +11606,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$770  = \$768  | \$769 ;
   assign \$771  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$772  = \$770  | \$771 ;
-  assign \$774  = { 13'h0000, \port$6565$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$774  = { 13'h0000, \port$7227$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$775  = \$773  | \$774 ;
   assign \$776  = \$772  + \$775 ;
   assign \$777  = advance & y_moves;
@@ -11620,7 +11620,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$785  = \$783  | \$784 ;
   assign \$786  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$787  = \$785  | \$786 ;
-  assign \$789  = { 13'h0000, \port$6565$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$789  = { 13'h0000, \port$7227$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$790  = \$788  | \$789 ;
   assign \$791  = \$787  + \$790 ;
   assign \$1  = combining | clear;
@@ -11643,15 +11643,15 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$20  = load | \$19 ;
   assign \$21  = word_left - 1'h1;
   assign \$22  = word_left == 2'h3;
-  assign \$23  = \port$6565$96 [11:0] == 1'h1;
-  assign \$24  = \port$6565$96 [11:0] == 2'h2;
+  assign \$23  = \port$7227$96 [11:0] == 1'h1;
+  assign \$24  = \port$7227$96 [11:0] == 2'h2;
   assign \$25  = & { word_single, row_single, column_single, 1'h1 };
   assign \$26  = advance & x_moves;
   assign \$27  = load | \$26 ;
   assign \$28  = x_left - 1'h1;
   assign \$29  = x_left == 2'h3;
-  assign \$30  = \port$6565$96 [23:12] == 1'h1;
-  assign \$31  = \port$6565$96 [23:12] == 2'h2;
+  assign \$30  = \port$7227$96 [23:12] == 1'h1;
+  assign \$31  = \port$7227$96 [23:12] == 2'h2;
   assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$33  = advance & y_moves;
   assign \$34  = load | \$33 ;
@@ -12047,7 +12047,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$27 ) begin
-        x_left <= \port$6565$96 [11:0];
+        x_left <= \port$7227$96 [11:0];
         if (x_step) begin
           x_left <= \$28 [11:0];
         end
@@ -12128,7 +12128,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$34 ) begin
-        y_left <= \port$6565$96 [23:12];
+        y_left <= \port$7227$96 [23:12];
         if (y_step) begin
           y_left <= \$35 [11:0];
         end
@@ -12492,24 +12492,22 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$6565$96 [11:0];
-  assign y_count = \port$6565$96 [23:12];
-  assign address_column_step = { 4'h0, \port$6565$160  };
+  assign x_count = \port$7227$96 [11:0];
+  assign y_count = \port$7227$96 [23:12];
+  assign address_column_step = { 4'h0, \port$7227$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$6565$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$7227$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$6565$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$7227$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
   assign channel = channel_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
-  assign \$455  = 1'h1;
-  assign \$456  = \$454 ;
   assign \$4  = 1'h1;
   assign \$11  = column_single;
   assign \$84  = 1'h1;
@@ -12552,6 +12550,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$430  = 1'h1;
   assign \$431  = \$429 ;
   assign \$449  = word_last;
+  assign \$455  = 1'h1;
+  assign \$456  = \$454 ;
   assign \$480  = x_last;
   assign \$486  = 1'h1;
   assign \$487  = \$485 ;
@@ -12591,7 +12591,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$788 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$6565$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$7227$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -12643,8 +12643,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$6565$136 ;
-  wire [11:0] \port$6565$136 ;
+  input [11:0] \port$7227$136 ;
+  wire [11:0] \port$7227$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12751,7 +12751,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$6565$136 [3:0];
+        rotating_stride <= \port$7227$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -12766,7 +12766,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_left <= \port$6565$136 [7:4];
+        rotating_left <= \port$7227$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -12781,7 +12781,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_top <= \port$6565$136 [11:8];
+        rotating_top <= \port$7227$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -12898,9 +12898,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$6565$136 [3:0];
-  assign pad_left = \port$6565$136 [7:4];
-  assign pad_top = \port$6565$136 [11:8];
+  assign stride = \port$7227$136 [3:0];
+  assign pad_left = \port$7227$136 [7:4];
+  assign pad_top = \port$7227$136 [11:8];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -12910,7 +12910,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$6565$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$7227$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -12960,8 +12960,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$6565$320 ;
-  wire [27:0] \port$6565$320 ;
+  input [27:0] \port$7227$320 ;
+  wire [27:0] \port$7227$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12979,14 +12979,14 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$1  = combining | clear;
   assign \$2  = clock + 1'h1;
   assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$6565$320 [11:0] : 12'h000;
+  assign \$6  = width[11] ? \port$7227$320 [11:0] : 12'h000;
   assign \$7  = \$5  + \$6 ;
   assign \$8  = clock >= 4'h8;
   assign \$9  = clock < 4'hc;
   assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$6565$320 [11:0] : 12'h000;
+  assign \$12  = rotating_stride[3] ? \port$7227$320 [11:0] : 12'h000;
   assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$6565$320 [11:0] : 12'h000;
+  assign \$15  = rotating_left[3] ? \port$7227$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
   assign \$17  = clock >= 4'hc;
   assign \$18  = clock < 5'h10;
@@ -13051,7 +13051,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        width <= \port$6565$320 [27:16];
+        width <= \port$7227$320 [27:16];
       end else if (running) begin
         width <= \$3 [11:0];
       end
@@ -13066,7 +13066,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$6565$320 [15:12];
+        rotating_stride <= \port$7227$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -13213,11 +13213,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       origin <= 16'h0000;
     end
   end
-  assign \width$9  = \port$6565$320 [27:16];
-  assign stride = \port$6565$320 [15:12];
+  assign \width$9  = \port$7227$320 [27:16];
+  assign stride = \port$7227$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$6565$320 [11:0];
+  assign pixel = \port$7227$320 [11:0];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -13227,7 +13227,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$6819$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7481$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -13263,8 +13263,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
   wire pad;
-  input [25:0] \port$6819$0 ;
-  wire [25:0] \port$6819$0 ;
+  input [25:0] \port$7481$0 ;
+  wire [25:0] \port$7481$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -13297,10 +13297,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$6819$0 [23];
+  assign \$1  = ~ \port$7481$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$6819$0 [23];
+  assign chunk_begin = \$signal  & \port$7481$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -13334,7 +13334,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$6819$0 [16];
+    \register$14  <= \port$7481$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -13361,7 +13361,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$6819$0 [23];
+    \register$18  <= \port$7481$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -13388,7 +13388,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$6819$0 [24];
+    \register$21  <= \port$7481$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -13415,7 +13415,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$6819$0 [25];
+    \register$25  <= \port$7481$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -13442,7 +13442,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$6819$0 [22:17];
+    \register$29  <= \port$7481$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -13545,13 +13545,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$6819$0 [23];
-  assign read_address = \port$6819$0 [15:0];
-  assign address = \port$6819$0 [15:0];
-  assign pad = \port$6819$0 [16];
-  assign last = \port$6819$0 [24];
-  assign last_chunk = \port$6819$0 [25];
-  assign row_word = \port$6819$0 [22:17];
+  assign first = \port$7481$0 [23];
+  assign read_address = \port$7481$0 [15:0];
+  assign address = \port$7481$0 [15:0];
+  assign pad = \port$7481$0 [16];
+  assign last = \port$7481$0 [24];
+  assign last_chunk = \port$7481$0 [25];
+  assign row_word = \port$7481$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -13561,37 +13561,334 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
+  wire \$1000 ;
+  wire \$1001 ;
+  wire \$1002 ;
+  wire \$1003 ;
+  wire \$1004 ;
+  wire \$1005 ;
+  wire \$1006 ;
+  wire \$1007 ;
+  wire [31:0] \$1008 ;
+  wire [32:0] \$1009 ;
   wire \$101 ;
+  wire \$1010 ;
+  wire \$1011 ;
+  wire \$1012 ;
+  wire \$1013 ;
+  wire \$1014 ;
+  wire \$1015 ;
+  wire \$1016 ;
+  wire \$1017 ;
+  wire \$1018 ;
+  wire [31:0] \$1019 ;
   wire \$102 ;
+  wire [32:0] \$1020 ;
+  wire \$1021 ;
+  wire \$1022 ;
+  wire \$1023 ;
+  wire \$1024 ;
+  wire \$1025 ;
+  wire \$1026 ;
+  wire \$1027 ;
+  wire \$1028 ;
+  wire \$1029 ;
   wire \$103 ;
+  wire [31:0] \$1030 ;
+  wire [32:0] \$1031 ;
+  wire \$1032 ;
+  wire \$1033 ;
+  wire \$1034 ;
+  wire \$1035 ;
+  wire \$1036 ;
+  wire \$1037 ;
+  wire \$1038 ;
+  wire \$1039 ;
   wire \$104 ;
+  wire \$1040 ;
+  wire [31:0] \$1041 ;
+  wire [32:0] \$1042 ;
+  wire \$1043 ;
+  wire \$1044 ;
+  wire \$1045 ;
+  wire \$1046 ;
+  wire \$1047 ;
+  wire \$1048 ;
+  wire \$1049 ;
   wire \$105 ;
+  wire \$1050 ;
+  wire \$1051 ;
+  wire [31:0] \$1052 ;
+  wire [32:0] \$1053 ;
+  wire \$1054 ;
+  wire \$1055 ;
+  wire \$1056 ;
+  wire \$1057 ;
+  wire \$1058 ;
+  wire \$1059 ;
   wire \$106 ;
+  wire \$1060 ;
+  wire \$1061 ;
+  wire \$1062 ;
+  wire \$1063 ;
+  wire \$1064 ;
+  wire \$1065 ;
+  wire \$1066 ;
+  wire \$1067 ;
+  wire \$1068 ;
+  wire \$1069 ;
   wire \$107 ;
+  wire \$1070 ;
+  wire \$1071 ;
+  wire \$1072 ;
+  wire \$1073 ;
+  wire \$1074 ;
+  wire \$1075 ;
+  wire \$1076 ;
+  wire \$1077 ;
+  wire \$1078 ;
+  wire \$1079 ;
   wire \$108 ;
+  wire \$1080 ;
+  wire \$1081 ;
+  wire \$1082 ;
+  wire \$1083 ;
+  wire \$1084 ;
+  wire \$1085 ;
+  wire \$1086 ;
+  wire \$1087 ;
+  wire \$1088 ;
+  wire \$1089 ;
   wire \$109 ;
+  wire \$1090 ;
+  wire \$1091 ;
+  wire \$1092 ;
+  wire \$1093 ;
+  wire \$1094 ;
+  wire \$1095 ;
+  wire \$1096 ;
+  wire [31:0] \$1097 ;
+  wire \$1098 ;
+  wire \$1099 ;
   wire \$11 ;
   wire \$110 ;
+  wire \$1100 ;
+  wire \$1101 ;
+  wire \$1102 ;
+  wire \$1103 ;
+  wire \$1104 ;
+  wire \$1105 ;
+  wire [31:0] \$1106 ;
+  wire [32:0] \$1107 ;
+  wire \$1108 ;
+  wire \$1109 ;
   wire \$111 ;
+  wire \$1110 ;
+  wire \$1111 ;
+  wire \$1112 ;
+  wire \$1113 ;
+  wire \$1114 ;
+  wire [2:0] \$1115 ;
+  wire \$1116 ;
+  wire \$1117 ;
+  wire [31:0] \$1118 ;
+  wire [32:0] \$1119 ;
   wire \$112 ;
+  wire \$1120 ;
+  wire \$1121 ;
+  wire \$1122 ;
+  wire \$1123 ;
+  wire \$1124 ;
+  wire \$1125 ;
+  wire \$1126 ;
+  wire [2:0] \$1127 ;
+  wire \$1128 ;
+  wire \$1129 ;
   wire \$113 ;
+  wire [31:0] \$1130 ;
+  wire [32:0] \$1131 ;
+  wire \$1132 ;
+  wire \$1133 ;
+  wire \$1134 ;
+  wire \$1135 ;
+  wire \$1136 ;
+  wire \$1137 ;
+  wire \$1138 ;
+  wire \$1139 ;
   wire \$114 ;
+  wire \$1140 ;
+  wire \$1141 ;
+  wire [31:0] \$1142 ;
+  wire [32:0] \$1143 ;
+  wire \$1144 ;
+  wire \$1145 ;
+  wire \$1146 ;
+  wire \$1147 ;
+  wire \$1148 ;
+  wire \$1149 ;
   wire \$115 ;
+  wire \$1150 ;
+  wire \$1151 ;
+  wire \$1152 ;
+  wire \$1153 ;
+  wire [31:0] \$1154 ;
+  wire [32:0] \$1155 ;
+  wire \$1156 ;
+  wire \$1157 ;
+  wire \$1158 ;
+  wire \$1159 ;
   wire \$116 ;
+  wire \$1160 ;
+  wire \$1161 ;
+  wire \$1162 ;
+  wire \$1163 ;
+  wire \$1164 ;
+  wire \$1165 ;
+  wire [31:0] \$1166 ;
+  wire [32:0] \$1167 ;
+  wire \$1168 ;
+  wire \$1169 ;
   wire \$117 ;
+  wire \$1170 ;
+  wire \$1171 ;
+  wire \$1172 ;
+  wire \$1173 ;
+  wire \$1174 ;
+  wire \$1175 ;
+  wire \$1176 ;
+  wire [31:0] \$1177 ;
+  wire [32:0] \$1178 ;
+  wire \$1179 ;
   wire \$118 ;
+  wire \$1180 ;
+  wire \$1181 ;
+  wire \$1182 ;
+  wire \$1183 ;
+  wire \$1184 ;
+  wire \$1185 ;
+  wire \$1186 ;
+  wire \$1187 ;
+  wire [31:0] \$1188 ;
+  wire [32:0] \$1189 ;
   wire \$119 ;
+  wire \$1190 ;
+  wire \$1191 ;
+  wire \$1192 ;
+  wire \$1193 ;
+  wire \$1194 ;
+  wire \$1195 ;
+  wire \$1196 ;
+  wire \$1197 ;
+  wire \$1198 ;
+  wire [31:0] \$1199 ;
   wire \$12 ;
   wire \$120 ;
+  wire [32:0] \$1200 ;
+  wire \$1201 ;
+  wire \$1202 ;
+  wire \$1203 ;
+  wire \$1204 ;
+  wire \$1205 ;
+  wire \$1206 ;
+  wire \$1207 ;
+  wire \$1208 ;
+  wire \$1209 ;
   wire \$121 ;
+  wire [31:0] \$1210 ;
+  wire [32:0] \$1211 ;
+  wire \$1212 ;
+  wire \$1213 ;
+  wire \$1214 ;
+  wire \$1215 ;
+  wire \$1216 ;
+  wire \$1217 ;
+  wire \$1218 ;
+  wire \$1219 ;
   wire \$122 ;
+  wire \$1220 ;
+  wire [31:0] \$1221 ;
+  wire [32:0] \$1222 ;
+  wire \$1223 ;
+  wire \$1224 ;
+  wire \$1225 ;
+  wire \$1226 ;
+  wire \$1227 ;
+  wire \$1228 ;
+  wire \$1229 ;
   wire \$123 ;
+  wire \$1230 ;
+  wire \$1231 ;
+  wire [31:0] \$1232 ;
+  wire [32:0] \$1233 ;
+  wire \$1234 ;
+  wire \$1235 ;
+  wire \$1236 ;
+  wire \$1237 ;
+  wire \$1238 ;
+  wire \$1239 ;
   wire \$124 ;
+  wire \$1240 ;
+  wire \$1241 ;
+  wire \$1242 ;
+  wire [31:0] \$1243 ;
+  wire [32:0] \$1244 ;
+  wire \$1245 ;
+  wire \$1246 ;
+  wire \$1247 ;
+  wire \$1248 ;
+  wire \$1249 ;
   wire \$125 ;
+  wire \$1250 ;
+  wire \$1251 ;
+  wire \$1252 ;
+  wire \$1253 ;
+  wire [31:0] \$1254 ;
+  wire [32:0] \$1255 ;
+  wire \$1256 ;
+  wire \$1257 ;
+  wire \$1258 ;
+  wire \$1259 ;
   wire \$126 ;
+  wire \$1260 ;
+  wire \$1261 ;
+  wire \$1262 ;
+  wire \$1263 ;
+  wire \$1264 ;
+  wire [31:0] \$1265 ;
+  wire [32:0] \$1266 ;
+  wire \$1267 ;
+  wire \$1268 ;
+  wire \$1269 ;
   wire \$127 ;
+  wire \$1270 ;
+  wire \$1271 ;
+  wire \$1272 ;
+  wire \$1273 ;
+  wire \$1274 ;
+  wire \$1275 ;
+  wire [31:0] \$1276 ;
+  wire [32:0] \$1277 ;
+  wire \$1278 ;
+  wire \$1279 ;
   wire \$128 ;
+  wire \$1280 ;
+  wire \$1281 ;
+  wire \$1282 ;
+  wire \$1283 ;
+  wire \$1284 ;
+  wire \$1285 ;
+  wire \$1286 ;
+  wire [31:0] \$1287 ;
+  wire [32:0] \$1288 ;
+  wire \$1289 ;
   wire \$129 ;
+  wire \$1290 ;
+  wire \$1291 ;
+  wire \$1292 ;
+  wire \$1293 ;
+  wire \$1294 ;
+  wire \$1295 ;
+  wire \$1296 ;
   wire \$13 ;
   wire \$130 ;
   wire \$131 ;
@@ -14364,112 +14661,199 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$822 ;
   wire \$823 ;
   wire \$824 ;
-  wire [32:0] \$825 ;
+  wire \$825 ;
   wire \$826 ;
-  wire [2:0] \$827 ;
-  wire [32:0] \$828 ;
+  wire \$827 ;
+  wire \$828 ;
   wire \$829 ;
   wire \$83 ;
-  wire [2:0] \$830 ;
-  wire [32:0] \$831 ;
+  wire \$830 ;
+  wire \$831 ;
   wire \$832 ;
   wire \$833 ;
-  wire [32:0] \$834 ;
+  wire \$834 ;
   wire \$835 ;
   wire \$836 ;
-  wire [32:0] \$837 ;
+  wire \$837 ;
   wire \$838 ;
   wire \$839 ;
   wire \$84 ;
-  wire [32:0] \$840 ;
+  wire \$840 ;
   wire \$841 ;
-  wire [32:0] \$842 ;
+  wire \$842 ;
   wire \$843 ;
-  wire [32:0] \$844 ;
+  wire \$844 ;
   wire \$845 ;
-  wire [32:0] \$846 ;
+  wire \$846 ;
   wire \$847 ;
-  wire [32:0] \$848 ;
+  wire \$848 ;
   wire \$849 ;
   wire \$85 ;
-  wire [32:0] \$850 ;
+  wire \$850 ;
   wire \$851 ;
-  wire [32:0] \$852 ;
+  wire \$852 ;
   wire \$853 ;
-  wire [32:0] \$854 ;
+  wire \$854 ;
   wire \$855 ;
-  wire [32:0] \$856 ;
+  wire \$856 ;
   wire \$857 ;
-  wire [32:0] \$858 ;
+  wire \$858 ;
   wire \$859 ;
   wire \$86 ;
-  wire [32:0] \$860 ;
+  wire \$860 ;
   wire \$861 ;
-  wire [32:0] \$862 ;
+  wire [31:0] \$862 ;
   wire \$863 ;
   wire \$864 ;
   wire \$865 ;
   wire \$866 ;
   wire \$867 ;
-  wire [32:0] \$868 ;
+  wire \$868 ;
   wire \$869 ;
   wire \$87 ;
-  wire [2:0] \$870 ;
-  wire [32:0] \$871 ;
-  wire \$872 ;
-  wire [2:0] \$873 ;
-  wire [32:0] \$874 ;
+  wire \$870 ;
+  wire [31:0] \$871 ;
+  wire [32:0] \$872 ;
+  wire \$873 ;
+  wire \$874 ;
   wire \$875 ;
   wire \$876 ;
-  wire [32:0] \$877 ;
+  wire \$877 ;
   wire \$878 ;
   wire \$879 ;
   wire \$88 ;
-  wire [32:0] \$880 ;
+  wire [2:0] \$880 ;
   wire \$881 ;
   wire \$882 ;
-  wire [32:0] \$883 ;
-  wire \$884 ;
-  wire [32:0] \$885 ;
+  wire [31:0] \$883 ;
+  wire [32:0] \$884 ;
+  wire \$885 ;
   wire \$886 ;
-  wire [32:0] \$887 ;
+  wire \$887 ;
   wire \$888 ;
-  wire [32:0] \$889 ;
+  wire \$889 ;
   wire \$89 ;
   wire \$890 ;
-  wire [32:0] \$891 ;
-  wire \$892 ;
-  wire [32:0] \$893 ;
+  wire \$891 ;
+  wire [2:0] \$892 ;
+  wire \$893 ;
   wire \$894 ;
-  wire [32:0] \$895 ;
-  wire \$896 ;
-  wire [32:0] \$897 ;
+  wire [31:0] \$895 ;
+  wire [32:0] \$896 ;
+  wire \$897 ;
   wire \$898 ;
-  wire [32:0] \$899 ;
+  wire \$899 ;
   wire \$9 ;
   wire \$90 ;
   wire \$900 ;
-  wire [32:0] \$901 ;
+  wire \$901 ;
   wire \$902 ;
-  wire [32:0] \$903 ;
+  wire \$903 ;
   wire \$904 ;
-  wire [32:0] \$905 ;
+  wire \$905 ;
   wire \$906 ;
-  wire \$907 ;
-  wire \$908 ;
+  wire [31:0] \$907 ;
+  wire [32:0] \$908 ;
   wire \$909 ;
   wire \$91 ;
   wire \$910 ;
   wire \$911 ;
   wire \$912 ;
+  wire \$913 ;
+  wire \$914 ;
+  wire \$915 ;
+  wire \$916 ;
+  wire \$917 ;
+  wire \$918 ;
+  wire [31:0] \$919 ;
   wire \$92 ;
+  wire [32:0] \$920 ;
+  wire \$921 ;
+  wire \$922 ;
+  wire \$923 ;
+  wire \$924 ;
+  wire \$925 ;
+  wire \$926 ;
+  wire \$927 ;
+  wire \$928 ;
+  wire \$929 ;
   wire \$93 ;
+  wire \$930 ;
+  wire [31:0] \$931 ;
+  wire [32:0] \$932 ;
+  wire \$933 ;
+  wire \$934 ;
+  wire \$935 ;
+  wire \$936 ;
+  wire \$937 ;
+  wire \$938 ;
+  wire \$939 ;
   wire \$94 ;
+  wire \$940 ;
+  wire \$941 ;
+  wire [31:0] \$942 ;
+  wire [32:0] \$943 ;
+  wire \$944 ;
+  wire \$945 ;
+  wire \$946 ;
+  wire \$947 ;
+  wire \$948 ;
+  wire \$949 ;
   wire \$95 ;
+  wire \$950 ;
+  wire \$951 ;
+  wire \$952 ;
+  wire [31:0] \$953 ;
+  wire [32:0] \$954 ;
+  wire \$955 ;
+  wire \$956 ;
+  wire \$957 ;
+  wire \$958 ;
+  wire \$959 ;
   wire \$96 ;
+  wire \$960 ;
+  wire \$961 ;
+  wire \$962 ;
+  wire \$963 ;
+  wire [31:0] \$964 ;
+  wire [32:0] \$965 ;
+  wire \$966 ;
+  wire \$967 ;
+  wire \$968 ;
+  wire \$969 ;
   wire \$97 ;
+  wire \$970 ;
+  wire \$971 ;
+  wire \$972 ;
+  wire \$973 ;
+  wire \$974 ;
+  wire [31:0] \$975 ;
+  wire [32:0] \$976 ;
+  wire \$977 ;
+  wire \$978 ;
+  wire \$979 ;
   wire \$98 ;
+  wire \$980 ;
+  wire \$981 ;
+  wire \$982 ;
+  wire \$983 ;
+  wire \$984 ;
+  wire \$985 ;
+  wire [31:0] \$986 ;
+  wire [32:0] \$987 ;
+  wire \$988 ;
+  wire \$989 ;
   wire \$99 ;
+  wire \$990 ;
+  wire \$991 ;
+  wire \$992 ;
+  wire \$993 ;
+  wire \$994 ;
+  wire \$995 ;
+  wire \$996 ;
+  wire [31:0] \$997 ;
+  wire [32:0] \$998 ;
+  wire \$999 ;
   output [1:0] abort;
   reg [1:0] abort = 2'h0;
   reg act_coefficients0 = 1'h0;
@@ -14499,23 +14883,32 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [16:0] activation_words_value = 17'h04000;
   input [1:0] active;
   wire [1:0] active;
+  reg adder_adding = 1'h0;
+  reg adder_chosen = 1'h0;
   reg adder_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] adder_value;
+  reg array_adding = 1'h0;
+  reg array_chosen = 1'h0;
   reg array_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] array_value;
+  reg buffer_adding = 1'h0;
+  reg buffer_chosen = 1'h0;
   reg buffer_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] buffer_value;
   input [1:0] busy;
   wire [1:0] busy;
+  reg clear = 1'h0;
   input clk;
   wire clk;
   reg [20:0] coefficient_words_value = 21'h008000;
   reg [19:0] coefficients_base_value = 20'h00000;
   output [3:0] coefficients_write;
   reg [3:0] coefficients_write = 4'h0;
+  reg comparator_adding = 1'h0;
+  reg comparator_chosen = 1'h0;
   reg comparator_counted = 1'h0;
   (* init = 16'h0400 *)
   wire [15:0] comparator_timeout;
@@ -14531,13 +14924,18 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg constants_write = 1'h0;
   input contest;
   wire contest;
+  reg contests_adding = 1'h0;
+  reg contests_chosen = 1'h0;
   reg contests_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] contests_value;
   wire control_abort;
+  wire control_keep;
   wire control_start;
   input [2:0] conversions;
   wire [2:0] conversions;
+  reg conversions_adding = 1'h0;
+  reg conversions_chosen = 1'h0;
   reg [2:0] conversions_counted = 3'h0;
   (* init = 32'd0 *)
   wire [31:0] conversions_value;
@@ -14551,22 +14949,33 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [7:0] converter3_offset = 8'h00;
   input converting;
   wire converting;
+  reg converting_adding = 1'h0;
+  reg converting_chosen = 1'h0;
   reg converting_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] converting_value;
   output [3:0] corrections_write;
   reg [3:0] corrections_write = 4'h0;
+  reg [31:0] counter_written = 32'd0;
+  reg cycles_adding = 1'h0;
+  reg cycles_chosen = 1'h0;
   reg cycles_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] cycles_value;
+  reg drain_adding = 1'h0;
+  reg drain_chosen = 1'h0;
   reg drain_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] drain_value;
   input [2:0] early_stops;
   wire [2:0] early_stops;
+  reg early_stops_adding = 1'h0;
+  reg early_stops_chosen = 1'h0;
   reg [2:0] early_stops_counted = 3'h0;
   (* init = 32'd0 *)
   wire [31:0] early_stops_value;
+  reg elementwise_adding = 1'h0;
+  reg elementwise_chosen = 1'h0;
   reg elementwise_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] elementwise_value;
@@ -14596,6 +15005,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire [7:0] failed_cause;
   wire [3:0] \failed_cause.tenant0 ;
   wire [3:0] \failed_cause.tenant1 ;
+  reg fetch_adding = 1'h0;
+  reg fetch_chosen = 1'h0;
   reg fetch_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] fetch_value;
@@ -14625,6 +15036,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg hit_weights1 = 1'h0;
   reg hit_weights2 = 1'h0;
   reg hit_weights3 = 1'h0;
+  reg host_adding = 1'h0;
+  reg host_chosen = 1'h0;
   reg host_counted = 1'h0;
   output [47:0] host_timeout;
   wire [47:0] host_timeout;
@@ -14705,6 +15118,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [5:0] phase_share_clocks = 6'h02;
   input product;
   wire product;
+  reg products_adding = 1'h0;
+  reg products_chosen = 1'h0;
   reg products_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] products_value;
@@ -14821,12 +15236,14 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_version = 1'h0;
   reg refused = 1'h0;
   reg register = 1'h0;
-  reg \register$266  = 1'h0;
-  reg \register$267  = 1'h0;
-  reg \register$390  = 1'h0;
+  reg \register$268  = 1'h0;
+  reg \register$269  = 1'h0;
   reg \register$392  = 1'h0;
-  reg \register$497  = 1'h0;
-  reg \register$525  = 1'h0;
+  reg \register$394  = 1'h0;
+  reg \register$500  = 1'h0;
+  reg \register$564  = 1'h0;
+  reg rows_adding = 1'h0;
+  reg rows_chosen = 1'h0;
   reg rows_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] rows_value;
@@ -14865,17 +15282,26 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg status_error = 1'h0;
   reg [15:0] tenant1_activation_base_value = 16'h0000;
   reg [16:0] tenant1_activation_words_value = 17'h00000;
+  reg tenant1_adder_adding = 1'h0;
+  reg tenant1_adder_chosen = 1'h0;
   reg tenant1_adder_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_adder_value;
+  reg tenant1_array_adding = 1'h0;
+  reg tenant1_array_chosen = 1'h0;
   reg tenant1_array_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_array_value;
+  reg tenant1_buffer_adding = 1'h0;
+  reg tenant1_buffer_chosen = 1'h0;
   reg tenant1_buffer_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_buffer_value;
+  reg tenant1_clear = 1'h0;
   reg [20:0] tenant1_coefficient_words_value = 21'h000000;
   reg [19:0] tenant1_coefficients_base_value = 20'h00000;
+  reg tenant1_comparator_adding = 1'h0;
+  reg tenant1_comparator_chosen = 1'h0;
   reg tenant1_comparator_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_comparator_value;
@@ -14883,38 +15309,60 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [15:0] tenant1_constants_base_value = 16'h0000;
   reg [17:0] tenant1_constants_end = 18'h00000;
   reg tenant1_constants_used = 1'h0;
+  reg tenant1_contests_adding = 1'h0;
+  reg tenant1_contests_chosen = 1'h0;
   reg tenant1_contests_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_contests_value;
   wire tenant1_control_abort;
+  wire tenant1_control_keep;
   wire tenant1_control_start;
+  reg tenant1_conversions_adding = 1'h0;
+  reg tenant1_conversions_chosen = 1'h0;
   reg [2:0] tenant1_conversions_counted = 3'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_conversions_value;
+  reg tenant1_converting_adding = 1'h0;
+  reg tenant1_converting_chosen = 1'h0;
   reg tenant1_converting_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_converting_value;
+  reg [31:0] tenant1_counter_written = 32'd0;
+  reg tenant1_cycles_adding = 1'h0;
+  reg tenant1_cycles_chosen = 1'h0;
   reg tenant1_cycles_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_cycles_value;
+  reg tenant1_drain_adding = 1'h0;
+  reg tenant1_drain_chosen = 1'h0;
   reg tenant1_drain_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_drain_value;
+  reg tenant1_early_stops_adding = 1'h0;
+  reg tenant1_early_stops_chosen = 1'h0;
   reg [2:0] tenant1_early_stops_counted = 3'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_early_stops_value;
+  reg tenant1_elementwise_adding = 1'h0;
+  reg tenant1_elementwise_chosen = 1'h0;
   reg tenant1_elementwise_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_elementwise_value;
+  reg tenant1_fetch_adding = 1'h0;
+  reg tenant1_fetch_chosen = 1'h0;
   reg tenant1_fetch_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_fetch_value;
+  reg tenant1_host_adding = 1'h0;
+  reg tenant1_host_chosen = 1'h0;
   reg tenant1_host_counted = 1'h0;
   reg [23:0] tenant1_host_timeout_value = 24'h000000;
   (* init = 32'd0 *)
   wire [31:0] tenant1_host_value;
   reg tenant1_interrupt_done = 1'h0;
   reg tenant1_interrupt_error = 1'h0;
+  reg tenant1_products_adding = 1'h0;
+  reg tenant1_products_chosen = 1'h0;
   reg tenant1_products_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_products_value;
@@ -14922,6 +15370,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg tenant1_program_used = 1'h0;
   reg [11:0] tenant1_program_window_base = 12'h000;
   reg [11:0] tenant1_program_window_length = 12'h000;
+  reg tenant1_rows_adding = 1'h0;
+  reg tenant1_rows_chosen = 1'h0;
   reg tenant1_rows_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_rows_value;
@@ -14929,9 +15379,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg tenant1_status_done = 1'h0;
   reg tenant1_status_error = 1'h0;
   reg [3:0] tenant1_tiles_value = 4'h0;
+  reg tenant1_transfer_adding = 1'h0;
+  reg tenant1_transfer_chosen = 1'h0;
   reg tenant1_transfer_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_transfer_value;
+  reg tenant1_turn_adding = 1'h0;
+  reg tenant1_turn_chosen = 1'h0;
   reg tenant1_turn_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] tenant1_turn_value;
@@ -14944,9 +15398,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg tile_flags3_calibration = 1'h0;
   reg tile_flags3_gain = 1'h0;
   reg [3:0] tiles_value = 4'hf;
+  reg transfer_adding = 1'h0;
+  reg transfer_chosen = 1'h0;
   reg transfer_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] transfer_value;
+  reg turn_adding = 1'h0;
+  reg turn_chosen = 1'h0;
   reg turn_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] turn_value;
@@ -15180,8 +15638,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign running = busy | start;
   assign control_start = write_data[0] & write_control;
   assign control_abort = write_data[1] & write_control;
+  assign control_keep = write_data[2] & write_control;
   assign tenant1_control_start = write_data[0] & write_tenant1_control;
   assign tenant1_control_abort = write_data[1] & write_tenant1_control;
+  assign tenant1_control_keep = write_data[2] & write_tenant1_control;
   assign \$1  = | { tenant1_program_used, program_used };
   assign \$2  = ~ \$1 ;
   assign write_program = hit_program & \$2 ;
@@ -15534,8 +15994,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$328  = running[1] & \$327 ;
   assign \$329  = write_address[11:6] < tenant1_program_end;
   assign \$330  = \$328  & \$329 ;
-  assign \$331  = register | \register$266 ;
-  assign \$332  = \register$266  | \register$267 ;
+  assign \$331  = register | \register$268 ;
+  assign \$332  = \register$268  | \register$269 ;
   assign \$334  = write_valid | register;
   assign \$335  = write_address[23:14] == 1'h1;
   assign \$336  = write_valid & \$335 ;
@@ -15553,8 +16013,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$348  = running[1] & \$347 ;
   assign \$349  = write_address[13:3] < tenant1_constants_end;
   assign \$350  = \$348  & \$349 ;
-  assign \$351  = register | \register$266 ;
-  assign \$352  = \register$266  | \register$267 ;
+  assign \$351  = register | \register$268 ;
+  assign \$352  = \register$268  | \register$269 ;
   assign \$353  = act_constants & end_constants;
   assign \$354  = ~ end_constants;
   assign \$355  = act_constants & \$354 ;
@@ -15563,120 +16023,120 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$358  = write_valid & \$357 ;
   assign \$359  = write_address[16:2] < 16'h8000;
   assign \$360  = \$358  & \$359 ;
-  assign \$363  = register | \register$266 ;
-  assign \$364  = \register$266  | \register$267 ;
+  assign \$363  = register | \register$268 ;
+  assign \$364  = \register$268  | \register$269 ;
   assign \$366  = write_valid | register;
   assign \$367  = write_address[23:17] == 2'h2;
   assign \$368  = write_valid & \$367 ;
   assign \$369  = write_address[16:2] < 16'h8000;
   assign \$370  = \$368  & \$369 ;
-  assign \$373  = register | \register$266 ;
-  assign \$374  = \register$266  | \register$267 ;
+  assign \$373  = register | \register$268 ;
+  assign \$374  = \register$268  | \register$269 ;
   assign \$376  = write_valid | register;
   assign \$377  = write_address[23:17] == 2'h3;
   assign \$378  = write_valid & \$377 ;
   assign \$379  = write_address[16:2] < 16'h8000;
   assign \$380  = \$378  & \$379 ;
-  assign \$383  = register | \register$266 ;
-  assign \$384  = \register$266  | \register$267 ;
+  assign \$383  = register | \register$268 ;
+  assign \$384  = \register$268  | \register$269 ;
   assign \$386  = write_valid | register;
   assign \$387  = write_address[23:17] == 3'h4;
   assign \$388  = write_valid & \$387 ;
   assign \$389  = write_address[16:2] < 16'h8000;
   assign \$390  = \$388  & \$389 ;
-  assign \$393  = register | \register$266 ;
-  assign \$394  = \register$266  | \register$267 ;
+  assign \$393  = register | \register$268 ;
+  assign \$394  = \register$268  | \register$269 ;
   assign \$396  = write_valid | register;
   assign \$397  = write_address[23:14] == 6'h28;
   assign \$398  = write_valid & \$397 ;
   assign \$399  = write_address[13:2] < 12'h900;
   assign \$400  = \$398  & \$399 ;
-  assign \$403  = register | \register$266 ;
-  assign \$404  = \register$266  | \register$267 ;
+  assign \$403  = register | \register$268 ;
+  assign \$404  = \register$268  | \register$269 ;
   assign \$406  = write_valid | register;
   assign \$407  = write_address[23:14] == 6'h29;
   assign \$408  = write_valid & \$407 ;
   assign \$409  = write_address[13:2] < 12'h900;
   assign \$410  = \$408  & \$409 ;
-  assign \$413  = register | \register$266 ;
-  assign \$414  = \register$266  | \register$267 ;
+  assign \$413  = register | \register$268 ;
+  assign \$414  = \register$268  | \register$269 ;
   assign \$416  = write_valid | register;
   assign \$417  = write_address[23:14] == 6'h2a;
   assign \$418  = write_valid & \$417 ;
   assign \$419  = write_address[13:2] < 12'h900;
   assign \$420  = \$418  & \$419 ;
-  assign \$423  = register | \register$266 ;
-  assign \$424  = \register$266  | \register$267 ;
+  assign \$423  = register | \register$268 ;
+  assign \$424  = \register$268  | \register$269 ;
   assign \$426  = write_valid | register;
   assign \$427  = write_address[23:14] == 6'h2b;
   assign \$428  = write_valid & \$427 ;
   assign \$429  = write_address[13:2] < 12'h900;
   assign \$430  = \$428  & \$429 ;
-  assign \$433  = register | \register$266 ;
-  assign \$434  = \register$266  | \register$267 ;
+  assign \$433  = register | \register$268 ;
+  assign \$434  = \register$268  | \register$269 ;
   assign \$436  = write_valid | register;
   assign \$437  = write_address[23:10] == 10'h2c0;
   assign \$438  = write_valid & \$437 ;
   assign \$439  = write_address[9:2] < 9'h100;
   assign \$440  = \$438  & \$439 ;
-  assign \$443  = register | \register$266 ;
-  assign \$444  = \register$266  | \register$267 ;
+  assign \$443  = register | \register$268 ;
+  assign \$444  = \register$268  | \register$269 ;
   assign \$446  = write_valid | register;
   assign \$447  = write_address[23:10] == 10'h2c1;
   assign \$448  = write_valid & \$447 ;
   assign \$449  = write_address[9:2] < 9'h100;
   assign \$450  = \$448  & \$449 ;
-  assign \$453  = register | \register$266 ;
-  assign \$454  = \register$266  | \register$267 ;
+  assign \$453  = register | \register$268 ;
+  assign \$454  = \register$268  | \register$269 ;
   assign \$456  = write_valid | register;
   assign \$457  = write_address[23:10] == 10'h2c2;
   assign \$458  = write_valid & \$457 ;
   assign \$459  = write_address[9:2] < 9'h100;
   assign \$460  = \$458  & \$459 ;
-  assign \$463  = register | \register$266 ;
-  assign \$464  = \register$266  | \register$267 ;
+  assign \$463  = register | \register$268 ;
+  assign \$464  = \register$268  | \register$269 ;
   assign \$466  = write_valid | register;
   assign \$467  = write_address[23:10] == 10'h2c3;
   assign \$468  = write_valid & \$467 ;
   assign \$469  = write_address[9:2] < 9'h100;
   assign \$470  = \$468  & \$469 ;
-  assign \$473  = register | \register$266 ;
-  assign \$474  = \register$266  | \register$267 ;
+  assign \$473  = register | \register$268 ;
+  assign \$474  = \register$268  | \register$269 ;
   assign \$476  = write_valid | register;
   assign \$477  = write_address[23:10] == 10'h2c4;
   assign \$478  = write_valid & \$477 ;
   assign \$479  = write_address[9:2] < 9'h100;
   assign \$480  = \$478  & \$479 ;
-  assign \$483  = register | \register$266 ;
-  assign \$484  = \register$266  | \register$267 ;
+  assign \$483  = register | \register$268 ;
+  assign \$484  = \register$268  | \register$269 ;
   assign \$486  = write_valid | register;
   assign \$487  = write_address[23:10] == 10'h2c5;
   assign \$488  = write_valid & \$487 ;
   assign \$489  = write_address[9:2] < 9'h100;
   assign \$490  = \$488  & \$489 ;
-  assign \$493  = register | \register$266 ;
-  assign \$494  = \register$266  | \register$267 ;
+  assign \$493  = register | \register$268 ;
+  assign \$494  = \register$268  | \register$269 ;
   assign \$496  = write_valid | register;
   assign \$497  = write_address[23:10] == 10'h2c6;
   assign \$498  = write_valid & \$497 ;
   assign \$499  = write_address[9:2] < 9'h100;
   assign \$500  = \$498  & \$499 ;
-  assign \$503  = register | \register$266 ;
-  assign \$504  = \register$266  | \register$267 ;
+  assign \$503  = register | \register$268 ;
+  assign \$504  = \register$268  | \register$269 ;
   assign \$506  = write_valid | register;
   assign \$507  = write_address[23:10] == 10'h2c7;
   assign \$508  = write_valid & \$507 ;
   assign \$509  = write_address[9:2] < 9'h100;
   assign \$510  = \$508  & \$509 ;
-  assign \$513  = register | \register$266 ;
-  assign \$514  = \register$266  | \register$267 ;
-  assign \$516  = register | \register$266 ;
-  assign \$518  = register | \register$266 ;
-  assign \$520  = register | \register$266 ;
+  assign \$513  = register | \register$268 ;
+  assign \$514  = \register$268  | \register$269 ;
+  assign \$516  = register | \register$268 ;
+  assign \$518  = register | \register$268 ;
+  assign \$520  = register | \register$268 ;
   assign \$521  = | { write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0 };
-  assign \$522  = register | \register$266 ;
+  assign \$522  = register | \register$268 ;
   assign \$523  = | { write_weights3, write_weights2, write_weights1, write_weights0 };
-  assign \$524  = register | \register$266 ;
+  assign \$524  = register | \register$268 ;
   assign \$525  = | { write_levels3, write_levels2, write_levels1, write_levels0, write_corrections3, write_corrections2, write_corrections1, write_corrections0 };
   assign \$526  = write_address[11:2] & { acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10, acting_1_10 };
   assign \$528  = write_address[13:3] & { acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11, acting_2_11 };
@@ -15698,7 +16158,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$545  = \$543  | { 32'h00000000, \$544  };
   assign \$546  = | { write_levels3, write_levels2, write_levels1, write_levels0, write_corrections3, write_corrections2, write_corrections1, write_corrections0, write_weights3, write_weights2, write_weights1, write_weights0, write_coefficients3, write_coefficients2, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags3, write_gain_reference3, write_gain3, write_converter3, write_tile_flags2, write_gain_reference2, write_gain2, write_converter2, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_tenant1_turn, write_tenant1_fetch, write_tenant1_buffer, write_tenant1_host, write_tenant1_transfer, write_tenant1_elementwise, write_tenant1_drain, write_tenant1_rows, write_tenant1_array, write_tenant1_adder, write_tenant1_comparator, write_tenant1_host_timeout, write_tenant1_tiles, write_tenant1_coefficient_words, write_tenant1_coefficients_base, write_tenant1_constant_entries, write_tenant1_constants_base, write_tenant1_activation_words, write_tenant1_activation_base, write_tenant1_program_window, write_tenant1_contests, write_tenant1_products, write_tenant1_converting, write_tenant1_early_stops, write_tenant1_conversions, write_tenant1_cycles, write_tenant1_interrupt, write_tenant1_status, write_tenant1_control, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
   assign \$547  = ~ \$546 ;
-  assign \$548  = \register$266  & refused;
+  assign \$548  = \register$268  & refused;
   assign \$549  = ! read_address;
   assign \$550  = read_address == 3'h4;
   assign \$551  = read_address == 4'h8;
@@ -15950,100 +16410,484 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$816  = \$815  | read_group8;
   assign \$817  = \$816  | read_group9;
   assign \$818  = \$817  | read_group10;
-  assign \$819  = \register$392  & missed;
+  assign \$819  = \register$394  & missed;
   assign \$820  = ~ control_abort;
   assign \$821  = control_start & \$820 ;
   assign \$822  = ~ running[0];
   assign \$823  = \$821  & \$822 ;
-  assign \$824  = | { \register$497 , busy[0] };
-  assign \$825  = value_cycles + cycles_counted;
-  assign \$826  = | { \register$497 , busy[0] };
-  assign \$827  = active[0] ? conversions : 3'h0;
-  assign \$828  = value_conversions + conversions_counted;
-  assign \$829  = | { \register$497 , busy[0] };
-  assign \$830  = active[0] ? early_stops : 3'h0;
-  assign \$831  = value_early_stops + early_stops_counted;
-  assign \$832  = | { \register$497 , busy[0] };
-  assign \$833  = active[0] & converting;
-  assign \$834  = value_converting + converting_counted;
-  assign \$835  = | { \register$497 , busy[0] };
-  assign \$836  = active[0] & product;
-  assign \$837  = value_products + products_counted;
-  assign \$838  = | { \register$497 , busy[0] };
-  assign \$839  = active[0] & contest;
-  assign \$840  = value_contests + contests_counted;
-  assign \$841  = | { \register$497 , busy[0] };
-  assign \$842  = value_comparator + comparator_counted;
-  assign \$843  = | { \register$497 , busy[0] };
-  assign \$844  = value_adder + adder_counted;
-  assign \$845  = | { \register$497 , busy[0] };
-  assign \$846  = value_array + array_counted;
-  assign \$847  = | { \register$497 , busy[0] };
-  assign \$848  = value_rows + rows_counted;
-  assign \$849  = | { \register$497 , busy[0] };
-  assign \$850  = value_drain + drain_counted;
-  assign \$851  = | { \register$497 , busy[0] };
-  assign \$852  = value_elementwise + elementwise_counted;
-  assign \$853  = | { \register$497 , busy[0] };
-  assign \$854  = value_transfer + transfer_counted;
-  assign \$855  = | { \register$497 , busy[0] };
-  assign \$856  = value_host + host_counted;
-  assign \$857  = | { \register$497 , busy[0] };
-  assign \$858  = value_buffer + buffer_counted;
-  assign \$859  = | { \register$497 , busy[0] };
-  assign \$860  = value_fetch + fetch_counted;
-  assign \$861  = | { \register$497 , busy[0] };
-  assign \$862  = value_turn + turn_counted;
-  assign \$863  = ~ tenant1_control_abort;
-  assign \$864  = tenant1_control_start & \$863 ;
-  assign \$865  = ~ running[1];
+  assign \$824  = ~ control_abort;
+  assign \$825  = control_start & \$824 ;
+  assign \$826  = ~ running[0];
+  assign \$827  = \$825  & \$826 ;
+  assign \$828  = ~ control_keep;
+  assign \$829  = \$827  & \$828 ;
+  assign \$830  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$831  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$832  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$833  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$834  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$835  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$836  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$837  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$838  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$839  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$840  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$841  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$842  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$843  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$844  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$845  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$846  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$847  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$848  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$849  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$850  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$851  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$852  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$853  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$854  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$855  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$856  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$857  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$858  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$859  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$860  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$861  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$862  = write_data & { \$861 , \$860 , \$859 , \$858 , \$857 , \$856 , \$855 , \$854 , \$853 , \$852 , \$851 , \$850 , \$849 , \$848 , \$847 , \$846 , \$845 , \$844 , \$843 , \$842 , \$841 , \$840 , \$839 , \$838 , \$837 , \$836 , \$835 , \$834 , \$833 , \$832 , \$831 , \$830  };
+  assign \$863  = | { \register$500 , busy[0] };
+  assign \$864  = ~ \$863 ;
+  assign \$865  = ~ start[0];
   assign \$866  = \$864  & \$865 ;
-  assign \$867  = | { \register$525 , busy[1] };
-  assign \$868  = value_tenant1_cycles + tenant1_cycles_counted;
-  assign \$869  = | { \register$525 , busy[1] };
-  assign \$870  = active[1] ? conversions : 3'h0;
-  assign \$871  = value_tenant1_conversions + tenant1_conversions_counted;
-  assign \$872  = | { \register$525 , busy[1] };
-  assign \$873  = active[1] ? early_stops : 3'h0;
-  assign \$874  = value_tenant1_early_stops + tenant1_early_stops_counted;
-  assign \$875  = | { \register$525 , busy[1] };
-  assign \$876  = active[1] & converting;
-  assign \$877  = value_tenant1_converting + tenant1_converting_counted;
-  assign \$878  = | { \register$525 , busy[1] };
-  assign \$879  = active[1] & product;
-  assign \$880  = value_tenant1_products + tenant1_products_counted;
-  assign \$881  = | { \register$525 , busy[1] };
-  assign \$882  = active[1] & contest;
-  assign \$883  = value_tenant1_contests + tenant1_contests_counted;
-  assign \$884  = | { \register$525 , busy[1] };
-  assign \$885  = value_tenant1_comparator + tenant1_comparator_counted;
-  assign \$886  = | { \register$525 , busy[1] };
-  assign \$887  = value_tenant1_adder + tenant1_adder_counted;
-  assign \$888  = | { \register$525 , busy[1] };
-  assign \$889  = value_tenant1_array + tenant1_array_counted;
-  assign \$890  = | { \register$525 , busy[1] };
-  assign \$891  = value_tenant1_rows + tenant1_rows_counted;
-  assign \$892  = | { \register$525 , busy[1] };
-  assign \$893  = value_tenant1_drain + tenant1_drain_counted;
-  assign \$894  = | { \register$525 , busy[1] };
-  assign \$895  = value_tenant1_elementwise + tenant1_elementwise_counted;
-  assign \$896  = | { \register$525 , busy[1] };
-  assign \$897  = value_tenant1_transfer + tenant1_transfer_counted;
-  assign \$898  = | { \register$525 , busy[1] };
-  assign \$899  = value_tenant1_host + tenant1_host_counted;
-  assign \$900  = | { \register$525 , busy[1] };
-  assign \$901  = value_tenant1_buffer + tenant1_buffer_counted;
-  assign \$902  = | { \register$525 , busy[1] };
-  assign \$903  = value_tenant1_fetch + tenant1_fetch_counted;
-  assign \$904  = | { \register$525 , busy[1] };
-  assign \$905  = value_tenant1_turn + tenant1_turn_counted;
-  assign \$906  = status_done & interrupt_done;
-  assign \$907  = status_error & interrupt_error;
-  assign \$908  = \$906  | \$907 ;
-  assign \$909  = tenant1_status_done & tenant1_interrupt_done;
-  assign \$910  = tenant1_status_error & tenant1_interrupt_error;
-  assign \$911  = \$909  | \$910 ;
-  assign \$912  = | { \$911 , \$908  };
+  assign \$867  = write_cycles & \$866 ;
+  assign \$868  = | { \register$500 , busy[0] };
+  assign \$869  = | { \register$500 , busy[0] };
+  assign \$870  = \$869  | cycles_adding;
+  assign \$871  = counter_written | { 31'h00000000, cycles_counted };
+  assign \$872  = value_cycles + \$871 ;
+  assign \$873  = clear | cycles_chosen;
+  assign \$874  = | { \register$500 , busy[0] };
+  assign \$875  = ~ \$874 ;
+  assign \$876  = ~ start[0];
+  assign \$877  = \$875  & \$876 ;
+  assign \$878  = write_conversions & \$877 ;
+  assign \$879  = | { \register$500 , busy[0] };
+  assign \$880  = active[0] ? conversions : 3'h0;
+  assign \$881  = | { \register$500 , busy[0] };
+  assign \$882  = \$881  | conversions_adding;
+  assign \$883  = counter_written | { 29'h00000000, conversions_counted };
+  assign \$884  = value_conversions + \$883 ;
+  assign \$885  = clear | conversions_chosen;
+  assign \$886  = | { \register$500 , busy[0] };
+  assign \$887  = ~ \$886 ;
+  assign \$888  = ~ start[0];
+  assign \$889  = \$887  & \$888 ;
+  assign \$890  = write_early_stops & \$889 ;
+  assign \$891  = | { \register$500 , busy[0] };
+  assign \$892  = active[0] ? early_stops : 3'h0;
+  assign \$893  = | { \register$500 , busy[0] };
+  assign \$894  = \$893  | early_stops_adding;
+  assign \$895  = counter_written | { 29'h00000000, early_stops_counted };
+  assign \$896  = value_early_stops + \$895 ;
+  assign \$897  = clear | early_stops_chosen;
+  assign \$898  = | { \register$500 , busy[0] };
+  assign \$899  = ~ \$898 ;
+  assign \$900  = ~ start[0];
+  assign \$901  = \$899  & \$900 ;
+  assign \$902  = write_converting & \$901 ;
+  assign \$903  = | { \register$500 , busy[0] };
+  assign \$904  = active[0] & converting;
+  assign \$905  = | { \register$500 , busy[0] };
+  assign \$906  = \$905  | converting_adding;
+  assign \$907  = counter_written | { 31'h00000000, converting_counted };
+  assign \$908  = value_converting + \$907 ;
+  assign \$909  = clear | converting_chosen;
+  assign \$910  = | { \register$500 , busy[0] };
+  assign \$911  = ~ \$910 ;
+  assign \$912  = ~ start[0];
+  assign \$913  = \$911  & \$912 ;
+  assign \$914  = write_products & \$913 ;
+  assign \$915  = | { \register$500 , busy[0] };
+  assign \$916  = active[0] & product;
+  assign \$917  = | { \register$500 , busy[0] };
+  assign \$918  = \$917  | products_adding;
+  assign \$919  = counter_written | { 31'h00000000, products_counted };
+  assign \$920  = value_products + \$919 ;
+  assign \$921  = clear | products_chosen;
+  assign \$922  = | { \register$500 , busy[0] };
+  assign \$923  = ~ \$922 ;
+  assign \$924  = ~ start[0];
+  assign \$925  = \$923  & \$924 ;
+  assign \$926  = write_contests & \$925 ;
+  assign \$927  = | { \register$500 , busy[0] };
+  assign \$928  = active[0] & contest;
+  assign \$929  = | { \register$500 , busy[0] };
+  assign \$930  = \$929  | contests_adding;
+  assign \$931  = counter_written | { 31'h00000000, contests_counted };
+  assign \$932  = value_contests + \$931 ;
+  assign \$933  = clear | contests_chosen;
+  assign \$934  = | { \register$500 , busy[0] };
+  assign \$935  = ~ \$934 ;
+  assign \$936  = ~ start[0];
+  assign \$937  = \$935  & \$936 ;
+  assign \$938  = write_comparator & \$937 ;
+  assign \$939  = | { \register$500 , busy[0] };
+  assign \$940  = | { \register$500 , busy[0] };
+  assign \$941  = \$940  | comparator_adding;
+  assign \$942  = counter_written | { 31'h00000000, comparator_counted };
+  assign \$943  = value_comparator + \$942 ;
+  assign \$944  = clear | comparator_chosen;
+  assign \$945  = | { \register$500 , busy[0] };
+  assign \$946  = ~ \$945 ;
+  assign \$947  = ~ start[0];
+  assign \$948  = \$946  & \$947 ;
+  assign \$949  = write_adder & \$948 ;
+  assign \$950  = | { \register$500 , busy[0] };
+  assign \$951  = | { \register$500 , busy[0] };
+  assign \$952  = \$951  | adder_adding;
+  assign \$953  = counter_written | { 31'h00000000, adder_counted };
+  assign \$954  = value_adder + \$953 ;
+  assign \$955  = clear | adder_chosen;
+  assign \$956  = | { \register$500 , busy[0] };
+  assign \$957  = ~ \$956 ;
+  assign \$958  = ~ start[0];
+  assign \$959  = \$957  & \$958 ;
+  assign \$960  = write_array & \$959 ;
+  assign \$961  = | { \register$500 , busy[0] };
+  assign \$962  = | { \register$500 , busy[0] };
+  assign \$963  = \$962  | array_adding;
+  assign \$964  = counter_written | { 31'h00000000, array_counted };
+  assign \$965  = value_array + \$964 ;
+  assign \$966  = clear | array_chosen;
+  assign \$967  = | { \register$500 , busy[0] };
+  assign \$968  = ~ \$967 ;
+  assign \$969  = ~ start[0];
+  assign \$970  = \$968  & \$969 ;
+  assign \$971  = write_rows & \$970 ;
+  assign \$972  = | { \register$500 , busy[0] };
+  assign \$973  = | { \register$500 , busy[0] };
+  assign \$974  = \$973  | rows_adding;
+  assign \$975  = counter_written | { 31'h00000000, rows_counted };
+  assign \$976  = value_rows + \$975 ;
+  assign \$977  = clear | rows_chosen;
+  assign \$978  = | { \register$500 , busy[0] };
+  assign \$979  = ~ \$978 ;
+  assign \$980  = ~ start[0];
+  assign \$981  = \$979  & \$980 ;
+  assign \$982  = write_drain & \$981 ;
+  assign \$983  = | { \register$500 , busy[0] };
+  assign \$984  = | { \register$500 , busy[0] };
+  assign \$985  = \$984  | drain_adding;
+  assign \$986  = counter_written | { 31'h00000000, drain_counted };
+  assign \$987  = value_drain + \$986 ;
+  assign \$988  = clear | drain_chosen;
+  assign \$989  = | { \register$500 , busy[0] };
+  assign \$990  = ~ \$989 ;
+  assign \$991  = ~ start[0];
+  assign \$992  = \$990  & \$991 ;
+  assign \$993  = write_elementwise & \$992 ;
+  assign \$994  = | { \register$500 , busy[0] };
+  assign \$995  = | { \register$500 , busy[0] };
+  assign \$996  = \$995  | elementwise_adding;
+  assign \$997  = counter_written | { 31'h00000000, elementwise_counted };
+  assign \$998  = value_elementwise + \$997 ;
+  assign \$999  = clear | elementwise_chosen;
+  assign \$1000  = | { \register$500 , busy[0] };
+  assign \$1001  = ~ \$1000 ;
+  assign \$1002  = ~ start[0];
+  assign \$1003  = \$1001  & \$1002 ;
+  assign \$1004  = write_transfer & \$1003 ;
+  assign \$1005  = | { \register$500 , busy[0] };
+  assign \$1006  = | { \register$500 , busy[0] };
+  assign \$1007  = \$1006  | transfer_adding;
+  assign \$1008  = counter_written | { 31'h00000000, transfer_counted };
+  assign \$1009  = value_transfer + \$1008 ;
+  assign \$1010  = clear | transfer_chosen;
+  assign \$1011  = | { \register$500 , busy[0] };
+  assign \$1012  = ~ \$1011 ;
+  assign \$1013  = ~ start[0];
+  assign \$1014  = \$1012  & \$1013 ;
+  assign \$1015  = write_host & \$1014 ;
+  assign \$1016  = | { \register$500 , busy[0] };
+  assign \$1017  = | { \register$500 , busy[0] };
+  assign \$1018  = \$1017  | host_adding;
+  assign \$1019  = counter_written | { 31'h00000000, host_counted };
+  assign \$1020  = value_host + \$1019 ;
+  assign \$1021  = clear | host_chosen;
+  assign \$1022  = | { \register$500 , busy[0] };
+  assign \$1023  = ~ \$1022 ;
+  assign \$1024  = ~ start[0];
+  assign \$1025  = \$1023  & \$1024 ;
+  assign \$1026  = write_buffer & \$1025 ;
+  assign \$1027  = | { \register$500 , busy[0] };
+  assign \$1028  = | { \register$500 , busy[0] };
+  assign \$1029  = \$1028  | buffer_adding;
+  assign \$1030  = counter_written | { 31'h00000000, buffer_counted };
+  assign \$1031  = value_buffer + \$1030 ;
+  assign \$1032  = clear | buffer_chosen;
+  assign \$1033  = | { \register$500 , busy[0] };
+  assign \$1034  = ~ \$1033 ;
+  assign \$1035  = ~ start[0];
+  assign \$1036  = \$1034  & \$1035 ;
+  assign \$1037  = write_fetch & \$1036 ;
+  assign \$1038  = | { \register$500 , busy[0] };
+  assign \$1039  = | { \register$500 , busy[0] };
+  assign \$1040  = \$1039  | fetch_adding;
+  assign \$1041  = counter_written | { 31'h00000000, fetch_counted };
+  assign \$1042  = value_fetch + \$1041 ;
+  assign \$1043  = clear | fetch_chosen;
+  assign \$1044  = | { \register$500 , busy[0] };
+  assign \$1045  = ~ \$1044 ;
+  assign \$1046  = ~ start[0];
+  assign \$1047  = \$1045  & \$1046 ;
+  assign \$1048  = write_turn & \$1047 ;
+  assign \$1049  = | { \register$500 , busy[0] };
+  assign \$1050  = | { \register$500 , busy[0] };
+  assign \$1051  = \$1050  | turn_adding;
+  assign \$1052  = counter_written | { 31'h00000000, turn_counted };
+  assign \$1053  = value_turn + \$1052 ;
+  assign \$1054  = clear | turn_chosen;
+  assign \$1055  = ~ tenant1_control_abort;
+  assign \$1056  = tenant1_control_start & \$1055 ;
+  assign \$1057  = ~ running[1];
+  assign \$1058  = \$1056  & \$1057 ;
+  assign \$1059  = ~ tenant1_control_abort;
+  assign \$1060  = tenant1_control_start & \$1059 ;
+  assign \$1061  = ~ running[1];
+  assign \$1062  = \$1060  & \$1061 ;
+  assign \$1063  = ~ tenant1_control_keep;
+  assign \$1064  = \$1062  & \$1063 ;
+  assign \$1065  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1066  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1067  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1068  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1069  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1070  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1071  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1072  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1073  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1074  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1075  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1076  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1077  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1078  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1079  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1080  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1081  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1082  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1083  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1084  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1085  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1086  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1087  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1088  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1089  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1090  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1091  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1092  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1093  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1094  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1095  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1096  = | { tenant1_turn_chosen, tenant1_fetch_chosen, tenant1_buffer_chosen, tenant1_host_chosen, tenant1_transfer_chosen, tenant1_elementwise_chosen, tenant1_drain_chosen, tenant1_rows_chosen, tenant1_array_chosen, tenant1_adder_chosen, tenant1_comparator_chosen, tenant1_contests_chosen, tenant1_products_chosen, tenant1_converting_chosen, tenant1_early_stops_chosen, tenant1_conversions_chosen, tenant1_cycles_chosen };
+  assign \$1097  = write_data & { \$1096 , \$1095 , \$1094 , \$1093 , \$1092 , \$1091 , \$1090 , \$1089 , \$1088 , \$1087 , \$1086 , \$1085 , \$1084 , \$1083 , \$1082 , \$1081 , \$1080 , \$1079 , \$1078 , \$1077 , \$1076 , \$1075 , \$1074 , \$1073 , \$1072 , \$1071 , \$1070 , \$1069 , \$1068 , \$1067 , \$1066 , \$1065  };
+  assign \$1098  = | { \register$564 , busy[1] };
+  assign \$1099  = ~ \$1098 ;
+  assign \$1100  = ~ start[1];
+  assign \$1101  = \$1099  & \$1100 ;
+  assign \$1102  = write_tenant1_cycles & \$1101 ;
+  assign \$1103  = | { \register$564 , busy[1] };
+  assign \$1104  = | { \register$564 , busy[1] };
+  assign \$1105  = \$1104  | tenant1_cycles_adding;
+  assign \$1106  = tenant1_counter_written | { 31'h00000000, tenant1_cycles_counted };
+  assign \$1107  = value_tenant1_cycles + \$1106 ;
+  assign \$1108  = tenant1_clear | tenant1_cycles_chosen;
+  assign \$1109  = | { \register$564 , busy[1] };
+  assign \$1110  = ~ \$1109 ;
+  assign \$1111  = ~ start[1];
+  assign \$1112  = \$1110  & \$1111 ;
+  assign \$1113  = write_tenant1_conversions & \$1112 ;
+  assign \$1114  = | { \register$564 , busy[1] };
+  assign \$1115  = active[1] ? conversions : 3'h0;
+  assign \$1116  = | { \register$564 , busy[1] };
+  assign \$1117  = \$1116  | tenant1_conversions_adding;
+  assign \$1118  = tenant1_counter_written | { 29'h00000000, tenant1_conversions_counted };
+  assign \$1119  = value_tenant1_conversions + \$1118 ;
+  assign \$1120  = tenant1_clear | tenant1_conversions_chosen;
+  assign \$1121  = | { \register$564 , busy[1] };
+  assign \$1122  = ~ \$1121 ;
+  assign \$1123  = ~ start[1];
+  assign \$1124  = \$1122  & \$1123 ;
+  assign \$1125  = write_tenant1_early_stops & \$1124 ;
+  assign \$1126  = | { \register$564 , busy[1] };
+  assign \$1127  = active[1] ? early_stops : 3'h0;
+  assign \$1128  = | { \register$564 , busy[1] };
+  assign \$1129  = \$1128  | tenant1_early_stops_adding;
+  assign \$1130  = tenant1_counter_written | { 29'h00000000, tenant1_early_stops_counted };
+  assign \$1131  = value_tenant1_early_stops + \$1130 ;
+  assign \$1132  = tenant1_clear | tenant1_early_stops_chosen;
+  assign \$1133  = | { \register$564 , busy[1] };
+  assign \$1134  = ~ \$1133 ;
+  assign \$1135  = ~ start[1];
+  assign \$1136  = \$1134  & \$1135 ;
+  assign \$1137  = write_tenant1_converting & \$1136 ;
+  assign \$1138  = | { \register$564 , busy[1] };
+  assign \$1139  = active[1] & converting;
+  assign \$1140  = | { \register$564 , busy[1] };
+  assign \$1141  = \$1140  | tenant1_converting_adding;
+  assign \$1142  = tenant1_counter_written | { 31'h00000000, tenant1_converting_counted };
+  assign \$1143  = value_tenant1_converting + \$1142 ;
+  assign \$1144  = tenant1_clear | tenant1_converting_chosen;
+  assign \$1145  = | { \register$564 , busy[1] };
+  assign \$1146  = ~ \$1145 ;
+  assign \$1147  = ~ start[1];
+  assign \$1148  = \$1146  & \$1147 ;
+  assign \$1149  = write_tenant1_products & \$1148 ;
+  assign \$1150  = | { \register$564 , busy[1] };
+  assign \$1151  = active[1] & product;
+  assign \$1152  = | { \register$564 , busy[1] };
+  assign \$1153  = \$1152  | tenant1_products_adding;
+  assign \$1154  = tenant1_counter_written | { 31'h00000000, tenant1_products_counted };
+  assign \$1155  = value_tenant1_products + \$1154 ;
+  assign \$1156  = tenant1_clear | tenant1_products_chosen;
+  assign \$1157  = | { \register$564 , busy[1] };
+  assign \$1158  = ~ \$1157 ;
+  assign \$1159  = ~ start[1];
+  assign \$1160  = \$1158  & \$1159 ;
+  assign \$1161  = write_tenant1_contests & \$1160 ;
+  assign \$1162  = | { \register$564 , busy[1] };
+  assign \$1163  = active[1] & contest;
+  assign \$1164  = | { \register$564 , busy[1] };
+  assign \$1165  = \$1164  | tenant1_contests_adding;
+  assign \$1166  = tenant1_counter_written | { 31'h00000000, tenant1_contests_counted };
+  assign \$1167  = value_tenant1_contests + \$1166 ;
+  assign \$1168  = tenant1_clear | tenant1_contests_chosen;
+  assign \$1169  = | { \register$564 , busy[1] };
+  assign \$1170  = ~ \$1169 ;
+  assign \$1171  = ~ start[1];
+  assign \$1172  = \$1170  & \$1171 ;
+  assign \$1173  = write_tenant1_comparator & \$1172 ;
+  assign \$1174  = | { \register$564 , busy[1] };
+  assign \$1175  = | { \register$564 , busy[1] };
+  assign \$1176  = \$1175  | tenant1_comparator_adding;
+  assign \$1177  = tenant1_counter_written | { 31'h00000000, tenant1_comparator_counted };
+  assign \$1178  = value_tenant1_comparator + \$1177 ;
+  assign \$1179  = tenant1_clear | tenant1_comparator_chosen;
+  assign \$1180  = | { \register$564 , busy[1] };
+  assign \$1181  = ~ \$1180 ;
+  assign \$1182  = ~ start[1];
+  assign \$1183  = \$1181  & \$1182 ;
+  assign \$1184  = write_tenant1_adder & \$1183 ;
+  assign \$1185  = | { \register$564 , busy[1] };
+  assign \$1186  = | { \register$564 , busy[1] };
+  assign \$1187  = \$1186  | tenant1_adder_adding;
+  assign \$1188  = tenant1_counter_written | { 31'h00000000, tenant1_adder_counted };
+  assign \$1189  = value_tenant1_adder + \$1188 ;
+  assign \$1190  = tenant1_clear | tenant1_adder_chosen;
+  assign \$1191  = | { \register$564 , busy[1] };
+  assign \$1192  = ~ \$1191 ;
+  assign \$1193  = ~ start[1];
+  assign \$1194  = \$1192  & \$1193 ;
+  assign \$1195  = write_tenant1_array & \$1194 ;
+  assign \$1196  = | { \register$564 , busy[1] };
+  assign \$1197  = | { \register$564 , busy[1] };
+  assign \$1198  = \$1197  | tenant1_array_adding;
+  assign \$1199  = tenant1_counter_written | { 31'h00000000, tenant1_array_counted };
+  assign \$1200  = value_tenant1_array + \$1199 ;
+  assign \$1201  = tenant1_clear | tenant1_array_chosen;
+  assign \$1202  = | { \register$564 , busy[1] };
+  assign \$1203  = ~ \$1202 ;
+  assign \$1204  = ~ start[1];
+  assign \$1205  = \$1203  & \$1204 ;
+  assign \$1206  = write_tenant1_rows & \$1205 ;
+  assign \$1207  = | { \register$564 , busy[1] };
+  assign \$1208  = | { \register$564 , busy[1] };
+  assign \$1209  = \$1208  | tenant1_rows_adding;
+  assign \$1210  = tenant1_counter_written | { 31'h00000000, tenant1_rows_counted };
+  assign \$1211  = value_tenant1_rows + \$1210 ;
+  assign \$1212  = tenant1_clear | tenant1_rows_chosen;
+  assign \$1213  = | { \register$564 , busy[1] };
+  assign \$1214  = ~ \$1213 ;
+  assign \$1215  = ~ start[1];
+  assign \$1216  = \$1214  & \$1215 ;
+  assign \$1217  = write_tenant1_drain & \$1216 ;
+  assign \$1218  = | { \register$564 , busy[1] };
+  assign \$1219  = | { \register$564 , busy[1] };
+  assign \$1220  = \$1219  | tenant1_drain_adding;
+  assign \$1221  = tenant1_counter_written | { 31'h00000000, tenant1_drain_counted };
+  assign \$1222  = value_tenant1_drain + \$1221 ;
+  assign \$1223  = tenant1_clear | tenant1_drain_chosen;
+  assign \$1224  = | { \register$564 , busy[1] };
+  assign \$1225  = ~ \$1224 ;
+  assign \$1226  = ~ start[1];
+  assign \$1227  = \$1225  & \$1226 ;
+  assign \$1228  = write_tenant1_elementwise & \$1227 ;
+  assign \$1229  = | { \register$564 , busy[1] };
+  assign \$1230  = | { \register$564 , busy[1] };
+  assign \$1231  = \$1230  | tenant1_elementwise_adding;
+  assign \$1232  = tenant1_counter_written | { 31'h00000000, tenant1_elementwise_counted };
+  assign \$1233  = value_tenant1_elementwise + \$1232 ;
+  assign \$1234  = tenant1_clear | tenant1_elementwise_chosen;
+  assign \$1235  = | { \register$564 , busy[1] };
+  assign \$1236  = ~ \$1235 ;
+  assign \$1237  = ~ start[1];
+  assign \$1238  = \$1236  & \$1237 ;
+  assign \$1239  = write_tenant1_transfer & \$1238 ;
+  assign \$1240  = | { \register$564 , busy[1] };
+  assign \$1241  = | { \register$564 , busy[1] };
+  assign \$1242  = \$1241  | tenant1_transfer_adding;
+  assign \$1243  = tenant1_counter_written | { 31'h00000000, tenant1_transfer_counted };
+  assign \$1244  = value_tenant1_transfer + \$1243 ;
+  assign \$1245  = tenant1_clear | tenant1_transfer_chosen;
+  assign \$1246  = | { \register$564 , busy[1] };
+  assign \$1247  = ~ \$1246 ;
+  assign \$1248  = ~ start[1];
+  assign \$1249  = \$1247  & \$1248 ;
+  assign \$1250  = write_tenant1_host & \$1249 ;
+  assign \$1251  = | { \register$564 , busy[1] };
+  assign \$1252  = | { \register$564 , busy[1] };
+  assign \$1253  = \$1252  | tenant1_host_adding;
+  assign \$1254  = tenant1_counter_written | { 31'h00000000, tenant1_host_counted };
+  assign \$1255  = value_tenant1_host + \$1254 ;
+  assign \$1256  = tenant1_clear | tenant1_host_chosen;
+  assign \$1257  = | { \register$564 , busy[1] };
+  assign \$1258  = ~ \$1257 ;
+  assign \$1259  = ~ start[1];
+  assign \$1260  = \$1258  & \$1259 ;
+  assign \$1261  = write_tenant1_buffer & \$1260 ;
+  assign \$1262  = | { \register$564 , busy[1] };
+  assign \$1263  = | { \register$564 , busy[1] };
+  assign \$1264  = \$1263  | tenant1_buffer_adding;
+  assign \$1265  = tenant1_counter_written | { 31'h00000000, tenant1_buffer_counted };
+  assign \$1266  = value_tenant1_buffer + \$1265 ;
+  assign \$1267  = tenant1_clear | tenant1_buffer_chosen;
+  assign \$1268  = | { \register$564 , busy[1] };
+  assign \$1269  = ~ \$1268 ;
+  assign \$1270  = ~ start[1];
+  assign \$1271  = \$1269  & \$1270 ;
+  assign \$1272  = write_tenant1_fetch & \$1271 ;
+  assign \$1273  = | { \register$564 , busy[1] };
+  assign \$1274  = | { \register$564 , busy[1] };
+  assign \$1275  = \$1274  | tenant1_fetch_adding;
+  assign \$1276  = tenant1_counter_written | { 31'h00000000, tenant1_fetch_counted };
+  assign \$1277  = value_tenant1_fetch + \$1276 ;
+  assign \$1278  = tenant1_clear | tenant1_fetch_chosen;
+  assign \$1279  = | { \register$564 , busy[1] };
+  assign \$1280  = ~ \$1279 ;
+  assign \$1281  = ~ start[1];
+  assign \$1282  = \$1280  & \$1281 ;
+  assign \$1283  = write_tenant1_turn & \$1282 ;
+  assign \$1284  = | { \register$564 , busy[1] };
+  assign \$1285  = | { \register$564 , busy[1] };
+  assign \$1286  = \$1285  | tenant1_turn_adding;
+  assign \$1287  = tenant1_counter_written | { 31'h00000000, tenant1_turn_counted };
+  assign \$1288  = value_tenant1_turn + \$1287 ;
+  assign \$1289  = tenant1_clear | tenant1_turn_chosen;
+  assign \$1290  = status_done & interrupt_done;
+  assign \$1291  = status_error & interrupt_error;
+  assign \$1292  = \$1290  | \$1291 ;
+  assign \$1293  = tenant1_status_done & tenant1_interrupt_done;
+  assign \$1294  = tenant1_status_error & tenant1_interrupt_error;
+  assign \$1295  = \$1293  | \$1294 ;
+  assign \$1296  = | { \$1295 , \$1292  };
   always @(posedge clk) begin
     register <= write_valid;
     if (rst) begin
@@ -16051,15 +16895,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$266  <= register;
+    \register$268  <= register;
     if (rst) begin
-      \register$266  <= 1'h0;
+      \register$268  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$267  <= \register$266 ;
+    \register$269  <= \register$268 ;
     if (rst) begin
-      \register$267  <= 1'h0;
+      \register$269  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -17800,7 +18644,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$266 ) begin
+    if (\register$268 ) begin
       memory_index <= \$535 ;
     end
     if (rst) begin
@@ -17808,7 +18652,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$266 ) begin
+    if (\register$268 ) begin
       memory_data <= \$545 ;
     end
     if (rst) begin
@@ -17830,15 +18674,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$390  <= read_valid;
+    \register$392  <= read_valid;
     if (rst) begin
-      \register$390  <= 1'h0;
+      \register$392  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$392  <= \register$390 ;
+    \register$394  <= \register$392 ;
     if (rst) begin
-      \register$392  <= 1'h0;
+      \register$394  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -17906,7 +18750,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group0 <= \$572 ;
     end
     if (rst) begin
@@ -17978,7 +18822,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group1 <= \$596 ;
     end
     if (rst) begin
@@ -18050,7 +18894,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group2 <= \$620 ;
     end
     if (rst) begin
@@ -18122,7 +18966,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group3 <= \$644 ;
     end
     if (rst) begin
@@ -18194,7 +19038,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group4 <= \$668 ;
     end
     if (rst) begin
@@ -18266,7 +19110,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group5 <= \$692 ;
     end
     if (rst) begin
@@ -18338,7 +19182,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group6 <= \$716 ;
     end
     if (rst) begin
@@ -18410,7 +19254,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group7 <= \$740 ;
     end
     if (rst) begin
@@ -18482,7 +19326,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group8 <= \$764 ;
     end
     if (rst) begin
@@ -18554,7 +19398,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group9 <= \$788 ;
     end
     if (rst) begin
@@ -18610,7 +19454,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       read_group10 <= \$806 ;
     end
     if (rst) begin
@@ -18618,7 +19462,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$390 ) begin
+    if (\register$392 ) begin
       missed <= \$808 ;
     end
     if (rst) begin
@@ -18626,7 +19470,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$392 ) begin
+    if (\register$394 ) begin
       read_data <= \$818 ;
     end
     if (rst) begin
@@ -18641,9 +19485,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     start [0] <= \$823 ;
-    start [1] <= \$866 ;
+    start [1] <= \$1058 ;
     if (rst) begin
       start <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
+    clear <= \$829 ;
+    if (rst) begin
+      clear <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -18654,13 +19504,31 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$497  <= busy[0];
+    \register$500  <= busy[0];
     if (rst) begin
-      \register$497  <= 1'h0;
+      \register$500  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$824 ) begin
+    counter_written <= \$862 ;
+    if (rst) begin
+      counter_written <= 32'd0;
+    end
+  end
+  always @(posedge clk) begin
+    cycles_chosen <= \$867 ;
+    if (rst) begin
+      cycles_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    cycles_adding <= cycles_chosen;
+    if (rst) begin
+      cycles_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$868 ) begin
       cycles_counted <= busy[0];
     end
     if (rst) begin
@@ -18668,10 +19536,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$824 ) begin
-      value_cycles <= \$825 [31:0];
+    if (\$870 ) begin
+      value_cycles <= \$872 [31:0];
     end
-    if (start[0]) begin
+    if (\$873 ) begin
       value_cycles <= 32'd0;
     end
     if (rst) begin
@@ -18679,18 +19547,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$826 ) begin
-      conversions_counted <= \$827 ;
+    conversions_chosen <= \$878 ;
+    if (rst) begin
+      conversions_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    conversions_adding <= conversions_chosen;
+    if (rst) begin
+      conversions_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$879 ) begin
+      conversions_counted <= \$880 ;
     end
     if (rst) begin
       conversions_counted <= 3'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$826 ) begin
-      value_conversions <= \$828 [31:0];
+    if (\$882 ) begin
+      value_conversions <= \$884 [31:0];
     end
-    if (start[0]) begin
+    if (\$885 ) begin
       value_conversions <= 32'd0;
     end
     if (rst) begin
@@ -18698,18 +19578,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$829 ) begin
-      early_stops_counted <= \$830 ;
+    early_stops_chosen <= \$890 ;
+    if (rst) begin
+      early_stops_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    early_stops_adding <= early_stops_chosen;
+    if (rst) begin
+      early_stops_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$891 ) begin
+      early_stops_counted <= \$892 ;
     end
     if (rst) begin
       early_stops_counted <= 3'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$829 ) begin
-      value_early_stops <= \$831 [31:0];
+    if (\$894 ) begin
+      value_early_stops <= \$896 [31:0];
     end
-    if (start[0]) begin
+    if (\$897 ) begin
       value_early_stops <= 32'd0;
     end
     if (rst) begin
@@ -18717,18 +19609,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$832 ) begin
-      converting_counted <= \$833 ;
+    converting_chosen <= \$902 ;
+    if (rst) begin
+      converting_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    converting_adding <= converting_chosen;
+    if (rst) begin
+      converting_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$903 ) begin
+      converting_counted <= \$904 ;
     end
     if (rst) begin
       converting_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$832 ) begin
-      value_converting <= \$834 [31:0];
+    if (\$906 ) begin
+      value_converting <= \$908 [31:0];
     end
-    if (start[0]) begin
+    if (\$909 ) begin
       value_converting <= 32'd0;
     end
     if (rst) begin
@@ -18736,18 +19640,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$835 ) begin
-      products_counted <= \$836 ;
+    products_chosen <= \$914 ;
+    if (rst) begin
+      products_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    products_adding <= products_chosen;
+    if (rst) begin
+      products_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$915 ) begin
+      products_counted <= \$916 ;
     end
     if (rst) begin
       products_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$835 ) begin
-      value_products <= \$837 [31:0];
+    if (\$918 ) begin
+      value_products <= \$920 [31:0];
     end
-    if (start[0]) begin
+    if (\$921 ) begin
       value_products <= 32'd0;
     end
     if (rst) begin
@@ -18755,18 +19671,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$838 ) begin
-      contests_counted <= \$839 ;
+    contests_chosen <= \$926 ;
+    if (rst) begin
+      contests_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    contests_adding <= contests_chosen;
+    if (rst) begin
+      contests_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$927 ) begin
+      contests_counted <= \$928 ;
     end
     if (rst) begin
       contests_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$838 ) begin
-      value_contests <= \$840 [31:0];
+    if (\$930 ) begin
+      value_contests <= \$932 [31:0];
     end
-    if (start[0]) begin
+    if (\$933 ) begin
       value_contests <= 32'd0;
     end
     if (rst) begin
@@ -18774,7 +19702,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$841 ) begin
+    comparator_chosen <= \$938 ;
+    if (rst) begin
+      comparator_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    comparator_adding <= comparator_chosen;
+    if (rst) begin
+      comparator_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$939 ) begin
       comparator_counted <= waiting[0];
     end
     if (rst) begin
@@ -18782,10 +19722,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$841 ) begin
-      value_comparator <= \$842 [31:0];
+    if (\$941 ) begin
+      value_comparator <= \$943 [31:0];
     end
-    if (start[0]) begin
+    if (\$944 ) begin
       value_comparator <= 32'd0;
     end
     if (rst) begin
@@ -18793,7 +19733,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$843 ) begin
+    adder_chosen <= \$949 ;
+    if (rst) begin
+      adder_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    adder_adding <= adder_chosen;
+    if (rst) begin
+      adder_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$950 ) begin
       adder_counted <= waiting[1];
     end
     if (rst) begin
@@ -18801,10 +19753,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$843 ) begin
-      value_adder <= \$844 [31:0];
+    if (\$952 ) begin
+      value_adder <= \$954 [31:0];
     end
-    if (start[0]) begin
+    if (\$955 ) begin
       value_adder <= 32'd0;
     end
     if (rst) begin
@@ -18812,7 +19764,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$845 ) begin
+    array_chosen <= \$960 ;
+    if (rst) begin
+      array_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    array_adding <= array_chosen;
+    if (rst) begin
+      array_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$961 ) begin
       array_counted <= waiting[2];
     end
     if (rst) begin
@@ -18820,10 +19784,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$845 ) begin
-      value_array <= \$846 [31:0];
+    if (\$963 ) begin
+      value_array <= \$965 [31:0];
     end
-    if (start[0]) begin
+    if (\$966 ) begin
       value_array <= 32'd0;
     end
     if (rst) begin
@@ -18831,7 +19795,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$847 ) begin
+    rows_chosen <= \$971 ;
+    if (rst) begin
+      rows_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    rows_adding <= rows_chosen;
+    if (rst) begin
+      rows_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$972 ) begin
       rows_counted <= waiting[3];
     end
     if (rst) begin
@@ -18839,10 +19815,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$847 ) begin
-      value_rows <= \$848 [31:0];
+    if (\$974 ) begin
+      value_rows <= \$976 [31:0];
     end
-    if (start[0]) begin
+    if (\$977 ) begin
       value_rows <= 32'd0;
     end
     if (rst) begin
@@ -18850,7 +19826,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$849 ) begin
+    drain_chosen <= \$982 ;
+    if (rst) begin
+      drain_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    drain_adding <= drain_chosen;
+    if (rst) begin
+      drain_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$983 ) begin
       drain_counted <= waiting[4];
     end
     if (rst) begin
@@ -18858,10 +19846,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$849 ) begin
-      value_drain <= \$850 [31:0];
+    if (\$985 ) begin
+      value_drain <= \$987 [31:0];
     end
-    if (start[0]) begin
+    if (\$988 ) begin
       value_drain <= 32'd0;
     end
     if (rst) begin
@@ -18869,7 +19857,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$851 ) begin
+    elementwise_chosen <= \$993 ;
+    if (rst) begin
+      elementwise_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    elementwise_adding <= elementwise_chosen;
+    if (rst) begin
+      elementwise_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$994 ) begin
       elementwise_counted <= waiting[5];
     end
     if (rst) begin
@@ -18877,10 +19877,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$851 ) begin
-      value_elementwise <= \$852 [31:0];
+    if (\$996 ) begin
+      value_elementwise <= \$998 [31:0];
     end
-    if (start[0]) begin
+    if (\$999 ) begin
       value_elementwise <= 32'd0;
     end
     if (rst) begin
@@ -18888,7 +19888,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$853 ) begin
+    transfer_chosen <= \$1004 ;
+    if (rst) begin
+      transfer_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    transfer_adding <= transfer_chosen;
+    if (rst) begin
+      transfer_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1005 ) begin
       transfer_counted <= waiting[6];
     end
     if (rst) begin
@@ -18896,10 +19908,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$853 ) begin
-      value_transfer <= \$854 [31:0];
+    if (\$1007 ) begin
+      value_transfer <= \$1009 [31:0];
     end
-    if (start[0]) begin
+    if (\$1010 ) begin
       value_transfer <= 32'd0;
     end
     if (rst) begin
@@ -18907,7 +19919,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$855 ) begin
+    host_chosen <= \$1015 ;
+    if (rst) begin
+      host_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    host_adding <= host_chosen;
+    if (rst) begin
+      host_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1016 ) begin
       host_counted <= waiting[7];
     end
     if (rst) begin
@@ -18915,10 +19939,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$855 ) begin
-      value_host <= \$856 [31:0];
+    if (\$1018 ) begin
+      value_host <= \$1020 [31:0];
     end
-    if (start[0]) begin
+    if (\$1021 ) begin
       value_host <= 32'd0;
     end
     if (rst) begin
@@ -18926,7 +19950,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$857 ) begin
+    buffer_chosen <= \$1026 ;
+    if (rst) begin
+      buffer_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    buffer_adding <= buffer_chosen;
+    if (rst) begin
+      buffer_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1027 ) begin
       buffer_counted <= waiting[8];
     end
     if (rst) begin
@@ -18934,10 +19970,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$857 ) begin
-      value_buffer <= \$858 [31:0];
+    if (\$1029 ) begin
+      value_buffer <= \$1031 [31:0];
     end
-    if (start[0]) begin
+    if (\$1032 ) begin
       value_buffer <= 32'd0;
     end
     if (rst) begin
@@ -18945,7 +19981,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$859 ) begin
+    fetch_chosen <= \$1037 ;
+    if (rst) begin
+      fetch_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    fetch_adding <= fetch_chosen;
+    if (rst) begin
+      fetch_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1038 ) begin
       fetch_counted <= waiting[9];
     end
     if (rst) begin
@@ -18953,10 +20001,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$859 ) begin
-      value_fetch <= \$860 [31:0];
+    if (\$1040 ) begin
+      value_fetch <= \$1042 [31:0];
     end
-    if (start[0]) begin
+    if (\$1043 ) begin
       value_fetch <= 32'd0;
     end
     if (rst) begin
@@ -18964,7 +20012,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$861 ) begin
+    turn_chosen <= \$1048 ;
+    if (rst) begin
+      turn_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    turn_adding <= turn_chosen;
+    if (rst) begin
+      turn_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1049 ) begin
       turn_counted <= waiting[10];
     end
     if (rst) begin
@@ -18972,10 +20032,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$861 ) begin
-      value_turn <= \$862 [31:0];
+    if (\$1051 ) begin
+      value_turn <= \$1053 [31:0];
     end
-    if (start[0]) begin
+    if (\$1054 ) begin
       value_turn <= 32'd0;
     end
     if (rst) begin
@@ -18994,13 +20054,37 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$525  <= busy[1];
+    tenant1_clear <= \$1064 ;
     if (rst) begin
-      \register$525  <= 1'h0;
+      tenant1_clear <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$867 ) begin
+    \register$564  <= busy[1];
+    if (rst) begin
+      \register$564  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_counter_written <= \$1097 ;
+    if (rst) begin
+      tenant1_counter_written <= 32'd0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_cycles_chosen <= \$1102 ;
+    if (rst) begin
+      tenant1_cycles_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_cycles_adding <= tenant1_cycles_chosen;
+    if (rst) begin
+      tenant1_cycles_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1103 ) begin
       tenant1_cycles_counted <= busy[1];
     end
     if (rst) begin
@@ -19008,10 +20092,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$867 ) begin
-      value_tenant1_cycles <= \$868 [31:0];
+    if (\$1105 ) begin
+      value_tenant1_cycles <= \$1107 [31:0];
     end
-    if (start[1]) begin
+    if (\$1108 ) begin
       value_tenant1_cycles <= 32'd0;
     end
     if (rst) begin
@@ -19019,18 +20103,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$869 ) begin
-      tenant1_conversions_counted <= \$870 ;
+    tenant1_conversions_chosen <= \$1113 ;
+    if (rst) begin
+      tenant1_conversions_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_conversions_adding <= tenant1_conversions_chosen;
+    if (rst) begin
+      tenant1_conversions_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1114 ) begin
+      tenant1_conversions_counted <= \$1115 ;
     end
     if (rst) begin
       tenant1_conversions_counted <= 3'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$869 ) begin
-      value_tenant1_conversions <= \$871 [31:0];
+    if (\$1117 ) begin
+      value_tenant1_conversions <= \$1119 [31:0];
     end
-    if (start[1]) begin
+    if (\$1120 ) begin
       value_tenant1_conversions <= 32'd0;
     end
     if (rst) begin
@@ -19038,18 +20134,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$872 ) begin
-      tenant1_early_stops_counted <= \$873 ;
+    tenant1_early_stops_chosen <= \$1125 ;
+    if (rst) begin
+      tenant1_early_stops_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_early_stops_adding <= tenant1_early_stops_chosen;
+    if (rst) begin
+      tenant1_early_stops_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1126 ) begin
+      tenant1_early_stops_counted <= \$1127 ;
     end
     if (rst) begin
       tenant1_early_stops_counted <= 3'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$872 ) begin
-      value_tenant1_early_stops <= \$874 [31:0];
+    if (\$1129 ) begin
+      value_tenant1_early_stops <= \$1131 [31:0];
     end
-    if (start[1]) begin
+    if (\$1132 ) begin
       value_tenant1_early_stops <= 32'd0;
     end
     if (rst) begin
@@ -19057,18 +20165,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$875 ) begin
-      tenant1_converting_counted <= \$876 ;
+    tenant1_converting_chosen <= \$1137 ;
+    if (rst) begin
+      tenant1_converting_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_converting_adding <= tenant1_converting_chosen;
+    if (rst) begin
+      tenant1_converting_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1138 ) begin
+      tenant1_converting_counted <= \$1139 ;
     end
     if (rst) begin
       tenant1_converting_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$875 ) begin
-      value_tenant1_converting <= \$877 [31:0];
+    if (\$1141 ) begin
+      value_tenant1_converting <= \$1143 [31:0];
     end
-    if (start[1]) begin
+    if (\$1144 ) begin
       value_tenant1_converting <= 32'd0;
     end
     if (rst) begin
@@ -19076,18 +20196,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$878 ) begin
-      tenant1_products_counted <= \$879 ;
+    tenant1_products_chosen <= \$1149 ;
+    if (rst) begin
+      tenant1_products_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_products_adding <= tenant1_products_chosen;
+    if (rst) begin
+      tenant1_products_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1150 ) begin
+      tenant1_products_counted <= \$1151 ;
     end
     if (rst) begin
       tenant1_products_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$878 ) begin
-      value_tenant1_products <= \$880 [31:0];
+    if (\$1153 ) begin
+      value_tenant1_products <= \$1155 [31:0];
     end
-    if (start[1]) begin
+    if (\$1156 ) begin
       value_tenant1_products <= 32'd0;
     end
     if (rst) begin
@@ -19095,18 +20227,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$881 ) begin
-      tenant1_contests_counted <= \$882 ;
+    tenant1_contests_chosen <= \$1161 ;
+    if (rst) begin
+      tenant1_contests_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_contests_adding <= tenant1_contests_chosen;
+    if (rst) begin
+      tenant1_contests_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1162 ) begin
+      tenant1_contests_counted <= \$1163 ;
     end
     if (rst) begin
       tenant1_contests_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$881 ) begin
-      value_tenant1_contests <= \$883 [31:0];
+    if (\$1165 ) begin
+      value_tenant1_contests <= \$1167 [31:0];
     end
-    if (start[1]) begin
+    if (\$1168 ) begin
       value_tenant1_contests <= 32'd0;
     end
     if (rst) begin
@@ -19114,7 +20258,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$884 ) begin
+    tenant1_comparator_chosen <= \$1173 ;
+    if (rst) begin
+      tenant1_comparator_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_comparator_adding <= tenant1_comparator_chosen;
+    if (rst) begin
+      tenant1_comparator_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1174 ) begin
       tenant1_comparator_counted <= waiting[11];
     end
     if (rst) begin
@@ -19122,10 +20278,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$884 ) begin
-      value_tenant1_comparator <= \$885 [31:0];
+    if (\$1176 ) begin
+      value_tenant1_comparator <= \$1178 [31:0];
     end
-    if (start[1]) begin
+    if (\$1179 ) begin
       value_tenant1_comparator <= 32'd0;
     end
     if (rst) begin
@@ -19133,7 +20289,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$886 ) begin
+    tenant1_adder_chosen <= \$1184 ;
+    if (rst) begin
+      tenant1_adder_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_adder_adding <= tenant1_adder_chosen;
+    if (rst) begin
+      tenant1_adder_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1185 ) begin
       tenant1_adder_counted <= waiting[12];
     end
     if (rst) begin
@@ -19141,10 +20309,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$886 ) begin
-      value_tenant1_adder <= \$887 [31:0];
+    if (\$1187 ) begin
+      value_tenant1_adder <= \$1189 [31:0];
     end
-    if (start[1]) begin
+    if (\$1190 ) begin
       value_tenant1_adder <= 32'd0;
     end
     if (rst) begin
@@ -19152,7 +20320,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$888 ) begin
+    tenant1_array_chosen <= \$1195 ;
+    if (rst) begin
+      tenant1_array_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_array_adding <= tenant1_array_chosen;
+    if (rst) begin
+      tenant1_array_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1196 ) begin
       tenant1_array_counted <= waiting[13];
     end
     if (rst) begin
@@ -19160,10 +20340,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$888 ) begin
-      value_tenant1_array <= \$889 [31:0];
+    if (\$1198 ) begin
+      value_tenant1_array <= \$1200 [31:0];
     end
-    if (start[1]) begin
+    if (\$1201 ) begin
       value_tenant1_array <= 32'd0;
     end
     if (rst) begin
@@ -19171,7 +20351,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$890 ) begin
+    tenant1_rows_chosen <= \$1206 ;
+    if (rst) begin
+      tenant1_rows_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_rows_adding <= tenant1_rows_chosen;
+    if (rst) begin
+      tenant1_rows_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1207 ) begin
       tenant1_rows_counted <= waiting[14];
     end
     if (rst) begin
@@ -19179,10 +20371,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$890 ) begin
-      value_tenant1_rows <= \$891 [31:0];
+    if (\$1209 ) begin
+      value_tenant1_rows <= \$1211 [31:0];
     end
-    if (start[1]) begin
+    if (\$1212 ) begin
       value_tenant1_rows <= 32'd0;
     end
     if (rst) begin
@@ -19190,7 +20382,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$892 ) begin
+    tenant1_drain_chosen <= \$1217 ;
+    if (rst) begin
+      tenant1_drain_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_drain_adding <= tenant1_drain_chosen;
+    if (rst) begin
+      tenant1_drain_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1218 ) begin
       tenant1_drain_counted <= waiting[15];
     end
     if (rst) begin
@@ -19198,10 +20402,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$892 ) begin
-      value_tenant1_drain <= \$893 [31:0];
+    if (\$1220 ) begin
+      value_tenant1_drain <= \$1222 [31:0];
     end
-    if (start[1]) begin
+    if (\$1223 ) begin
       value_tenant1_drain <= 32'd0;
     end
     if (rst) begin
@@ -19209,7 +20413,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$894 ) begin
+    tenant1_elementwise_chosen <= \$1228 ;
+    if (rst) begin
+      tenant1_elementwise_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_elementwise_adding <= tenant1_elementwise_chosen;
+    if (rst) begin
+      tenant1_elementwise_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1229 ) begin
       tenant1_elementwise_counted <= waiting[16];
     end
     if (rst) begin
@@ -19217,10 +20433,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$894 ) begin
-      value_tenant1_elementwise <= \$895 [31:0];
+    if (\$1231 ) begin
+      value_tenant1_elementwise <= \$1233 [31:0];
     end
-    if (start[1]) begin
+    if (\$1234 ) begin
       value_tenant1_elementwise <= 32'd0;
     end
     if (rst) begin
@@ -19228,7 +20444,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$896 ) begin
+    tenant1_transfer_chosen <= \$1239 ;
+    if (rst) begin
+      tenant1_transfer_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_transfer_adding <= tenant1_transfer_chosen;
+    if (rst) begin
+      tenant1_transfer_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1240 ) begin
       tenant1_transfer_counted <= waiting[17];
     end
     if (rst) begin
@@ -19236,10 +20464,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$896 ) begin
-      value_tenant1_transfer <= \$897 [31:0];
+    if (\$1242 ) begin
+      value_tenant1_transfer <= \$1244 [31:0];
     end
-    if (start[1]) begin
+    if (\$1245 ) begin
       value_tenant1_transfer <= 32'd0;
     end
     if (rst) begin
@@ -19247,7 +20475,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$898 ) begin
+    tenant1_host_chosen <= \$1250 ;
+    if (rst) begin
+      tenant1_host_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_host_adding <= tenant1_host_chosen;
+    if (rst) begin
+      tenant1_host_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1251 ) begin
       tenant1_host_counted <= waiting[18];
     end
     if (rst) begin
@@ -19255,10 +20495,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$898 ) begin
-      value_tenant1_host <= \$899 [31:0];
+    if (\$1253 ) begin
+      value_tenant1_host <= \$1255 [31:0];
     end
-    if (start[1]) begin
+    if (\$1256 ) begin
       value_tenant1_host <= 32'd0;
     end
     if (rst) begin
@@ -19266,7 +20506,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$900 ) begin
+    tenant1_buffer_chosen <= \$1261 ;
+    if (rst) begin
+      tenant1_buffer_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_buffer_adding <= tenant1_buffer_chosen;
+    if (rst) begin
+      tenant1_buffer_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1262 ) begin
       tenant1_buffer_counted <= waiting[19];
     end
     if (rst) begin
@@ -19274,10 +20526,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$900 ) begin
-      value_tenant1_buffer <= \$901 [31:0];
+    if (\$1264 ) begin
+      value_tenant1_buffer <= \$1266 [31:0];
     end
-    if (start[1]) begin
+    if (\$1267 ) begin
       value_tenant1_buffer <= 32'd0;
     end
     if (rst) begin
@@ -19285,7 +20537,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$902 ) begin
+    tenant1_fetch_chosen <= \$1272 ;
+    if (rst) begin
+      tenant1_fetch_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_fetch_adding <= tenant1_fetch_chosen;
+    if (rst) begin
+      tenant1_fetch_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1273 ) begin
       tenant1_fetch_counted <= waiting[20];
     end
     if (rst) begin
@@ -19293,10 +20557,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$902 ) begin
-      value_tenant1_fetch <= \$903 [31:0];
+    if (\$1275 ) begin
+      value_tenant1_fetch <= \$1277 [31:0];
     end
-    if (start[1]) begin
+    if (\$1278 ) begin
       value_tenant1_fetch <= 32'd0;
     end
     if (rst) begin
@@ -19304,7 +20568,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$904 ) begin
+    tenant1_turn_chosen <= \$1283 ;
+    if (rst) begin
+      tenant1_turn_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    tenant1_turn_adding <= tenant1_turn_chosen;
+    if (rst) begin
+      tenant1_turn_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1284 ) begin
       tenant1_turn_counted <= waiting[21];
     end
     if (rst) begin
@@ -19312,10 +20588,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$904 ) begin
-      value_tenant1_turn <= \$905 [31:0];
+    if (\$1286 ) begin
+      value_tenant1_turn <= \$1288 [31:0];
     end
-    if (start[1]) begin
+    if (\$1289 ) begin
       value_tenant1_turn <= 32'd0;
     end
     if (rst) begin
@@ -19334,13 +20610,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    irq <= \$912 ;
+    irq <= \$1296 ;
     if (rst) begin
       irq <= 1'h0;
     end
   end
   assign value_id = 32'd1481396045;
-  assign value_version = 32'd131072;
+  assign value_version = 32'd131328;
   assign value_configuration = 32'd3954474870;
   assign value_tenants = 32'd2;
   assign cycles_value = value_cycles;
@@ -19685,8 +20961,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign { \$557 [31], \$557 [29], \$557 [26:23], \$557 [21:20], \$557 [17:15], \$557 [13:12], \$557 [7], \$557 [5:4], \$557 [1] } = 17'h00000;
   assign { \$557 [30], \$557 [28:27], \$557 [22], \$557 [19:18], \$557 [14], \$557 [11:8], \$557 [6], \$557 [3:2], \$557 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
   assign \$558  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$559 [31:18], \$559 [16:0] } = 31'h00000000;
-  assign \$559 [17] = read_version;
+  assign { \$559 [31:18], \$559 [16:9], \$559 [7:0] } = 30'h00000000;
+  assign { \$559 [17], \$559 [8] } = { read_version, read_version };
   assign { \$561 [28], \$561 [26], \$561 [22], \$561 [19], \$561 [17:15], \$561 [7], \$561 [3], \$561 [0] } = 10'h000;
   assign { \$561 [31:29], \$561 [27], \$561 [25:23], \$561 [21:20], \$561 [18], \$561 [14:8], \$561 [6:4], \$561 [2:1] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
   assign { \$563 [31:2], \$563 [0] } = 31'h00000000;
@@ -21579,7 +22855,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6617$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7279$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -21733,8 +23009,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6617$90 ;
-  wire [40:0] \port$6617$90 ;
+  input [40:0] \port$7279$90 ;
+  wire [40:0] \port$7279$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -21795,10 +23071,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6617$90 [19:0]),
+    .coefficient_base(\port$7279$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6617$90 [40:20]),
+    .coefficient_words(\port$7279$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -21877,8 +23153,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6617$90 [19:0];
-  assign coefficient_words = \port$6617$90 [40:20];
+  assign coefficient_base = \port$7279$90 [19:0];
+  assign coefficient_words = \port$7279$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -21924,7 +23200,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6617$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7279$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22078,8 +23354,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6617$90 ;
-  wire [40:0] \port$6617$90 ;
+  input [40:0] \port$7279$90 ;
+  wire [40:0] \port$7279$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22140,10 +23416,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6617$90 [19:0]),
+    .coefficient_base(\port$7279$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6617$90 [40:20]),
+    .coefficient_words(\port$7279$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22222,8 +23498,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6617$90 [19:0];
-  assign coefficient_words = \port$6617$90 [40:20];
+  assign coefficient_base = \port$7279$90 [19:0];
+  assign coefficient_words = \port$7279$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -22269,7 +23545,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6617$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7279$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22423,8 +23699,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6617$90 ;
-  wire [40:0] \port$6617$90 ;
+  input [40:0] \port$7279$90 ;
+  wire [40:0] \port$7279$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22485,10 +23761,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6617$90 [19:0]),
+    .coefficient_base(\port$7279$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6617$90 [40:20]),
+    .coefficient_words(\port$7279$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22567,8 +23843,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6617$90 [19:0];
-  assign coefficient_words = \port$6617$90 [40:20];
+  assign coefficient_base = \port$7279$90 [19:0];
+  assign coefficient_words = \port$7279$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -22614,7 +23890,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$6617$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7279$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -22768,8 +24044,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$6617$90 ;
-  wire [40:0] \port$6617$90 ;
+  input [40:0] \port$7279$90 ;
+  wire [40:0] \port$7279$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -22830,10 +24106,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$6617$90 [19:0]),
+    .coefficient_base(\port$7279$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$6617$90 [40:20]),
+    .coefficient_words(\port$7279$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -22912,8 +24188,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$6617$90 [19:0];
-  assign coefficient_words = \port$6617$90 [40:20];
+  assign coefficient_base = \port$7279$90 [19:0];
+  assign coefficient_words = \port$7279$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -24140,7 +25416,7 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$6819$0 , busy, clk);
+module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7481$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -24281,8 +25557,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [25:0] \port$6819$0 ;
-  wire [25:0] \port$6819$0 ;
+  output [25:0] \port$7481$0 ;
+  wire [25:0] \port$7481$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -24406,10 +25682,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$5671$128 (descriptor[139:128]),
-    .\port$5671$160 (descriptor[171:160]),
-    .\port$5671$192 (descriptor[215:192]),
-    .\port$5671$96 (descriptor[119:96]),
+    .\port$6189$128 (descriptor[139:128]),
+    .\port$6189$160 (descriptor[171:160]),
+    .\port$6189$192 (descriptor[215:192]),
+    .\port$6189$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -24424,7 +25700,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5671$136 (descriptor[147:136]),
+    .\port$6189$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -24633,7 +25909,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[24];
   assign \last_chunk$73  = shown[25];
   assign \last_position$74  = shown[26];
-  assign \port$6819$0  = shown[25:0];
+  assign \port$7481$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -24684,7 +25960,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 , \port$5671$160 , \port$5671$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 , \port$6189$160 , \port$6189$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -25855,14 +27131,14 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$5671$128 ;
-  wire [11:0] \port$5671$128 ;
-  input [11:0] \port$5671$160 ;
-  wire [11:0] \port$5671$160 ;
-  input [23:0] \port$5671$192 ;
-  wire [23:0] \port$5671$192 ;
-  input [23:0] \port$5671$96 ;
-  wire [23:0] \port$5671$96 ;
+  input [11:0] \port$6189$128 ;
+  wire [11:0] \port$6189$128 ;
+  input [11:0] \port$6189$160 ;
+  wire [11:0] \port$6189$160 ;
+  input [23:0] \port$6189$192 ;
+  wire [23:0] \port$6189$192 ;
+  input [23:0] \port$6189$96 ;
+  wire [23:0] \port$6189$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -25905,41 +27181,41 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$5671$192 [11:0] == 1'h1;
-  assign \$2  = \port$5671$192 [11:0] == 2'h2;
+  assign \$1  = \port$6189$192 [11:0] == 1'h1;
+  assign \$2  = \port$6189$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$5671$128 [3:0] == 1'h1;
-  assign \$9  = \port$5671$128 [3:0] == 2'h2;
+  assign \$8  = \port$6189$128 [3:0] == 1'h1;
+  assign \$9  = \port$6189$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$5671$128 [7:4] == 1'h1;
-  assign \$16  = \port$5671$128 [7:4] == 2'h2;
+  assign \$15  = \port$6189$128 [7:4] == 1'h1;
+  assign \$16  = \port$6189$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$5671$192 [23:12] == 1'h1;
-  assign \$23  = \port$5671$192 [23:12] == 2'h2;
+  assign \$22  = \port$6189$192 [23:12] == 1'h1;
+  assign \$23  = \port$6189$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$5671$96 [11:0] == 1'h1;
-  assign \$30  = \port$5671$96 [11:0] == 2'h2;
+  assign \$29  = \port$6189$96 [11:0] == 1'h1;
+  assign \$30  = \port$6189$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$5671$96 [23:12] == 1'h1;
-  assign \$37  = \port$5671$96 [23:12] == 2'h2;
+  assign \$36  = \port$6189$96 [23:12] == 1'h1;
+  assign \$37  = \port$6189$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -26720,11 +27996,11 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -26746,11 +28022,11 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -26772,11 +28048,11 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -26798,11 +28074,11 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -26824,11 +28100,11 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -26850,11 +28126,11 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$5671$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$5671$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -26874,7 +28150,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$5671$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$6189$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -26890,7 +28166,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$5671$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$6189$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -26904,7 +28180,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$5671$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$6189$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -26918,7 +28194,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$5671$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$6189$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -26950,7 +28226,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$5671$192 [11:0];
+      word_left <= \port$6189$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -27019,7 +28295,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$5671$128 [3:0];
+      column_left <= \port$6189$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -27088,7 +28364,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$5671$128 [7:4];
+      row_left <= \port$6189$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -27157,7 +28433,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$5671$192 [23:12];
+      block_left <= \port$6189$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -27226,7 +28502,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$5671$96 [11:0];
+      x_left <= \port$6189$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -27295,7 +28571,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$5671$96 [23:12];
+      y_left <= \port$6189$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -27601,19 +28877,19 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$5671$192 [11:0];
-  assign column_count = \port$5671$128 [3:0];
-  assign row_count = \port$5671$128 [7:4];
-  assign block_count = \port$5671$192 [23:12];
-  assign x_count = \port$5671$96 [11:0];
-  assign y_count = \port$5671$96 [23:12];
+  assign word_count = \port$6189$192 [11:0];
+  assign column_count = \port$6189$128 [3:0];
+  assign row_count = \port$6189$128 [7:4];
+  assign block_count = \port$6189$192 [23:12];
+  assign x_count = \port$6189$96 [11:0];
+  assign y_count = \port$6189$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$5671$160  };
-  assign address_block_step = { 4'h0, \port$5671$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$6189$160  };
+  assign address_block_step = { 4'h0, \port$6189$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5671$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$6189$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5671$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$6189$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -27716,7 +28992,7 @@ module \crossloom.window$876.nest (rst, advance, \port$5671$96 , \port$5671$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5671$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6189$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -27765,8 +29041,8 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5671$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5671$136 ;
-  wire [11:0] \port$5671$136 ;
+  input [11:0] \port$6189$136 ;
+  wire [11:0] \port$6189$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -27863,7 +29139,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5671$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$5671$136 [3:0];
+      rotating_stride <= \port$6189$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -27876,7 +29152,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5671$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$5671$136 [7:4];
+      rotating_left <= \port$6189$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -27889,7 +29165,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5671$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$5671$136 [11:8];
+      rotating_top <= \port$6189$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -27993,9 +29269,9 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$5671$13
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$5671$136 [3:0];
-  assign pad_left = \port$5671$136 [7:4];
-  assign pad_top = \port$5671$136 [11:8];
+  assign stride = \port$6189$136 [3:0];
+  assign pad_left = \port$6189$136 [7:4];
+  assign pad_top = \port$6189$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };

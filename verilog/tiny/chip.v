@@ -1265,7 +1265,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .drain_sums(drain_sums),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$5653$0 (\$92 ),
+    .\port$5984$0 (\$92 ),
     .position_done(position_done),
     .position_freed(\position_freed$399 ),
     .\register$21 (drain_valid),
@@ -1303,7 +1303,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$374 ),
     .load_row(load_row),
-    .\port$5289$0 (\$91 ),
+    .\port$5620$0 (\$91 ),
     .read_data(\read_data$191 ),
     .read_enable(\read_enable$196 ),
     .rst(rst),
@@ -1341,11 +1341,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$1148$0 (turn),
+    .\port$1407$0 (turn),
     .\port$40$0 (\$26 ),
     .\port$45$0 (\$31 ),
     .\port$50$0 (\$36 ),
-    .\port$5151$0 (fetching),
+    .\port$5482$0 (fetching),
     .\port$55$0 (\$41 ),
     .\port$60$0 (\$46 ),
     .\port$61$0 (\$47 ),
@@ -1465,7 +1465,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$405 ),
     .overrun(overrun),
-    .\port$5142$90 (window[130:90]),
+    .\port$5473$90 (window[130:90]),
     .position_done(\position_done$461 ),
     .position_freed(position_freed),
     .product_started(\product_started$285 ),
@@ -1549,7 +1549,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$492 ),
     .overrun(\overrun$236 ),
-    .\port$5142$90 (window[130:90]),
+    .\port$5473$90 (window[130:90]),
     .position_done(\position_done$462 ),
     .position_freed(\position_freed$489 ),
     .product_started(product_started),
@@ -1610,7 +1610,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$5289$0 (\$91 ),
+    .\port$5620$0 (\$91 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -3433,7 +3433,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, done, write_address, write_data, out_valid, \port$5653$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, done, write_address, write_data, out_valid, \port$5984$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3556,8 +3556,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$5653$0 ;
-  wire [45:0] \port$5653$0 ;
+  output [45:0] \port$5984$0 ;
+  wire [45:0] \port$5984$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3645,7 +3645,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$4497$0 (constant[52:0]),
+    .\port$4756$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -4094,7 +4094,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
   assign drain_lane = kernel[0];
-  assign \port$5653$0  = out_tag[45:0];
+  assign \port$5984$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4147,7 +4147,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$4497$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$4756$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [36:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -4183,8 +4183,8 @@ module \crossloom.collector.requantizer (rst, \port$4497$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$4497$0 ;
-  wire [52:0] \port$4497$0 ;
+  input [52:0] \port$4756$0 ;
+  wire [52:0] \port$4756$0 ;
   wire [34:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -4252,10 +4252,10 @@ module \crossloom.collector.requantizer (rst, \port$4497$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5575$0 (register),
-    .\port$5577$0 (\register$4 ),
-    .\port$5579$0 (\register$5 ),
-    .\port$5581$0 (\register$6 ),
+    .\port$5906$0 (register),
+    .\port$5908$0 (\register$4 ),
+    .\port$5910$0 (\register$5 ),
+    .\port$5912$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4435,17 +4435,17 @@ module \crossloom.collector.requantizer (rst, \port$4497$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$4497$0 [47:32];
+      multiplier <= \port$4756$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$4497$0 [52:48];
+      shift <= \port$4756$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$4497$0 [31:0];
+      bias <= \port$4756$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -4513,9 +4513,9 @@ module \crossloom.collector.requantizer (rst, \port$4497$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$4497$0 [47:32];
-  assign \shift$18  = \port$4497$0 [52:48];
-  assign \bias$20  = \port$4497$0 [31:0];
+  assign \multiplier$16  = \port$4756$0 [47:32];
+  assign \shift$18  = \port$4756$0 [52:48];
+  assign \bias$20  = \port$4756$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -4541,7 +4541,7 @@ module \crossloom.collector.requantizer (rst, \port$4497$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5575$0 , \port$5577$0 , \port$5579$0 , \port$5581$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5906$0 , \port$5908$0 , \port$5910$0 , \port$5912$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4620,14 +4620,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5575$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
-  input \port$5575$0 ;
-  wire \port$5575$0 ;
-  input \port$5577$0 ;
-  wire \port$5577$0 ;
-  input \port$5579$0 ;
-  wire \port$5579$0 ;
-  input \port$5581$0 ;
-  wire \port$5581$0 ;
+  input \port$5906$0 ;
+  wire \port$5906$0 ;
+  input \port$5908$0 ;
+  wire \port$5908$0 ;
+  input \port$5910$0 ;
+  wire \port$5910$0 ;
+  input \port$5912$0 ;
+  wire \port$5912$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4672,81 +4672,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5575$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 20'h00000;
   always @(posedge clk) begin
-    if (\port$5575$0 ) begin
+    if (\port$5906$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5575$0 ) begin
+    if (\port$5906$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5575$0 ) begin
+    if (\port$5906$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5575$0 ) begin
+    if (\port$5906$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5575$0 ) begin
+    if (\port$5906$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5575$0 ) begin
+    if (\port$5906$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5575$0 ) begin
+    if (\port$5906$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5575$0 ) begin
+    if (\port$5906$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5577$0 ) begin
+    if (\port$5908$0 ) begin
       total <= \$43 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5577$0 ) begin
+    if (\port$5908$0 ) begin
       \total$14  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5577$0 ) begin
+    if (\port$5908$0 ) begin
       \total$15  <= \$49 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5577$0 ) begin
+    if (\port$5908$0 ) begin
       \total$16  <= \$52 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5579$0 ) begin
+    if (\port$5910$0 ) begin
       \total$17  <= \$55 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5579$0 ) begin
+    if (\port$5910$0 ) begin
       \total$18  <= \$58 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5581$0 ) begin
+    if (\port$5912$0 ) begin
       \total$19  <= \$61 [35:0];
     end
   end
-  assign valid = { \port$5581$0 , \port$5579$0 , \port$5577$0 , \port$5575$0  };
+  assign valid = { \port$5912$0 , \port$5910$0 , \port$5908$0 , \port$5906$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -5344,9 +5344,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$5096$136 (descriptor[139:136]),
-    .\port$5096$160 (descriptor[171:160]),
-    .\port$5096$96 (descriptor[119:96]),
+    .\port$5427$136 (descriptor[139:136]),
+    .\port$5427$160 (descriptor[171:160]),
+    .\port$5427$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5368,7 +5368,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5096$136 (descriptor[147:136]),
+    .\port$5427$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5382,7 +5382,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$5096$320 (descriptor[347:320]),
+    .\port$5427$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -6351,7 +6351,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5744$0 (multiplier),
+    .\port$6075$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6421,7 +6421,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$5744$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6075$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6467,8 +6467,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5744$0 ;
-  wire [15:0] \port$5744$0 ;
+  input [15:0] \port$6075$0 ;
+  wire [15:0] \port$6075$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6530,17 +6530,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5744$0  };
+  assign multiplicand = { 1'h0, \port$6075$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5744$0  };
-  assign \$4  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5744$0  };
-  assign \$9  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5744$0  };
-  assign \$14  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5744$0  };
-  assign \$19  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$6075$0  };
+  assign \$4  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$6075$0  };
+  assign \$9  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$6075$0  };
+  assign \$14  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$6075$0  };
+  assign \$19  = { 1'h0, \port$6075$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -6724,7 +6724,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5744$0 (multiplier),
+    .\port$6075$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6794,7 +6794,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$5744$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6075$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6840,8 +6840,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5744$0 ;
-  wire [15:0] \port$5744$0 ;
+  input [15:0] \port$6075$0 ;
+  wire [15:0] \port$6075$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6903,17 +6903,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5744$0  };
+  assign multiplicand = { 1'h0, \port$6075$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5744$0  };
-  assign \$4  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5744$0  };
-  assign \$9  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5744$0  };
-  assign \$14  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5744$0  };
-  assign \$19  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$6075$0  };
+  assign \$4  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$6075$0  };
+  assign \$9  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$6075$0  };
+  assign \$14  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$6075$0  };
+  assign \$19  = { 1'h0, \port$6075$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -7097,7 +7097,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5744$0 (multiplier),
+    .\port$6075$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7167,7 +7167,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$5744$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6075$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7213,8 +7213,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5744$0 ;
-  wire [15:0] \port$5744$0 ;
+  input [15:0] \port$6075$0 ;
+  wire [15:0] \port$6075$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7276,17 +7276,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5744$0  };
+  assign multiplicand = { 1'h0, \port$6075$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5744$0  };
-  assign \$4  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5744$0  };
-  assign \$9  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5744$0  };
-  assign \$14  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5744$0  };
-  assign \$19  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$6075$0  };
+  assign \$4  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$6075$0  };
+  assign \$9  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$6075$0  };
+  assign \$14  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$6075$0  };
+  assign \$19  = { 1'h0, \port$6075$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -7470,7 +7470,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$5744$0 (multiplier),
+    .\port$6075$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7540,7 +7540,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$5744$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6075$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7586,8 +7586,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$5744$0 ;
-  wire [15:0] \port$5744$0 ;
+  input [15:0] \port$6075$0 ;
+  wire [15:0] \port$6075$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7649,17 +7649,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$5744$0  };
+  assign multiplicand = { 1'h0, \port$6075$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$5744$0  };
-  assign \$4  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$5744$0  };
-  assign \$9  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$5744$0  };
-  assign \$14  = { 1'h0, \port$5744$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$5744$0  };
-  assign \$19  = { 1'h0, \port$5744$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$6075$0  };
+  assign \$4  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$6075$0  };
+  assign \$9  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$6075$0  };
+  assign \$14  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$6075$0  };
+  assign \$19  = { 1'h0, \port$6075$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -7783,7 +7783,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$5096$96 , \port$5096$136 , \port$5096$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$5427$96 , \port$5427$136 , \port$5427$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -8641,12 +8641,12 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$5096$136 ;
-  wire [3:0] \port$5096$136 ;
-  input [11:0] \port$5096$160 ;
-  wire [11:0] \port$5096$160 ;
-  input [23:0] \port$5096$96 ;
-  wire [23:0] \port$5096$96 ;
+  input [3:0] \port$5427$136 ;
+  wire [3:0] \port$5427$136 ;
+  input [11:0] \port$5427$160 ;
+  wire [11:0] \port$5427$160 ;
+  input [23:0] \port$5427$96 ;
+  wire [23:0] \port$5427$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -9073,7 +9073,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$567  = \$565  | \$566 ;
   assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$569  = \$567  | \$568 ;
-  assign \$570  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$570  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$572  = \$570  | \$571 ;
   assign \$574  = \$572  | \$573 ;
@@ -9095,7 +9095,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$590  = \$588  | \$589 ;
   assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$592  = \$590  | \$591 ;
-  assign \$593  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$593  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$595  = \$593  | \$594 ;
   assign \$597  = \$595  | \$596 ;
@@ -9117,7 +9117,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$613  = \$611  | \$612 ;
   assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$615  = \$613  | \$614 ;
-  assign \$616  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$616  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$618  = \$616  | \$617 ;
   assign \$620  = \$618  | \$619 ;
@@ -9139,7 +9139,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$636  = \$634  | \$635 ;
   assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$638  = \$636  | \$637 ;
-  assign \$639  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$639  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$641  = \$639  | \$640 ;
   assign \$643  = \$641  | \$642 ;
@@ -9161,7 +9161,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$659  = \$657  | \$658 ;
   assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$661  = \$659  | \$660 ;
-  assign \$662  = { 4'h0, \port$5096$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$662  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$664  = \$662  | \$663 ;
   assign \$666  = \$664  | \$665 ;
@@ -9235,7 +9235,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$738  = \$736  | \$737 ;
   assign \$739  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$740  = \$738  | \$739 ;
-  assign \$742  = { 13'h0000, \port$5096$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$742  = { 13'h0000, \port$5427$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$743  = \$741  | \$742 ;
   assign \$744  = \$740  + \$743 ;
   assign \$745  = advance & x_moves;
@@ -9251,7 +9251,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$755  = \$753  | \$754 ;
   assign \$756  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$757  = \$755  | \$756 ;
-  assign \$759  = { 13'h0000, \port$5096$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$759  = { 13'h0000, \port$5427$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$760  = \$758  | \$759 ;
   assign \$761  = \$757  + \$760 ;
   assign \$762  = advance & row_moves;
@@ -9265,7 +9265,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$770  = \$768  | \$769 ;
   assign \$771  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$772  = \$770  | \$771 ;
-  assign \$774  = { 13'h0000, \port$5096$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$774  = { 13'h0000, \port$5427$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$775  = \$773  | \$774 ;
   assign \$776  = \$772  + \$775 ;
   assign \$777  = advance & y_moves;
@@ -9279,7 +9279,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$785  = \$783  | \$784 ;
   assign \$786  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$787  = \$785  | \$786 ;
-  assign \$789  = { 13'h0000, \port$5096$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$789  = { 13'h0000, \port$5427$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$790  = \$788  | \$789 ;
   assign \$791  = \$787  + \$790 ;
   assign \$1  = combining | clear;
@@ -9302,15 +9302,15 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$20  = load | \$19 ;
   assign \$21  = word_left - 1'h1;
   assign \$22  = word_left == 2'h3;
-  assign \$23  = \port$5096$96 [11:0] == 1'h1;
-  assign \$24  = \port$5096$96 [11:0] == 2'h2;
+  assign \$23  = \port$5427$96 [11:0] == 1'h1;
+  assign \$24  = \port$5427$96 [11:0] == 2'h2;
   assign \$25  = & { word_single, row_single, column_single, 1'h1 };
   assign \$26  = advance & x_moves;
   assign \$27  = load | \$26 ;
   assign \$28  = x_left - 1'h1;
   assign \$29  = x_left == 2'h3;
-  assign \$30  = \port$5096$96 [23:12] == 1'h1;
-  assign \$31  = \port$5096$96 [23:12] == 2'h2;
+  assign \$30  = \port$5427$96 [23:12] == 1'h1;
+  assign \$31  = \port$5427$96 [23:12] == 2'h2;
   assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$33  = advance & y_moves;
   assign \$34  = load | \$33 ;
@@ -9706,7 +9706,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$27 ) begin
-        x_left <= \port$5096$96 [11:0];
+        x_left <= \port$5427$96 [11:0];
         if (x_step) begin
           x_left <= \$28 [11:0];
         end
@@ -9787,7 +9787,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$34 ) begin
-        y_left <= \port$5096$96 [23:12];
+        y_left <= \port$5427$96 [23:12];
         if (y_step) begin
           y_left <= \$35 [11:0];
         end
@@ -10151,22 +10151,24 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$5096$96 [11:0];
-  assign y_count = \port$5096$96 [23:12];
-  assign address_column_step = { 4'h0, \port$5096$160  };
+  assign x_count = \port$5427$96 [11:0];
+  assign y_count = \port$5427$96 [23:12];
+  assign address_column_step = { 4'h0, \port$5427$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5096$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$5427$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5096$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$5427$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
   assign channel = channel_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
+  assign \$137  = 1'h1;
+  assign \$138  = \$136 ;
   assign \$4  = 1'h1;
   assign \$11  = column_single;
   assign \$84  = 1'h1;
@@ -10175,8 +10177,6 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$109  = 1'h1;
   assign \$110  = \$108 ;
   assign \$131  = word_last;
-  assign \$137  = 1'h1;
-  assign \$138  = \$136 ;
   assign \$162  = x_last;
   assign \$168  = 1'h1;
   assign \$169  = \$167 ;
@@ -10250,7 +10250,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$788 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$5096$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$5427$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -10302,8 +10302,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5096$136 ;
-  wire [11:0] \port$5096$136 ;
+  input [11:0] \port$5427$136 ;
+  wire [11:0] \port$5427$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10410,7 +10410,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$5096$136 [3:0];
+        rotating_stride <= \port$5427$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10425,7 +10425,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_left <= \port$5096$136 [7:4];
+        rotating_left <= \port$5427$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -10440,7 +10440,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_top <= \port$5096$136 [11:8];
+        rotating_top <= \port$5427$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -10557,9 +10557,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$5096$136 [3:0];
-  assign pad_left = \port$5096$136 [7:4];
-  assign pad_top = \port$5096$136 [11:8];
+  assign stride = \port$5427$136 [3:0];
+  assign pad_left = \port$5427$136 [7:4];
+  assign pad_top = \port$5427$136 [11:8];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -10569,7 +10569,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$5096$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$5427$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -10619,8 +10619,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$5096$320 ;
-  wire [27:0] \port$5096$320 ;
+  input [27:0] \port$5427$320 ;
+  wire [27:0] \port$5427$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10638,14 +10638,14 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$1  = combining | clear;
   assign \$2  = clock + 1'h1;
   assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$5096$320 [11:0] : 12'h000;
+  assign \$6  = width[11] ? \port$5427$320 [11:0] : 12'h000;
   assign \$7  = \$5  + \$6 ;
   assign \$8  = clock >= 4'h8;
   assign \$9  = clock < 4'hc;
   assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$5096$320 [11:0] : 12'h000;
+  assign \$12  = rotating_stride[3] ? \port$5427$320 [11:0] : 12'h000;
   assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$5096$320 [11:0] : 12'h000;
+  assign \$15  = rotating_left[3] ? \port$5427$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
   assign \$17  = clock >= 4'hc;
   assign \$18  = clock < 5'h10;
@@ -10710,7 +10710,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        width <= \port$5096$320 [27:16];
+        width <= \port$5427$320 [27:16];
       end else if (running) begin
         width <= \$3 [11:0];
       end
@@ -10725,7 +10725,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$5096$320 [15:12];
+        rotating_stride <= \port$5427$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10872,11 +10872,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       origin <= 16'h0000;
     end
   end
-  assign \width$9  = \port$5096$320 [27:16];
-  assign stride = \port$5096$320 [15:12];
+  assign \width$9  = \port$5427$320 [27:16];
+  assign stride = \port$5427$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$5096$320 [11:0];
+  assign pixel = \port$5427$320 [11:0];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -10886,7 +10886,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5289$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5620$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -10922,8 +10922,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
   wire pad;
-  input [21:0] \port$5289$0 ;
-  wire [21:0] \port$5289$0 ;
+  input [21:0] \port$5620$0 ;
+  wire [21:0] \port$5620$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -10956,10 +10956,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$5289$0 [19];
+  assign \$1  = ~ \port$5620$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$5289$0 [19];
+  assign chunk_begin = \$signal  & \port$5620$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -10993,7 +10993,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$5289$0 [16];
+    \register$14  <= \port$5620$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -11020,7 +11020,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$5289$0 [19];
+    \register$18  <= \port$5620$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -11047,7 +11047,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$5289$0 [20];
+    \register$21  <= \port$5620$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -11074,7 +11074,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$5289$0 [21];
+    \register$25  <= \port$5620$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -11101,7 +11101,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$5289$0 [18:17];
+    \register$29  <= \port$5620$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -11204,19 +11204,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$5289$0 [19];
-  assign read_address = \port$5289$0 [15:0];
-  assign address = \port$5289$0 [15:0];
-  assign pad = \port$5289$0 [16];
-  assign last = \port$5289$0 [20];
-  assign last_chunk = \port$5289$0 [21];
-  assign row_word = \port$5289$0 [18:17];
+  assign first = \port$5620$0 [19];
+  assign read_address = \port$5620$0 [15:0];
+  assign address = \port$5620$0 [15:0];
+  assign pad = \port$5620$0 [16];
+  assign last = \port$5620$0 [20];
+  assign last_chunk = \port$5620$0 [21];
+  assign row_word = \port$5620$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$40$0 , \port$45$0 , \port$50$0 , \port$55$0 , \port$60$0 , \port$61$0 , \port$65$0 , \port$66$0 , \port$67$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$1148$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5151$0 , clk);
+, phase_hold, phase_clear, phase_add, phase_gap, \port$1407$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5482$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -11647,75 +11647,267 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \$484 ;
   wire \$485 ;
   wire \$486 ;
-  wire [32:0] \$487 ;
+  wire \$487 ;
   wire \$488 ;
-  wire [1:0] \$489 ;
+  wire \$489 ;
   wire \$49 ;
-  wire [32:0] \$490 ;
+  wire \$490 ;
   wire \$491 ;
-  wire [1:0] \$492 ;
-  wire [32:0] \$493 ;
+  wire \$492 ;
+  wire \$493 ;
   wire \$494 ;
   wire \$495 ;
-  wire [32:0] \$496 ;
+  wire \$496 ;
   wire \$497 ;
   wire \$498 ;
-  wire [32:0] \$499 ;
+  wire \$499 ;
   wire \$5 ;
   wire \$50 ;
   wire \$500 ;
   wire \$501 ;
-  wire [32:0] \$502 ;
+  wire \$502 ;
   wire \$503 ;
-  wire [32:0] \$504 ;
+  wire \$504 ;
   wire \$505 ;
-  wire [32:0] \$506 ;
+  wire \$506 ;
   wire \$507 ;
-  wire [32:0] \$508 ;
+  wire \$508 ;
   wire \$509 ;
   wire \$51 ;
-  wire [32:0] \$510 ;
+  wire \$510 ;
   wire \$511 ;
-  wire [32:0] \$512 ;
+  wire \$512 ;
   wire \$513 ;
-  wire [32:0] \$514 ;
+  wire \$514 ;
   wire \$515 ;
-  wire [32:0] \$516 ;
+  wire \$516 ;
   wire \$517 ;
-  wire [32:0] \$518 ;
+  wire \$518 ;
   wire \$519 ;
   wire \$52 ;
-  wire [32:0] \$520 ;
+  wire \$520 ;
   wire \$521 ;
-  wire [32:0] \$522 ;
+  wire \$522 ;
   wire \$523 ;
-  wire [32:0] \$524 ;
+  wire [31:0] \$524 ;
   wire \$525 ;
   wire \$526 ;
   wire \$527 ;
   wire \$528 ;
+  wire \$529 ;
   wire \$53 ;
+  wire \$530 ;
+  wire \$531 ;
+  wire \$532 ;
+  wire [31:0] \$533 ;
+  wire [32:0] \$534 ;
+  wire \$535 ;
+  wire \$536 ;
+  wire \$537 ;
+  wire \$538 ;
+  wire \$539 ;
   wire \$54 ;
+  wire \$540 ;
+  wire \$541 ;
+  wire [1:0] \$542 ;
+  wire \$543 ;
+  wire \$544 ;
+  wire [31:0] \$545 ;
+  wire [32:0] \$546 ;
+  wire \$547 ;
+  wire \$548 ;
+  wire \$549 ;
   wire \$55 ;
+  wire \$550 ;
+  wire \$551 ;
+  wire \$552 ;
+  wire \$553 ;
+  wire [1:0] \$554 ;
+  wire \$555 ;
+  wire \$556 ;
+  wire [31:0] \$557 ;
+  wire [32:0] \$558 ;
+  wire \$559 ;
   wire \$56 ;
+  wire \$560 ;
+  wire \$561 ;
+  wire \$562 ;
+  wire \$563 ;
+  wire \$564 ;
+  wire \$565 ;
+  wire \$566 ;
+  wire \$567 ;
+  wire \$568 ;
+  wire [31:0] \$569 ;
   wire \$57 ;
+  wire [32:0] \$570 ;
+  wire \$571 ;
+  wire \$572 ;
+  wire \$573 ;
+  wire \$574 ;
+  wire \$575 ;
+  wire \$576 ;
+  wire \$577 ;
+  wire \$578 ;
+  wire \$579 ;
   wire \$58 ;
+  wire \$580 ;
+  wire [31:0] \$581 ;
+  wire [32:0] \$582 ;
+  wire \$583 ;
+  wire \$584 ;
+  wire \$585 ;
+  wire \$586 ;
+  wire \$587 ;
+  wire \$588 ;
+  wire \$589 ;
   wire \$59 ;
+  wire \$590 ;
+  wire \$591 ;
+  wire \$592 ;
+  wire [31:0] \$593 ;
+  wire [32:0] \$594 ;
+  wire \$595 ;
+  wire \$596 ;
+  wire \$597 ;
+  wire \$598 ;
+  wire \$599 ;
   wire \$6 ;
   wire \$60 ;
+  wire \$600 ;
+  wire \$601 ;
+  wire \$602 ;
+  wire \$603 ;
+  wire [31:0] \$604 ;
+  wire [32:0] \$605 ;
+  wire \$606 ;
+  wire \$607 ;
+  wire \$608 ;
+  wire \$609 ;
   wire \$61 ;
+  wire \$610 ;
+  wire \$611 ;
+  wire \$612 ;
+  wire \$613 ;
+  wire \$614 ;
+  wire [31:0] \$615 ;
+  wire [32:0] \$616 ;
+  wire \$617 ;
+  wire \$618 ;
+  wire \$619 ;
   wire \$62 ;
+  wire \$620 ;
+  wire \$621 ;
+  wire \$622 ;
+  wire \$623 ;
+  wire \$624 ;
+  wire \$625 ;
+  wire [31:0] \$626 ;
+  wire [32:0] \$627 ;
+  wire \$628 ;
+  wire \$629 ;
   wire \$63 ;
+  wire \$630 ;
+  wire \$631 ;
+  wire \$632 ;
+  wire \$633 ;
+  wire \$634 ;
+  wire \$635 ;
+  wire \$636 ;
+  wire [31:0] \$637 ;
+  wire [32:0] \$638 ;
+  wire \$639 ;
   wire \$64 ;
+  wire \$640 ;
+  wire \$641 ;
+  wire \$642 ;
+  wire \$643 ;
+  wire \$644 ;
+  wire \$645 ;
+  wire \$646 ;
+  wire \$647 ;
+  wire [31:0] \$648 ;
+  wire [32:0] \$649 ;
   wire \$65 ;
+  wire \$650 ;
+  wire \$651 ;
+  wire \$652 ;
+  wire \$653 ;
+  wire \$654 ;
+  wire \$655 ;
+  wire \$656 ;
+  wire \$657 ;
+  wire \$658 ;
+  wire [31:0] \$659 ;
   wire \$66 ;
+  wire [32:0] \$660 ;
+  wire \$661 ;
+  wire \$662 ;
+  wire \$663 ;
+  wire \$664 ;
+  wire \$665 ;
+  wire \$666 ;
+  wire \$667 ;
+  wire \$668 ;
+  wire \$669 ;
   wire \$67 ;
+  wire [31:0] \$670 ;
+  wire [32:0] \$671 ;
+  wire \$672 ;
+  wire \$673 ;
+  wire \$674 ;
+  wire \$675 ;
+  wire \$676 ;
+  wire \$677 ;
+  wire \$678 ;
+  wire \$679 ;
   wire \$68 ;
+  wire \$680 ;
+  wire [31:0] \$681 ;
+  wire [32:0] \$682 ;
+  wire \$683 ;
+  wire \$684 ;
+  wire \$685 ;
+  wire \$686 ;
+  wire \$687 ;
+  wire \$688 ;
+  wire \$689 ;
   wire \$69 ;
+  wire \$690 ;
+  wire \$691 ;
+  wire [31:0] \$692 ;
+  wire [32:0] \$693 ;
+  wire \$694 ;
+  wire \$695 ;
+  wire \$696 ;
+  wire \$697 ;
+  wire \$698 ;
+  wire \$699 ;
   wire \$7 ;
   wire \$70 ;
+  wire \$700 ;
+  wire \$701 ;
+  wire \$702 ;
+  wire [31:0] \$703 ;
+  wire [32:0] \$704 ;
+  wire \$705 ;
+  wire \$706 ;
+  wire \$707 ;
+  wire \$708 ;
+  wire \$709 ;
   wire \$71 ;
+  wire \$710 ;
+  wire \$711 ;
+  wire \$712 ;
+  wire \$713 ;
+  wire [31:0] \$714 ;
+  wire [32:0] \$715 ;
+  wire \$716 ;
+  wire \$717 ;
+  wire \$718 ;
+  wire \$719 ;
   wire \$72 ;
+  wire \$720 ;
   wire \$73 ;
   wire \$74 ;
   wire \$75 ;
@@ -11766,23 +11958,32 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [16:0] activation_words_value = 17'h00100;
   input active;
   wire active;
+  reg adder_adding = 1'h0;
+  reg adder_chosen = 1'h0;
   reg adder_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] adder_value;
+  reg array_adding = 1'h0;
+  reg array_chosen = 1'h0;
   reg array_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] array_value;
+  reg buffer_adding = 1'h0;
+  reg buffer_chosen = 1'h0;
   reg buffer_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] buffer_value;
   input busy;
   wire busy;
+  reg clear = 1'h0;
   input clk;
   wire clk;
   reg [20:0] coefficient_words_value = 21'h000200;
   reg [19:0] coefficients_base_value = 20'h00000;
   output [1:0] coefficients_write;
   reg [1:0] coefficients_write = 2'h0;
+  reg comparator_adding = 1'h0;
+  reg comparator_chosen = 1'h0;
   reg comparator_counted = 1'h0;
   (* init = 16'h0400 *)
   wire [15:0] comparator_timeout;
@@ -11798,13 +11999,18 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg constants_write = 1'h0;
   input contest;
   wire contest;
+  reg contests_adding = 1'h0;
+  reg contests_chosen = 1'h0;
   reg contests_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] contests_value;
   wire control_abort;
+  wire control_keep;
   wire control_start;
   input [1:0] conversions;
   wire [1:0] conversions;
+  reg conversions_adding = 1'h0;
+  reg conversions_chosen = 1'h0;
   reg [1:0] conversions_counted = 2'h0;
   (* init = 32'd0 *)
   wire [31:0] conversions_value;
@@ -11814,22 +12020,33 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg [5:0] converter1_offset = 6'h00;
   input converting;
   wire converting;
+  reg converting_adding = 1'h0;
+  reg converting_chosen = 1'h0;
   reg converting_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] converting_value;
   output [1:0] corrections_write;
   reg [1:0] corrections_write = 2'h0;
+  reg [31:0] counter_written = 32'd0;
+  reg cycles_adding = 1'h0;
+  reg cycles_chosen = 1'h0;
   reg cycles_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] cycles_value;
+  reg drain_adding = 1'h0;
+  reg drain_chosen = 1'h0;
   reg drain_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] drain_value;
   input [1:0] early_stops;
   wire [1:0] early_stops;
+  reg early_stops_adding = 1'h0;
+  reg early_stops_chosen = 1'h0;
   reg [1:0] early_stops_counted = 2'h0;
   (* init = 32'd0 *)
   wire [31:0] early_stops_value;
+  reg elementwise_adding = 1'h0;
+  reg elementwise_chosen = 1'h0;
   reg elementwise_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] elementwise_value;
@@ -11850,6 +12067,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   input [3:0] failed_cause;
   wire [3:0] failed_cause;
   wire [3:0] \failed_cause.tenant0 ;
+  reg fetch_adding = 1'h0;
+  reg fetch_chosen = 1'h0;
   reg fetch_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] fetch_value;
@@ -11867,6 +12086,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg hit_program = 1'h0;
   reg hit_weights0 = 1'h0;
   reg hit_weights1 = 1'h0;
+  reg host_adding = 1'h0;
+  reg host_chosen = 1'h0;
   reg host_counted = 1'h0;
   (* init = 24'h000000 *)
   wire [23:0] host_timeout;
@@ -11928,16 +12149,16 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$1148$0 ;
-  wire \port$1148$0 ;
+  input \port$1407$0 ;
+  wire \port$1407$0 ;
   input \port$40$0 ;
   wire \port$40$0 ;
   input \port$45$0 ;
   wire \port$45$0 ;
   input \port$50$0 ;
   wire \port$50$0 ;
-  input \port$5151$0 ;
-  wire \port$5151$0 ;
+  input \port$5482$0 ;
+  wire \port$5482$0 ;
   input \port$55$0 ;
   wire \port$55$0 ;
   input \port$60$0 ;
@@ -11952,6 +12173,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \port$67$0 ;
   input product;
   wire product;
+  reg products_adding = 1'h0;
+  reg products_chosen = 1'h0;
   reg products_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] products_value;
@@ -12027,11 +12250,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg read_version = 1'h0;
   reg refused = 1'h0;
   reg register = 1'h0;
-  reg \register$157  = 1'h0;
   reg \register$158  = 1'h0;
-  reg \register$235  = 1'h0;
-  reg \register$237  = 1'h0;
-  reg \register$300  = 1'h0;
+  reg \register$159  = 1'h0;
+  reg \register$236  = 1'h0;
+  reg \register$238  = 1'h0;
+  reg \register$302  = 1'h0;
+  reg rows_adding = 1'h0;
+  reg rows_chosen = 1'h0;
   reg rows_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] rows_value;
@@ -12063,9 +12288,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg tile_flags1_calibration = 1'h0;
   reg tile_flags1_gain = 1'h0;
   reg [1:0] tiles_value = 2'h3;
+  reg transfer_adding = 1'h0;
+  reg transfer_chosen = 1'h0;
   reg transfer_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] transfer_value;
+  reg turn_adding = 1'h0;
+  reg turn_chosen = 1'h0;
   reg turn_counted = 1'h0;
   (* init = 32'd0 *)
   wire [31:0] turn_value;
@@ -12202,288 +12431,6 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   reg write_version = 1'h0;
   wire write_weights0;
   wire write_weights1;
-  assign \$215  = write_valid & \$214 ;
-  assign \$216  = write_address[10:2] < 10'h200;
-  assign \$217  = \$215  & \$216 ;
-  assign \$220  = register | \register$157 ;
-  assign \$221  = \register$157  | \register$158 ;
-  assign \$223  = write_valid | register;
-  assign \$224  = write_address[23:11] == 3'h4;
-  assign \$225  = write_valid & \$224 ;
-  assign \$226  = write_address[10:2] < 10'h200;
-  assign \$227  = \$225  & \$226 ;
-  assign \$230  = register | \register$157 ;
-  assign \$231  = \register$157  | \register$158 ;
-  assign \$233  = write_valid | register;
-  assign \$234  = write_address[23:7] == 7'h50;
-  assign \$235  = write_valid & \$234 ;
-  assign \$236  = write_address[6:2] < 6'h20;
-  assign \$237  = \$235  & \$236 ;
-  assign \$240  = register | \register$157 ;
-  assign \$241  = \register$157  | \register$158 ;
-  assign \$243  = write_valid | register;
-  assign \$244  = write_address[23:7] == 7'h51;
-  assign \$245  = write_valid & \$244 ;
-  assign \$246  = write_address[6:2] < 6'h20;
-  assign \$247  = \$245  & \$246 ;
-  assign \$250  = register | \register$157 ;
-  assign \$251  = \register$157  | \register$158 ;
-  assign \$253  = write_valid | register;
-  assign \$254  = write_address[23:8] == 6'h29;
-  assign \$255  = write_valid & \$254 ;
-  assign \$256  = write_address[7:2] < 7'h40;
-  assign \$257  = \$255  & \$256 ;
-  assign \$260  = register | \register$157 ;
-  assign \$261  = \register$157  | \register$158 ;
-  assign \$263  = write_valid | register;
-  assign \$264  = write_address[23:8] == 6'h2a;
-  assign \$265  = write_valid & \$264 ;
-  assign \$266  = write_address[7:2] < 7'h40;
-  assign \$267  = \$265  & \$266 ;
-  assign \$270  = register | \register$157 ;
-  assign \$271  = \register$157  | \register$158 ;
-  assign \$273  = write_valid | register;
-  assign \$274  = write_address[23:8] == 6'h2b;
-  assign \$275  = write_valid & \$274 ;
-  assign \$276  = write_address[7:2] < 7'h40;
-  assign \$277  = \$275  & \$276 ;
-  assign \$280  = register | \register$157 ;
-  assign \$281  = \register$157  | \register$158 ;
-  assign \$283  = write_valid | register;
-  assign \$284  = write_address[23:8] == 6'h2c;
-  assign \$285  = write_valid & \$284 ;
-  assign \$286  = write_address[7:2] < 7'h40;
-  assign \$287  = \$285  & \$286 ;
-  assign \$290  = register | \register$157 ;
-  assign \$291  = \register$157  | \register$158 ;
-  assign \$293  = register | \register$157 ;
-  assign \$295  = register | \register$157 ;
-  assign \$297  = register | \register$157 ;
-  assign \$298  = | { write_coefficients1, write_coefficients0 };
-  assign \$299  = register | \register$157 ;
-  assign \$300  = | { write_weights1, write_weights0 };
-  assign \$301  = register | \register$157 ;
-  assign \$302  = | { write_levels1, write_levels0, write_corrections1, write_corrections0 };
-  assign \$303  = write_address[9:2] & { acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8 };
-  assign \$305  = write_address[8:3] & { acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6 };
-  assign \$306  = \$304  | { 14'h0000, \$305  };
-  assign \$307  = write_address[10:2] & { acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9 };
-  assign \$308  = \$306  | { 11'h000, \$307  };
-  assign \$309  = write_address[6:2] & { acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5 };
-  assign \$310  = \$308  | { 15'h0000, \$309  };
-  assign \$311  = write_address[7:2] & { acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6 };
-  assign \$312  = \$310  | { 14'h0000, \$311  };
-  assign \$313  = write_data & { acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8 };
-  assign \$315  = { write_data, staged } & { acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6 };
-  assign \$316  = \$314  | \$315 ;
-  assign \$317  = write_data & { acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9 };
-  assign \$318  = \$316  | { 32'h00000000, \$317  };
-  assign \$319  = write_data & { acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5 };
-  assign \$320  = \$318  | { 32'h00000000, \$319  };
-  assign \$321  = write_data & { acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6 };
-  assign \$322  = \$320  | { 32'h00000000, \$321  };
-  assign \$323  = | { write_levels1, write_levels0, write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
-  assign \$324  = ~ \$323 ;
-  assign \$325  = \register$157  & refused;
-  assign \$326  = ! read_address;
-  assign \$327  = read_address == 3'h4;
-  assign \$328  = read_address == 4'h8;
-  assign \$329  = read_address == 4'hc;
-  assign \$330  = read_address == 5'h10;
-  assign \$331  = read_address == 5'h14;
-  assign \$332  = read_address == 5'h18;
-  assign \$333  = read_address == 6'h20;
-  assign \$337  = \$335  | \$336 ;
-  assign \$339  = \$337  | \$338 ;
-  assign \$341  = \$339  | \$340 ;
-  assign \$344  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
-  assign \$345  = \$343  | \$344 ;
-  assign \$346  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
-  assign \$347  = \$345  | \$346 ;
-  assign \$348  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
-  assign \$349  = \$347  | \$348 ;
-  assign \$350  = read_address == 6'h24;
-  assign \$351  = read_address == 6'h28;
-  assign \$352  = read_address == 6'h2c;
-  assign \$353  = read_address == 6'h30;
-  assign \$354  = read_address == 6'h34;
-  assign \$355  = read_address == 7'h40;
-  assign \$356  = read_address == 7'h44;
-  assign \$357  = read_address == 7'h48;
-  assign \$358  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
-  assign \$360  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
-  assign \$361  = \$359  | \$360 ;
-  assign \$362  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
-  assign \$363  = \$361  | \$362 ;
-  assign \$364  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
-  assign \$365  = \$363  | \$364 ;
-  assign \$366  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
-  assign \$367  = \$365  | \$366 ;
-  assign \$368  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
-  assign \$369  = \$367  | \$368 ;
-  assign \$370  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
-  assign \$371  = \$369  | \$370 ;
-  assign \$372  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
-  assign \$373  = \$371  | \$372 ;
-  assign \$374  = read_address == 7'h4c;
-  assign \$375  = read_address == 7'h50;
-  assign \$376  = read_address == 7'h54;
-  assign \$377  = read_address == 7'h58;
-  assign \$378  = read_address == 7'h60;
-  assign \$379  = read_address == 7'h70;
-  assign \$380  = read_address == 7'h74;
-  assign \$381  = read_address == 7'h78;
-  assign \$382  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
-  assign \$384  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
-  assign \$385  = \$383  | \$384 ;
-  assign \$386  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
-  assign \$387  = \$385  | \$386 ;
-  assign \$388  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
-  assign \$389  = \$387  | \$388 ;
-  assign \$390  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
-  assign \$391  = \$389  | \$390 ;
-  assign \$392  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
-  assign \$393  = \$391  | \$392 ;
-  assign \$394  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
-  assign \$395  = \$393  | \$394 ;
-  assign \$396  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
-  assign \$397  = \$395  | \$396 ;
-  assign \$398  = read_address == 7'h7c;
-  assign \$399  = read_address == 8'h80;
-  assign \$400  = read_address == 8'h84;
-  assign \$401  = read_address == 8'h88;
-  assign \$402  = read_address == 8'h8c;
-  assign \$403  = read_address == 8'h90;
-  assign \$404  = read_address == 8'ha0;
-  assign \$405  = read_address == 8'ha4;
-  assign \$406  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
-  assign \$408  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
-  assign \$409  = \$407  | \$408 ;
-  assign \$410  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
-  assign \$411  = \$409  | \$410 ;
-  assign \$412  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
-  assign \$413  = \$411  | \$412 ;
-  assign \$414  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
-  assign \$415  = \$413  | \$414 ;
-  assign \$416  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
-  assign \$417  = \$415  | \$416 ;
-  assign \$418  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
-  assign \$419  = \$417  | \$418 ;
-  assign \$420  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
-  assign \$421  = \$419  | \$420 ;
-  assign \$422  = read_address == 8'ha8;
-  assign \$423  = read_address == 8'hac;
-  assign \$424  = read_address == 8'hb0;
-  assign \$425  = read_address == 8'hb4;
-  assign \$426  = read_address == 8'hb8;
-  assign \$427  = read_address == 8'hbc;
-  assign \$428  = read_address == 8'hc0;
-  assign \$429  = read_address == 8'hc4;
-  assign \$430  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
-  assign \$432  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
-  assign \$433  = \$431  | \$432 ;
-  assign \$434  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
-  assign \$435  = \$433  | \$434 ;
-  assign \$436  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
-  assign \$437  = \$435  | \$436 ;
-  assign \$438  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
-  assign \$439  = \$437  | \$438 ;
-  assign \$440  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
-  assign \$441  = \$439  | \$440 ;
-  assign \$442  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
-  assign \$443  = \$441  | \$442 ;
-  assign \$444  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
-  assign \$445  = \$443  | \$444 ;
-  assign \$446  = read_address == 8'hc8;
-  assign \$447  = read_address == 11'h400;
-  assign \$448  = read_address == 11'h404;
-  assign \$449  = read_address == 11'h408;
-  assign \$450  = read_address == 11'h40c;
-  assign \$451  = read_address == 11'h420;
-  assign \$452  = read_address == 11'h424;
-  assign \$453  = read_address == 11'h428;
-  assign \$454  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
-  assign \$456  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
-  assign \$457  = \$455  | \$456 ;
-  assign \$458  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
-  assign \$459  = \$457  | \$458 ;
-  assign \$460  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
-  assign \$461  = \$459  | \$460 ;
-  assign \$462  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
-  assign \$463  = \$461  | \$462 ;
-  assign \$464  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
-  assign \$465  = \$463  | \$464 ;
-  assign \$466  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
-  assign \$467  = \$465  | \$466 ;
-  assign \$468  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
-  assign \$469  = \$467  | \$468 ;
-  assign \$470  = read_address == 11'h42c;
-  assign \$471  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
-  assign \$473  = | { read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
-  assign \$474  = ~ \$473 ;
-  assign \$475  = read_group0 | read_group1;
-  assign \$476  = \$475  | read_group2;
-  assign \$477  = \$476  | read_group3;
-  assign \$478  = \$477  | read_group4;
-  assign \$479  = \$478  | read_group5;
-  assign \$480  = \$479  | read_group6;
-  assign \$481  = \register$237  & missed;
-  assign \$482  = ~ control_abort;
-  assign \$483  = control_start & \$482 ;
-  assign \$484  = ~ running;
-  assign \$485  = \$483  & \$484 ;
-  assign \$486  = | { \register$300 , busy };
-  assign \$487  = value_cycles + cycles_counted;
-  assign \$488  = | { \register$300 , busy };
-  assign \$489  = active ? conversions : 2'h0;
-  assign \$490  = value_conversions + conversions_counted;
-  assign \$491  = | { \register$300 , busy };
-  assign \$492  = active ? early_stops : 2'h0;
-  assign \$493  = value_early_stops + early_stops_counted;
-  assign \$494  = | { \register$300 , busy };
-  assign \$495  = active & converting;
-  assign \$496  = value_converting + converting_counted;
-  assign \$497  = | { \register$300 , busy };
-  assign \$498  = active & product;
-  assign \$499  = value_products + products_counted;
-  assign \$500  = | { \register$300 , busy };
-  assign \$501  = active & contest;
-  assign \$502  = value_contests + contests_counted;
-  assign \$503  = | { \register$300 , busy };
-  assign \$504  = value_comparator + comparator_counted;
-  assign \$505  = | { \register$300 , busy };
-  assign \$506  = value_adder + adder_counted;
-  assign \$507  = | { \register$300 , busy };
-  assign \$508  = value_array + array_counted;
-  assign \$509  = | { \register$300 , busy };
-  assign \$510  = value_rows + rows_counted;
-  assign \$511  = | { \register$300 , busy };
-  assign \$512  = value_drain + drain_counted;
-  assign \$513  = | { \register$300 , busy };
-  assign \$514  = value_elementwise + elementwise_counted;
-  assign \$515  = | { \register$300 , busy };
-  assign \$516  = value_transfer + transfer_counted;
-  assign \$517  = | { \register$300 , busy };
-  assign \$518  = value_host + host_counted;
-  assign \$519  = | { \register$300 , busy };
-  assign \$520  = value_buffer + buffer_counted;
-  assign \$521  = | { \register$300 , busy };
-  assign \$522  = value_fetch + fetch_counted;
-  assign \$523  = | { \register$300 , busy };
-  assign \$524  = value_turn + turn_counted;
-  assign \$525  = status_done & interrupt_done;
-  assign \$526  = status_error & interrupt_error;
-  assign \$527  = \$525  | \$526 ;
-  assign running = busy | start;
-  assign control_start = write_data[0] & write_control;
-  assign control_abort = write_data[1] & write_control;
-  assign \$2  = ~ \$1 ;
-  assign write_program = hit_program & \$2 ;
-  assign \$4  = ~ \$3 ;
-  assign write_constants = hit_constants & \$4 ;
-  assign \$5  = ~ used[0];
-  assign write_coefficients0 = hit_coefficients0 & \$5 ;
-  assign \$6  = ~ used[1];
   assign write_coefficients1 = hit_coefficients1 & \$6 ;
   assign \$7  = ~ used[0];
   assign write_weights0 = hit_weights0 & \$7 ;
@@ -12681,8 +12628,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$190  = running & \$189 ;
   assign \$191  = write_address[9:6] < program_end;
   assign \$192  = \$190  & \$191 ;
-  assign \$193  = register | \register$157 ;
-  assign \$194  = \register$157  | \register$158 ;
+  assign \$193  = register | \register$158 ;
+  assign \$194  = \register$158  | \register$159 ;
   assign \$196  = write_valid | register;
   assign \$197  = write_address[23:9] == 4'ha;
   assign \$198  = write_valid & \$197 ;
@@ -12695,13 +12642,488 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$205  = running & \$204 ;
   assign \$206  = write_address[8:3] < constants_end;
   assign \$207  = \$205  & \$206 ;
-  assign \$208  = register | \register$157 ;
-  assign \$209  = \register$157  | \register$158 ;
+  assign \$208  = register | \register$158 ;
+  assign \$209  = \register$158  | \register$159 ;
   assign \$210  = act_constants & end_constants;
   assign \$211  = ~ end_constants;
   assign \$212  = act_constants & \$211 ;
   assign \$213  = write_valid | register;
   assign \$214  = write_address[23:11] == 2'h3;
+  assign \$215  = write_valid & \$214 ;
+  assign \$216  = write_address[10:2] < 10'h200;
+  assign \$217  = \$215  & \$216 ;
+  assign \$220  = register | \register$158 ;
+  assign \$221  = \register$158  | \register$159 ;
+  assign \$223  = write_valid | register;
+  assign \$224  = write_address[23:11] == 3'h4;
+  assign \$225  = write_valid & \$224 ;
+  assign \$226  = write_address[10:2] < 10'h200;
+  assign \$227  = \$225  & \$226 ;
+  assign \$230  = register | \register$158 ;
+  assign \$231  = \register$158  | \register$159 ;
+  assign \$233  = write_valid | register;
+  assign \$234  = write_address[23:7] == 7'h50;
+  assign \$235  = write_valid & \$234 ;
+  assign \$236  = write_address[6:2] < 6'h20;
+  assign \$237  = \$235  & \$236 ;
+  assign \$240  = register | \register$158 ;
+  assign \$241  = \register$158  | \register$159 ;
+  assign \$243  = write_valid | register;
+  assign \$244  = write_address[23:7] == 7'h51;
+  assign \$245  = write_valid & \$244 ;
+  assign \$246  = write_address[6:2] < 6'h20;
+  assign \$247  = \$245  & \$246 ;
+  assign \$250  = register | \register$158 ;
+  assign \$251  = \register$158  | \register$159 ;
+  assign \$253  = write_valid | register;
+  assign \$254  = write_address[23:8] == 6'h29;
+  assign \$255  = write_valid & \$254 ;
+  assign \$256  = write_address[7:2] < 7'h40;
+  assign \$257  = \$255  & \$256 ;
+  assign \$260  = register | \register$158 ;
+  assign \$261  = \register$158  | \register$159 ;
+  assign \$263  = write_valid | register;
+  assign \$264  = write_address[23:8] == 6'h2a;
+  assign \$265  = write_valid & \$264 ;
+  assign \$266  = write_address[7:2] < 7'h40;
+  assign \$267  = \$265  & \$266 ;
+  assign \$270  = register | \register$158 ;
+  assign \$271  = \register$158  | \register$159 ;
+  assign \$273  = write_valid | register;
+  assign \$274  = write_address[23:8] == 6'h2b;
+  assign \$275  = write_valid & \$274 ;
+  assign \$276  = write_address[7:2] < 7'h40;
+  assign \$277  = \$275  & \$276 ;
+  assign \$280  = register | \register$158 ;
+  assign \$281  = \register$158  | \register$159 ;
+  assign \$283  = write_valid | register;
+  assign \$284  = write_address[23:8] == 6'h2c;
+  assign \$285  = write_valid & \$284 ;
+  assign \$286  = write_address[7:2] < 7'h40;
+  assign \$287  = \$285  & \$286 ;
+  assign \$290  = register | \register$158 ;
+  assign \$291  = \register$158  | \register$159 ;
+  assign \$293  = register | \register$158 ;
+  assign \$295  = register | \register$158 ;
+  assign \$297  = register | \register$158 ;
+  assign \$298  = | { write_coefficients1, write_coefficients0 };
+  assign \$299  = register | \register$158 ;
+  assign \$300  = | { write_weights1, write_weights0 };
+  assign \$301  = register | \register$158 ;
+  assign \$302  = | { write_levels1, write_levels0, write_corrections1, write_corrections0 };
+  assign \$303  = write_address[9:2] & { acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8 };
+  assign \$305  = write_address[8:3] & { acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6 };
+  assign \$306  = \$304  | { 14'h0000, \$305  };
+  assign \$307  = write_address[10:2] & { acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9 };
+  assign \$308  = \$306  | { 11'h000, \$307  };
+  assign \$309  = write_address[6:2] & { acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5 };
+  assign \$310  = \$308  | { 15'h0000, \$309  };
+  assign \$311  = write_address[7:2] & { acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6 };
+  assign \$312  = \$310  | { 14'h0000, \$311  };
+  assign \$313  = write_data & { acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8, acting_1_8 };
+  assign \$315  = { write_data, staged } & { acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6, acting_2_6 };
+  assign \$316  = \$314  | \$315 ;
+  assign \$317  = write_data & { acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9, acting_1_9 };
+  assign \$318  = \$316  | { 32'h00000000, \$317  };
+  assign \$319  = write_data & { acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5, acting_1_5 };
+  assign \$320  = \$318  | { 32'h00000000, \$319  };
+  assign \$321  = write_data & { acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6, acting_1_6 };
+  assign \$322  = \$320  | { 32'h00000000, \$321  };
+  assign \$323  = | { write_levels1, write_levels0, write_corrections1, write_corrections0, write_weights1, write_weights0, write_coefficients1, write_coefficients0, write_constants, write_program, write_tile_flags1, write_gain_reference1, write_gain1, write_converter1, write_tile_flags0, write_gain_reference0, write_gain0, write_converter0, write_turn, write_fetch, write_buffer, write_host, write_transfer, write_elementwise, write_drain, write_rows, write_array, write_adder, write_comparator, write_host_timeout, write_tiles, write_coefficient_words, write_coefficients_base, write_constant_entries, write_constants_base, write_activation_words, write_activation_base, write_program_window, write_comparator_timeout, write_phase_gap, write_phase_add, write_phase_clear, write_phase_hold, write_phase_share, write_phase_drive, write_phase_reset, write_contests, write_products, write_converting, write_early_stops, write_conversions, write_cycles, write_interrupt, write_status, write_control, write_tenants, write_configuration, write_version, write_id };
+  assign \$324  = ~ \$323 ;
+  assign \$325  = \register$158  & refused;
+  assign \$326  = ! read_address;
+  assign \$327  = read_address == 3'h4;
+  assign \$328  = read_address == 4'h8;
+  assign \$329  = read_address == 4'hc;
+  assign \$330  = read_address == 5'h10;
+  assign \$331  = read_address == 5'h14;
+  assign \$332  = read_address == 5'h18;
+  assign \$333  = read_address == 6'h20;
+  assign \$337  = \$335  | \$336 ;
+  assign \$339  = \$337  | \$338 ;
+  assign \$341  = \$339  | \$340 ;
+  assign \$344  = value_status & { read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status, read_status };
+  assign \$345  = \$343  | \$344 ;
+  assign \$346  = value_interrupt & { read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt, read_interrupt };
+  assign \$347  = \$345  | \$346 ;
+  assign \$348  = value_cycles & { read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles, read_cycles };
+  assign \$349  = \$347  | \$348 ;
+  assign \$350  = read_address == 6'h24;
+  assign \$351  = read_address == 6'h28;
+  assign \$352  = read_address == 6'h2c;
+  assign \$353  = read_address == 6'h30;
+  assign \$354  = read_address == 6'h34;
+  assign \$355  = read_address == 7'h40;
+  assign \$356  = read_address == 7'h44;
+  assign \$357  = read_address == 7'h48;
+  assign \$358  = value_conversions & { read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions, read_conversions };
+  assign \$360  = value_early_stops & { read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops, read_early_stops };
+  assign \$361  = \$359  | \$360 ;
+  assign \$362  = value_converting & { read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting, read_converting };
+  assign \$363  = \$361  | \$362 ;
+  assign \$364  = value_products & { read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products, read_products };
+  assign \$365  = \$363  | \$364 ;
+  assign \$366  = value_contests & { read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests, read_contests };
+  assign \$367  = \$365  | \$366 ;
+  assign \$368  = value_phase_reset & { read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset, read_phase_reset };
+  assign \$369  = \$367  | \$368 ;
+  assign \$370  = value_phase_drive & { read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive, read_phase_drive };
+  assign \$371  = \$369  | \$370 ;
+  assign \$372  = value_phase_share & { read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share, read_phase_share };
+  assign \$373  = \$371  | \$372 ;
+  assign \$374  = read_address == 7'h4c;
+  assign \$375  = read_address == 7'h50;
+  assign \$376  = read_address == 7'h54;
+  assign \$377  = read_address == 7'h58;
+  assign \$378  = read_address == 7'h60;
+  assign \$379  = read_address == 7'h70;
+  assign \$380  = read_address == 7'h74;
+  assign \$381  = read_address == 7'h78;
+  assign \$382  = value_phase_hold & { read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold, read_phase_hold };
+  assign \$384  = value_phase_clear & { read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear, read_phase_clear };
+  assign \$385  = \$383  | \$384 ;
+  assign \$386  = value_phase_add & { read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add, read_phase_add };
+  assign \$387  = \$385  | \$386 ;
+  assign \$388  = value_phase_gap & { read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap, read_phase_gap };
+  assign \$389  = \$387  | \$388 ;
+  assign \$390  = value_comparator_timeout & { read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout, read_comparator_timeout };
+  assign \$391  = \$389  | \$390 ;
+  assign \$392  = value_program_window & { read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window, read_program_window };
+  assign \$393  = \$391  | \$392 ;
+  assign \$394  = value_activation_base & { read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base, read_activation_base };
+  assign \$395  = \$393  | \$394 ;
+  assign \$396  = value_activation_words & { read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words, read_activation_words };
+  assign \$397  = \$395  | \$396 ;
+  assign \$398  = read_address == 7'h7c;
+  assign \$399  = read_address == 8'h80;
+  assign \$400  = read_address == 8'h84;
+  assign \$401  = read_address == 8'h88;
+  assign \$402  = read_address == 8'h8c;
+  assign \$403  = read_address == 8'h90;
+  assign \$404  = read_address == 8'ha0;
+  assign \$405  = read_address == 8'ha4;
+  assign \$406  = value_constants_base & { read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base, read_constants_base };
+  assign \$408  = value_constant_entries & { read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries, read_constant_entries };
+  assign \$409  = \$407  | \$408 ;
+  assign \$410  = value_coefficients_base & { read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base, read_coefficients_base };
+  assign \$411  = \$409  | \$410 ;
+  assign \$412  = value_coefficient_words & { read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words, read_coefficient_words };
+  assign \$413  = \$411  | \$412 ;
+  assign \$414  = value_tiles & { read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles, read_tiles };
+  assign \$415  = \$413  | \$414 ;
+  assign \$416  = value_host_timeout & { read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout, read_host_timeout };
+  assign \$417  = \$415  | \$416 ;
+  assign \$418  = value_comparator & { read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator, read_comparator };
+  assign \$419  = \$417  | \$418 ;
+  assign \$420  = value_adder & { read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder, read_adder };
+  assign \$421  = \$419  | \$420 ;
+  assign \$422  = read_address == 8'ha8;
+  assign \$423  = read_address == 8'hac;
+  assign \$424  = read_address == 8'hb0;
+  assign \$425  = read_address == 8'hb4;
+  assign \$426  = read_address == 8'hb8;
+  assign \$427  = read_address == 8'hbc;
+  assign \$428  = read_address == 8'hc0;
+  assign \$429  = read_address == 8'hc4;
+  assign \$430  = value_array & { read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array, read_array };
+  assign \$432  = value_rows & { read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows, read_rows };
+  assign \$433  = \$431  | \$432 ;
+  assign \$434  = value_drain & { read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain, read_drain };
+  assign \$435  = \$433  | \$434 ;
+  assign \$436  = value_elementwise & { read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise, read_elementwise };
+  assign \$437  = \$435  | \$436 ;
+  assign \$438  = value_transfer & { read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer, read_transfer };
+  assign \$439  = \$437  | \$438 ;
+  assign \$440  = value_host & { read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host, read_host };
+  assign \$441  = \$439  | \$440 ;
+  assign \$442  = value_buffer & { read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer, read_buffer };
+  assign \$443  = \$441  | \$442 ;
+  assign \$444  = value_fetch & { read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch, read_fetch };
+  assign \$445  = \$443  | \$444 ;
+  assign \$446  = read_address == 8'hc8;
+  assign \$447  = read_address == 11'h400;
+  assign \$448  = read_address == 11'h404;
+  assign \$449  = read_address == 11'h408;
+  assign \$450  = read_address == 11'h40c;
+  assign \$451  = read_address == 11'h420;
+  assign \$452  = read_address == 11'h424;
+  assign \$453  = read_address == 11'h428;
+  assign \$454  = value_turn & { read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn, read_turn };
+  assign \$456  = value_converter0 & { read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0, read_converter0 };
+  assign \$457  = \$455  | \$456 ;
+  assign \$458  = value_gain0 & { read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0, read_gain0 };
+  assign \$459  = \$457  | \$458 ;
+  assign \$460  = value_gain_reference0 & { read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0, read_gain_reference0 };
+  assign \$461  = \$459  | \$460 ;
+  assign \$462  = value_tile_flags0 & { read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0, read_tile_flags0 };
+  assign \$463  = \$461  | \$462 ;
+  assign \$464  = value_converter1 & { read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1, read_converter1 };
+  assign \$465  = \$463  | \$464 ;
+  assign \$466  = value_gain1 & { read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1, read_gain1 };
+  assign \$467  = \$465  | \$466 ;
+  assign \$468  = value_gain_reference1 & { read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1, read_gain_reference1 };
+  assign \$469  = \$467  | \$468 ;
+  assign \$470  = read_address == 11'h42c;
+  assign \$471  = value_tile_flags1 & { read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1, read_tile_flags1 };
+  assign \$473  = | { read_tile_flags1, read_gain_reference1, read_gain1, read_converter1, read_tile_flags0, read_gain_reference0, read_gain0, read_converter0, read_turn, read_fetch, read_buffer, read_host, read_transfer, read_elementwise, read_drain, read_rows, read_array, read_adder, read_comparator, read_host_timeout, read_tiles, read_coefficient_words, read_coefficients_base, read_constant_entries, read_constants_base, read_activation_words, read_activation_base, read_program_window, read_comparator_timeout, read_phase_gap, read_phase_add, read_phase_clear, read_phase_hold, read_phase_share, read_phase_drive, read_phase_reset, read_contests, read_products, read_converting, read_early_stops, read_conversions, read_cycles, read_interrupt, read_status, read_control, read_tenants, read_configuration, read_version, read_id };
+  assign \$474  = ~ \$473 ;
+  assign \$475  = read_group0 | read_group1;
+  assign \$476  = \$475  | read_group2;
+  assign \$477  = \$476  | read_group3;
+  assign \$478  = \$477  | read_group4;
+  assign \$479  = \$478  | read_group5;
+  assign \$480  = \$479  | read_group6;
+  assign \$481  = \register$238  & missed;
+  assign \$482  = ~ control_abort;
+  assign \$483  = control_start & \$482 ;
+  assign \$484  = ~ running;
+  assign \$485  = \$483  & \$484 ;
+  assign \$486  = ~ control_abort;
+  assign \$487  = control_start & \$486 ;
+  assign \$488  = ~ running;
+  assign \$489  = \$487  & \$488 ;
+  assign \$490  = ~ control_keep;
+  assign \$491  = \$489  & \$490 ;
+  assign \$492  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$493  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$494  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$495  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$496  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$497  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$498  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$499  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$500  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$501  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$502  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$503  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$504  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$505  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$506  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$507  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$508  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$509  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$510  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$511  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$512  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$513  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$514  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$515  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$516  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$517  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$518  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$519  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$520  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$521  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$522  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$523  = | { turn_chosen, fetch_chosen, buffer_chosen, host_chosen, transfer_chosen, elementwise_chosen, drain_chosen, rows_chosen, array_chosen, adder_chosen, comparator_chosen, contests_chosen, products_chosen, converting_chosen, early_stops_chosen, conversions_chosen, cycles_chosen };
+  assign \$524  = write_data & { \$523 , \$522 , \$521 , \$520 , \$519 , \$518 , \$517 , \$516 , \$515 , \$514 , \$513 , \$512 , \$511 , \$510 , \$509 , \$508 , \$507 , \$506 , \$505 , \$504 , \$503 , \$502 , \$501 , \$500 , \$499 , \$498 , \$497 , \$496 , \$495 , \$494 , \$493 , \$492  };
+  assign \$525  = | { \register$302 , busy };
+  assign \$526  = ~ \$525 ;
+  assign \$527  = ~ start;
+  assign \$528  = \$526  & \$527 ;
+  assign \$529  = write_cycles & \$528 ;
+  assign \$530  = | { \register$302 , busy };
+  assign \$531  = | { \register$302 , busy };
+  assign \$532  = \$531  | cycles_adding;
+  assign \$533  = counter_written | { 31'h00000000, cycles_counted };
+  assign \$534  = value_cycles + \$533 ;
+  assign \$535  = clear | cycles_chosen;
+  assign \$536  = | { \register$302 , busy };
+  assign \$537  = ~ \$536 ;
+  assign \$538  = ~ start;
+  assign \$539  = \$537  & \$538 ;
+  assign \$540  = write_conversions & \$539 ;
+  assign \$541  = | { \register$302 , busy };
+  assign \$542  = active ? conversions : 2'h0;
+  assign \$543  = | { \register$302 , busy };
+  assign \$544  = \$543  | conversions_adding;
+  assign \$545  = counter_written | { 30'h00000000, conversions_counted };
+  assign \$546  = value_conversions + \$545 ;
+  assign \$547  = clear | conversions_chosen;
+  assign \$548  = | { \register$302 , busy };
+  assign \$549  = ~ \$548 ;
+  assign \$550  = ~ start;
+  assign \$551  = \$549  & \$550 ;
+  assign \$552  = write_early_stops & \$551 ;
+  assign \$553  = | { \register$302 , busy };
+  assign \$554  = active ? early_stops : 2'h0;
+  assign \$555  = | { \register$302 , busy };
+  assign \$556  = \$555  | early_stops_adding;
+  assign \$557  = counter_written | { 30'h00000000, early_stops_counted };
+  assign \$558  = value_early_stops + \$557 ;
+  assign \$559  = clear | early_stops_chosen;
+  assign \$560  = | { \register$302 , busy };
+  assign \$561  = ~ \$560 ;
+  assign \$562  = ~ start;
+  assign \$563  = \$561  & \$562 ;
+  assign \$564  = write_converting & \$563 ;
+  assign \$565  = | { \register$302 , busy };
+  assign \$566  = active & converting;
+  assign \$567  = | { \register$302 , busy };
+  assign \$568  = \$567  | converting_adding;
+  assign \$569  = counter_written | { 31'h00000000, converting_counted };
+  assign \$570  = value_converting + \$569 ;
+  assign \$571  = clear | converting_chosen;
+  assign \$572  = | { \register$302 , busy };
+  assign \$573  = ~ \$572 ;
+  assign \$574  = ~ start;
+  assign \$575  = \$573  & \$574 ;
+  assign \$576  = write_products & \$575 ;
+  assign \$577  = | { \register$302 , busy };
+  assign \$578  = active & product;
+  assign \$579  = | { \register$302 , busy };
+  assign \$580  = \$579  | products_adding;
+  assign \$581  = counter_written | { 31'h00000000, products_counted };
+  assign \$582  = value_products + \$581 ;
+  assign \$583  = clear | products_chosen;
+  assign \$584  = | { \register$302 , busy };
+  assign \$585  = ~ \$584 ;
+  assign \$586  = ~ start;
+  assign \$587  = \$585  & \$586 ;
+  assign \$588  = write_contests & \$587 ;
+  assign \$589  = | { \register$302 , busy };
+  assign \$590  = active & contest;
+  assign \$591  = | { \register$302 , busy };
+  assign \$592  = \$591  | contests_adding;
+  assign \$593  = counter_written | { 31'h00000000, contests_counted };
+  assign \$594  = value_contests + \$593 ;
+  assign \$595  = clear | contests_chosen;
+  assign \$596  = | { \register$302 , busy };
+  assign \$597  = ~ \$596 ;
+  assign \$598  = ~ start;
+  assign \$599  = \$597  & \$598 ;
+  assign \$600  = write_comparator & \$599 ;
+  assign \$601  = | { \register$302 , busy };
+  assign \$602  = | { \register$302 , busy };
+  assign \$603  = \$602  | comparator_adding;
+  assign \$604  = counter_written | { 31'h00000000, comparator_counted };
+  assign \$605  = value_comparator + \$604 ;
+  assign \$606  = clear | comparator_chosen;
+  assign \$607  = | { \register$302 , busy };
+  assign \$608  = ~ \$607 ;
+  assign \$609  = ~ start;
+  assign \$610  = \$608  & \$609 ;
+  assign \$611  = write_adder & \$610 ;
+  assign \$612  = | { \register$302 , busy };
+  assign \$613  = | { \register$302 , busy };
+  assign \$614  = \$613  | adder_adding;
+  assign \$615  = counter_written | { 31'h00000000, adder_counted };
+  assign \$616  = value_adder + \$615 ;
+  assign \$617  = clear | adder_chosen;
+  assign \$618  = | { \register$302 , busy };
+  assign \$619  = ~ \$618 ;
+  assign \$620  = ~ start;
+  assign \$621  = \$619  & \$620 ;
+  assign \$622  = write_array & \$621 ;
+  assign \$623  = | { \register$302 , busy };
+  assign \$624  = | { \register$302 , busy };
+  assign \$625  = \$624  | array_adding;
+  assign \$626  = counter_written | { 31'h00000000, array_counted };
+  assign \$627  = value_array + \$626 ;
+  assign \$628  = clear | array_chosen;
+  assign \$629  = | { \register$302 , busy };
+  assign \$630  = ~ \$629 ;
+  assign \$631  = ~ start;
+  assign \$632  = \$630  & \$631 ;
+  assign \$633  = write_rows & \$632 ;
+  assign \$634  = | { \register$302 , busy };
+  assign \$635  = | { \register$302 , busy };
+  assign \$636  = \$635  | rows_adding;
+  assign \$637  = counter_written | { 31'h00000000, rows_counted };
+  assign \$638  = value_rows + \$637 ;
+  assign \$639  = clear | rows_chosen;
+  assign \$640  = | { \register$302 , busy };
+  assign \$641  = ~ \$640 ;
+  assign \$642  = ~ start;
+  assign \$643  = \$641  & \$642 ;
+  assign \$644  = write_drain & \$643 ;
+  assign \$645  = | { \register$302 , busy };
+  assign \$646  = | { \register$302 , busy };
+  assign \$647  = \$646  | drain_adding;
+  assign \$648  = counter_written | { 31'h00000000, drain_counted };
+  assign \$649  = value_drain + \$648 ;
+  assign \$650  = clear | drain_chosen;
+  assign \$651  = | { \register$302 , busy };
+  assign \$652  = ~ \$651 ;
+  assign \$653  = ~ start;
+  assign \$654  = \$652  & \$653 ;
+  assign \$655  = write_elementwise & \$654 ;
+  assign \$656  = | { \register$302 , busy };
+  assign \$657  = | { \register$302 , busy };
+  assign \$658  = \$657  | elementwise_adding;
+  assign \$659  = counter_written | { 31'h00000000, elementwise_counted };
+  assign \$660  = value_elementwise + \$659 ;
+  assign \$661  = clear | elementwise_chosen;
+  assign \$662  = | { \register$302 , busy };
+  assign \$663  = ~ \$662 ;
+  assign \$664  = ~ start;
+  assign \$665  = \$663  & \$664 ;
+  assign \$666  = write_transfer & \$665 ;
+  assign \$667  = | { \register$302 , busy };
+  assign \$668  = | { \register$302 , busy };
+  assign \$669  = \$668  | transfer_adding;
+  assign \$670  = counter_written | { 31'h00000000, transfer_counted };
+  assign \$671  = value_transfer + \$670 ;
+  assign \$672  = clear | transfer_chosen;
+  assign \$673  = | { \register$302 , busy };
+  assign \$674  = ~ \$673 ;
+  assign \$675  = ~ start;
+  assign \$676  = \$674  & \$675 ;
+  assign \$677  = write_host & \$676 ;
+  assign \$678  = | { \register$302 , busy };
+  assign \$679  = | { \register$302 , busy };
+  assign \$680  = \$679  | host_adding;
+  assign \$681  = counter_written | { 31'h00000000, host_counted };
+  assign \$682  = value_host + \$681 ;
+  assign \$683  = clear | host_chosen;
+  assign \$684  = | { \register$302 , busy };
+  assign \$685  = ~ \$684 ;
+  assign \$686  = ~ start;
+  assign \$687  = \$685  & \$686 ;
+  assign \$688  = write_buffer & \$687 ;
+  assign \$689  = | { \register$302 , busy };
+  assign \$690  = | { \register$302 , busy };
+  assign \$691  = \$690  | buffer_adding;
+  assign \$692  = counter_written | { 31'h00000000, buffer_counted };
+  assign \$693  = value_buffer + \$692 ;
+  assign \$694  = clear | buffer_chosen;
+  assign \$695  = | { \register$302 , busy };
+  assign \$696  = ~ \$695 ;
+  assign \$697  = ~ start;
+  assign \$698  = \$696  & \$697 ;
+  assign \$699  = write_fetch & \$698 ;
+  assign \$700  = | { \register$302 , busy };
+  assign \$701  = | { \register$302 , busy };
+  assign \$702  = \$701  | fetch_adding;
+  assign \$703  = counter_written | { 31'h00000000, fetch_counted };
+  assign \$704  = value_fetch + \$703 ;
+  assign \$705  = clear | fetch_chosen;
+  assign \$706  = | { \register$302 , busy };
+  assign \$707  = ~ \$706 ;
+  assign \$708  = ~ start;
+  assign \$709  = \$707  & \$708 ;
+  assign \$710  = write_turn & \$709 ;
+  assign \$711  = | { \register$302 , busy };
+  assign \$712  = | { \register$302 , busy };
+  assign \$713  = \$712  | turn_adding;
+  assign \$714  = counter_written | { 31'h00000000, turn_counted };
+  assign \$715  = value_turn + \$714 ;
+  assign \$716  = clear | turn_chosen;
+  assign \$717  = status_done & interrupt_done;
+  assign \$718  = status_error & interrupt_error;
+  assign \$719  = \$717  | \$718 ;
+  assign running = busy | start;
+  assign control_start = write_data[0] & write_control;
+  assign control_abort = write_data[1] & write_control;
+  assign control_keep = write_data[2] & write_control;
+  assign \$2  = ~ \$1 ;
+  assign write_program = hit_program & \$2 ;
+  assign \$4  = ~ \$3 ;
+  assign write_constants = hit_constants & \$4 ;
+  assign \$5  = ~ used[0];
+  assign write_coefficients0 = hit_coefficients0 & \$5 ;
+  assign \$6  = ~ used[1];
   always @(posedge clk) begin
     register <= write_valid;
     if (rst) begin
@@ -12709,15 +13131,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$157  <= register;
+    \register$158  <= register;
     if (rst) begin
-      \register$157  <= 1'h0;
+      \register$158  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$158  <= \register$157 ;
+    \register$159  <= \register$158 ;
     if (rst) begin
-      \register$158  <= 1'h0;
+      \register$159  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -13732,7 +14154,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$157 ) begin
+    if (\register$158 ) begin
       memory_index <= \$312 ;
     end
     if (rst) begin
@@ -13740,7 +14162,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$157 ) begin
+    if (\register$158 ) begin
       memory_data <= \$322 ;
     end
     if (rst) begin
@@ -13762,15 +14184,15 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    \register$235  <= read_valid;
+    \register$236  <= read_valid;
     if (rst) begin
-      \register$235  <= 1'h0;
+      \register$236  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$237  <= \register$235 ;
+    \register$238  <= \register$236 ;
     if (rst) begin
-      \register$237  <= 1'h0;
+      \register$238  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -13838,7 +14260,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$235 ) begin
+    if (\register$236 ) begin
       read_group0 <= \$349 ;
     end
     if (rst) begin
@@ -13910,7 +14332,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$235 ) begin
+    if (\register$236 ) begin
       read_group1 <= \$373 ;
     end
     if (rst) begin
@@ -13982,7 +14404,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$235 ) begin
+    if (\register$236 ) begin
       read_group2 <= \$397 ;
     end
     if (rst) begin
@@ -14054,7 +14476,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$235 ) begin
+    if (\register$236 ) begin
       read_group3 <= \$421 ;
     end
     if (rst) begin
@@ -14126,7 +14548,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$235 ) begin
+    if (\register$236 ) begin
       read_group4 <= \$445 ;
     end
     if (rst) begin
@@ -14198,7 +14620,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$235 ) begin
+    if (\register$236 ) begin
       read_group5 <= \$469 ;
     end
     if (rst) begin
@@ -14214,7 +14636,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$235 ) begin
+    if (\register$236 ) begin
       read_group6 <= \$472 ;
     end
     if (rst) begin
@@ -14222,7 +14644,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$235 ) begin
+    if (\register$236 ) begin
       missed <= \$474 ;
     end
     if (rst) begin
@@ -14230,7 +14652,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\register$237 ) begin
+    if (\register$238 ) begin
       read_data <= \$480 ;
     end
     if (rst) begin
@@ -14250,19 +14672,43 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
+    clear <= \$491 ;
+    if (rst) begin
+      clear <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     abort <= control_abort;
     if (rst) begin
       abort <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$300  <= busy;
+    \register$302  <= busy;
     if (rst) begin
-      \register$300  <= 1'h0;
+      \register$302  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$486 ) begin
+    counter_written <= \$524 ;
+    if (rst) begin
+      counter_written <= 32'd0;
+    end
+  end
+  always @(posedge clk) begin
+    cycles_chosen <= \$529 ;
+    if (rst) begin
+      cycles_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    cycles_adding <= cycles_chosen;
+    if (rst) begin
+      cycles_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$530 ) begin
       cycles_counted <= busy;
     end
     if (rst) begin
@@ -14270,10 +14716,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$486 ) begin
-      value_cycles <= \$487 [31:0];
+    if (\$532 ) begin
+      value_cycles <= \$534 [31:0];
     end
-    if (start) begin
+    if (\$535 ) begin
       value_cycles <= 32'd0;
     end
     if (rst) begin
@@ -14281,18 +14727,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$488 ) begin
-      conversions_counted <= \$489 ;
+    conversions_chosen <= \$540 ;
+    if (rst) begin
+      conversions_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    conversions_adding <= conversions_chosen;
+    if (rst) begin
+      conversions_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$541 ) begin
+      conversions_counted <= \$542 ;
     end
     if (rst) begin
       conversions_counted <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$488 ) begin
-      value_conversions <= \$490 [31:0];
+    if (\$544 ) begin
+      value_conversions <= \$546 [31:0];
     end
-    if (start) begin
+    if (\$547 ) begin
       value_conversions <= 32'd0;
     end
     if (rst) begin
@@ -14300,18 +14758,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$491 ) begin
-      early_stops_counted <= \$492 ;
+    early_stops_chosen <= \$552 ;
+    if (rst) begin
+      early_stops_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    early_stops_adding <= early_stops_chosen;
+    if (rst) begin
+      early_stops_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$553 ) begin
+      early_stops_counted <= \$554 ;
     end
     if (rst) begin
       early_stops_counted <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$491 ) begin
-      value_early_stops <= \$493 [31:0];
+    if (\$556 ) begin
+      value_early_stops <= \$558 [31:0];
     end
-    if (start) begin
+    if (\$559 ) begin
       value_early_stops <= 32'd0;
     end
     if (rst) begin
@@ -14319,18 +14789,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$494 ) begin
-      converting_counted <= \$495 ;
+    converting_chosen <= \$564 ;
+    if (rst) begin
+      converting_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    converting_adding <= converting_chosen;
+    if (rst) begin
+      converting_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$565 ) begin
+      converting_counted <= \$566 ;
     end
     if (rst) begin
       converting_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$494 ) begin
-      value_converting <= \$496 [31:0];
+    if (\$568 ) begin
+      value_converting <= \$570 [31:0];
     end
-    if (start) begin
+    if (\$571 ) begin
       value_converting <= 32'd0;
     end
     if (rst) begin
@@ -14338,18 +14820,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$497 ) begin
-      products_counted <= \$498 ;
+    products_chosen <= \$576 ;
+    if (rst) begin
+      products_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    products_adding <= products_chosen;
+    if (rst) begin
+      products_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$577 ) begin
+      products_counted <= \$578 ;
     end
     if (rst) begin
       products_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$497 ) begin
-      value_products <= \$499 [31:0];
+    if (\$580 ) begin
+      value_products <= \$582 [31:0];
     end
-    if (start) begin
+    if (\$583 ) begin
       value_products <= 32'd0;
     end
     if (rst) begin
@@ -14357,18 +14851,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$500 ) begin
-      contests_counted <= \$501 ;
+    contests_chosen <= \$588 ;
+    if (rst) begin
+      contests_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    contests_adding <= contests_chosen;
+    if (rst) begin
+      contests_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$589 ) begin
+      contests_counted <= \$590 ;
     end
     if (rst) begin
       contests_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$500 ) begin
-      value_contests <= \$502 [31:0];
+    if (\$592 ) begin
+      value_contests <= \$594 [31:0];
     end
-    if (start) begin
+    if (\$595 ) begin
       value_contests <= 32'd0;
     end
     if (rst) begin
@@ -14376,7 +14882,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$503 ) begin
+    comparator_chosen <= \$600 ;
+    if (rst) begin
+      comparator_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    comparator_adding <= comparator_chosen;
+    if (rst) begin
+      comparator_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$601 ) begin
       comparator_counted <= \port$40$0 ;
     end
     if (rst) begin
@@ -14384,10 +14902,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$503 ) begin
-      value_comparator <= \$504 [31:0];
+    if (\$603 ) begin
+      value_comparator <= \$605 [31:0];
     end
-    if (start) begin
+    if (\$606 ) begin
       value_comparator <= 32'd0;
     end
     if (rst) begin
@@ -14395,7 +14913,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$505 ) begin
+    adder_chosen <= \$611 ;
+    if (rst) begin
+      adder_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    adder_adding <= adder_chosen;
+    if (rst) begin
+      adder_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$612 ) begin
       adder_counted <= \port$45$0 ;
     end
     if (rst) begin
@@ -14403,10 +14933,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$505 ) begin
-      value_adder <= \$506 [31:0];
+    if (\$614 ) begin
+      value_adder <= \$616 [31:0];
     end
-    if (start) begin
+    if (\$617 ) begin
       value_adder <= 32'd0;
     end
     if (rst) begin
@@ -14414,7 +14944,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$507 ) begin
+    array_chosen <= \$622 ;
+    if (rst) begin
+      array_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    array_adding <= array_chosen;
+    if (rst) begin
+      array_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$623 ) begin
       array_counted <= \port$50$0 ;
     end
     if (rst) begin
@@ -14422,10 +14964,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$507 ) begin
-      value_array <= \$508 [31:0];
+    if (\$625 ) begin
+      value_array <= \$627 [31:0];
     end
-    if (start) begin
+    if (\$628 ) begin
       value_array <= 32'd0;
     end
     if (rst) begin
@@ -14433,7 +14975,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$509 ) begin
+    rows_chosen <= \$633 ;
+    if (rst) begin
+      rows_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    rows_adding <= rows_chosen;
+    if (rst) begin
+      rows_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$634 ) begin
       rows_counted <= \port$55$0 ;
     end
     if (rst) begin
@@ -14441,10 +14995,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$509 ) begin
-      value_rows <= \$510 [31:0];
+    if (\$636 ) begin
+      value_rows <= \$638 [31:0];
     end
-    if (start) begin
+    if (\$639 ) begin
       value_rows <= 32'd0;
     end
     if (rst) begin
@@ -14452,7 +15006,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$511 ) begin
+    drain_chosen <= \$644 ;
+    if (rst) begin
+      drain_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    drain_adding <= drain_chosen;
+    if (rst) begin
+      drain_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$645 ) begin
       drain_counted <= \port$60$0 ;
     end
     if (rst) begin
@@ -14460,10 +15026,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$511 ) begin
-      value_drain <= \$512 [31:0];
+    if (\$647 ) begin
+      value_drain <= \$649 [31:0];
     end
-    if (start) begin
+    if (\$650 ) begin
       value_drain <= 32'd0;
     end
     if (rst) begin
@@ -14471,7 +15037,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$513 ) begin
+    elementwise_chosen <= \$655 ;
+    if (rst) begin
+      elementwise_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    elementwise_adding <= elementwise_chosen;
+    if (rst) begin
+      elementwise_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$656 ) begin
       elementwise_counted <= \port$61$0 ;
     end
     if (rst) begin
@@ -14479,10 +15057,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$513 ) begin
-      value_elementwise <= \$514 [31:0];
+    if (\$658 ) begin
+      value_elementwise <= \$660 [31:0];
     end
-    if (start) begin
+    if (\$661 ) begin
       value_elementwise <= 32'd0;
     end
     if (rst) begin
@@ -14490,7 +15068,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$515 ) begin
+    transfer_chosen <= \$666 ;
+    if (rst) begin
+      transfer_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    transfer_adding <= transfer_chosen;
+    if (rst) begin
+      transfer_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$667 ) begin
       transfer_counted <= \port$65$0 ;
     end
     if (rst) begin
@@ -14498,10 +15088,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$515 ) begin
-      value_transfer <= \$516 [31:0];
+    if (\$669 ) begin
+      value_transfer <= \$671 [31:0];
     end
-    if (start) begin
+    if (\$672 ) begin
       value_transfer <= 32'd0;
     end
     if (rst) begin
@@ -14509,7 +15099,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$517 ) begin
+    host_chosen <= \$677 ;
+    if (rst) begin
+      host_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    host_adding <= host_chosen;
+    if (rst) begin
+      host_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$678 ) begin
       host_counted <= \port$66$0 ;
     end
     if (rst) begin
@@ -14517,10 +15119,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$517 ) begin
-      value_host <= \$518 [31:0];
+    if (\$680 ) begin
+      value_host <= \$682 [31:0];
     end
-    if (start) begin
+    if (\$683 ) begin
       value_host <= 32'd0;
     end
     if (rst) begin
@@ -14528,7 +15130,19 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$519 ) begin
+    buffer_chosen <= \$688 ;
+    if (rst) begin
+      buffer_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    buffer_adding <= buffer_chosen;
+    if (rst) begin
+      buffer_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$689 ) begin
       buffer_counted <= \port$67$0 ;
     end
     if (rst) begin
@@ -14536,10 +15150,10 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$519 ) begin
-      value_buffer <= \$520 [31:0];
+    if (\$691 ) begin
+      value_buffer <= \$693 [31:0];
     end
-    if (start) begin
+    if (\$694 ) begin
       value_buffer <= 32'd0;
     end
     if (rst) begin
@@ -14547,18 +15161,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$521 ) begin
-      fetch_counted <= \port$5151$0 ;
+    fetch_chosen <= \$699 ;
+    if (rst) begin
+      fetch_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    fetch_adding <= fetch_chosen;
+    if (rst) begin
+      fetch_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$700 ) begin
+      fetch_counted <= \port$5482$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$521 ) begin
-      value_fetch <= \$522 [31:0];
+    if (\$702 ) begin
+      value_fetch <= \$704 [31:0];
     end
-    if (start) begin
+    if (\$705 ) begin
       value_fetch <= 32'd0;
     end
     if (rst) begin
@@ -14566,18 +15192,30 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    if (\$523 ) begin
-      turn_counted <= \port$1148$0 ;
+    turn_chosen <= \$710 ;
+    if (rst) begin
+      turn_chosen <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    turn_adding <= turn_chosen;
+    if (rst) begin
+      turn_adding <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$711 ) begin
+      turn_counted <= \port$1407$0 ;
     end
     if (rst) begin
       turn_counted <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$523 ) begin
-      value_turn <= \$524 [31:0];
+    if (\$713 ) begin
+      value_turn <= \$715 [31:0];
     end
-    if (start) begin
+    if (\$716 ) begin
       value_turn <= 32'd0;
     end
     if (rst) begin
@@ -14596,13 +15234,13 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
     end
   end
   always @(posedge clk) begin
-    irq <= \$528 ;
+    irq <= \$720 ;
     if (rst) begin
       irq <= 1'h0;
     end
   end
   assign value_id = 32'd1481396045;
-  assign value_version = 32'd131072;
+  assign value_version = 32'd131328;
   assign value_configuration = 32'd3155126264;
   assign value_tenants = 32'd1;
   assign cycles_value = value_cycles;
@@ -14625,7 +15263,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1148$0 , \port$5151$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
+  assign waiting = { \port$1407$0 , \port$5482$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -14648,7 +15286,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1148$0 , \port$5151$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
+  assign \waiting.tenant0  = { \port$1407$0 , \port$5482$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -14794,8 +15432,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign { \$334 [31], \$334 [29], \$334 [26:23], \$334 [21:20], \$334 [17:15], \$334 [13:12], \$334 [7], \$334 [5:4], \$334 [1] } = 17'h00000;
   assign { \$334 [30], \$334 [28:27], \$334 [22], \$334 [19:18], \$334 [14], \$334 [11:8], \$334 [6], \$334 [3:2], \$334 [0] } = { read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id, read_id };
   assign \$335  = { 1'h0, read_id, 1'h0, read_id, read_id, 4'h0, read_id, 2'h0, read_id, read_id, 3'h0, read_id, 2'h0, read_id, read_id, read_id, read_id, 1'h0, read_id, 2'h0, read_id, read_id, 1'h0, read_id };
-  assign { \$336 [31:18], \$336 [16:0] } = 31'h00000000;
-  assign \$336 [17] = read_version;
+  assign { \$336 [31:18], \$336 [16:9], \$336 [7:0] } = 30'h00000000;
+  assign { \$336 [17], \$336 [8] } = { read_version, read_version };
   assign { \$338 [30], \$338 [25:20], \$338 [15], \$338 [12:11], \$338 [2:0] } = 13'h0000;
   assign { \$338 [31], \$338 [29:26], \$338 [19:16], \$338 [14:13], \$338 [10:3] } = { read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration, read_configuration };
   assign \$340 [31:1] = 31'h00000000;
@@ -14808,7 +15446,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$431  = \$430 ;
   assign \$455  = \$454 ;
   assign \$472  = \$471 ;
-  assign \$528  = \$527 ;
+  assign \$720  = \$719 ;
 endmodule
 
 module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, transfer, read_data, illegal, host_late, timed_out, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
@@ -16410,7 +17048,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5142$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5473$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -16564,8 +17202,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5142$90 ;
-  wire [40:0] \port$5142$90 ;
+  input [40:0] \port$5473$90 ;
+  wire [40:0] \port$5473$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -16626,10 +17264,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5142$90 [19:0]),
+    .coefficient_base(\port$5473$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5142$90 [40:20]),
+    .coefficient_words(\port$5473$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -16708,8 +17346,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5142$90 [19:0];
-  assign coefficient_words = \port$5142$90 [40:20];
+  assign coefficient_base = \port$5473$90 [19:0];
+  assign coefficient_words = \port$5473$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -16755,7 +17393,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5142$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5473$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -16909,8 +17547,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5142$90 ;
-  wire [40:0] \port$5142$90 ;
+  input [40:0] \port$5473$90 ;
+  wire [40:0] \port$5473$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -16971,10 +17609,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5142$90 [19:0]),
+    .coefficient_base(\port$5473$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5142$90 [40:20]),
+    .coefficient_words(\port$5473$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17053,8 +17691,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5142$90 [19:0];
-  assign coefficient_words = \port$5142$90 [40:20];
+  assign coefficient_base = \port$5473$90 [19:0];
+  assign coefficient_words = \port$5473$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17689,7 +18327,7 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5289$0 , busy, clk);
+module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5620$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -17830,8 +18468,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [21:0] \port$5289$0 ;
-  wire [21:0] \port$5289$0 ;
+  output [21:0] \port$5620$0 ;
+  wire [21:0] \port$5620$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -17955,10 +18593,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$4546$128 (descriptor[139:128]),
-    .\port$4546$160 (descriptor[171:160]),
-    .\port$4546$192 (descriptor[215:192]),
-    .\port$4546$96 (descriptor[119:96]),
+    .\port$4805$128 (descriptor[139:128]),
+    .\port$4805$160 (descriptor[171:160]),
+    .\port$4805$192 (descriptor[215:192]),
+    .\port$4805$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -17973,7 +18611,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4546$136 (descriptor[147:136]),
+    .\port$4805$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -18182,7 +18820,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[20];
   assign \last_chunk$73  = shown[21];
   assign \last_position$74  = shown[22];
-  assign \port$5289$0  = shown[21:0];
+  assign \port$5620$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -18233,7 +18871,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 , \port$4546$160 , \port$4546$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 , \port$4805$160 , \port$4805$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -19404,14 +20042,14 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$4546$128 ;
-  wire [11:0] \port$4546$128 ;
-  input [11:0] \port$4546$160 ;
-  wire [11:0] \port$4546$160 ;
-  input [23:0] \port$4546$192 ;
-  wire [23:0] \port$4546$192 ;
-  input [23:0] \port$4546$96 ;
-  wire [23:0] \port$4546$96 ;
+  input [11:0] \port$4805$128 ;
+  wire [11:0] \port$4805$128 ;
+  input [11:0] \port$4805$160 ;
+  wire [11:0] \port$4805$160 ;
+  input [23:0] \port$4805$192 ;
+  wire [23:0] \port$4805$192 ;
+  input [23:0] \port$4805$96 ;
+  wire [23:0] \port$4805$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -19454,41 +20092,41 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$4546$192 [11:0] == 1'h1;
-  assign \$2  = \port$4546$192 [11:0] == 2'h2;
+  assign \$1  = \port$4805$192 [11:0] == 1'h1;
+  assign \$2  = \port$4805$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$4546$128 [3:0] == 1'h1;
-  assign \$9  = \port$4546$128 [3:0] == 2'h2;
+  assign \$8  = \port$4805$128 [3:0] == 1'h1;
+  assign \$9  = \port$4805$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$4546$128 [7:4] == 1'h1;
-  assign \$16  = \port$4546$128 [7:4] == 2'h2;
+  assign \$15  = \port$4805$128 [7:4] == 1'h1;
+  assign \$16  = \port$4805$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$4546$192 [23:12] == 1'h1;
-  assign \$23  = \port$4546$192 [23:12] == 2'h2;
+  assign \$22  = \port$4805$192 [23:12] == 1'h1;
+  assign \$23  = \port$4805$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$4546$96 [11:0] == 1'h1;
-  assign \$30  = \port$4546$96 [11:0] == 2'h2;
+  assign \$29  = \port$4805$96 [11:0] == 1'h1;
+  assign \$30  = \port$4805$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$4546$96 [23:12] == 1'h1;
-  assign \$37  = \port$4546$96 [23:12] == 2'h2;
+  assign \$36  = \port$4805$96 [23:12] == 1'h1;
+  assign \$37  = \port$4805$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -20269,11 +20907,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -20295,11 +20933,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -20321,11 +20959,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -20347,11 +20985,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -20373,11 +21011,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -20399,11 +21037,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$4546$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$4546$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -20423,7 +21061,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$4546$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$4805$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -20439,7 +21077,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$4546$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$4805$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -20453,7 +21091,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$4546$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$4805$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -20467,7 +21105,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$4546$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$4805$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -20499,7 +21137,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$4546$192 [11:0];
+      word_left <= \port$4805$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -20568,7 +21206,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$4546$128 [3:0];
+      column_left <= \port$4805$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -20637,7 +21275,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$4546$128 [7:4];
+      row_left <= \port$4805$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -20706,7 +21344,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$4546$192 [23:12];
+      block_left <= \port$4805$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -20775,7 +21413,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$4546$96 [11:0];
+      x_left <= \port$4805$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -20844,7 +21482,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$4546$96 [23:12];
+      y_left <= \port$4805$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -21150,19 +21788,19 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$4546$192 [11:0];
-  assign column_count = \port$4546$128 [3:0];
-  assign row_count = \port$4546$128 [7:4];
-  assign block_count = \port$4546$192 [23:12];
-  assign x_count = \port$4546$96 [11:0];
-  assign y_count = \port$4546$96 [23:12];
+  assign word_count = \port$4805$192 [11:0];
+  assign column_count = \port$4805$128 [3:0];
+  assign row_count = \port$4805$128 [7:4];
+  assign block_count = \port$4805$192 [23:12];
+  assign x_count = \port$4805$96 [11:0];
+  assign y_count = \port$4805$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$4546$160  };
-  assign address_block_step = { 4'h0, \port$4546$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$4805$160  };
+  assign address_block_step = { 4'h0, \port$4805$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4546$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$4805$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4546$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$4805$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -21265,7 +21903,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4546$96 , \port$4546$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4546$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4805$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -21314,8 +21952,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4546$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4546$136 ;
-  wire [11:0] \port$4546$136 ;
+  input [11:0] \port$4805$136 ;
+  wire [11:0] \port$4805$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -21412,7 +22050,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4546$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$4546$136 [3:0];
+      rotating_stride <= \port$4805$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -21425,7 +22063,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4546$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$4546$136 [7:4];
+      rotating_left <= \port$4805$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -21438,7 +22076,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4546$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$4546$136 [11:8];
+      rotating_top <= \port$4805$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -21542,9 +22180,9 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4546$13
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$4546$136 [3:0];
-  assign pad_left = \port$4546$136 [7:4];
-  assign pad_top = \port$4546$136 [11:8];
+  assign stride = \port$4805$136 [3:0];
+  assign pad_left = \port$4805$136 [7:4];
+  assign pad_top = \port$4805$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };

@@ -4,7 +4,7 @@
 #define CROSSLOOM_TINY_REGISTERS_H
 
 #define CROSSLOOM_IDENTIFIER 0x584C4F4Du
-#define CROSSLOOM_VERSION 0x00020000u
+#define CROSSLOOM_VERSION 0x00020100u
 
 #define CROSSLOOM_ID_OFFSET 0x00u
 #define CROSSLOOM_ID_VALUE_MASK 0xFFFFFFFFu /* R: identifies the chip: XLOM */
@@ -14,7 +14,7 @@
 #define CROSSLOOM_VERSION_OFFSET 0x04u
 #define CROSSLOOM_VERSION_VALUE_MASK 0xFFFFFFFFu /* R: major, minor, patch, 0 */
 #define CROSSLOOM_VERSION_VALUE_SHIFT 0
-#define CROSSLOOM_VERSION_VALUE_RESET 0x20000u
+#define CROSSLOOM_VERSION_VALUE_RESET 0x20100u
 
 #define CROSSLOOM_CONFIGURATION_OFFSET 0x08u
 #define CROSSLOOM_CONFIGURATION_VALUE_MASK 0xFFFFFFFFu /* R: first word of the hash */
@@ -33,6 +33,9 @@
 #define CROSSLOOM_CONTROL_ABORT_MASK 0x00000002u /* W1S: stop at once, all switches open */
 #define CROSSLOOM_CONTROL_ABORT_SHIFT 1
 #define CROSSLOOM_CONTROL_ABORT_RESET 0x0u
+#define CROSSLOOM_CONTROL_KEEP_MASK 0x00000004u /* W1S: with start: its counters go on from what they hold */
+#define CROSSLOOM_CONTROL_KEEP_SHIFT 2
+#define CROSSLOOM_CONTROL_KEEP_RESET 0x0u
 
 #define CROSSLOOM_STATUS_OFFSET 0x14u
 #define CROSSLOOM_STATUS_BUSY_MASK 0x00000001u /* R: a program runs */
@@ -60,32 +63,32 @@
 #define CROSSLOOM_INTERRUPT_ERROR_RESET 0x0u
 
 #define CROSSLOOM_CYCLES_OFFSET 0x20u
-#define CROSSLOOM_CYCLES_VALUE_MASK 0xFFFFFFFFu /* R: clocks since the last start, while busy */
+#define CROSSLOOM_CYCLES_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks since the last start, while busy */
 #define CROSSLOOM_CYCLES_VALUE_SHIFT 0
 #define CROSSLOOM_CYCLES_VALUE_RESET 0x0u
 
 #define CROSSLOOM_CONVERSIONS_OFFSET 0x24u
-#define CROSSLOOM_CONVERSIONS_VALUE_MASK 0xFFFFFFFFu /* R: conversions of all its tiles since the last start */
+#define CROSSLOOM_CONVERSIONS_VALUE_MASK 0xFFFFFFFFu /* CNT: conversions of all its tiles since the last start */
 #define CROSSLOOM_CONVERSIONS_VALUE_SHIFT 0
 #define CROSSLOOM_CONVERSIONS_VALUE_RESET 0x0u
 
 #define CROSSLOOM_EARLY_STOPS_OFFSET 0x28u
-#define CROSSLOOM_EARLY_STOPS_VALUE_MASK 0xFFFFFFFFu /* R: conversions that ended after the sign */
+#define CROSSLOOM_EARLY_STOPS_VALUE_MASK 0xFFFFFFFFu /* CNT: conversions that ended after the sign */
 #define CROSSLOOM_EARLY_STOPS_VALUE_SHIFT 0
 #define CROSSLOOM_EARLY_STOPS_VALUE_RESET 0x0u
 
 #define CROSSLOOM_CONVERTING_OFFSET 0x2Cu
-#define CROSSLOOM_CONVERTING_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which the converter of its first tile worked */
+#define CROSSLOOM_CONVERTING_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks in which the converter of its first tile worked */
 #define CROSSLOOM_CONVERTING_VALUE_SHIFT 0
 #define CROSSLOOM_CONVERTING_VALUE_RESET 0x0u
 
 #define CROSSLOOM_PRODUCTS_OFFSET 0x30u
-#define CROSSLOOM_PRODUCTS_VALUE_MASK 0xFFFFFFFFu /* R: products since the last start */
+#define CROSSLOOM_PRODUCTS_VALUE_MASK 0xFFFFFFFFu /* CNT: products since the last start */
 #define CROSSLOOM_PRODUCTS_VALUE_SHIFT 0
 #define CROSSLOOM_PRODUCTS_VALUE_RESET 0x0u
 
 #define CROSSLOOM_CONTESTS_OFFSET 0x34u
-#define CROSSLOOM_CONTESTS_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which some of its tiles converted and others did not */
+#define CROSSLOOM_CONTESTS_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks in which some of its tiles converted and others did not */
 #define CROSSLOOM_CONTESTS_VALUE_SHIFT 0
 #define CROSSLOOM_CONTESTS_VALUE_RESET 0x0u
 
@@ -178,57 +181,57 @@
 #define CROSSLOOM_HOST_TIMEOUT_VALUE_RESET 0x0u
 
 #define CROSSLOOM_COMPARATOR_OFFSET 0xA0u
-#define CROSSLOOM_COMPARATOR_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which its first tile waited for the comparator */
+#define CROSSLOOM_COMPARATOR_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks in which its first tile waited for the comparator */
 #define CROSSLOOM_COMPARATOR_VALUE_SHIFT 0
 #define CROSSLOOM_COMPARATOR_VALUE_RESET 0x0u
 
 #define CROSSLOOM_ADDER_OFFSET 0xA4u
-#define CROSSLOOM_ADDER_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which its first tile waited for the phases clear and add */
+#define CROSSLOOM_ADDER_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks in which its first tile waited for the phases clear and add */
 #define CROSSLOOM_ADDER_VALUE_SHIFT 0
 #define CROSSLOOM_ADDER_VALUE_RESET 0x0u
 
 #define CROSSLOOM_ARRAY_OFFSET 0xA8u
-#define CROSSLOOM_ARRAY_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which its first tile waited for the phases reset to hold */
+#define CROSSLOOM_ARRAY_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks in which its first tile waited for the phases reset to hold */
 #define CROSSLOOM_ARRAY_VALUE_SHIFT 0
 #define CROSSLOOM_ARRAY_VALUE_RESET 0x0u
 
 #define CROSSLOOM_ROWS_OFFSET 0xACu
-#define CROSSLOOM_ROWS_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which its first tile waited for the row latches or for jobs */
+#define CROSSLOOM_ROWS_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks in which its first tile waited for the row latches or for jobs */
 #define CROSSLOOM_ROWS_VALUE_SHIFT 0
 #define CROSSLOOM_ROWS_VALUE_RESET 0x0u
 
 #define CROSSLOOM_DRAIN_OFFSET 0xB0u
-#define CROSSLOOM_DRAIN_VALUE_MASK 0xFFFFFFFFu /* R: clocks after the last row load in which its first tile had nothing to do */
+#define CROSSLOOM_DRAIN_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks after the last row load in which its first tile had nothing to do */
 #define CROSSLOOM_DRAIN_VALUE_SHIFT 0
 #define CROSSLOOM_DRAIN_VALUE_RESET 0x0u
 
 #define CROSSLOOM_ELEMENTWISE_OFFSET 0xB4u
-#define CROSSLOOM_ELEMENTWISE_VALUE_MASK 0xFFFFFFFFu /* R: clocks of adds and pools */
+#define CROSSLOOM_ELEMENTWISE_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks of adds and pools */
 #define CROSSLOOM_ELEMENTWISE_VALUE_SHIFT 0
 #define CROSSLOOM_ELEMENTWISE_VALUE_RESET 0x0u
 
 #define CROSSLOOM_TRANSFER_OFFSET 0xB8u
-#define CROSSLOOM_TRANSFER_VALUE_MASK 0xFFFFFFFFu /* R: clocks of loads and stores in which neither host nor buffer was waited for */
+#define CROSSLOOM_TRANSFER_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks of loads and stores in which neither host nor buffer was waited for */
 #define CROSSLOOM_TRANSFER_VALUE_SHIFT 0
 #define CROSSLOOM_TRANSFER_VALUE_RESET 0x0u
 
 #define CROSSLOOM_HOST_OFFSET 0xBCu
-#define CROSSLOOM_HOST_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which a load or store waited for the host */
+#define CROSSLOOM_HOST_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks in which a load or store waited for the host */
 #define CROSSLOOM_HOST_VALUE_SHIFT 0
 #define CROSSLOOM_HOST_VALUE_RESET 0x0u
 
 #define CROSSLOOM_BUFFER_OFFSET 0xC0u
-#define CROSSLOOM_BUFFER_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which a load or store waited for the activation buffer */
+#define CROSSLOOM_BUFFER_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks in which a load or store waited for the activation buffer */
 #define CROSSLOOM_BUFFER_VALUE_SHIFT 0
 #define CROSSLOOM_BUFFER_VALUE_RESET 0x0u
 
 #define CROSSLOOM_FETCH_OFFSET 0xC4u
-#define CROSSLOOM_FETCH_VALUE_MASK 0xFFFFFFFFu /* R: clocks of descriptor fetch and check */
+#define CROSSLOOM_FETCH_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks of descriptor fetch and check */
 #define CROSSLOOM_FETCH_VALUE_SHIFT 0
 #define CROSSLOOM_FETCH_VALUE_RESET 0x0u
 
 #define CROSSLOOM_TURN_OFFSET 0xC8u
-#define CROSSLOOM_TURN_VALUE_MASK 0xFFFFFFFFu /* R: clocks in which another tenant's descriptor was run first */
+#define CROSSLOOM_TURN_VALUE_MASK 0xFFFFFFFFu /* CNT: clocks in which another tenant's descriptor was run first */
 #define CROSSLOOM_TURN_VALUE_SHIFT 0
 #define CROSSLOOM_TURN_VALUE_RESET 0x0u
 
