@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from .addresses import convolution_reads, elementwise_reads, second_reads
 from .chip import (
-    ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, GAIN_BITS, GAIN_FRACTION_BITS, Chip, Phases,
+    ACTIVATION_BITS, ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, GAIN_BITS, GAIN_FRACTION_BITS, Chip,
+    Phases,
 )
 from .chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Measure, Opcode
 from .execute import execute
@@ -466,21 +467,36 @@ class _Builder:
         result = []
         for layer in convolutions:
             position = self.integer(0, layer.window.positions - 1)
-            constants = [self.constant(int(value)) for value in sums[layer.name][position]]
+            found = sums[layer.name]
+            constants = [self.constant(int(value), int(largest)) for value, largest in zip(
+                found[position], np.abs(found).max(axis=0), strict=True)]
             multiplier, bias, shift = np.array(constants, np.int64).T
             result.append(replace(layer, multiplier=multiplier, bias=bias, shift=shift))
         return result
 
-    def constant(self, value: int) -> tuple[int, int, int]:
-        """Multiplier, bias and shift that put ``value`` about the range; some of any size."""
+    def constant(self, value: int, largest: int) -> tuple[int, int, int]:
+        """Multiplier, bias and shift that put ``value`` about the range; some of any size.
+
+        Of the values that they are for, ``largest`` is the largest magnitude.
+        """
         sizes = self.chip.requantizer
         limit = 1 << (sizes.bias_bits - 1)
-        multiplier = self.corner(0, (1 << sizes.multiplier_bits) - 1)
         shift = self.corner(0, (1 << sizes.shift_bits) - 1)
+        multiplier = self.multiplier(largest, shift, sizes.multiplier_bits)
         if self.integer(0, 7) == 0:
             return multiplier, self.corner(-limit, limit - 1), shift
         target = self.target(shift, sizes.bias_bits)
         return multiplier, min(max(target - value * multiplier, -limit), limit - 1), shift
+
+    def multiplier(self, largest: int, shift: int, bits: int) -> int:
+        """A multiplier of any size, or by which values up to ``largest`` fill the outputs' range.
+
+        Before they go ``shift`` bits to the right. Every bit of every product counts then.
+        """
+        if self.integer(0, 1):
+            return self.corner(0, (1 << bits) - 1)
+        filling = 2.0**(ACTIVATION_BITS - 1 + shift + self.rng.uniform(-1, 1)) / max(largest, 1)
+        return min(int(filling), (1 << bits) - 1)
 
     def target(self, shift: int, bits: int) -> int:
         """What gives, ``shift`` bits to the right, an output about its range.
@@ -517,11 +533,13 @@ class _Builder:
         source = self.placed(self.loaded, elementwise_reads(layer))
         if source is None:
             return None
+        shift = corner(0, 31)
         layer = replace(layer, source=source)
         if kind == "add":
             layer = replace(layer, second_pixel_words=corner(1, 4095), second_stride=corner(1, 15),
                             second_width=corner(1, 4095), second_offset=corner(0, words),
-                            second_words=corner(0, words), second_multiplier=corner(0, 0xFFFF))
+                            second_words=corner(0, words),
+                            second_multiplier=self.multiplier(128, shift, 16))
             second = self.placed(self.loaded, second_reads(layer))
             if second is None:
                 return None
@@ -529,7 +547,7 @@ class _Builder:
         self.combinations += 1
         if opcode is Opcode.MAX_POOL:
             return layer
-        layer = replace(layer, multiplier=corner(0, 0xFFFF), shift=corner(0, 31))
+        layer = replace(layer, multiplier=self.multiplier(128 * taps, shift, 16), shift=shift)
         values = self.values(layer)
         bias = self.target(layer.shift, 32) - int(self.rng.choice(values.reshape(-1)))
         return replace(layer, bias=min(max(bias, -1 << 31), (1 << 31) - 1))
