@@ -1,7 +1,7 @@
 """What no run of the chip reaches, or none in reasonable time, and why."""
 
 from golden.chip import PRODUCT_BITS, WORD_BITS, Chip
-from golden.chip.registers import COUNTERS, Register, registers, tenant_prefix
+from golden.chip.registers import Register, registers
 
 from .counts import TOGGLE
 from .measure import Waiver
@@ -18,7 +18,7 @@ def waivers(chip: Chip) -> tuple[Waiver, ...]:
 
 
 def _register_waivers(chip: Chip) -> list[Waiver]:
-    """Bits of the register map that stand still, and counters."""
+    """Bits of the register map that stand still."""
     result = []
     for register in registers(chip):
         if register.name in _CONSTANTS:
@@ -28,12 +28,6 @@ def _register_waivers(chip: Chip) -> list[Waiver]:
             result.append(Waiver(TOGGLE, "no field has these bits of the register: they read zero",
                                  "crossloom.registers", f"value_{register.name}",
                                  _unused(register)))
-    for tenant in range(chip.tenants):
-        for counter in COUNTERS:
-            name = f"{tenant_prefix(tenant)}{counter}"
-            result.append(Waiver(
-                TOGGLE, "a counter's bit n first moves after 2**n events",
-                "crossloom.registers", f"value_{name}|{name}_value", range(12, WORD_BITS)))
     return result
 
 
@@ -68,8 +62,6 @@ _COUNTS = (
     _toggles("a legal layer of this chip has at most 16 chunks", "chunks_left", range(5, 12)),
 )
 _CONSTANT = (
-    _toggles("read data are registers joined: in these bits of counters that count too little, "
-             "or of none", r"read_group\d+", range(12, WORD_BITS)),
     _toggles("the chip does not look at the protection bits, and this host leaves them zero",
              "(s_axi_)?a[rw]prot"),
     _toggles("units within one that is reset by abort are reset with it", "abort",

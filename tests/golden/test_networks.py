@@ -64,8 +64,8 @@ def test_accuracy_stage_by_stage(trained):
     with torch.no_grad():
         floating = accuracy(network(split.held_images), split.held_labels)
     assert floating >= 0.97
-    for columns, epochs in ((None, 0), (8, 1)):
-        options = Options(vectors_per_tile=columns, training=Training(epochs=epochs))
+    for columns, training in ((None, Training(epochs=0)), (8, Training())):
+        options = Options(vectors_per_tile=columns, training=training)
         made = compile_stages(network, preset("default"), split.images[:640], seed=0,
                               options=options)
         assert accuracy(made.float_outputs(split.held_images), split.held_labels) == floating
