@@ -3,6 +3,8 @@
 from amaranth.hdl import Const, Module, Mux, Shape, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
+from golden.chip import multiplier_clocks
+
 __all__ = ["Multiplier"]
 
 
@@ -38,8 +40,7 @@ class Multiplier(Component):
 
     Latency
     -------
-    `latency` clocks from the operands to the product: with two numbers joined and no offset
-    ``golden.chip.multiplier_clocks`` of the multiplier's width.
+    `latency` clocks from the operands to the product, ``golden.chip.multiplier_clocks``.
     """
 
     def __init__(self, multiplicand_bits: int, multiplier_shape: Shape, joined: int = 2,
@@ -51,9 +52,7 @@ class Multiplier(Component):
             raise ValueError(f"offset must be 0 to below {1 << (multiplicand_bits - 1)}, "
                              f"not {offset!r}")
         self.joined, self.offset = joined, offset
-        terms, self.latency = -(-shape.width // 2) + bool(offset), 1
-        while terms > 1:
-            terms, self.latency = -(-terms // joined), self.latency + 1
+        self.latency = multiplier_clocks(shape.width, joined, bool(offset))
         super().__init__({
             "multiplicand": In(signed(multiplicand_bits)), "multiplier": In(shape),
             "valid": In(self.latency, init=(1 << self.latency) - 1),

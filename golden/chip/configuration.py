@@ -49,9 +49,15 @@ def signed_bits_for(low: int, high: int) -> int:
     return 1 + max((-low - 1).bit_length() if low < 0 else 0, max(high, 0).bit_length())
 
 
-def multiplier_clocks(bits: int) -> int:
-    """Clocks of a pipelined multiplication by ``bits`` bits: two at a time, then a binary tree."""
-    return 1 + (-(-bits // 2) - 1).bit_length()
+def multiplier_clocks(bits: int, joined: int = 2, offset: bool = False) -> int:
+    """Clocks of a pipelined multiplication by ``bits`` bits, of which two make a number to add.
+
+    A tree joins ``joined`` numbers at a time, a level a clock; an ``offset`` is one more number.
+    """
+    numbers, clocks = -(-bits // 2) + offset, 1
+    while numbers > 1:
+        numbers, clocks = -(-numbers // joined), clocks + 1
+    return clocks
 
 
 def _check(owner: object, name: str, low: int, high: int, multiple: int = 1) -> None:

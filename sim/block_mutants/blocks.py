@@ -92,7 +92,7 @@ def _converter(dut: Component) -> Contract:
     return Contract(
         assumed=((dut.resolution >= bits.minimum_bits) & (dut.resolution <= bits.bits),),
         held={"resolution": ~dut.busy & ~dut.code_valid, "levels_enable": ~dut.busy},
-        masks={"code": dut.code_valid, "trial": dut.convert, "level": dut.convert})
+        masks=_masks(dut, {"code_valid": ("code",), "convert": ("trial", "level")}))
 
 
 def _stream(valid: str, *payload: str) -> Callable[[Component], Contract]:
@@ -102,18 +102,17 @@ def _stream(valid: str, *payload: str) -> Callable[[Component], Contract]:
 
 def _masked(outputs: Mapping[str, tuple[str, ...]]) -> Callable[[Component], Contract]:
     """Outputs by the one-bit output that tells when they matter."""
-    def contract(dut: Component) -> Contract:
-        return Contract(masks={name: getattr(dut, when)
-                               for when, names in outputs.items() for name in names})
+    return lambda dut: Contract(masks=_masks(dut, outputs))
 
-    return contract
+
+def _masks(dut: Component, outputs: Mapping[str, tuple[str, ...]]) -> dict[str, Value]:
+    return {name: getattr(dut, when) for when, names in outputs.items() for name in names}
 
 
 def _window(dut: Component) -> Contract:
     payload = ("pad", "row_word", "first", "last", "last_chunk", "last_position")
     return Contract(held={"descriptor": dut.start},
-                    masks={"address": dut.valid & ~dut.pad,
-                           **{name: dut.valid for name in payload}})
+                    masks={"address": dut.valid & ~dut.pad, **_masks(dut, {"valid": payload})})
 
 
 def _feed(dut: Component) -> Contract:
@@ -132,8 +131,8 @@ def _jobs(dut: Component) -> Contract:
         assumed=(~dut.job_ready | dut.job_valid,),
         counts={"columns": dut.chip.array.columns, "row_groups": products, "chunks": products},
         held={name: dut.start for name in fields},
-        masks={"job": dut.job_valid, "read_address": dut.read_enable,
-               "address": dut.looked_at})
+        masks=_masks(dut, {"job_valid": ("job",), "read_enable": ("read_address",),
+                           "looked_at": ("address",)}))
 
 
 def _loop_nest(dut: Component) -> Contract:
@@ -164,9 +163,9 @@ def _transfer(dut: Component) -> Contract:
     return Contract(
         assumed=((opcode == Opcode.LOAD) | (opcode == Opcode.STORE),
                  (count != 0) & (count <= 1 << 16)),
-        masks={"out_data": dut.out_valid, "out_last": dut.out_valid,
-               "read_address": dut.read_enable, "write_address": dut.write_enable,
-               "write_data": dut.write_enable},
+        masks=_masks(dut, {
+            "out_valid": ("out_data", "out_last"), "read_enable": ("read_address",),
+            "write_enable": ("write_address", "write_data")}),
         answered=((dut.read_enable & dut.read_ready, dut.read_valid, dut.abort),))
 
 
