@@ -68,6 +68,7 @@ class WindowGenerator(Component):
     LATENCY = Pitches.LATENCY + 2
 
     def __init__(self, chip: Chip) -> None:
+        self.chip = chip
         super().__init__({
             "abort": In(1), "descriptor": In(DescriptorLayout), "start": In(1), "busy": Out(1),
             "valid": Out(1), "ready": In(1),

@@ -110,8 +110,15 @@ def _masks(dut: Component, outputs: Mapping[str, tuple[str, ...]]) -> dict[str, 
 
 
 def _window(dut: Component) -> Contract:
+    """Descriptors are checked before they run: rows of an array, chunks of an accumulator."""
+    chip = dut.chip
+    most = {"chunk_words": chip.array.row_words, "chunks": chip.accumulator.products}
+    counts = ("block_words", "blocks", "kernel_width", "kernel_height", "out_width", "out_height",
+              "stride", *most)
+    legal = [read_field(dut.descriptor, name) != 0 for name in counts]
+    legal += [read_field(dut.descriptor, name) <= limit for name, limit in most.items()]
     payload = ("pad", "row_word", "first", "last", "last_chunk", "last_position")
-    return Contract(held={"descriptor": dut.start},
+    return Contract(assumed=tuple(legal), held={"descriptor": dut.start},
                     masks={"address": dut.valid & ~dut.pad, **_masks(dut, {"valid": payload})})
 
 

@@ -82,6 +82,12 @@ EXTREMES = (
     shaped(blocks=40, block_words=2, source_pixel_words=80, chunk_words=7),
 )
 
+#: Each of the counts of more than fifteen at its longest, or with all its bits in use.
+LONGEST = (
+    shaped(out_width=4095), shaped(out_height=4095), shaped(block_words=4095, chunk_words=36),
+    shaped(blocks=4095, chunk_words=1), shaped(blocks=0xAAA, block_words=2, chunk_words=36),
+)
+
 
 def descriptor(shape):
     return encode(Opcode.CONVOLVE, **shape, relu=0, destination=0, destination_pixel_words=1,
@@ -100,6 +106,23 @@ async def begin(context, dut, shape):
 
 def seen(context, dut):
     return tuple(context.get(getattr(dut, name)) for name in OUTPUTS)
+
+
+@pytest.mark.parametrize("shape", LONGEST)
+def test_longest_counts(shape):
+    dut = WindowGenerator(CHIP)
+
+    async def testbench(context):
+        context.set(dut.ready, 1)
+        await begin(context, dut, shape)
+        for _ in range(dut.LATENCY - 1):
+            await context.tick()
+        for entry in words(shape):
+            assert (context.get(dut.valid), *seen(context, dut)) == (1, *entry)
+            await context.tick()
+        assert not context.get(dut.valid) and not context.get(dut.busy)
+
+    simulate(dut, testbench)
 
 
 @pytest.mark.parametrize("pauses", [False, True])
