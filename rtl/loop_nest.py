@@ -44,10 +44,11 @@ class LoopNest(Component):
     Members
     -------
     load : in
-        Take counts and origins: go to the first iteration. After a reset, or at the last iteration
-        of the run before, and not together with `advance`.
+        Take counts and origins: go to the first iteration. Not before the third clock after a
+        reset, nor before a run has ended.
     advance : in
-        Go to the next iteration. Meaningless after the last one.
+        Go to the next iteration; at the last one, end the run. Outputs mean something while one
+        runs.
     `{level}_count` : in
         Iterations of a loop, at least one; stable while the nest runs, and two clocks before.
     `{level}_last` : out

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from amaranth.hdl import Cat, Const, Value, signed
 from amaranth.lib import data
-from amaranth.lib.wiring import Component
+from amaranth.lib.wiring import Component, In
 
 from golden.chip import Chip, Phases, preset
 from golden.chip.descriptor import Measure, Opcode
@@ -44,6 +44,9 @@ class Contract:
     matter only at times, by name, when, as one bit or one for each of theirs. ``answered``: what
     asks, what answers, and what drops all questions: nothing is answered that was not asked in a
     clock before. ``ended``: what begins, and what ends it: it does not begin again before.
+    ``standing``: for inputs that stand still from two clocks, none of a reset, before something
+    begins until it ends, by name, what begins and what ends it. ``shown``: what begins and what ends the time in which
+    outputs matter, from the clock after the one to the clock of the other; None: they always do.
     """
 
     assumed: tuple[Value, ...] = ()
@@ -52,6 +55,8 @@ class Contract:
     masks: Mapping[str, Value] = field(default_factory=dict)
     answered: tuple[tuple[Value, Value, Value], ...] = ()
     ended: tuple[tuple[Value, Value], ...] = ()
+    standing: Mapping[str, tuple[Value, Value]] = field(default_factory=dict)
+    shown: tuple[Value, Value] | None = None
 
     def mask(self, output: str, width: int) -> Value:
         """Which of the ``width`` bits of ``output`` matter now."""
@@ -143,11 +148,15 @@ def _jobs(dut: Component) -> Contract:
 
 
 def _loop_nest(dut: Component) -> Contract:
-    """Nobody goes on after the last step, or loads and steps at once."""
+    """Nobody loads and steps at once; a step after the last iteration leaves it unused."""
+    end = dut.advance & dut.a_last & dut.b_last & dut.c_last
+    inputs = [name for name, member in dut.signature.members.items()
+              if member.flow is In and name not in ("load", "advance")]
     return Contract(
-        assumed=(~(dut.advance & dut.a_last & dut.b_last & dut.c_last),
-                 ~(dut.load & dut.advance)),
-        counts={f"{level}_count": (1 << width) - 1 for level, width in dut.levels.items()})
+        assumed=(~(dut.load & dut.advance),),
+        counts={f"{level}_count": (1 << width) - 1 for level, width in dut.levels.items()},
+        ended=((dut.load, end),), standing=dict.fromkeys(inputs, (dut.load, end)),
+        shown=(dut.load, end))
 
 
 def _calibration(dut: Component) -> Contract:

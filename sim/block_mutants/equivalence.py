@@ -59,6 +59,21 @@ def differences(block: Block, component: Component, verilog: str,
         busy = Signal(name=f"busy{number}", reset_less=True)
         m.d.sync += busy.eq(~reset & (begin | busy & ~end))
         assumed.append(~(begin & busy))
+    ready = Signal(2, name="clocks_since_reset", reset_less=True)
+    m.d.sync += ready.eq(Mux(reset, 0, ready << 1 | 1))
+    for name, (begin, end) in contract.standing.items():
+        value = Value.cast(getattr(component, name)).as_unsigned()
+        before, earlier = (Signal(len(value), name=f"{name}_{when}", reset_less=True)
+                           for when in ("one_before", "two_before"))
+        busy = Signal(name=f"{name}_in_use", reset_less=True)
+        m.d.sync += [before.eq(value), earlier.eq(before),
+                     busy.eq(~reset & (begin | busy & ~end))]
+        assumed += [~(begin | busy) | (value == before),
+                    ~begin | ready.all() & (before == earlier)]
+    shown = Signal(init=1, reset_less=True)
+    if contract.shown is not None:
+        begin, end = contract.shown
+        m.d.sync += shown.eq(~reset & (begin | shown & ~end))
     m.d.comb += now.eq(started & kept & reduce(and_, assumed, Const(1)))
     m.d.sync += [started.eq(1), kept.eq(~started | now)]
     # Bits that are always zero are so for the proof, too, which then need not find out.
@@ -77,7 +92,7 @@ def differences(block: Block, component: Component, verilog: str,
              & contract.mask(port.name, port.width)).any()
             for port in ports if not port.is_input]
         question = Signal(name=f"question{number}", reset_less=True)
-        m.d.sync += question.eq(now & reduce(lambda a, b: a | b, differing))
+        m.d.sync += question.eq(now & shown & reduce(lambda a, b: a | b, differing))
         questions[number] = question
     inputs = [port.signal for port in ports if port.is_input and port.signal is not None]
     source = rtlil.convert(m, name="top", emit_src=False, ports=[*inputs, *questions.values()])
