@@ -28,7 +28,8 @@ def test_a_small_block():
 
 
 #: Blocks whose benches find what they are to find; docs/results.md has them all.
-COMPLETE = ("averager", "axi_lite", "buffer", "drift_gain", "feed", "loader", "rescaler")
+COMPLETE = (
+    "averager", "axi_lite", "buffer", "drift_gain", "feed", "loader", "loop_nest", "rescaler")
 
 
 @pytest.mark.slow
