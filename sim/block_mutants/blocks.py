@@ -123,7 +123,7 @@ def _window(dut: Component) -> Contract:
     legal = [read_field(dut.descriptor, name) != 0 for name in counts]
     legal += [read_field(dut.descriptor, name) <= limit for name, limit in most.items()]
     payload = ("pad", "row_word", "first", "last", "last_chunk", "last_position")
-    return Contract(assumed=tuple(legal), held={"descriptor": dut.start},
+    return Contract(assumed=tuple(legal), held={"descriptor": dut.start & ~dut.busy},
                     masks={"address": dut.valid & ~dut.pad, **_masks(dut, {"valid": payload})})
 
 

@@ -70,6 +70,18 @@ def random_shape(generator):
             return shape
 
 
+def wide_shape(generator):
+    """A few words of an image of any size, its pitches using all bits of an address."""
+    kernel_width, kernel_height, pixel = (generator.randint(1, 2), generator.randint(1, 2),
+                                          generator.randint(1, 4095))
+    return shaped(
+        source=generator.randrange(1 << 16), in_width=generator.randint(1, 4095), in_height=4095,
+        out_width=generator.randint(1, 2), out_height=generator.randint(2, 3),
+        kernel_width=kernel_width, kernel_height=kernel_height, stride=generator.randint(1, 15),
+        pad_left=generator.randrange(kernel_width), pad_top=generator.randrange(kernel_height),
+        source_pixel_words=pixel, chunk_words=generator.randint(1, 4))
+
+
 EXTREMES = (
     shaped(),
     shaped(kernel_width=3, kernel_height=3, pad_left=1, pad_top=1, chunk_words=9),
@@ -130,6 +142,7 @@ def test_lock_step(pauses):
     """Full rate: exact latency and no bubble. With pauses: words hold until taken."""
     generator = random.Random(11 + pauses)
     shapes = list(EXTREMES) + [random_shape(generator) for _ in range(200)]
+    shapes += [wide_shape(generator) for _ in range(40)]
     dut = WindowGenerator(CHIP)
     compared = 0
 
