@@ -129,6 +129,7 @@ def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | No
                 if _has_ended(harness, registers):
                     harness.finish(tenant)
                     _compare(harness, running.pop(tenant), alone)
+        _clear_flags(harness, group[0].exercise.program.chip)
     except BringUpError:
         raise
     except HarnessError as error:
@@ -192,6 +193,21 @@ def _compare(harness: Harness, expected: _Expected, alone: bool) -> None:
         first = found[0]
         raise BringUpError(f"bring-up, exercise of tenant {tenant}, {first}", first.word,
                            f"{first.layer} of the exercise of tenant {tenant}")
+
+
+def _clear_flags(harness: Harness, chip: Chip) -> None:
+    """Each flag of the tiles goes if a one is written to it, and only then."""
+    registers = RegisterMap(chip)
+    for tile in range(chip.tiles):
+        name = f"tile_flags{tile}"
+        address = registers.address(name)
+        flags = harness.read(address)
+        for written, left in ((_WRAP - 1 ^ flags, flags), (flags & 1, flags & ~1), (flags, 0)):
+            harness.write([(address, written)])
+            got = harness.read(address)
+            if got != left:
+                raise BringUpError.of(name, f"{flags:#x} was, {written:#x} was written, and "
+                                            f"{got:#x} is left instead of {left:#x}")
 
 
 def _writes(exercise: Exercise, phases: Phases | None, with_weights: bool) -> NDArray[np.uint32]:

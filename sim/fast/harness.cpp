@@ -359,12 +359,18 @@ private:
         const bool data_taken = shown_.data && top_.s_axi_wready;
         const bool read_taken = shown_.read && top_.s_axi_arready;
         look_at_inputs(std::make_integer_sequence<int, TENANTS>());
+        // Nothing more is taken before its answer is: what is on the bus then would be lost.
+        if ((owed_.address && top_.s_axi_awready) || (owed_.data && top_.s_axi_wready)
+            || (owed_.read && top_.s_axi_arready))
+            throw std::runtime_error("the bus is ready again before it has answered");
         if (top_.s_axi_bvalid) {
             write_done_ = true;
+            owed_.address = owed_.data = false;
             response_ = top_.s_axi_bresp;
         }
         if (top_.s_axi_rvalid) {
             read_done_ = true;
+            owed_.read = false;
             read_data_ = top_.s_axi_rdata;
             response_ = top_.s_axi_rresp;
         }
@@ -381,6 +387,9 @@ private:
         if (address_taken) top_.s_axi_awvalid = 0;
         if (data_taken) top_.s_axi_wvalid = 0;
         if (read_taken) top_.s_axi_arvalid = 0;
+        owed_.address |= address_taken;
+        owed_.data |= data_taken;
+        owed_.read |= read_taken;
         take_inputs(std::make_integer_sequence<int, TENANTS>());
 
         top_.aclk = !top_.aclk;
@@ -415,6 +424,8 @@ private:
     uint64_t noise_ = 1;
     // What the host offers, as the chip sees it: its inputs reach the chip at the next edge.
     struct { bool address, data, read, input[TENANTS]; } shown_{};
+    // What the bus has taken and not answered.
+    struct { bool address, data, read; } owed_{};
     bool input_taken_[TENANTS] = {};
     bool running_ = false, write_done_ = false, read_done_ = false;
     uint32_t response_ = 0, read_data_ = 0;
