@@ -45,8 +45,9 @@ class Contract:
     asks, what answers, and what drops all questions: nothing is answered that was not asked in a
     clock before. ``ended``: what begins, and what ends it: it does not begin again before.
     ``standing``: for inputs that stand still from two clocks, none of a reset, before something
-    begins until it ends, by name, what begins and what ends it. ``shown``: what begins and what ends the time in which
-    outputs matter, from the clock after the one to the clock of the other; None: they always do.
+    begins until it ends, by name, what begins and what ends it. ``shown``: what begins and what
+    ends the time in which outputs matter, from the clock after the one to the clock of the other;
+    None: they always do.
     """
 
     assumed: tuple[Value, ...] = ()
@@ -196,6 +197,14 @@ def _accumulator(dut: Component) -> Contract:
                    "void")}})
 
 
+def _register_file(dut: Component) -> Contract:
+    """An entry of a memory matters with the pulse that writes it."""
+    writing = Cat(dut.program_write, dut.constants_write, *(
+        getattr(dut, f"{name}_write") for name in (
+            "coefficients", "weights", "corrections", "levels"))).any()
+    return Contract(masks={"memory_index": writing, "memory_data": writing})
+
+
 #: By name.
 BLOCKS: dict[str, Block] = {
     "charge_controller": Block(ChargeController, ("test_charge_controller", "test_reset"),
@@ -239,7 +248,8 @@ BLOCKS: dict[str, Block] = {
     "transfer": Block(TransferUnit, ("test_transfer", "test_reset"), contract=_transfer),
     "scheduler": Block(TileScheduler, ("test_scheduler", "test_reset")),
     "legality": Block(TileScheduler, ("test_scheduler",), inside="check"),
-    "register_file": Block(RegisterFile, ("test_register_file", "test_reset")),
+    "register_file": Block(RegisterFile, ("test_register_file", "test_reset"), preset="default",
+                           contract=_register_file),
     "axi_lite": Block(lambda chip: AxiLiteSubordinate(8), ("test_axi_lite", "test_reset"),
                       contract=_masked({
                           "write_valid": ("write_address", "write_data"),

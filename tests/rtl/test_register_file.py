@@ -18,13 +18,15 @@ ODD = Chip("odd", tiles=3, array=Array(rows=12, columns=12, row_granule=4),
            accumulator=Accumulator(coefficient_bits=6, lanes=8, kernels=16, products=4),
            memories=Memories(program_words=32, coefficient_words=32, constant_entries=16,
                              activation_words=64))
+#: Whose register file the tests of single registers are of; it has two tenants.
+CHIP = PRESETS["default"]
 CHIPS = {**PRESETS, "odd": ODD, "shared": replace(ODD, name="shared", tenants=4)}
 WRITES = ("program_write", "constants_write", "coefficients_write", "weights_write",
           "corrections_write", "levels_write")
 
 
 def address_of(name):
-    return next(r.offset for r in registers(PRESETS["tiny"]) if r.name == name)
+    return next(r.offset for r in registers(CHIP) if r.name == name)
 
 
 async def write(context, dut, address, value):
@@ -84,7 +86,7 @@ def test_every_register(name):
 
 
 def test_no_error_without_a_valid_access():
-    dut = RegisterFile(PRESETS["tiny"])
+    dut = RegisterFile(CHIP)
 
     async def testbench(context):
         context.set(dut.read_address, 0xFFC)
@@ -97,7 +99,7 @@ def test_no_error_without_a_valid_access():
 
 
 def test_phases_and_timeout():
-    chip = PRESETS["tiny"]
+    chip = CHIP
     dut = RegisterFile(chip)
 
     async def testbench(context):
@@ -184,7 +186,7 @@ def test_random_addresses(name):
 
 def test_memories_are_closed_to_whom_they_would_harm():
     """While a tenant runs: its part of the shared memories, and every memory of its tiles."""
-    chip = replace(PRESETS["default"], tenants=2)
+    chip = CHIP
     dut = RegisterFile(chip)
     by_name = {window.name: window for window in windows(chip)}
     parts = {"program_window": (8 << 16) | 4, "tiles": 0b0110, "constants_base": 16,
@@ -221,7 +223,7 @@ def test_memories_are_closed_to_whom_they_would_harm():
 
 
 def test_start_and_abort():
-    dut = RegisterFile(replace(PRESETS["tiny"], tenants=2))
+    dut = RegisterFile(CHIP)
 
     async def pulses(context, address, value):
         """A write, and what leaves in each of the clocks up to its answer."""
@@ -254,7 +256,7 @@ def test_start_and_abort():
 @pytest.mark.parametrize("keep", [0, 1])
 def test_counters(keep):
     """Begun at zero, or kept: from any value that was written while their tenant was idle."""
-    chip = replace(PRESETS["default"], tenants=2)
+    chip = CHIP
     dut = RegisterFile(chip)
     generator = random.Random(5)
     shared = {"conversions": chip.tiles, "early_stops": chip.tiles, "converting": 1,
@@ -314,26 +316,31 @@ def test_counters(keep):
     simulate(dut, testbench)
 
 
+@pytest.mark.parametrize("tenant", range(2))
 @pytest.mark.parametrize("event, bit", [("ended", 1), ("failed", 2)])
-def test_status_and_interrupt(event, bit):
-    dut = RegisterFile(PRESETS["tiny"])
-    status, interrupt = address_of("status"), address_of("interrupt")
-    cause = 3 if event == "failed" else 0
-    raised = 1 << bit | cause << 8
+def test_status_and_interrupt(event, bit, tenant):
+    dut = RegisterFile(CHIP)
+    page = TENANT_PITCH * tenant
+    status, interrupt, control = (address_of(name) + page
+                                  for name in ("status", "interrupt", "control"))
 
-    async def fire(context):
-        context.set(getattr(dut, event), 1)
-        context.set(dut.failed_cause[0], 3)
+    async def fire(context, cause):
+        context.set(getattr(dut, event), 1 << tenant)
+        # The other tenant's cause, and this one's where it has not failed, are nobody's.
+        context.set(dut.failed_cause[tenant], cause)
+        context.set(dut.failed_cause[1 - tenant], ~cause & 0xF)
         await context.tick()
         context.set(getattr(dut, event), 0)
-        context.set(dut.failed_cause[0], 0)
+        context.set(dut.failed_cause[tenant], ~cause & 0xF)
 
     async def testbench(context):
-        for enable in range(4):
+        for enable, cause in zip(range(4), (3, 5, 10, 12), strict=True):
+            raised = 1 << bit | (cause << 8 if event == "failed" else 0)
             await write(context, dut, interrupt, enable)
-            await fire(context)
+            await fire(context, cause)
             assert not context.get(dut.irq)
             assert await read(context, dut, status) == (raised, 0)
+            assert await read(context, dut, address_of("status") + TENANT_PITCH - page) == (0, 0)
             assert context.get(dut.irq) == (enable >> (bit - 1) & 1)
             # Writing zeros, or ones elsewhere, clears nothing.
             await write(context, dut, status, 0xFFFF_FFFF ^ 1 << bit)
@@ -343,17 +350,109 @@ def test_status_and_interrupt(event, bit):
             await context.tick()
             assert not context.get(dut.irq)
         # An event wins over a write that clears.
-        context.set(getattr(dut, event), 1)
+        context.set(getattr(dut, event), 1 << tenant)
         await write(context, dut, status, 1 << bit)
         context.set(getattr(dut, event), 0)
         context.set(dut.write_valid, 0)
         assert (await read(context, dut, status))[0] >> bit & 1
         # A start clears flags and cause; busy and layer are looked through.
-        await write(context, dut, address_of("control"), 1)
+        await write(context, dut, control, 1)
         await context.tick()
         assert await read(context, dut, status) == (0, 0)
-        context.set(dut.busy, 1)
-        context.set(dut.layer[0], 0xABC)
-        assert await read(context, dut, status) == (1 | 0xABC << 16, 0)
+        context.set(dut.busy, 1 << tenant)
+        for layer in (0xABC, 0x543):
+            context.set(dut.layer[tenant], layer)
+            assert await read(context, dut, status) == (1 | layer << 16, 0)
+
+    simulate(dut, testbench)
+
+
+def test_what_tenants_and_tiles_get():
+    """Windows, time-outs and settings are the registers', and change with nobody else's."""
+    dut = RegisterFile(CHIP)
+    generator = random.Random(8)
+    by_name = {register.name: register for register in registers(CHIP)}
+    given = {}
+    for tenant in range(CHIP.tenants):
+        own, view = f"tenant{tenant}_" if tenant else "", dut.windows[tenant]
+        given[f"{own}program_window", "base"] = view.program_base
+        given[f"{own}program_window", "length"] = view.program_length
+        given |= {(f"{own}{name}", "value"): getattr(view, name) for name in (
+            "activation_base", "activation_words", "constants_base", "constant_entries",
+            "coefficients_base", "coefficient_words", "tiles")}
+        given[f"{own}host_timeout", "value"] = dut.host_timeout[tenant]
+    for tile in range(CHIP.tiles):
+        settings = dut.settings[tile]
+        given |= {(f"converter{tile}", "levels"): settings.levels,
+                  (f"converter{tile}", "offset"): settings.offset,
+                  (f"gain{tile}", "value"): settings.gain,
+                  (f"gain_reference{tile}", "value"): settings.gain_reference}
+
+    async def testbench(context):
+        def check():
+            for (name, part), output in given.items():
+                bits = next(bits for bits in by_name[name].bits if bits.name == part)
+                ones = (1 << bits.width) - 1
+                assert context.get(output) & ones == held[name] >> bits.low & ones, (name, part)
+
+        held = {name: reset_value(by_name[name]) for name, _ in given}
+        check()
+        for _ in range(3):
+            for name in sorted(held):
+                held[name] = generator.getrandbits(32)
+                await write(context, dut, by_name[name].offset, held[name])
+                check()
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("tile", range(CHIP.tiles))
+def test_what_a_tile_measures(tile):
+    """It is set in its registers, and wins over a write; flags stay until they are cleared."""
+    dut = RegisterFile(CHIP)
+    generator = random.Random(tile)
+    bits = CHIP.converter.bits
+    flags = address_of(f"tile_flags{tile}")
+    others = [address_of(f"{name}{other}") for other in range(CHIP.tiles) if other != tile
+              for name in ("converter", "gain", "gain_reference", "tile_flags")]
+
+    async def testbench(context):
+        before = [await read(context, dut, where) for where in others]
+        measured = dut.measured[tile]
+        for valid, value, register, low, width in (
+                ("offset_valid", "offset", f"converter{tile}", 16, bits),
+                ("gain_valid", "gain", f"gain{tile}", 0, len(measured.gain)),
+                ("reference_valid", "gain_reference", f"gain_reference{tile}", 0,
+                 len(measured.gain_reference))):
+            for writing in (False, True, True):
+                number, kept = generator.getrandbits(width), generator.getrandbits(32)
+                await write(context, dut, address_of(register), kept)
+                untouched = (await read(context, dut, address_of(register)))[0] & ~(
+                    (1 << width) - 1 << low)
+                signed = value == "offset" and number >> width - 1
+                context.set(getattr(measured, value), number - (signed << width))
+                context.set(getattr(measured, valid), 1)
+                if writing:
+                    await write(context, dut, address_of(register), kept)
+                else:
+                    await context.tick()
+                context.set(getattr(measured, valid), 0)
+                context.set(getattr(measured, value), 0)
+                assert await read(context, dut, address_of(register)) == (
+                    untouched | number << low, 0)
+        for event, flag in ((measured.failed, 1), (dut.saturated[tile], 2)):
+            context.set(event, 1)
+            await context.tick()
+            context.set(event, 0)
+            assert await read(context, dut, flags) == (flag, 0)
+            await write(context, dut, flags, 0xFFFF_FFFF ^ flag)
+            assert await read(context, dut, flags) == (flag, 0)
+            context.set(event, 1)
+            await write(context, dut, flags, flag)
+            context.set(event, 0)
+            assert await read(context, dut, flags) == (flag, 0)
+            await write(context, dut, flags, flag)
+            assert await read(context, dut, flags) == (0, 0)
+        assert [await read(context, dut, where) for where in others] == before
 
     simulate(dut, testbench)
