@@ -152,6 +152,21 @@ def test_a_norm_with_another_reader_stays():
         assert relative_error(network(images), model(images)) < 0.02
 
 
+def test_a_norm_over_positions_is_not_one_of_outputs():
+    """A norm over as many positions as there are outputs cannot be told from one of these."""
+    torch.manual_seed(0)
+    tokens = torch.randn(6, 3, 5)
+    model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(3)).eval()
+    model[1].running_mean.copy_(torch.tensor([1.0, -2.0, 0.5]))
+    network = map_network(model, CHIP, IdealDevice()).calibrate([tokens]).program(0)
+    assert network.layers["0"].norm is None
+    with torch.no_grad():
+        assert relative_error(network(tokens), model(tokens)) < 0.02
+    square = nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3)).eval()
+    with pytest.raises(ValueError, match=r"'0': inputs must be \[batch, features\]"):
+        map_network(square, CHIP, IdealDevice()).calibrate([tokens])
+
+
 def test_batch_size_does_not_change_results():
     network = mapped(PhaseChangeMemory()).program(3)
     whole = network.at(3600.0)(IMAGES)
