@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 
 from amaranth.hdl import Cat, Const, Value, signed
 from amaranth.lib import data
@@ -199,9 +201,10 @@ def _accumulator(dut: Component) -> Contract:
 
 def _register_file(dut: Component) -> Contract:
     """An entry of a memory matters with the pulse that writes it."""
-    writing = Cat(dut.program_write, dut.constants_write, *(
-        getattr(dut, f"{name}_write") for name in (
-            "coefficients", "weights", "corrections", "levels"))).any()
+    pulses = [dut.program_write, dut.constants_write]
+    for name in ("coefficients", "weights", "corrections", "levels"):
+        pulses += [getattr(dut, f"{name}_write")[tile] for tile in range(dut.chip.tiles)]
+    writing = reduce(or_, pulses)
     return Contract(masks={"memory_index": writing, "memory_data": writing})
 
 
