@@ -60,7 +60,10 @@ def reset_value(register):
 
 @pytest.mark.parametrize("name", CHIPS)
 def test_every_register(name):
-    """Reset values, writable bits, and nothing else changes; each word of the first page."""
+    """Reset values, writable bits, and nothing else changes; each word of the first page.
+
+    Nor does an address one bit from a register's find it, where it finds no other.
+    """
     chip = CHIPS[name]
     dut = RegisterFile(chip)
     by_offset = {register.offset: register for register in registers(chip)}
@@ -69,16 +72,25 @@ def test_every_register(name):
         for offset in range(0, 0x1000, 4):
             expected = reset_value(by_offset[offset]) if offset in by_offset else 0
             assert await read(context, dut, offset) == (expected, offset not in by_offset)
-        for pattern in (0xFFFF_FFFF, 0, 0xA5A5_5A5A):
-            for offset, register in by_offset.items():
+        for mask in (0, 0xFFFF_FFFF):
+            held = {}
+            for number, (offset, register) in enumerate(by_offset.items(), 1):
+                pattern = 0x9E37_79B1 * number & 0xFFFF_FFFF ^ mask
+                if register.name.endswith("control"):
+                    pattern |= 1 << next(b.low for b in register.bits if b.name == "abort")
                 assert await write(context, dut, offset, pattern) == 0
-                expected = 0
+                held[offset] = 0
                 for bits in register.bits:
                     ones = (1 << bits.width) - 1
                     value = {"RW": pattern >> bits.low & ones, "R": bits.reset,
                              "CNT": pattern, "W1C": 0, "W1S": 0}[bits.access]
-                    expected |= value << bits.low
+                    held[offset] |= value << bits.low
+            for offset, expected in held.items():
                 assert await read(context, dut, offset) == (expected, 0)
+        for number, offset in enumerate(by_offset):
+            for bit in range(2 + number % 2, ADDRESS_BITS, 2):
+                other = offset ^ 1 << bit
+                assert await read(context, dut, other) == (held.get(other, 0), other not in held)
         for offset in set(range(0, 0x1000, 4)) - set(by_offset):
             assert await write(context, dut, offset, 0xFFFF_FFFF) == 1
 
@@ -184,13 +196,17 @@ def test_random_addresses(name):
     simulate(dut, testbench)
 
 
-def test_memories_are_closed_to_whom_they_would_harm():
+@pytest.mark.parametrize("tenant, program, constants", [
+    (0, (4, 8), (16, 32)), (0, (21, 42), (0x2A5, 0x55A)), (1, (42, 21), (0x55A, 0x2A5)),
+    (1, (0, 63), (0x3FF, 0x401))])
+def test_memories_are_closed_to_whom_they_would_harm(tenant, program, constants):
     """While a tenant runs: its part of the shared memories, and every memory of its tiles."""
     chip = CHIP
     dut = RegisterFile(chip)
     by_name = {window.name: window for window in windows(chip)}
-    parts = {"program_window": (8 << 16) | 4, "tiles": 0b0110, "constants_base": 16,
-             "constant_entries": 32}
+    tiles = 0b0110 if tenant else 0b1001
+    parts = {"program_window": program[1] << 16 | program[0], "tiles": tiles,
+             "constants_base": constants[0], "constant_entries": constants[1]}
 
     async def allowed(context, name, entry):
         window = by_name[name]
@@ -204,20 +220,24 @@ def test_memories_are_closed_to_whom_they_would_harm():
 
     async def testbench(context):
         for name, value in parts.items():
-            assert not await write(context, dut, address_of(name), value)
+            # The other tenant's windows are empty: nothing of it is in use.
+            page = TENANT_PITCH * tenant
+            assert not await write(context, dut, address_of(name) + page, value)
+            assert not await write(context, dut, address_of(name) + TENANT_PITCH - page, 0)
         for busy in (0b00, 0b01, 0b10, 0b11):
             context.set(dut.busy, busy)
             await context.tick()
-            mine = busy & 1
-            # The second tenant's windows are empty: nothing of it is in use.
-            for entry, inside in ((0, 0), (63, 0), (64, 1), (191, 1), (192, 0), (1023, 0)):
-                assert await allowed(context, "program", entry) == (not (mine and inside))
-            for entry, inside in ((15, 0), (16, 1), (47, 1), (48, 0), (2047, 0)):
-                assert await allowed(context, "constants", entry) == (not (mine and inside))
-            for kind in ("coefficients", "weights", "corrections"):
+            mine = busy >> tenant & 1
+            for name, (base, length), words in (("program", program, 16),
+                                                ("constants", constants, 1)):
+                first, end, size = base * words, (base + length) * words, by_name[name].entries
+                for entry in {0, first - 1, first, end - 1, end, size - 1} & set(range(size)):
+                    assert await allowed(context, name, entry) == (
+                        not (mine and first <= entry < end)), (name, entry)
+            for kind in ("coefficients", "weights", "corrections", "levels"):
                 for tile in range(chip.tiles):
                     assert await allowed(context, f"{kind}{tile}", 3) == (
-                        not (mine and parts["tiles"] >> tile & 1))
+                        not (mine and tiles >> tile & 1))
 
     simulate(dut, testbench)
 
