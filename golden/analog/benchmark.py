@@ -4,7 +4,9 @@ Each case times plain and analog calls alternately after a warm-up and reports m
 ratio, the ratio of processor times, and the process's peak memory. Weights are random.
 `benchmark` starts the processes with `TUNED_MALLOC`: with glibc's defaults, tensors of some
 megabytes are mapped and faulted in on every call, and the float network's own time doubles or not
-by the allocator's history.
+by the allocator's history. Their threads wait for each other as PyTorch's do if nobody says
+otherwise, whatever the process says that asks for the benchmark (`crossloom` lets its threads
+sleep): waking them up costs the analog pass, which has more steps, more than the plain one.
 """
 
 from collections.abc import Callable, Sequence
@@ -183,8 +185,9 @@ def benchmark(names: Sequence[str] | None = None, threads: int = 2,
     for number, name in enumerate(chosen):
         code = ("import json, sys; from golden.analog.benchmark import run_case; "
                 "print(json.dumps(run_case(sys.argv[1], int(sys.argv[2]))))")
+        inherited = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
         done = subprocess.run([sys.executable, "-c", code, name, str(threads)], text=True,
-                              capture_output=True, env=os.environ | TUNED_MALLOC, check=False)
+                              capture_output=True, env=inherited | TUNED_MALLOC, check=False)
         if done.returncode:
             raise RuntimeError(f"case {name} failed: {done.stderr[-2000:]}")
         results.append(json.loads(done.stdout.splitlines()[-1]))
