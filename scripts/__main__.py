@@ -73,9 +73,10 @@ def main() -> None:
     line on the standard error; 130 interrupted. With CROSSLOOM_TRACEBACK set, an error shows
     its traceback instead.
     """
-    # Threads of PyTorch that wait sleep: spinning, they take the processor from those that work
-    # as soon as something else runs. Read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads of PyTorch that wait soon sleep: spinning, they take the processor from those that
+    # work as soon as something else runs. Read when torch is imported.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         status = app(sys.argv[1:] or ["--help"], prog_name="crossloom", standalone_mode=False)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ ratio, the ratio of processor times, and the process's peak memory. Weights are 
 megabytes are mapped and faulted in on every call, and the float network's own time doubles or not
 by the allocator's history. Their threads wait for each other as PyTorch's do if nobody says
 otherwise, whatever the process says that asks for the benchmark (`crossloom` lets its threads
-sleep): waking them up costs the analog pass, which has more steps, more than the plain one.
+sleep early): waking them up costs the analog pass, which has more steps, more than the plain one.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,6 +41,8 @@ __all__ = ["CASES", "TUNED_MALLOC", "Case", "benchmark", "chip_of", "run_case"]
 TUNED_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "8589934592",
                 "MALLOC_TOP_PAD_": "268435456"}
 
+#: What says how long threads of PyTorch's OpenMP, GNU's, wait for each other before they sleep.
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _DAY = 86400.0
 
 
@@ -185,7 +187,7 @@ def benchmark(names: Sequence[str] | None = None, threads: int = 2,
     for number, name in enumerate(chosen):
         code = ("import json, sys; from golden.analog.benchmark import run_case; "
                 "print(json.dumps(run_case(sys.argv[1], int(sys.argv[2]))))")
-        inherited = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        inherited = {key: value for key, value in os.environ.items() if key not in _WAITING}
         done = subprocess.run([sys.executable, "-c", code, name, str(threads)], text=True,
                               capture_output=True, env=inherited | TUNED_MALLOC, check=False)
         if done.returncode:
