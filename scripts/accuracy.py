@@ -78,7 +78,7 @@ def measure(
                       training=Training() if epochs is None else Training(epochs=epochs))
     choices.check(chip)
     memory = None if device is None else Memory(
-        device, single_read, **({} if scaling is None else {"scaling": scaling}))
+        device, single_read, Memory.scaling if scaling is None else scaling)
     seeds = range(seed, seed + specimens)
     with stages() as report:
         shown, truth = labelled_images(source, labels, seed, data, count)

@@ -40,7 +40,7 @@ class RegisterModel:
         register = self._by_offset.get(address)
         for bits in register.bits if register is not None else ():
             mask = self.mask(register.name, bits.name)
-            if bits.access in ("RW", "CNT"):
+            if bits.holds:
                 self._values[register.name] = self._values[register.name] & ~mask | data & mask
             elif bits.access == "W1C":
                 self._values[register.name] &= ~(data & mask)

@@ -26,7 +26,8 @@ class Scaling(Enum):
         """``weight`` [outputs, ...] as [scales, weights that share it]."""
         return weight.flatten(1) if self is Scaling.COLUMN else weight.reshape(1, -1)
 
-    def spread(self, values: Tensor, weight: Tensor) -> Tensor:
+    @staticmethod
+    def spread(values: Tensor, weight: Tensor) -> Tensor:
         """``values`` [scales] in a shape that broadcasts over ``weight``."""
         return values.view(-1, *[1] * (weight.dim() - 1))
 

@@ -69,6 +69,11 @@ class Bits:
     reset: int
     meaning: str
 
+    @property
+    def holds(self) -> bool:
+        """Whether it holds what software writes to it."""
+        return self.access in ("RW", "CNT")
+
 
 @dataclass(frozen=True)
 class Register:

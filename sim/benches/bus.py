@@ -103,7 +103,7 @@ async def registers_answer(dut: Any) -> None:
         reset = sum(bits.reset << bits.low for bits in register.bits)
         assert await bench.read(register.name) == reset, register.name
         writable = sum(((1 << bits.width) - 1) << bits.low for bits in register.bits
-                       if bits.access in ("RW", "CNT"))
+                       if bits.holds)
         if writable:
             await bench.write(register.name, 0xFFFF_FFFF)
             assert await bench.read(register.name) == writable, register.name

@@ -56,24 +56,19 @@ def differences(block: Block, component: Component, verilog: str,
         m.d.sync += waiting.eq(Mux(reset | drop, 0, waiting + asked - answer))
         assumed.append(~answer.bool() | (waiting != 0))
     for number, (begin, end) in enumerate(contract.ended):
-        busy = Signal(name=f"busy{number}", reset_less=True)
-        m.d.sync += busy.eq(~reset & (begin | busy & ~end))
-        assumed.append(~(begin & busy))
+        assumed.append(~(begin & _between(m, f"busy{number}", begin, end, reset)))
     ready = Signal(2, name="clocks_since_reset", reset_less=True)
     m.d.sync += ready.eq(Mux(reset, 0, ready << 1 | 1))
     for name, (begin, end) in contract.standing.items():
         value = Value.cast(getattr(component, name)).as_unsigned()
         before, earlier = (Signal(len(value), name=f"{name}_{when}", reset_less=True)
                            for when in ("one_before", "two_before"))
-        busy = Signal(name=f"{name}_in_use", reset_less=True)
-        m.d.sync += [before.eq(value), earlier.eq(before),
-                     busy.eq(~reset & (begin | busy & ~end))]
-        assumed += [~(begin | busy) | (value == before),
+        m.d.sync += [before.eq(value), earlier.eq(before)]
+        in_use = begin | _between(m, f"{name}_in_use", begin, end, reset)
+        assumed += [~in_use | (value == before),
                     ~begin | ready.all() & (before == earlier)]
-    shown = Signal(init=1, reset_less=True)
-    if contract.shown is not None:
-        begin, end = contract.shown
-        m.d.sync += shown.eq(~reset & (begin | shown & ~end))
+    shown = (Const(1) if contract.shown is None
+             else _between(m, "shown", *contract.shown, reset))
     m.d.comb += now.eq(started & kept & reduce(and_, assumed, Const(1)))
     m.d.sync += [started.eq(1), kept.eq(~started | now)]
     # Bits that are always zero are so for the proof, too, which then need not find out.
@@ -112,6 +107,13 @@ def differences(block: Block, component: Component, verilog: str,
     return {number: None if clock is None else clock - 2
             for number, question in questions.items() if question.name in clocks
             for clock in [clocks[question.name]]}
+
+
+def _between(m: Module, name: str, begin: Value, end: Value, reset: Value) -> Signal:
+    """High from the clock after ``begin`` to that of ``end``, or of a reset."""
+    between = Signal(name=name, reset_less=True)
+    m.d.sync += between.eq(~reset & (begin | between & ~end))
+    return between
 
 
 def _add_copy(m: Module, name: str, inputs: dict[str, Value], verilog: str, reset: Value,

@@ -107,11 +107,10 @@ def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | No
 
     Weights, which are the same in all groups, are loaded with the first.
     """
-    alone = len(group) == 1
+    alone, chip = len(group) == 1, group[0].exercise.program.chip
     running = {each.exercise.placement.tenant: each for each in group}
     try:
-        registers = RegisterMap(group[0].exercise.program.chip)
-        harness.write([(registers.address("comparator_timeout"),
+        harness.write([(RegisterMap(chip).address("comparator_timeout"),
                         _TIME_OUTS[number % len(_TIME_OUTS)])])
         for each in group:
             harness.write(_writes(each.exercise, each.exercise.phases or phases, number == 0))
@@ -125,11 +124,10 @@ def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | No
             if not harness.run(patience):
                 raise HarnessError(f"nothing has ended after {patience} clocks")
             for tenant in list(running):
-                registers = RegisterMap(running[tenant].exercise.program.chip, tenant)
-                if _has_ended(harness, registers):
+                if _has_ended(harness, RegisterMap(chip, tenant)):
                     harness.finish(tenant)
                     _compare(harness, running.pop(tenant), alone)
-        _clear_flags(harness, group[0].exercise.program.chip)
+        _clear_flags(harness, chip)
     except BringUpError:
         raise
     except HarnessError as error:

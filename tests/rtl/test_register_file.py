@@ -7,7 +7,7 @@ import pytest
 
 from golden.chip import PRESETS, Accumulator, Array, Chip, Converter, Memories, Phases
 from golden.chip.registers import (
-    ADDRESS_BITS, COUNTERS, TENANT_PITCH, WAITS, registers, windows,
+    ADDRESS_BITS, COUNTERS, TENANT_PITCH, WAITS, registers, tenant_prefix, windows,
 )
 from rtl.register_file import RegisterFile
 from tests.rtl.simulation import simulate
@@ -394,7 +394,7 @@ def test_what_tenants_and_tiles_get():
     by_name = {register.name: register for register in registers(CHIP)}
     given = {}
     for tenant in range(CHIP.tenants):
-        own, view = f"tenant{tenant}_" if tenant else "", dut.windows[tenant]
+        own, view = tenant_prefix(tenant), dut.windows[tenant]
         given[f"{own}program_window", "base"] = view.program_base
         given[f"{own}program_window", "length"] = view.program_length
         given |= {(f"{own}{name}", "value"): getattr(view, name) for name in (
