@@ -8,6 +8,7 @@ from amaranth.lib.wiring import Component, In, Out
 from golden.chip import WORD_BITS, Chip, bits_for
 
 from .arithmetic import modulo
+from .collisions import COLLISIONS_ARE_AVOIDED
 from .delay import delayed
 from .gating import carried
 from .pitches import ADDRESS_BITS
@@ -17,9 +18,6 @@ __all__ = ["READ_CLOCKS", "ActivationBuffer"]
 
 #: Clocks from an address at a read port to its data: check, memory, the memory's output.
 READ_CLOCKS = 3
-
-#: Tells yosys that nobody cares what a port reads in the clock in which another writes.
-_COLLISIONS_ARE_AVOIDED = {"no_rw_check": 1}
 
 #: A read or a write that asks for the buffer; the address counts from the window's first word.
 _READ = data.StructLayout({"enable": 1, "address": ADDRESS_BITS})
@@ -32,6 +30,11 @@ class ActivationBuffer(Component):
     The units (those of convolutions, adds and pools, one of which works at a time) come first:
     their clocks depend on nobody. The tenants' transfers share what they leave, in turns that
     change from clock to clock. Tenants whose windows lie in different banks never meet.
+
+    Which transfer may have a bank is found a clock before, from who is going to ask for it, so that
+    an address meets a single choice on its way to the memories. That is too soon to know
+    whether it is inside its window: a transfer that is not, and ends thereby, may keep another from
+    a bank for a clock.
 
     Every address is compared with the length of its tenant's window before the window's first
     word is added, and with the end of the memory after that, both wide enough not to wrap. What
@@ -54,7 +57,7 @@ class ActivationBuffer(Component):
     read, write : in; read_data : out
         The units' ports; data `READ_CLOCKS` after the read.
     beyond : out
-        The units' read or write in this clock is outside the window.
+        The units' read or write in the clock before was outside the window.
     windows : in
         Window of each tenant, for its transfers.
     transfer_read, transfer_write : in; transfer_read_ready, transfer_write_ready : out
@@ -63,7 +66,7 @@ class ActivationBuffer(Component):
     transfer_read_valid, transfer_read_data : out
         Data of the reads that were ready, in order.
     transfer_beyond : out
-        Of each tenant: the transfer's read or write is outside the window.
+        Of each tenant: the transfer's read or write in the clock before was outside the window.
     transfer_abort : in
         Of each tenant: forget what its transfer has asked for.
     written : out
@@ -103,35 +106,36 @@ class ActivationBuffer(Component):
             m.d.sync += turn.eq(modulo(turn + 1, len(turn)))
 
         reads, writes = [], []
-        outside = Signal(2)
         for kind, port, requests in ((0, self.read, reads), (1, self.write, writes)):
             requests.append(_Request(m, self.chip, f"units{kind}", port, self.window, Const(0)))
-            m.d.comb += outside[kind].eq(port.enable & ~requests[0].inside)
-        m.d.comb += self.beyond.eq(outside.any())
+        m.d.comb += self.beyond.eq(reads[0].strayed | writes[0].strayed)
         for t in range(tenants):
             for kind, port, requests in ((0, self.transfer_read[t], reads),
                                          (1, self.transfer_write[t], writes)):
                 requests.append(_Request(m, self.chip, f"transfer{t}_{kind}", port,
                                          self.windows[t], self.transfer_abort[t]))
-            m.d.comb += self.transfer_beyond[t].eq(
-                self.transfer_read[t].enable & ~reads[-1].inside
-                | self.transfer_write[t].enable & ~writes[-1].inside)
+            m.d.comb += self.transfer_beyond[t].eq(reads[-1].strayed | writes[-1].strayed)
 
         words = self.chip.memories.activation_words // tenants
         arrived = []
         for bank in range(tenants):
             m.submodules[f"bank{bank}"] = memory = Memory(
-                shape=WORD_BITS, depth=words, init=[], attrs=_COLLISIONS_ARE_AVOIDED)
+                shape=WORD_BITS, depth=words, init=[], attrs=COLLISIONS_ARE_AVOIDED)
             read, write = memory.read_port(), memory.write_port()
-            asking = self._choose(m, reads, bank, turn, f"read{bank}")
-            m.d.comb += [read.en.eq(asking.any()), read.addr.eq(self._first(
-                m, asking, turn, [each.word for each in reads], f"read{bank}_word"))]
-            asking = self._choose(m, writes, bank, turn, f"write{bank}")
+            favoured = self._choose(m, reads, bank, turn, f"read{bank}")
+            m.d.comb += [
+                read.en.eq(Cat(*(each.chosen[bank] for each in reads)).any()),
+                read.addr.eq(self._chosen(m, reads, bank, favoured,
+                                          [each.word for each in reads], f"read{bank}_word"))]
+            favoured = self._choose(m, writes, bank, turn, f"write{bank}")
             enable, word, value = (Signal(width, name=f"bank{bank}_{name}") for name, width in (
                 ("write", 1), ("word", len(write.addr)), ("data", WORD_BITS)))
-            m.d.comb += [enable.eq(asking.any()), Cat(word, value).eq(self._first(
-                m, asking, turn, [Cat(each.word, each.data) for each in writes],
-                f"write{bank}_word")), write.en.eq(delayed(m, enable, 1))]
+            m.d.comb += [
+                enable.eq(Cat(*(each.chosen[bank] for each in writes)).any()),
+                Cat(word, value).eq(self._chosen(
+                    m, writes, bank, favoured, [Cat(each.word, each.data) for each in writes],
+                    f"write{bank}_word")),
+                write.en.eq(delayed(m, enable, 1))]
             written = carried(m, Cat(word, value), [enable], f"bank{bank}_written")
             m.d.comb += Cat(write.addr, write.data).eq(written)
             # The bank's last write stays in its register, so that a read of that word may have it
@@ -174,53 +178,51 @@ class ActivationBuffer(Component):
 
     def _choose(self, m: Module, requests: list["_Request"], bank: int, turn: Signal,
                 name: str) -> Signal:
-        """Tell ``requests`` which of them gets ``bank``: the units, then transfers in turn.
+        """Tell ``requests`` which of them gets ``bank``: the units, else the favoured transfer.
 
-        Gives a bit for each that asks.
+        Favoured is, of the transfers that may ask in the next clock, the first from ``turn`` on.
         """
-        tenants = self.chip.tenants
-        asking = Signal(tenants + 1, name=f"{name}_asking")
-        chosen = Signal(tenants + 1, name=f"{name}_chosen")
-        m.d.comb += asking.eq(Cat(*(each.asking[bank] for each in requests)))
-        m.d.comb += chosen[0].eq(asking[0])
+        units, *transfers = requests
+        tenants = len(transfers)
+        favoured = Signal(range(tenants), name=f"{name}_favoured")
         with m.Switch(turn):
             for first in range(tenants):
                 with m.Case(first):
-                    before = asking[0]
-                    for t in ((first + distance) % tenants for distance in range(tenants)):
-                        m.d.comb += chosen[t + 1].eq(asking[t + 1] & ~before)
-                        before = before | asking[t + 1]
-        for each, bit in zip(requests, chosen, strict=True):
-            each.chosen.append(bit)
-        return asking
+                    chain = Const(first)
+                    for distance in reversed(range(tenants)):
+                        t = (first + distance) % tenants
+                        chain = Mux(transfers[t].coming[bank], t, chain)
+                    m.d.sync += favoured.eq(chain)
+        units.chosen.append(units.asking[bank])
+        for t, each in enumerate(transfers):
+            chosen = Signal(name=f"{name}_chosen{t}")
+            m.d.comb += chosen.eq(each.asking[bank] & (favoured == t) & ~units.asking[bank])
+            each.chosen.append(chosen)
+        return favoured
 
-    def _first(self, m: Module, asking: Signal, turn: Signal, values: list[Value], name: str
-               ) -> Signal:
-        """Of ``values``, that of who is chosen; any of them where nobody asks.
-
-        A choice between neighbours, which waits less for who is chosen than one of all would.
-        """
+    def _chosen(self, m: Module, requests: list["_Request"], bank: int, favoured: Signal,
+                values: list[Value], name: str) -> Signal:
+        """Of ``values``, that of who gets ``bank``; any of them where nobody does."""
         units, *transfers = values
         found = Signal(len(units), name=name)
-        with m.Switch(turn):
-            for first in range(len(transfers)):
-                with m.Case(first):
-                    *others, value = ((first + distance) % len(transfers)
-                                      for distance in range(len(transfers)))
-                    chain = transfers[value]
-                    for t in reversed(others):
-                        chain = Mux(asking[t + 1], transfers[t], chain)
-                    m.d.comb += found.eq(Mux(asking[0], units, chain))
+        with m.If(requests[0].asking[bank]):
+            m.d.comb += found.eq(units)
+        with m.Else(), m.Switch(favoured):
+            for t, value in enumerate(transfers):
+                with m.Case(t):
+                    m.d.comb += found.eq(value)
         return found
 
 
 class _Request:
     """A port's access, whose address is checked, then held in a register until its bank takes it.
 
-    ``inside`` tells of the access at the port. While ``full``, one that passed, with its ``bank``
+    ``strayed``: the access at the port in the clock before was outside. While ``full``, one that
+    passed, with its ``bank``
     and the ``word`` there, its ``address`` in the window and its ``data``, asks for its bank, whose
-    bit in ``asking`` is set; ``chosen`` gets a bit of each bank, of which one is set when it is
-    ``taken``. ``ready``: the register can have the access at the port.
+    bit in ``asking`` is set; a clock before, its bit in ``coming`` is, and also for one beyond its
+    window. ``chosen`` gets a bit of each bank, of which one is set when it is ``taken``. ``ready``:
+    the register can have the access at the port.
     """
 
     def __init__(self, m: Module, chip: Chip, name: str, port: data.View, window: data.View,
@@ -229,24 +231,32 @@ class _Request:
         word_bits = (words // chip.tenants - 1).bit_length()
         address_bits = (words - 1).bit_length()
         place = Signal(ADDRESS_BITS + 1, name=f"{name}_place")
-        self.inside, self.full, self.taken, self.ready = (
-            Signal(name=f"{name}_{member}") for member in ("inside", "full", "taken", "ready"))
+        inside = Signal(name=f"{name}_inside")
+        self.strayed, self.full, self.taken, self.ready = (
+            Signal(name=f"{name}_{member}") for member in ("strayed", "full", "taken", "ready"))
         self.bank = Signal(max(1, address_bits - word_bits), name=f"{name}_bank")
         self.word = Signal(word_bits, name=f"{name}_word")
         self.asking = Signal(chip.tenants, name=f"{name}_asking")
+        self.coming = Signal(chip.tenants, name=f"{name}_coming")
         self.chosen: list[Value] = []
         m.d.comb += [
             place.eq(port.address + window.activation_base),
-            self.inside.eq((port.address < window.activation_words)
-                           & ~place[address_bits:].any()),
+            inside.eq((port.address < window.activation_words)
+                      & ~place[address_bits:].any()),
             self.ready.eq(~self.full | self.taken),
         ]
         bank = place[word_bits:address_bits]
-        passing = port.enable & self.inside
+        passing = port.enable & inside
+        m.d.sync += self.strayed.eq(port.enable & ~inside)
+        banks = chip.tenants
+        here = Cat(*(bank == number for number in range(banks)))
+        arriving = self.ready & port.enable & ~abort
+        m.d.comb += self.coming.eq(
+            here & arriving.replicate(banks)
+            | self.asking & ~(self.taken | abort).replicate(banks))
         with m.If(self.ready):
             m.d.sync += [self.full.eq(passing), self.bank.eq(bank), self.word.eq(place[:word_bits]),
-                         self.asking.eq(Cat(*(passing & (bank == number)
-                                              for number in range(chip.tenants))))]
+                         self.asking.eq(passing.replicate(banks) & here)]
         with m.If(abort):
             m.d.sync += [self.full.eq(0), self.asking.eq(0)]
         if "data" in dict(port.shape()):

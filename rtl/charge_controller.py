@@ -1,6 +1,6 @@
 """The charge controller: walks the analog macro through its phases."""
 
-from amaranth.hdl import Cat, Module, Signal, ValueLike
+from amaranth.hdl import Cat, Module, Signal, Value, ValueLike
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import PRODUCT_BITS, Chip, Phases
@@ -11,6 +11,25 @@ from .messages import (
 )
 
 __all__ = ["ChargeController"]
+
+
+class _Timer:
+    """Counts a phase down.
+
+    ``over``, a register since much depends on it, is high in the last clock, where `run` may wait.
+    """
+
+    def __init__(self) -> None:
+        self.count = Signal(Phases.BITS)
+        self.over = Signal(name="count_over")
+
+    def start(self, m: Module, length: Value) -> None:
+        """The phase takes ``length`` clocks, from the next one on."""
+        m.d.sync += [self.count.eq(length), self.over.eq(length == 1)]
+
+    def run(self, m: Module) -> None:
+        """Another clock of it passes."""
+        m.d.sync += [self.count.eq(self.count - 1), self.over.eq(self.count == 2)]
 
 
 class ChargeController(Component):
@@ -88,7 +107,7 @@ class ChargeController(Component):
     def _array_sequencer(self, m: Module, held_valid: Signal, holds: Signal, held: Signal,
                          ending: Signal) -> None:
         current = Signal(product_layout(self.chip))
-        count = Signal(Phases.BITS)
+        timer = _Timer()
         lengths = self.lengths
         m.d.comb += [self.bank.eq(current.bank), self.row_enable.eq(current.row_enable),
                      self.product_number.eq(current.number)]
@@ -99,24 +118,25 @@ class ChargeController(Component):
             with m.State("IDLE"):
                 m.d.comb += self.product_ready.eq(1)
                 with m.If(self.product_valid):
-                    m.d.sync += [current.eq(self.product), self.reset.eq(1),
-                                 count.eq(lengths.reset - 1)]
+                    m.d.sync += [current.eq(self.product), self.reset.eq(1)]
+                    timer.start(m, lengths.reset)
                     m.next = "RESET"
             for i, (name, _) in enumerate(chain):
                 switch: Signal = getattr(self, name)
                 with m.State(name.upper()):
-                    m.d.sync += count.eq(count - 1)
-                    with m.If(count == 0):
-                        m.d.sync += [switch.eq(0), count.eq(lengths.gap - 1)]
+                    timer.run(m)
+                    with m.If(timer.over):
+                        m.d.sync += switch.eq(0)
+                        timer.start(m, lengths.gap)
                         m.next = f"{name.upper()}_GAP"
                 with m.State(f"{name.upper()}_GAP"):
-                    with m.If(count != 0):
-                        m.d.sync += count.eq(count - 1)
+                    with m.If(~timer.over):
+                        timer.run(m)
                     if i + 1 < len(chain):
                         following, permission = chain[i + 1]
                         with m.Elif(permission):
-                            m.d.sync += [getattr(self, following).eq(1),
-                                         count.eq(lengths[following] - 1)]
+                            m.d.sync += getattr(self, following).eq(1)
+                            timer.start(m, lengths[following])
                             if following == "share":
                                 m.d.comb += self.bank_released.eq(current.release)
                             m.next = following.upper()
@@ -128,7 +148,7 @@ class ChargeController(Component):
 
     def _adder_sequencer(self, m: Module, held_valid: Signal, holds: Signal, held: Signal,
                          ending: Signal) -> None:
-        count = Signal(Phases.BITS)
+        timer = _Timer()
         next_conversion = Signal(CONVERSION_BITS)
         lengths, job, tag = self.lengths, self.job, self.tag
         left = Signal((1 << AVERAGING_BITS) - 1)    # samples of this job still to begin
@@ -153,7 +173,8 @@ class ChargeController(Component):
                     m.d.sync += [left.eq(left - 1), again.eq(left != 1),
                                  tag.partial.eq(left != 1), tag.conversion.eq(next_conversion),
                                  next_conversion.eq(next_conversion + 1),
-                                 self.clear.eq(1), count.eq(lengths.clear - 1)]
+                                 self.clear.eq(1)]
+                    timer.start(m, lengths.clear)
                     with m.If(tag.last & (left == 1)):
                         m.d.sync += next_conversion.eq(0)
                     m.next = "CLEAR"
@@ -175,26 +196,30 @@ class ChargeController(Component):
                         m.d.comb += ending.eq(job.last)
                     with m.Else():
                         m.d.sync += [self.select.eq(job.select), self.negate.eq(job.negate),
-                                     self.clear.eq(1), count.eq(lengths.clear - 1)]
+                                     self.clear.eq(1)]
+                        timer.start(m, lengths.clear)
                         m.next = "CLEAR"
             with m.State("CLEAR"):
-                m.d.sync += count.eq(count - 1)
-                with m.If(count == 0):
-                    m.d.sync += [self.clear.eq(0), count.eq(lengths.gap - 1)]
+                timer.run(m)
+                with m.If(timer.over):
+                    m.d.sync += self.clear.eq(0)
+                    timer.start(m, lengths.gap)
                     m.next = "CLEAR_GAP"
             with m.State("CLEAR_GAP"):
-                m.d.sync += count.eq(count - 1)
-                with m.If(count == 0):
-                    m.d.sync += [self.add.eq(1), count.eq(lengths.add - 1)]
+                timer.run(m)
+                with m.If(timer.over):
+                    m.d.sync += self.add.eq(1)
+                    timer.start(m, lengths.add)
                     m.next = "ADD"
             with m.State("ADD"):
-                m.d.sync += count.eq(count - 1)
-                with m.If(count == 0):
-                    m.d.sync += [self.add.eq(0), count.eq(lengths.gap - 1)]
+                timer.run(m)
+                with m.If(timer.over):
+                    m.d.sync += self.add.eq(0)
+                    timer.start(m, lengths.gap)
                     m.next = "ADD_GAP"
             with m.State("ADD_GAP"):
-                m.d.sync += count.eq(count - 1)
-                with m.If(count == 0):
+                timer.run(m)
+                with m.If(timer.over):
                     m.d.sync += self.sample_valid.eq(1)
                     m.d.comb += ending.eq(tag.last & ~again)
                     m.next = "IDLE"

@@ -16,7 +16,9 @@ from .activity import TileActivity
 from .arithmetic import modulo
 from .axi_lite import AxiLiteSignature, AxiLiteSubordinate
 from .buffer import ActivationBuffer
+from .collisions import COLLISIONS_ARE_AVOIDED
 from .collector import POSITION_BITS, Collector
+from .delay import delayed
 from .descriptor import DescriptorLayout, read_field
 from .elementwise import ElementwiseUnit
 from .gating import gated
@@ -53,7 +55,7 @@ def chip_signature(chip: Chip) -> Signature:
         **{f"trace_word{suffix}__{name}": Out(width) for suffix in suffixes for name, width in (
             ("valid", 1), ("address", 16), ("data", WORD_BITS))},
         **{f"trace_layer{suffix}__{name}": Out(width) for suffix in suffixes for name, width in (
-            ("done", 1), ("index", 12), ("cycles", 32))},
+            ("begin", 1), ("done", 1), ("index", 12))},
     })
 
 
@@ -111,7 +113,7 @@ class ChipTop(Component):
         m.submodules.collector = collector = ResetInserter(clear)(Collector(chip))
         combining = Signal()
         m.submodules.elementwise = elementwise = gated(ElementwiseUnit(chip), combining, clear)
-        m.d.comb += combining.eq(scheduler.combine | elementwise.busy | elementwise.done)
+        m.d.comb += combining.eq(scheduler.combine | elementwise.busy)
         transfers, tiles = [], []
         for t in range(chip.tenants):
             transfer, moving = TransferUnit(chip), Signal(name=f"transfer{t}_moving")
@@ -132,9 +134,10 @@ class ChipTop(Component):
 
         use = scheduler.window.tiles
         # A register, since the end of a unit decides on much in its clock.
-        calibrating, calibrated = Signal(), Signal()
+        calibrating = Signal()
         all_calibrated = (Cat(*(tile.calibrated for tile in tiles)) | ~use).all()
-        m.d.sync += [calibrated.eq(calibrating & all_calibrated),
+        m.d.sync += [scheduler.unit_done.eq(~clear & (collector.ending | elementwise.ending
+                                                      | calibrating & all_calibrated)),
                      scheduler.timed_out.eq(Cat(*(tile.timed_out for tile in tiles)).any())]
         with m.If(scheduler.calibrate):
             m.d.sync += calibrating.eq(1)
@@ -147,7 +150,6 @@ class ChipTop(Component):
             read_field(convolution, "constants").eq(scheduler.constants),
             read_field(convolution, "coefficients").eq(scheduler.coefficients),
 
-            scheduler.unit_done.eq(collector.done | elementwise.done | calibrated),
             self.irq.eq(registers.irq),
 
             window.descriptor.eq(convolution), window.start.eq(scheduler.convolve),
@@ -194,10 +196,12 @@ class ChipTop(Component):
     def _connect_memories(self, m: Module, registers: RegisterFile, scheduler: TileScheduler,
                           collector: Collector, tiles: list[Tile]) -> None:
         memories = self.chip.memories
-        m.submodules.program = program = Memory(shape=WORD_BITS, depth=memories.program_words,
-                                                init=[])
-        m.submodules.constants = constants = Memory(shape=2 * WORD_BITS,
-                                                    depth=memories.constant_entries, init=[])
+        # What a busy tenant may use of them is not written (rtl.register_file).
+        m.submodules.program = program = Memory(
+            shape=WORD_BITS, depth=memories.program_words, init=[], attrs=COLLISIONS_ARE_AVOIDED)
+        m.submodules.constants = constants = Memory(
+            shape=2 * WORD_BITS, depth=memories.constant_entries, init=[],
+            attrs=COLLISIONS_ARE_AVOIDED)
         for memory, enable in ((program, registers.program_write),
                                (constants, registers.constants_write)):
             write = memory.write_port()
@@ -257,7 +261,7 @@ class ChipTop(Component):
                          transfers: list[TransferUnit]) -> None:
         """Registers, states and counters of the tenants."""
         met = Signal()      # what the units of the present tenant met
-        m.d.comb += met.eq(buffer.beyond | window.mismatch
+        m.d.comb += met.eq(window.mismatch
                            | Cat(*(tile.overrun | tile.refused for tile in tiles)).any())
         use = scheduler.window.tiles
         working, doing = self._add_activity(m, scheduler, window, tiles)
@@ -287,7 +291,8 @@ class ChipTop(Component):
                 scheduler.transfer_done[t].eq(transfer.done),
                 registers.active[t].eq(mine),
             ]
-            m.d.sync += [scheduler.illegal[t].eq(mine & met | buffer.transfer_beyond[t]),
+            m.d.sync += [scheduler.illegal[t].eq(mine & met | delayed(m, mine, 1) & buffer.beyond
+                                                 | buffer.transfer_beyond[t]),
                          scheduler.host_late[t].eq(transfer.late)]
             waits: dict[str, Value] = {
                 **{name: mine & doing[name] for name in (
@@ -299,11 +304,11 @@ class ChipTop(Component):
                 "fetch": scheduler.fetching[t], "turn": scheduler.turn[t],
             }
             layer = {name: getattr(self, f"trace_layer{suffix}__{name}")
-                     for name in ("done", "index", "cycles")}
+                     for name in ("begin", "done", "index")}
             m.d.comb += [
                 registers.waiting[t].eq(Cat(*(waits[name] for name in WAITS))),
+                layer["begin"].eq(scheduler.layer_begin[t]),
                 layer["done"].eq(scheduler.layer_done[t]), layer["index"].eq(scheduler.layer[t]),
-                layer["cycles"].eq(scheduler.layer_cycles[t]),
             ]
 
     def _add_activity(self, m: Module, scheduler: TileScheduler, window: WindowGenerator,

@@ -27,8 +27,8 @@ class Collector(Component):
 
     Members
     -------
-    start : in; done : out
-        Pulses: a layer begins; its last word is being written.
+    start : in; ending : out
+        Pulses: a layer begins; its last word is written in the next clock.
     descriptor : in
         The layer, constant after `start`.
     position_done : in
@@ -57,7 +57,7 @@ class Collector(Component):
         self.chip = chip
         groups = chip.accumulator.kernels // chip.accumulator.lanes
         super().__init__({
-            "start": In(1), "done": Out(1), "descriptor": In(DescriptorLayout),
+            "start": In(1), "ending": Out(1), "descriptor": In(DescriptorLayout),
             "position_done": In(chip.tiles), "position_freed": Out(1),
             "drain_group": Out(bits_for(groups - 1)),
             "drain_lane": Out(bits_for(chip.accumulator.lanes - 1)), "drain_clear": Out(1),
@@ -163,7 +163,8 @@ class Collector(Component):
         merged = Signal(32)
         m.d.comb += merged.eq(word)
         m.d.comb += merged.word_select(byte, ACTIVATION_BITS).eq(requantizer.out)
-        m.d.sync += [self.write_enable.eq(0), self.done.eq(0)]
+        m.d.sync += self.write_enable.eq(0)
+        m.d.comb += self.ending.eq(requantizer.out_valid & out_tag.end)
         with m.If(requantizer.out_valid):
             m.d.sync += word.eq(merged)
             with m.If((byte == ACTIVATIONS_PER_WORD - 1) | out_tag.last):
@@ -172,7 +173,6 @@ class Collector(Component):
             with m.If(out_tag.last):
                 pitch = read_field(self.descriptor, "destination_pixel_words")
                 m.d.sync += [pixel.eq(pixel + pitch), address.eq(pixel + pitch)]
-            m.d.sync += self.done.eq(out_tag.end)
         m.d.comb += [
             self.sum_valid.eq(requantizer.out_valid), self.sum_kernel.eq(out_tag.kernel),
             self.sum_position.eq(out_tag.position),

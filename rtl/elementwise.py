@@ -104,13 +104,13 @@ class ElementwiseUnit(Component):
     abort : in
         Back to idle; nothing more is read or written.
     descriptor : in
-        Stable from `start` to `done`.
+        Stable from `start` to `ending`.
     start : in
         Pulse; ignored while `busy`.
     busy : out
         From the clock after `start` to the one of the last write.
-    done : out
-        Pulse, the clock after the last write.
+    ending : out
+        Pulse, with the last write.
     read_enable, read_address : out; read_data : in
         Read port of the buffer, data `READ_CLOCKS` after.
     write_enable, write_address, write_data : out
@@ -118,22 +118,22 @@ class ElementwiseUnit(Component):
 
     Latency
     -------
-    ``golden.timing_elementwise.elementwise_clocks``: `OVERHEAD` clocks from `start` to `done`
-    and one per tap, where an ADD has two taps.
+    ``golden.timing_elementwise.elementwise_clocks``: `OVERHEAD` clocks from `start` to the
+    one after `ending` and one per tap, where an ADD has two taps.
     """
 
     #: Clocks from a tap's place in the nest to its `read_enable`, then to its lane's `tap`.
     _READ, _TAP = 1, READ_CLOCKS + 1
     #: Clocks from a tap's place in the nest to the write of its output.
     _WRITE = _READ + _TAP + _Lane.LATENCY
-    #: Clocks of a layer beside its taps: pitches, first iteration, pipeline; `done` included.
+    #: Clocks of a layer beside its taps: pitches, first iteration, pipeline, one after `ending`.
     OVERHEAD = Pitches.LATENCY + 1 + _WRITE
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
         super().__init__({
             "abort": In(1), "descriptor": In(DescriptorLayout), "start": In(1), "busy": Out(1),
-            "done": Out(1),
+            "ending": Out(1),
             "read_enable": Out(1), "read_address": Out(ADDRESS_BITS), "read_data": In(WORD_BITS),
             "write_enable": Out(1), "write_address": Out(ADDRESS_BITS),
             "write_data": Out(WORD_BITS),
@@ -202,7 +202,7 @@ class ElementwiseUnit(Component):
         pixel_end, end = delayed(m, word_end, self._WRITE), delayed(m, final, self._WRITE)
         m.d.comb += self.write_enable.eq(delayed(m, walking & last, self._WRITE))
         next_pixel = modulo(pixel + field("destination_pixel_words"), ADDRESS_BITS)
-        m.d.sync += self.done.eq(self.write_enable & end)
+        m.d.comb += self.ending.eq(self.write_enable & end)
         with m.If(starting):
             m.d.sync += [self.busy.eq(1), pixel.eq(field("destination")),
                          self.write_address.eq(field("destination"))]

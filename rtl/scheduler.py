@@ -79,11 +79,10 @@ class TileScheduler(Component):
     fetching, transferring, turn : out
         Of each tenant: its descriptor is being fetched or checked; its transfer unit runs; it
         waits for others' descriptors.
+    layer_begin, layer_done : out
+        Trace of each tenant: the first word of the descriptor `layer` is fetched; it has ended.
     working : out
         The unit started by `convolve` or `combine` runs.
-    layer_done, layer_cycles : out
-        Trace of each tenant: the descriptor `layer` ended, in so many clocks since the first
-        fetch of its words.
 
     Latency
     -------
@@ -115,7 +114,7 @@ class TileScheduler(Component):
             "failed_cause": Out(each_tenant(chip, 4)),
             "fetching": Out(tenants), "transferring": Out(tenants), "turn": Out(tenants),
             "working": Out(1),
-            "layer_done": Out(tenants), "layer_cycles": Out(each_tenant(chip, 32)),
+            "layer_begin": Out(tenants), "layer_done": Out(tenants),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -153,12 +152,8 @@ class TileScheduler(Component):
         m.d.sync += self.clear.eq(stopped)
 
         def fetch_next() -> None:
-            m.d.sync += word.eq(0)
             with m.If(requests.any()):
                 m.d.sync += self.tenant.eq(chosen)
-                for t in range(tenants):
-                    with m.If(chosen == t):
-                        m.d.sync += self.layer_cycles[t].eq(1)
                 m.next = "FETCH"
             with m.Else():
                 m.next = "CHOOSE"
@@ -178,6 +173,7 @@ class TileScheduler(Component):
                          start.eq(opening & kind)]
         with m.FSM(name="program"):
             with m.State("CHOOSE"):
+                m.d.sync += word.eq(0)
                 fetch_next()
             with m.State("FETCH"):
                 # Whoever was stopped in the clock of the choice has lost the turn.
@@ -189,6 +185,7 @@ class TileScheduler(Component):
                         m.d.comb += [alive.eq(self.busy[t]), self.fetching[t].eq(self.busy[t]),
                                      self.read_address.eq(Cat(word[:4], index[t]))]
                         with m.If((word == 0) & self.busy[t]):
+                            m.d.comb += self.layer_begin[t].eq(1)
                             m.d.sync += self.window.eq(self.windows[t])
                 m.d.sync += word.eq(word + 1)
                 with m.If(word == DESCRIPTOR_WORDS):
@@ -208,6 +205,7 @@ class TileScheduler(Component):
                     m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += [engaged.eq(1), self.working.eq(1)]
+                m.d.sync += word.eq(0)
                 with m.If(self.unit_done):
                     m.d.comb += passed.eq(1)
                     fetch_next()
@@ -282,8 +280,6 @@ class TileScheduler(Component):
         with m.If(present & (aborted | self.failed[t])):
             m.d.comb += stopped.eq(1)
 
-        with m.If(busy):
-            m.d.sync += self.layer_cycles[t].eq(self.layer_cycles[t] + 1)
         with m.If(advance):
             m.d.sync += [self.layer[t].eq(self.layer[t] + 1), left.eq(modulo(left - 1, 12)),
                          last.eq(left == 2), index.eq(modulo(index + 1, len(index))),

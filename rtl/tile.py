@@ -12,6 +12,7 @@ from .arithmetic import modulo
 from .averager import CodeAverager
 from .calibration import CalibrationUnit, measured_layout, settings_layout
 from .charge_controller import ChargeController
+from .collisions import COLLISIONS_ARE_AVOIDED
 from .converter import Converter
 from .descriptor import DescriptorLayout, read_field
 from .drift_gain import DriftGain
@@ -130,8 +131,10 @@ class Tile(Component):
         m.submodules.gain = gain = clearable(DriftGain(chip))
         m.submodules.calibration = calibration = gated(CalibrationUnit(chip), calibrating,
                                                        self.clear)
+        # Not written while a busy tenant has the tile (rtl.register_file).
         m.submodules.coefficients = coefficients = Memory(
-            shape=chip.accumulator.word_bits, depth=chip.memories.coefficient_words, init=[])
+            shape=chip.accumulator.word_bits, depth=chip.memories.coefficient_words, init=[],
+            attrs=COLLISIONS_ARE_AVOIDED)
         read, write = coefficients.read_port(), coefficients.write_port()
 
         # Registers, as the descriptor stands in the fetch already.

@@ -109,11 +109,11 @@ _CLOCK = re.compile(r"^  input (a?clk);$", re.MULTILINE)
 
 
 def mutate(verilog: str, count: int, seed: int,
-           inside: str = "") -> tuple[str, tuple[Mutation, ...]]:
+           inside: str = "", outside: str = "") -> tuple[str, tuple[Mutation, ...]]:
     """``verilog`` of a chip with ``count`` random mutants, and what they are.
 
-    ``inside``, the hierarchical name of a submodule, limits them to its cells. A module of few
-    cells has fewer mutants.
+    ``inside``, the hierarchical name of a submodule, limits them to its cells, ``outside`` to the
+    cells beside it. A module of few cells has fewer mutants.
     Input `SELECT` of the result activates one of them. ToolError if Yosys is missing.
     """
     if not 1 <= count < 1 << SELECT_BITS:
@@ -121,19 +121,25 @@ def mutate(verilog: str, count: int, seed: int,
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         (directory / "chip.v").write_text(verilog)
-        run_yosys(f"{_PREPARE}mutate -list {(_SHARE if inside else 2) * count} -seed {seed} "
-                  "-o list.txt", directory)
+        enough = (_SHARE if inside or outside else 2) * count
+        run_yosys(f"{_PREPARE}mutate -list {enough} -seed {seed} -o list.txt", directory)
         # A clock the wrong way round is nothing that a simulation of whole clocks can tell.
         # Amaranth adds a number to a submodule's name that is also that of a signal.
-        within = re.compile(rf"[ \\]{re.escape(inside)}(?:\$\d+)?\.") if inside else re.compile("")
         lines = [line for line in (directory / "list.txt").read_text().splitlines()
-                 if not _CLOCK_PORT.search(line) and within.search(line)]
+                 if not _CLOCK_PORT.search(line) and (not inside or _is_in(inside, line))
+                 and not (outside and _is_in(outside, line))]
         mutations = tuple(Mutation.parse(i, line) for i, line in enumerate(lines[:count], 1))
         plant = "\n".join(
             m.command.replace("mutate ", f"mutate -ctrl {SELECT} {SELECT_BITS} {m.number} ", 1)
             for m in mutations)
         run_yosys(f"{_PREPARE}{plant}\nwrite_verilog -noattr mutated.v", directory)
         return (directory / "mutated.v").read_text(), mutations
+
+
+def _is_in(submodule: str, line: str) -> bool:
+    """Whether a line of Yosys' list names a cell of ``submodule``."""
+    # Amaranth adds a number to a submodule's name that is also that of a signal.
+    return bool(re.search(rf"[ \\]{re.escape(submodule)}(?:\$\d+)?\.", line))
 
 
 def seen_while(verilog: str) -> dict[str, str]:
@@ -146,8 +152,7 @@ def seen_while(verilog: str) -> dict[str, str]:
                          re.MULTILINE)
     valid = {"m_axis_tdata": "m_axis_tvalid", "m_axis_tlast": "m_axis_tvalid",
              "s_axi_bresp": "s_axi_bvalid", "s_axi_rdata": "s_axi_rvalid",
-             "s_axi_rresp": "s_axi_rvalid", "trace_layer__index": "trace_layer__done",
-             "trace_layer__cycles": "trace_layer__done"}
+             "s_axi_rresp": "s_axi_rvalid", "trace_layer__index": "trace_layer__done"}
     for output in outputs:
         trace, _, member = output.partition("__")
         if f"{trace}__valid" in outputs and member != "valid":

@@ -12,7 +12,8 @@ from golden.chip.registers import COUNTERS
 __all__ = ["CODE", "LAYER", "SUM", "WORD", "COUNTERS", "RtlImage", "mask_records",
            "registers_read"]
 
-#: Records of sim/fast/trace.h: a code, a sum over the tiles, a word written, a layer ended.
+#: Records of sim/fast/trace.h: a code, a sum over the tiles, a word written, a layer ended. Its
+#: clocks are those from the first word of its descriptor to its end, both included.
 CODE = np.dtype([("product", "<u4"), ("conversion", "<u2"), ("index", "<u2"), ("code", "<i2"),
                  ("compensated", "<i2"), ("plane", "u1"), ("stopped", "u1"), ("void", "u1"),
                  ("unused", "u1")])

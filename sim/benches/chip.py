@@ -61,26 +61,35 @@ class ChipParameters:
 
 
 class _TraceMonitor:
-    """Collects what the trace ports show, one record per clock and port with `valid`."""
+    """Collects what the trace ports show, one record per clock and port with `valid`.
+
+    A layer's record comes with its end, and has its clocks from its begin.
+    """
 
     def __init__(self, dut: Any, clock: Any, tiles: int) -> None:
         self._clock = clock
         self._ports = []
         names = [(f"trace{tile}", CODE) for tile in range(tiles)]
-        for name, dtype in [*names, ("trace_sum", SUM), ("trace_word", WORD),
-                            ("trace_layer", LAYER)]:
-            valid = getattr(dut, f"{name}__{'done' if dtype is LAYER else 'valid'}")
+        for name, dtype in [*names, ("trace_sum", SUM), ("trace_word", WORD)]:
+            valid = getattr(dut, f"{name}__valid")
             fields = [None if field == "unused" else getattr(dut, f"{name}__{field}")
                       for field in dtype.names]
             readers = [signed if np.issubdtype(dtype[field], np.signedinteger) else unsigned
                        for field in dtype.names]
             self._ports.append((valid, list(zip(fields, readers, strict=True)), dtype))
         self.records: list[list[tuple[int, ...]]] = [[] for _ in self._ports]
+        self._begin, self._done, self._index = (
+            getattr(dut, f"trace_layer__{name}") for name in ("begin", "done", "index"))
+        self.layers: list[tuple[int, int]] = []
 
     async def run(self) -> None:
         """Watch for ever."""
+        clocks = 0
         while True:
             await RisingEdge(self._clock)
+            clocks = 1 if self._begin.value == 1 else clocks + 1
+            if self._done.value == 1:
+                self.layers.append((unsigned(self._index), clocks))
             for (valid, fields, _), records in zip(self._ports, self.records, strict=True):
                 if valid.value == 1:
                     records.append(tuple(
@@ -90,7 +99,8 @@ class _TraceMonitor:
         """The records since the last time, an array per port."""
         arrays = [np.array(records, dtype) for records, (_, _, dtype)
                   in zip(self.records, self._ports, strict=True)]
-        for records in self.records:
+        arrays.append(np.array(self.layers, LAYER))
+        for records in (*self.records, self.layers):
             records.clear()
         return arrays
 

@@ -10,7 +10,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In
 
 from golden.chip import Chip, Phases, preset
-from golden.chip.descriptor import Measure, Opcode
+from golden.chip.descriptor import DESCRIPTOR_WORDS, Measure, Opcode
 from rtl.accumulator import BasisAccumulator
 from rtl.averager import CodeAverager
 from rtl.axi_lite import AxiLiteSubordinate
@@ -24,6 +24,7 @@ from rtl.drift_gain import DriftGain
 from rtl.elementwise import ElementwiseUnit
 from rtl.feed import ProductFeed
 from rtl.jobs import JobSource
+from rtl.legality import DescriptorCheck
 from rtl.loader import RowLoader
 from rtl.loop_nest import LoopNest, Walker
 from rtl.register_file import RegisterFile
@@ -42,7 +43,9 @@ class Contract:
 
     ``assumed``: conditions on the inputs, each high in every clock. ``counts``: for inputs that are
     at least one, by name, the most that they are. ``held``: for inputs that
-    stand still, by name, when they may change, besides in a reset. ``masks``: for outputs that
+    stand still, by name, when they may change, besides in a reset. ``changes``: for inputs, by
+    name, whether they may be what they are, after what they were a clock before: zero in a reset.
+    ``masks``: for outputs that
     matter only at times, by name, when, as one bit or one for each of theirs. ``answered``: what
     asks, what answers, and what drops all questions: nothing is answered that was not asked in a
     clock before. ``ended``: what begins, and what ends it: it does not begin again before.
@@ -55,6 +58,7 @@ class Contract:
     assumed: tuple[Value, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     held: Mapping[str, Value] = field(default_factory=dict)
+    changes: Mapping[str, Callable[[Value, Value], Value]] = field(default_factory=dict)
     masks: Mapping[str, Value] = field(default_factory=dict)
     answered: tuple[tuple[Value, Value, Value], ...] = ()
     ended: tuple[tuple[Value, Value], ...] = ()
@@ -75,13 +79,15 @@ def _no_contract(component: Component) -> Contract:
 class Block:
     """A component of the chip ``preset`` and the files of tests/rtl with its benches.
 
-    ``inside``: mutants are those of the submodule of that name, in the component around it.
+    ``inside``: mutants are those of the submodule of that name, in the component around it;
+    ``outside``: they are not, since that is another block.
     """
 
     of: Callable[[Chip], Component]
     benches: tuple[str, ...]
     preset: str = "tiny"
     inside: str = ""
+    outside: str = ""
     contract: Callable[[Component], Contract] = _no_contract
 
     def make(self) -> Component:
@@ -199,6 +205,29 @@ def _accumulator(dut: Component) -> Contract:
                    "void")}})
 
 
+def _legality(dut: Component) -> Contract:
+    """Read in order, a word a clock; whether it is legal matters in the clock after the last."""
+    clock, last = dut.clock, DESCRIPTOR_WORDS
+
+    def descriptor(before: Value, now: Value) -> Value:
+        return Cat(*((now.word_select(i, 32) == before.word_select(i, 32)) | (clock <= i + 2)
+                     for i in range(last))).all()
+
+    return Contract(
+        assumed=(clock <= last + 1,),
+        changes={
+            "clock": lambda before, now: (now == before + 1) | (now == 0),
+            "descriptor": descriptor,
+            "window": lambda before, now: (now == before) | (clock <= 1)},
+        masks={"legal": clock[4] & ~clock[0]})
+
+
+def _scheduler(dut: Component) -> Contract:
+    """An address matters with its read, a cause with its failure."""
+    return Contract(masks={"read_address": dut.read_enable, **{
+        f"failed_cause__tenant{t}": dut.failed[t] for t in range(dut.chip.tenants)}})
+
+
 def _register_file(dut: Component) -> Contract:
     """An entry of a memory matters with the pulse that writes it."""
     pulses = [dut.program_write, dut.constants_write]
@@ -249,8 +278,10 @@ BLOCKS: dict[str, Block] = {
     "buffer": Block(lambda chip: ActivationBuffer(replace(chip, tenants=2)),
                     ("test_buffer", "test_reset")),
     "transfer": Block(TransferUnit, ("test_transfer", "test_reset"), contract=_transfer),
-    "scheduler": Block(TileScheduler, ("test_scheduler", "test_reset")),
-    "legality": Block(TileScheduler, ("test_scheduler",), inside="check"),
+    "scheduler": Block(lambda chip: TileScheduler(replace(chip, tenants=2)),
+                       ("test_scheduler_tenants", "test_reset"), outside="check",
+                       contract=_scheduler),
+    "legality": Block(DescriptorCheck, ("test_legality",), contract=_legality),
     "register_file": Block(RegisterFile, ("test_register_file", "test_reset"), preset="default",
                            contract=_register_file),
     "axi_lite": Block(lambda chip: AxiLiteSubordinate(8), ("test_axi_lite", "test_reset"),

@@ -51,6 +51,11 @@ def differences(block: Block, component: Component, verilog: str,
         free = Signal(name=f"{name}_free", reset_less=True)
         m.d.sync += [before.eq(value), free.eq(reset)]
         assumed.append(free | Value.cast(change).bool() | (value == before))
+    for name, may_follow in contract.changes.items():
+        value = Value.cast(getattr(component, name)).as_unsigned()
+        before = Signal(len(value), name=f"{name}_then", reset_less=True)
+        m.d.sync += before.eq(Mux(reset, 0, value))
+        assumed.append(Value.cast(may_follow(before, value)).bool())
     for number, (asked, answer, drop) in enumerate(contract.answered):
         waiting = Signal(_QUESTION_BITS, name=f"questions{number}", reset_less=True)
         m.d.sync += waiting.eq(Mux(reset | drop, 0, waiting + asked - answer))

@@ -52,7 +52,7 @@ def hunt(name: str, block: Block, count: int, seed: int, *,
     """
     component = block.make()
     text, mutations = mutate(component_verilog(component, TOP_NAME), count, seed,
-                             inside=block.inside)
+                             inside=block.inside, outside=block.outside)
     library = BlockModel.load(build_block(name, component, text))
     ports = block_ports(component)
     benches = [bench for bench in collect(block.benches)

@@ -52,8 +52,6 @@ _COUNTS = (
     _toggles("a product has at most as many conversions as a calibration of all columns "
              "averages: 2**10 on this chip",
              r"(.*\.)?(next_)?conversion|(macro|trace|code)\d*__conversion", range(10, 16)),
-    _toggles("bit n of a layer's clocks first moves after 2**n clocks",
-             r"layer_cycles\.tenant\d|trace_layer\d*__cycles", range(16, WORD_BITS)),
     _toggles("bit n of a layer's number first moves in a program of 2**n descriptors",
              r"layer\.tenant\d|trace_layer\d*__index", range(7, 12)),
     _toggles("no cause has bit 3; the others are those of a layer's number",

@@ -45,6 +45,7 @@ struct Tenant {
     std::vector<Sum> sums;
     std::vector<Word> words;
     std::vector<Layer> layers;
+    uint64_t layer_begin = 0;           // clock of the first word of the present one
 };
 
 class Harness {
@@ -283,9 +284,10 @@ private:
             its.words.push_back(word);
             last_event_ = clock_;
         }
-        Layer layer{};
-        if (read_layer<TENANT>(top_, layer)) {
-            its.layers.push_back(layer);
+        if (begins_layer<TENANT>(top_)) its.layer_begin = clock_;
+        uint32_t index;
+        if (ends_layer<TENANT>(top_, index)) {
+            its.layers.push_back({index, uint32_t(clock_ - its.layer_begin + 1)});
             activity_.restart();
             for (int tile = 0; tile < TILES; tile++) its.ended[tile] = its.rows[tile].size();
         }

@@ -102,7 +102,8 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
         f"    sum.output = sign_extend({_member('trace_sum__output')}, 8);", "}",
         f"inline bool sum_valid(const Vchip& top) {{ return {_member('trace_sum__valid')}; }}",
         "template <int TENANT> bool read_word(const Vchip& top, Word& word);",
-        "template <int TENANT> bool read_layer(const Vchip& top, Layer& layer);",
+        "template <int TENANT> bool begins_layer(const Vchip& top);",
+        "template <int TENANT> bool ends_layer(const Vchip& top, uint32_t& index);",
         "template <int TENANT> void set_input(Vchip& top, bool valid, uint32_t word, bool last);",
         "template <int TENANT> bool offers_input(const Vchip& top);",
         "template <int TENANT> bool takes_input(const Vchip& top);",
@@ -116,10 +117,11 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
             f"    if (!{_member(f'{word}__valid')}) return false;",
             f"    word = {{{_member(f'{word}__address')}, {_member(f'{word}__data')}}};",
             "    return true;", "}",
-            f"template <> inline bool read_layer<{tenant}>(const Vchip& top, Layer& layer) {{",
-            f"    if (!{_member(f'{layer}__done')}) return false;",
-            f"    layer = {{{_member(f'{layer}__index')}, {_member(f'{layer}__cycles')}}};",
-            "    return true;", "}"]
+            f"template <> inline bool begins_layer<{tenant}>(const Vchip& top) "
+            f"{{ return {_member(f'{layer}__begin')}; }}",
+            f"template <> inline bool ends_layer<{tenant}>(const Vchip& top, uint32_t& index) {{",
+            f"    index = {_member(f'{layer}__index')};",
+            f"    return {_member(f'{layer}__done')};", "}"]
         # A stream's names have single underscores, which Verilator leaves as they are.
         into, out = (f"top.{name}{tenant or ''}_" for name in ("s_axis", "m_axis"))
         lines += [

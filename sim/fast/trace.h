@@ -25,6 +25,7 @@ struct Word {
     uint32_t address, data;
 };
 
+// Clocks from the first word of its descriptor to its end, both included.
 struct Layer {
     uint32_t index, cycles;
 };

@@ -145,6 +145,7 @@ private:
         std::vector<Layer> layers;
         std::vector<uint32_t> outputs;
         std::vector<uint64_t> ends;     // clocks in which the layers ended
+        uint64_t layer_begin = 0;       // clock of the first word of the present one
     };
 
     void offer(int tenant) {
@@ -254,7 +255,7 @@ private:
             Host& host = hosts_[tenant];
             uint32_t output;
             Word word;
-            Layer layer;
+            uint32_t index;
             if (gives_output(top_, tenant, output)) {
                 host.outputs.push_back(output);
                 last_event_ = clock_;
@@ -265,8 +266,9 @@ private:
                     throw Violation("a word beyond the activation buffer is written");
                 last_event_ = clock_;
             }
-            if (ends_layer(top_, tenant, layer)) {
-                host.layers.push_back(layer);
+            if (begins_layer(top_, tenant)) host.layer_begin = clock_;
+            if (ends_layer(top_, tenant, index)) {
+                host.layers.push_back({index, uint32_t(clock_ - host.layer_begin + 1)});
                 host.ends.push_back(clock_);
                 last_event_ = clock_;
             }

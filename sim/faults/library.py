@@ -37,9 +37,9 @@ _TENANT_ACCESS = {
     "bool writes_word(const Vchip& top, int tenant, Word& word)":
         "word = {top.trace_word@___05Faddress, top.trace_word@___05Fdata}; "
         "return top.trace_word@___05Fvalid;",
-    "bool ends_layer(const Vchip& top, int tenant, Layer& layer)":
-        "layer = {top.trace_layer@___05Findex, top.trace_layer@___05Fcycles}; "
-        "return top.trace_layer@___05Fdone;",
+    "bool begins_layer(const Vchip& top, int tenant)": "return top.trace_layer@___05Fbegin;",
+    "bool ends_layer(const Vchip& top, int tenant, uint32_t& index)":
+        "index = top.trace_layer@___05Findex; return top.trace_layer@___05Fdone;",
 }
 
 

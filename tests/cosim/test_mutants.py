@@ -76,7 +76,7 @@ def test_words_matter_while_they_are_valid():
     pairs = seen_while(chip_verilog(preset("tiny")))
     assert pairs["m_axis_tdata"] == pairs["m_axis_tlast"] == "m_axis_tvalid"
     assert pairs["trace1__code"] == "trace1__valid"
-    assert pairs["trace_layer__cycles"] == "trace_layer__done"
+    assert pairs["trace_layer__index"] == "trace_layer__done"
     # What tells when others matter always does, and so does all that goes to a macro.
     assert not set(pairs) & set(pairs.values())
     assert all(name.startswith(("m_axis_", "s_axi_", "trace")) for name in pairs)

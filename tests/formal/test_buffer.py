@@ -53,10 +53,10 @@ def bench_of(tenants, component=ActivationBuffer):
                             & (each.held == each.data)))
     bench.always("the units never wait", implies(units.waits, Cat(*written[0]).any()))
     bench.always("the units hear of what is outside",
-                 implies(dut.write.enable & ~units.inside, dut.beyond))
+                 implies(bench.past(dut.write.enable & ~units.inside), dut.beyond))
     for t, each in enumerate(transfers):
         bench.always(f"tenant {t} hears of what is outside",
-                     implies(dut.transfer_write[t].enable & ~each.inside,
+                     implies(bench.past(dut.transfer_write[t].enable & ~each.inside),
                              dut.transfer_beyond[t]))
         bench.always(f"tenant {t} is ready with nothing on its way but what is written now",
                      implies(dut.transfer_write_ready[t], ~each.waits | each.taken))
@@ -109,17 +109,21 @@ def test_proof(tenants):
 
 
 @pytest.mark.parametrize("old, new, broken", [
-    ("passing = port.enable & self.inside", "passing = port.enable",
+    ("passing = port.enable & inside", "passing = port.enable",
      "bank 0 is written in the window of who asks"),
     ("(port.address < window.activation_words)", "(port.address <= window.activation_words)",
      "bank 1 is written in the window of who asks"),
     ('place = Signal(ADDRESS_BITS + 1, name=f"{name}_place")',
      'place = Signal(ADDRESS_BITS, name=f"{name}_place")',
      "bank 0 is written in the window of who asks"),
-    ("chosen[t + 1].eq(asking[t + 1] & ~before)", "chosen[t + 1].eq(asking[t + 1])",
+    ("(favoured == t) & ~units.asking[bank])", "(favoured == t))",
      "tenant 0 has written what was taken"),
-    ("Mux(asking[0], units, chain)", "Mux(asking[0], chain, units)",
+    ("each.asking[bank] & (favoured == t) &", "each.asking[bank] &",
+     "tenant 0 has written what was taken"),
+    ("m.If(requests[0].asking[bank])", "m.If(~requests[0].asking[bank])",
      "bank 0 is written in the window of who asks"),
+    ("Mux(transfers[t].coming[bank], t, chain)", "Mux(transfers[t].coming[bank], chain, t)",
+     "tenant 0 waits 1 clocks at most"),
     ("turn.eq(modulo(turn + 1, len(turn)))", "turn.eq(turn)", "tenant 1 waits 1 clocks at most"),
     ("self.ready.eq(~self.full | self.taken)", "self.ready.eq(1)",
      "tenant 0 is ready with nothing on its way but what is written now"),

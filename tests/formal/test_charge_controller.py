@@ -47,7 +47,7 @@ def group_properties(bench, dut, names, state, count):
     with m.If(switches.any()):
         m.d.sync += gap.eq(dut.lengths.gap)
     bench.lemma(implies(
-        ~switches.any(), Mux(state == 0, opened >= gap, opened + count + 1 >= gap)))
+        ~switches.any(), Mux(state == 0, opened >= gap, opened + count >= gap)))
     bench.always(f"{title}: gap", implies(closing, opened >= gap))
 
     # Clocks for which the present switch has been closed, the present one not counted.
@@ -57,7 +57,7 @@ def group_properties(bench, dut, names, state, count):
     with m.Else():
         m.d.sync += closed.eq(0)
     for i, name in enumerate(names):
-        bench.lemma(implies(switches[i], closed + count + 1 == dut.lengths[name]))
+        bench.lemma(implies(switches[i], closed + count == dut.lengths[name]))
         ended = before[i] & ~switches[i]
         bench.always(f"{name}: length", implies(ended, closed == dut.lengths[name]))
         bench.cover(f"{name}: longer than one clock", ended & (closed == 2))
@@ -92,6 +92,8 @@ def bench_of(component=ChargeController):
 
     array_count = bench.probe("dut.count", Phases.BITS, 0)
     adder_count = bench.probe("dut.count", Phases.BITS, 1)
+    for place, count in enumerate((array_count, adder_count)):
+        bench.lemma(bench.probe("dut.count_over", 1, place) == (count == 1))
     group_properties(bench, dut, ARRAY, array_state, array_count)
     group_properties(bench, dut, ADDER, adder_state, adder_count)
     bench.always("add never with hold", ~(dut.add & dut.hold))
@@ -131,7 +133,7 @@ def bench_of(component=ChargeController):
     settled = Signal(Phases.BITS)
     count_up(m, settled, dut.add)
     bench.lemma(implies(adder_state == 4, cleared & added
-                        & (settled + adder_count + 1 >= dut.lengths.gap)))
+                        & (settled + adder_count >= dut.lengths.gap)))
     bench.lemma(implies((adder_state == 2) | (adder_state == 3), cleared))
     bench.lemma(implies(adder_state != 0, ~dut.sample_valid & ~dut.tag.void))
     bench.always("sampled only after settling", implies(
@@ -194,17 +196,19 @@ def test_proof():
 
 
 @pytest.mark.parametrize("old, new, broken", [
-    ("[switch.eq(0), count.eq(lengths.gap - 1)]", "[switch.eq(0), count.eq(0)]", "reset: gap"),
-    ("[self.clear.eq(0), count.eq(lengths.gap - 1)]", "[self.clear.eq(0), count.eq(0)]",
-     "clear: gap"),
-    ("[self.add.eq(0), count.eq(lengths.gap - 1)]", "[self.add.eq(0), count.eq(0)]",
+    ("switch.eq(0)\n                        timer.start(m, lengths.gap)",
+     "switch.eq(0)\n                        timer.start(m, lengths.clear)", "reset: gap"),
+    ("self.clear.eq(0)\n                    timer.start(m, lengths.gap)",
+     "self.clear.eq(0)\n                    timer.start(m, lengths.clear)", "clear: gap"),
+    ("self.add.eq(0)\n                    timer.start(m, lengths.gap)",
+     "self.add.eq(0)\n                    timer.start(m, lengths.clear)",
      "sampled only after settling"),
     ('("hold", ~held_valid | ending)', '("hold", 1)', "add never with hold"),
     ("tag.product.eq(held.number)", "tag.product.eq(self.product_number)", "add only after hold"),
     ("self.convert_side.eq(self.side)", "self.convert_side.eq(self.convert_side)",
      "one side is filled while the other is converted"),
-    ("count.eq(lengths[following] - 1)", "count.eq(lengths[following])", "drive: length"),
-    ("count.eq(lengths.add - 1)", "count.eq(lengths.clear - 1)", "add: length"),
+    ("timer.start(m, lengths[following])", "timer.start(m, lengths.gap)", "drive: length"),
+    ("timer.start(m, lengths.add)", "timer.start(m, lengths.clear)", "add: length"),
     ("& (~self.sample_valid | self.sample_ready))", ")", "sample holds until taken"),
     ("with m.If(again & ~self.sample_valid)", "with m.If(again)", "sample holds until taken"),
     ("ending.eq(tag.last & ~again)", "ending.eq(tag.last)", "add only after hold"),

@@ -103,10 +103,13 @@ def test_positions(name, width, height, kernels, relu, rate):
                     dut.sum_position, dut.sum_kernel, dut.sum_value, dut.sum_output)))
             if context.get(dut.position_freed):
                 freed.append(clock)
-            if context.get(dut.done):
-                done.append(clock)
-                break
+            ending = context.get(dut.ending)
             await context.tick()
+            if ending:
+                assert context.get(dut.write_enable)
+                written.append((context.get(dut.write_address), context.get(dut.write_data)))
+                done.append(clock + 1)
+                break
 
     simulate(dut, testbench, accumulators)
     outputs, expected_words = [], []

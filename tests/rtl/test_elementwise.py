@@ -117,7 +117,7 @@ class Buffer:
 
 
 async def run(context, dut, layer, restart=False):
-    """Start ``layer`` and wait for `done`; the clocks that took.
+    """Start ``layer`` and wait for its end; the clocks up to the one after it.
 
     ``restart`` pulses `start` again now and then, which must change nothing.
     """
@@ -127,8 +127,10 @@ async def run(context, dut, layer, restart=False):
     await context.tick()
     context.set(dut.start, 0)
     clocks = 1
-    while not context.get(dut.done):
+    ending = False
+    while not ending:
         assert context.get(dut.busy)
+        ending = context.get(dut.ending)
         context.set(dut.start, restart and clocks % 3 == 0)
         await context.tick()
         context.set(dut.start, 0)
@@ -239,7 +241,7 @@ def test_abort_and_start_while_busy():
             buffer.reads.clear()
             buffer.writes.clear()
             for _ in range(dut.OVERHEAD):
-                assert not (context.get(dut.busy) or context.get(dut.done)
+                assert not (context.get(dut.busy) or context.get(dut.ending)
                             or context.get(dut.write_enable) or context.get(dut.read_enable))
                 await context.tick()
             assert await run(context, dut, layer, restart=True) == elementwise_clocks(layer)

@@ -9,7 +9,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
 , macro3__write_enable, macro3__write_row, macro3__write_group, macro3__write_data, macro3__load_enable, macro3__load_bank, macro3__load_clear, macro3__load_row, macro3__load_codes, macro3__bank, macro3__row_enable, macro3__reset, macro3__drive, macro3__share, macro3__hold, macro3__clear, macro3__add, macro3__side, macro3__select, macro3__negate, macro3__convert
 , macro3__convert_side, macro3__trial, macro3__level, macro3__reference, macro3__product, macro3__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code
 , trace1__compensated, trace1__stopped, trace1__void, trace2__valid, trace2__product, trace2__conversion, trace2__index, trace2__plane, trace2__code, trace2__compensated, trace2__stopped, trace2__void, trace3__valid, trace3__product, trace3__conversion, trace3__index, trace3__plane, trace3__code, trace3__compensated, trace3__stopped, trace3__void
-, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_word1__valid, trace_word1__address, trace_word1__data, trace_layer__done, trace_layer__index, trace_layer__cycles, trace_layer1__done, trace_layer1__index, trace_layer1__cycles, aclk);
+, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_word1__valid, trace_word1__address, trace_word1__data, trace_layer__begin, trace_layer__done, trace_layer__index, trace_layer1__begin, trace_layer1__done, trace_layer1__index, aclk);
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -33,89 +33,94 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$116 ;
   wire \$117 ;
   wire \$118 ;
-  wire \$119 ;
+  wire [3:0] \$119 ;
   wire \$12 ;
-  wire \$120 ;
+  wire [3:0] \$120 ;
   wire \$121 ;
-  wire [3:0] \$122 ;
-  wire [3:0] \$123 ;
+  wire \$122 ;
+  wire [19:0] \$123 ;
   wire \$124 ;
   wire \$125 ;
-  wire [19:0] \$126 ;
+  wire \$126 ;
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
   wire \$13 ;
-  wire \$130 ;
-  wire \$131 ;
+  wire [24:0] \$130 ;
+  wire [19:0] \$131 ;
   wire \$132 ;
-  wire [24:0] \$133 ;
-  wire [19:0] \$134 ;
+  wire \$133 ;
+  wire \$134 ;
   wire \$135 ;
   wire \$136 ;
   wire \$137 ;
-  wire \$138 ;
-  wire \$139 ;
-  wire \$14 ;
+  wire [24:0] \$138 ;
+  wire [19:0] \$139 ;
+  wire [1:0] \$14 ;
   wire \$140 ;
-  wire [24:0] \$141 ;
-  wire [19:0] \$142 ;
+  wire \$141 ;
+  wire \$142 ;
   wire \$143 ;
   wire \$144 ;
   wire \$145 ;
-  wire \$146 ;
-  wire \$147 ;
+  wire [24:0] \$146 ;
+  wire [19:0] \$147 ;
   wire \$148 ;
-  wire [24:0] \$149 ;
-  wire \$15 ;
-  wire [19:0] \$150 ;
+  wire \$149 ;
+  wire [2:0] \$15 ;
+  wire \$150 ;
   wire \$151 ;
   wire \$152 ;
   wire \$153 ;
-  wire \$154 ;
+  wire [24:0] \$154 ;
   wire \$155 ;
   wire \$156 ;
-  wire [24:0] \$157 ;
+  wire \$157 ;
   wire \$158 ;
   wire \$159 ;
-  wire [1:0] \$16 ;
+  wire [3:0] \$16 ;
   wire \$160 ;
   wire \$161 ;
   wire \$162 ;
-  wire [3:0] \$163 ;
-  wire [3:0] \$164 ;
+  wire \$163 ;
+  wire \$164 ;
   wire \$165 ;
-  wire \$166 ;
-  wire \$167 ;
-  wire [3:0] \$168 ;
-  wire [3:0] \$169 ;
-  wire [2:0] \$17 ;
+  wire [3:0] \$166 ;
+  wire [3:0] \$167 ;
+  wire \$168 ;
+  wire \$169 ;
+  wire [1:0] \$17 ;
   wire \$170 ;
   wire \$171 ;
   wire \$172 ;
-  wire [30:0] \$173 ;
-  wire \$174 ;
-  wire [30:0] \$175 ;
-  wire [3:0] \$18 ;
-  wire [25:0] \$184 ;
-  wire [56:0] \$185 ;
-  wire [1:0] \$19 ;
+  wire [3:0] \$173 ;
+  wire [3:0] \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire \$177 ;
+  wire [30:0] \$178 ;
+  wire \$179 ;
+  wire [2:0] \$18 ;
+  wire [30:0] \$180 ;
+  wire [3:0] \$19 ;
+  wire [25:0] \$191 ;
+  wire [56:0] \$192 ;
   wire \$2 ;
-  wire [2:0] \$20 ;
-  wire [3:0] \$21 ;
+  wire \$20 ;
+  wire \$21 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
   wire \$27 ;
-  wire \$28 ;
+  wire [3:0] \$28 ;
   wire \$29 ;
   wire \$3 ;
   wire [3:0] \$30 ;
-  wire \$31 ;
-  wire [3:0] \$32 ;
-  wire [3:0] \$33 ;
+  wire [3:0] \$31 ;
+  wire \$32 ;
+  wire \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
@@ -166,7 +171,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$77 ;
   wire \$78 ;
   wire \$79 ;
-  wire \$8 ;
+  wire [15:0] \$8 ;
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
@@ -177,7 +182,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire [15:0] \$9 ;
+  wire \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
@@ -188,28 +193,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
-  reg \$signal  = 1'h0;
   wire [1:0] abort;
-  wire [1:0] \abort$392 ;
-  wire \abort$428 ;
-  wire \abort$465 ;
+  wire [1:0] \abort$390 ;
+  wire \abort$426 ;
+  wire \abort$463 ;
   input aclk;
   wire aclk;
   wire [1:0] active;
   wire adder;
+  wire \adder$440 ;
+  wire \adder$441 ;
   wire \adder$442 ;
-  wire \adder$443 ;
-  wire \adder$444 ;
   wire [15:0] address;
-  wire [15:0] \address$486 ;
+  wire [15:0] \address$481 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
+  wire \array$444 ;
+  wire \array$445 ;
   wire \array$446 ;
-  wire \array$447 ;
-  wire \array$448 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -217,86 +221,86 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$497 ;
-  wire \bank_free$498 ;
-  wire \bank_free$499 ;
-  wire \bank_free$500 ;
+  wire \bank_free$492 ;
+  wire \bank_free$493 ;
+  wire \bank_free$494 ;
+  wire \bank_free$495 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
-  wire \buffer_wait$470 ;
+  wire \buffer_wait$468 ;
   wire busy;
-  wire \busy$216 ;
-  wire \busy$220 ;
-  wire \busy$354 ;
-  wire [1:0] \busy$394 ;
-  wire [1:0] \busy$395 ;
+  wire \busy$215 ;
+  wire \busy$219 ;
+  wire \busy$352 ;
+  wire [1:0] \busy$392 ;
+  wire [1:0] \busy$393 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$560 ;
-  wire \calibrate$651 ;
-  wire \calibrate$728 ;
-  wire \calibrate$805 ;
-  reg calibrated = 1'h0;
-  wire \calibrated$863 ;
-  wire \calibrated$864 ;
+  wire \calibrate$555 ;
+  wire \calibrate$646 ;
+  wire \calibrate$723 ;
+  wire \calibrate$800 ;
+  wire calibrated;
   wire \calibrated$865 ;
   wire \calibrated$866 ;
+  wire \calibrated$867 ;
+  reg calibrating = 1'h0;
   wire chunk_begin;
-  wire \chunk_begin$529 ;
-  wire \chunk_begin$632 ;
-  wire \chunk_begin$709 ;
-  wire \chunk_begin$786 ;
+  wire \chunk_begin$524 ;
+  wire \chunk_begin$627 ;
+  wire \chunk_begin$704 ;
+  wire \chunk_begin$781 ;
   wire chunk_final;
-  wire \chunk_final$535 ;
-  wire \chunk_final$635 ;
-  wire \chunk_final$712 ;
-  wire \chunk_final$789 ;
+  wire \chunk_final$530 ;
+  wire \chunk_final$630 ;
+  wire \chunk_final$707 ;
+  wire \chunk_final$784 ;
   wire chunk_loaded;
-  wire \chunk_loaded$531 ;
-  wire \chunk_loaded$633 ;
-  wire \chunk_loaded$710 ;
-  wire \chunk_loaded$787 ;
+  wire \chunk_loaded$526 ;
+  wire \chunk_loaded$628 ;
+  wire \chunk_loaded$705 ;
+  wire \chunk_loaded$782 ;
   wire clear;
-  wire \clear$369 ;
-  wire \clear$378 ;
-  wire \clear$387 ;
-  wire \clear$513 ;
-  wire \clear$514 ;
-  wire \clear$626 ;
-  wire \clear$703 ;
-  wire \clear$780 ;
+  wire \clear$367 ;
+  wire \clear$376 ;
+  wire \clear$385 ;
+  wire \clear$508 ;
+  wire \clear$509 ;
+  wire \clear$621 ;
+  wire \clear$698 ;
+  wire \clear$775 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$628 ;
-  wire [19:0] \coefficient_base$705 ;
-  wire [19:0] \coefficient_base$782 ;
+  wire [19:0] \coefficient_base$623 ;
+  wire [19:0] \coefficient_base$700 ;
+  wire [19:0] \coefficient_base$777 ;
   wire [31:0] coefficient_data;
-  wire [31:0] \coefficient_data$646 ;
-  wire [31:0] \coefficient_data$723 ;
-  wire [31:0] \coefficient_data$800 ;
+  wire [31:0] \coefficient_data$641 ;
+  wire [31:0] \coefficient_data$718 ;
+  wire [31:0] \coefficient_data$795 ;
   wire [14:0] coefficient_index;
-  wire [14:0] \coefficient_index$645 ;
-  wire [14:0] \coefficient_index$722 ;
-  wire [14:0] \coefficient_index$799 ;
+  wire [14:0] \coefficient_index$640 ;
+  wire [14:0] \coefficient_index$717 ;
+  wire [14:0] \coefficient_index$794 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$629 ;
-  wire [20:0] \coefficient_words$706 ;
-  wire [20:0] \coefficient_words$783 ;
+  wire [20:0] \coefficient_words$624 ;
+  wire [20:0] \coefficient_words$701 ;
+  wire [20:0] \coefficient_words$778 ;
   wire coefficient_write;
-  wire \coefficient_write$644 ;
-  wire \coefficient_write$721 ;
-  wire \coefficient_write$798 ;
+  wire \coefficient_write$639 ;
+  wire \coefficient_write$716 ;
+  wire \coefficient_write$793 ;
   wire [19:0] coefficients;
   wire [3:0] coefficients_write;
   wire combine;
   wire combining;
-  reg \combining$415  = 1'h0;
+  reg \combining$413  = 1'h0;
   wire comparator;
+  wire \comparator$436 ;
+  wire \comparator$437 ;
   wire \comparator$438 ;
-  wire \comparator$439 ;
-  wire \comparator$440 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [10:0] constant__addr;
@@ -308,22 +312,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [2:0] conversions;
   wire convert_side;
-  wire \convert_side$370 ;
-  wire \convert_side$379 ;
-  wire \convert_side$388 ;
+  wire \convert_side$368 ;
+  wire \convert_side$377 ;
+  wire \convert_side$386 ;
   wire converted;
+  wire \converted$404 ;
+  wire \converted$405 ;
   wire \converted$406 ;
-  wire \converted$407 ;
-  wire \converted$408 ;
   wire converting;
-  wire \converting$356 ;
-  wire \converting$364 ;
-  wire \converting$365 ;
-  wire \converting$373 ;
-  wire \converting$374 ;
-  wire \converting$382 ;
-  wire \converting$383 ;
-  wire \converting$414 ;
+  wire \converting$354 ;
+  wire \converting$362 ;
+  wire \converting$363 ;
+  wire \converting$371 ;
+  wire \converting$372 ;
+  wire \converting$380 ;
+  wire \converting$381 ;
+  wire \converting$412 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -343,176 +347,176 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$649 ;
-  wire [5:0] \correction_data$726 ;
-  wire [5:0] \correction_data$803 ;
+  wire [5:0] \correction_data$644 ;
+  wire [5:0] \correction_data$721 ;
+  wire [5:0] \correction_data$798 ;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$648 ;
-  wire [7:0] \correction_index$725 ;
-  wire [7:0] \correction_index$802 ;
+  wire [7:0] \correction_index$643 ;
+  wire [7:0] \correction_index$720 ;
+  wire [7:0] \correction_index$797 ;
   wire correction_write;
-  wire \correction_write$647 ;
-  wire \correction_write$724 ;
-  wire \correction_write$801 ;
+  wire \correction_write$642 ;
+  wire \correction_write$719 ;
+  wire \correction_write$796 ;
   wire [3:0] corrections_write;
   wire decided;
-  wire \decided$366 ;
-  wire \decided$375 ;
-  wire \decided$384 ;
+  wire \decided$364 ;
+  wire \decided$373 ;
+  wire \decided$382 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$432 ;
-  wire [31:0] \descriptor$432[0] ;
-  wire [31:0] \descriptor$432[10] ;
-  wire [31:0] \descriptor$432[11] ;
-  wire [31:0] \descriptor$432[12] ;
-  wire [31:0] \descriptor$432[13] ;
-  wire [31:0] \descriptor$432[14] ;
-  wire [31:0] \descriptor$432[15] ;
-  wire [31:0] \descriptor$432[1] ;
-  wire [31:0] \descriptor$432[2] ;
-  wire [31:0] \descriptor$432[3] ;
-  wire [31:0] \descriptor$432[4] ;
-  wire [31:0] \descriptor$432[5] ;
-  wire [31:0] \descriptor$432[6] ;
-  wire [31:0] \descriptor$432[7] ;
-  wire [31:0] \descriptor$432[8] ;
-  wire [31:0] \descriptor$432[9] ;
-  wire [511:0] \descriptor$467 ;
-  wire [31:0] \descriptor$467[0] ;
-  wire [31:0] \descriptor$467[10] ;
-  wire [31:0] \descriptor$467[11] ;
-  wire [31:0] \descriptor$467[12] ;
-  wire [31:0] \descriptor$467[13] ;
-  wire [31:0] \descriptor$467[14] ;
-  wire [31:0] \descriptor$467[15] ;
-  wire [31:0] \descriptor$467[1] ;
-  wire [31:0] \descriptor$467[2] ;
-  wire [31:0] \descriptor$467[3] ;
-  wire [31:0] \descriptor$467[4] ;
-  wire [31:0] \descriptor$467[5] ;
-  wire [31:0] \descriptor$467[6] ;
-  wire [31:0] \descriptor$467[7] ;
-  wire [31:0] \descriptor$467[8] ;
-  wire [31:0] \descriptor$467[9] ;
-  wire [511:0] \descriptor$478 ;
-  wire [31:0] \descriptor$478[0] ;
-  wire [31:0] \descriptor$478[10] ;
-  wire [31:0] \descriptor$478[11] ;
-  wire [31:0] \descriptor$478[12] ;
-  wire [31:0] \descriptor$478[13] ;
-  wire [31:0] \descriptor$478[14] ;
-  wire [31:0] \descriptor$478[15] ;
-  wire [31:0] \descriptor$478[1] ;
-  wire [31:0] \descriptor$478[2] ;
-  wire [31:0] \descriptor$478[3] ;
-  wire [31:0] \descriptor$478[4] ;
-  wire [31:0] \descriptor$478[5] ;
-  wire [31:0] \descriptor$478[6] ;
-  wire [31:0] \descriptor$478[7] ;
-  wire [31:0] \descriptor$478[8] ;
-  wire [31:0] \descriptor$478[9] ;
-  wire [511:0] \descriptor$501 ;
-  wire [31:0] \descriptor$501[0] ;
-  wire [31:0] \descriptor$501[10] ;
-  wire [31:0] \descriptor$501[11] ;
-  wire [31:0] \descriptor$501[12] ;
-  wire [31:0] \descriptor$501[13] ;
-  wire [31:0] \descriptor$501[14] ;
-  wire [31:0] \descriptor$501[15] ;
-  wire [31:0] \descriptor$501[1] ;
-  wire [31:0] \descriptor$501[2] ;
-  wire [31:0] \descriptor$501[3] ;
-  wire [31:0] \descriptor$501[4] ;
-  wire [31:0] \descriptor$501[5] ;
-  wire [31:0] \descriptor$501[6] ;
-  wire [31:0] \descriptor$501[7] ;
-  wire [31:0] \descriptor$501[8] ;
-  wire [31:0] \descriptor$501[9] ;
-  wire [511:0] \descriptor$503 ;
-  wire [31:0] \descriptor$503[0] ;
-  wire [31:0] \descriptor$503[10] ;
-  wire [31:0] \descriptor$503[11] ;
-  wire [31:0] \descriptor$503[12] ;
-  wire [31:0] \descriptor$503[13] ;
-  wire [31:0] \descriptor$503[14] ;
-  wire [31:0] \descriptor$503[15] ;
-  wire [31:0] \descriptor$503[1] ;
-  wire [31:0] \descriptor$503[2] ;
-  wire [31:0] \descriptor$503[3] ;
-  wire [31:0] \descriptor$503[4] ;
-  wire [31:0] \descriptor$503[5] ;
-  wire [31:0] \descriptor$503[6] ;
-  wire [31:0] \descriptor$503[7] ;
-  wire [31:0] \descriptor$503[8] ;
-  wire [31:0] \descriptor$503[9] ;
-  wire [511:0] \descriptor$617 ;
-  wire [31:0] \descriptor$617[0] ;
-  wire [31:0] \descriptor$617[10] ;
-  wire [31:0] \descriptor$617[11] ;
-  wire [31:0] \descriptor$617[12] ;
-  wire [31:0] \descriptor$617[13] ;
-  wire [31:0] \descriptor$617[14] ;
-  wire [31:0] \descriptor$617[15] ;
-  wire [31:0] \descriptor$617[1] ;
-  wire [31:0] \descriptor$617[2] ;
-  wire [31:0] \descriptor$617[3] ;
-  wire [31:0] \descriptor$617[4] ;
-  wire [31:0] \descriptor$617[5] ;
-  wire [31:0] \descriptor$617[6] ;
-  wire [31:0] \descriptor$617[7] ;
-  wire [31:0] \descriptor$617[8] ;
-  wire [31:0] \descriptor$617[9] ;
-  wire [511:0] \descriptor$700 ;
-  wire [31:0] \descriptor$700[0] ;
-  wire [31:0] \descriptor$700[10] ;
-  wire [31:0] \descriptor$700[11] ;
-  wire [31:0] \descriptor$700[12] ;
-  wire [31:0] \descriptor$700[13] ;
-  wire [31:0] \descriptor$700[14] ;
-  wire [31:0] \descriptor$700[15] ;
-  wire [31:0] \descriptor$700[1] ;
-  wire [31:0] \descriptor$700[2] ;
-  wire [31:0] \descriptor$700[3] ;
-  wire [31:0] \descriptor$700[4] ;
-  wire [31:0] \descriptor$700[5] ;
-  wire [31:0] \descriptor$700[6] ;
-  wire [31:0] \descriptor$700[7] ;
-  wire [31:0] \descriptor$700[8] ;
-  wire [31:0] \descriptor$700[9] ;
-  wire [511:0] \descriptor$777 ;
-  wire [31:0] \descriptor$777[0] ;
-  wire [31:0] \descriptor$777[10] ;
-  wire [31:0] \descriptor$777[11] ;
-  wire [31:0] \descriptor$777[12] ;
-  wire [31:0] \descriptor$777[13] ;
-  wire [31:0] \descriptor$777[14] ;
-  wire [31:0] \descriptor$777[15] ;
-  wire [31:0] \descriptor$777[1] ;
-  wire [31:0] \descriptor$777[2] ;
-  wire [31:0] \descriptor$777[3] ;
-  wire [31:0] \descriptor$777[4] ;
-  wire [31:0] \descriptor$777[5] ;
-  wire [31:0] \descriptor$777[6] ;
-  wire [31:0] \descriptor$777[7] ;
-  wire [31:0] \descriptor$777[8] ;
-  wire [31:0] \descriptor$777[9] ;
-  wire [511:0] \descriptor$854 ;
-  wire [31:0] \descriptor$854[0] ;
-  wire [31:0] \descriptor$854[10] ;
-  wire [31:0] \descriptor$854[11] ;
-  wire [31:0] \descriptor$854[12] ;
-  wire [31:0] \descriptor$854[13] ;
-  wire [31:0] \descriptor$854[14] ;
-  wire [31:0] \descriptor$854[15] ;
-  wire [31:0] \descriptor$854[1] ;
-  wire [31:0] \descriptor$854[2] ;
-  wire [31:0] \descriptor$854[3] ;
-  wire [31:0] \descriptor$854[4] ;
-  wire [31:0] \descriptor$854[5] ;
-  wire [31:0] \descriptor$854[6] ;
-  wire [31:0] \descriptor$854[7] ;
-  wire [31:0] \descriptor$854[8] ;
-  wire [31:0] \descriptor$854[9] ;
+  wire [511:0] \descriptor$430 ;
+  wire [31:0] \descriptor$430[0] ;
+  wire [31:0] \descriptor$430[10] ;
+  wire [31:0] \descriptor$430[11] ;
+  wire [31:0] \descriptor$430[12] ;
+  wire [31:0] \descriptor$430[13] ;
+  wire [31:0] \descriptor$430[14] ;
+  wire [31:0] \descriptor$430[15] ;
+  wire [31:0] \descriptor$430[1] ;
+  wire [31:0] \descriptor$430[2] ;
+  wire [31:0] \descriptor$430[3] ;
+  wire [31:0] \descriptor$430[4] ;
+  wire [31:0] \descriptor$430[5] ;
+  wire [31:0] \descriptor$430[6] ;
+  wire [31:0] \descriptor$430[7] ;
+  wire [31:0] \descriptor$430[8] ;
+  wire [31:0] \descriptor$430[9] ;
+  wire [511:0] \descriptor$465 ;
+  wire [31:0] \descriptor$465[0] ;
+  wire [31:0] \descriptor$465[10] ;
+  wire [31:0] \descriptor$465[11] ;
+  wire [31:0] \descriptor$465[12] ;
+  wire [31:0] \descriptor$465[13] ;
+  wire [31:0] \descriptor$465[14] ;
+  wire [31:0] \descriptor$465[15] ;
+  wire [31:0] \descriptor$465[1] ;
+  wire [31:0] \descriptor$465[2] ;
+  wire [31:0] \descriptor$465[3] ;
+  wire [31:0] \descriptor$465[4] ;
+  wire [31:0] \descriptor$465[5] ;
+  wire [31:0] \descriptor$465[6] ;
+  wire [31:0] \descriptor$465[7] ;
+  wire [31:0] \descriptor$465[8] ;
+  wire [31:0] \descriptor$465[9] ;
+  wire [511:0] \descriptor$473 ;
+  wire [31:0] \descriptor$473[0] ;
+  wire [31:0] \descriptor$473[10] ;
+  wire [31:0] \descriptor$473[11] ;
+  wire [31:0] \descriptor$473[12] ;
+  wire [31:0] \descriptor$473[13] ;
+  wire [31:0] \descriptor$473[14] ;
+  wire [31:0] \descriptor$473[15] ;
+  wire [31:0] \descriptor$473[1] ;
+  wire [31:0] \descriptor$473[2] ;
+  wire [31:0] \descriptor$473[3] ;
+  wire [31:0] \descriptor$473[4] ;
+  wire [31:0] \descriptor$473[5] ;
+  wire [31:0] \descriptor$473[6] ;
+  wire [31:0] \descriptor$473[7] ;
+  wire [31:0] \descriptor$473[8] ;
+  wire [31:0] \descriptor$473[9] ;
+  wire [511:0] \descriptor$496 ;
+  wire [31:0] \descriptor$496[0] ;
+  wire [31:0] \descriptor$496[10] ;
+  wire [31:0] \descriptor$496[11] ;
+  wire [31:0] \descriptor$496[12] ;
+  wire [31:0] \descriptor$496[13] ;
+  wire [31:0] \descriptor$496[14] ;
+  wire [31:0] \descriptor$496[15] ;
+  wire [31:0] \descriptor$496[1] ;
+  wire [31:0] \descriptor$496[2] ;
+  wire [31:0] \descriptor$496[3] ;
+  wire [31:0] \descriptor$496[4] ;
+  wire [31:0] \descriptor$496[5] ;
+  wire [31:0] \descriptor$496[6] ;
+  wire [31:0] \descriptor$496[7] ;
+  wire [31:0] \descriptor$496[8] ;
+  wire [31:0] \descriptor$496[9] ;
+  wire [511:0] \descriptor$498 ;
+  wire [31:0] \descriptor$498[0] ;
+  wire [31:0] \descriptor$498[10] ;
+  wire [31:0] \descriptor$498[11] ;
+  wire [31:0] \descriptor$498[12] ;
+  wire [31:0] \descriptor$498[13] ;
+  wire [31:0] \descriptor$498[14] ;
+  wire [31:0] \descriptor$498[15] ;
+  wire [31:0] \descriptor$498[1] ;
+  wire [31:0] \descriptor$498[2] ;
+  wire [31:0] \descriptor$498[3] ;
+  wire [31:0] \descriptor$498[4] ;
+  wire [31:0] \descriptor$498[5] ;
+  wire [31:0] \descriptor$498[6] ;
+  wire [31:0] \descriptor$498[7] ;
+  wire [31:0] \descriptor$498[8] ;
+  wire [31:0] \descriptor$498[9] ;
+  wire [511:0] \descriptor$612 ;
+  wire [31:0] \descriptor$612[0] ;
+  wire [31:0] \descriptor$612[10] ;
+  wire [31:0] \descriptor$612[11] ;
+  wire [31:0] \descriptor$612[12] ;
+  wire [31:0] \descriptor$612[13] ;
+  wire [31:0] \descriptor$612[14] ;
+  wire [31:0] \descriptor$612[15] ;
+  wire [31:0] \descriptor$612[1] ;
+  wire [31:0] \descriptor$612[2] ;
+  wire [31:0] \descriptor$612[3] ;
+  wire [31:0] \descriptor$612[4] ;
+  wire [31:0] \descriptor$612[5] ;
+  wire [31:0] \descriptor$612[6] ;
+  wire [31:0] \descriptor$612[7] ;
+  wire [31:0] \descriptor$612[8] ;
+  wire [31:0] \descriptor$612[9] ;
+  wire [511:0] \descriptor$695 ;
+  wire [31:0] \descriptor$695[0] ;
+  wire [31:0] \descriptor$695[10] ;
+  wire [31:0] \descriptor$695[11] ;
+  wire [31:0] \descriptor$695[12] ;
+  wire [31:0] \descriptor$695[13] ;
+  wire [31:0] \descriptor$695[14] ;
+  wire [31:0] \descriptor$695[15] ;
+  wire [31:0] \descriptor$695[1] ;
+  wire [31:0] \descriptor$695[2] ;
+  wire [31:0] \descriptor$695[3] ;
+  wire [31:0] \descriptor$695[4] ;
+  wire [31:0] \descriptor$695[5] ;
+  wire [31:0] \descriptor$695[6] ;
+  wire [31:0] \descriptor$695[7] ;
+  wire [31:0] \descriptor$695[8] ;
+  wire [31:0] \descriptor$695[9] ;
+  wire [511:0] \descriptor$772 ;
+  wire [31:0] \descriptor$772[0] ;
+  wire [31:0] \descriptor$772[10] ;
+  wire [31:0] \descriptor$772[11] ;
+  wire [31:0] \descriptor$772[12] ;
+  wire [31:0] \descriptor$772[13] ;
+  wire [31:0] \descriptor$772[14] ;
+  wire [31:0] \descriptor$772[15] ;
+  wire [31:0] \descriptor$772[1] ;
+  wire [31:0] \descriptor$772[2] ;
+  wire [31:0] \descriptor$772[3] ;
+  wire [31:0] \descriptor$772[4] ;
+  wire [31:0] \descriptor$772[5] ;
+  wire [31:0] \descriptor$772[6] ;
+  wire [31:0] \descriptor$772[7] ;
+  wire [31:0] \descriptor$772[8] ;
+  wire [31:0] \descriptor$772[9] ;
+  wire [511:0] \descriptor$849 ;
+  wire [31:0] \descriptor$849[0] ;
+  wire [31:0] \descriptor$849[10] ;
+  wire [31:0] \descriptor$849[11] ;
+  wire [31:0] \descriptor$849[12] ;
+  wire [31:0] \descriptor$849[13] ;
+  wire [31:0] \descriptor$849[14] ;
+  wire [31:0] \descriptor$849[15] ;
+  wire [31:0] \descriptor$849[1] ;
+  wire [31:0] \descriptor$849[2] ;
+  wire [31:0] \descriptor$849[3] ;
+  wire [31:0] \descriptor$849[4] ;
+  wire [31:0] \descriptor$849[5] ;
+  wire [31:0] \descriptor$849[6] ;
+  wire [31:0] \descriptor$849[7] ;
+  wire [31:0] \descriptor$849[8] ;
+  wire [31:0] \descriptor$849[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -530,121 +534,119 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$217 ;
-  wire \done$221 ;
-  wire \done$475 ;
+  wire \done$220 ;
   wire drain;
+  wire \drain$452 ;
+  wire \drain$453 ;
   wire \drain$454 ;
-  wire \drain$455 ;
-  wire \drain$456 ;
   wire drain_clear;
-  wire \drain_clear$578 ;
-  wire \drain_clear$661 ;
-  wire \drain_clear$738 ;
-  wire \drain_clear$815 ;
+  wire \drain_clear$573 ;
+  wire \drain_clear$656 ;
+  wire \drain_clear$733 ;
+  wire \drain_clear$810 ;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$574 ;
-  wire [2:0] \drain_group$659 ;
-  wire [2:0] \drain_group$736 ;
-  wire [2:0] \drain_group$813 ;
+  wire [2:0] \drain_group$569 ;
+  wire [2:0] \drain_group$654 ;
+  wire [2:0] \drain_group$731 ;
+  wire [2:0] \drain_group$808 ;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$576 ;
-  wire [2:0] \drain_lane$660 ;
-  wire [2:0] \drain_lane$737 ;
-  wire [2:0] \drain_lane$814 ;
+  wire [2:0] \drain_lane$571 ;
+  wire [2:0] \drain_lane$655 ;
+  wire [2:0] \drain_lane$732 ;
+  wire [2:0] \drain_lane$809 ;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$702 ;
-  wire [24:0] \drain_sum$779 ;
-  wire [24:0] \drain_sum$856 ;
+  wire [24:0] \drain_sum$697 ;
+  wire [24:0] \drain_sum$774 ;
+  wire [24:0] \drain_sum$851 ;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
   wire drain_valid;
-  wire \drain_valid$568 ;
-  wire \drain_valid$655 ;
-  wire \drain_valid$732 ;
-  wire \drain_valid$809 ;
+  wire \drain_valid$563 ;
+  wire \drain_valid$650 ;
+  wire \drain_valid$727 ;
+  wire \drain_valid$804 ;
   wire [2:0] early_stops;
   wire [1:0] ended;
-  wire [1:0] \ended$399 ;
+  wire [1:0] \ended$397 ;
+  wire ending;
+  wire \ending$862 ;
   wire [1:0] failed;
-  wire [1:0] \failed$401 ;
+  wire [1:0] \failed$399 ;
   wire [7:0] failed_cause;
-  wire [7:0] \failed_cause$403 ;
-  wire [3:0] \failed_cause$403.tenant0 ;
-  wire [3:0] \failed_cause$403.tenant1 ;
+  wire [7:0] \failed_cause$401 ;
+  wire [3:0] \failed_cause$401.tenant0 ;
+  wire [3:0] \failed_cause$401.tenant1 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire [3:0] \failed_cause.tenant1 ;
   wire [1:0] fetching;
   wire first;
-  wire \first$491 ;
+  wire \first$486 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$701 ;
-  wire [31:0] \first_product$778 ;
-  wire [31:0] \first_product$855 ;
+  wire [31:0] \first_product$696 ;
+  wire [31:0] \first_product$773 ;
+  wire [31:0] \first_product$850 ;
   wire hold;
-  wire \hold$368 ;
-  wire \hold$377 ;
-  wire \hold$386 ;
+  wire \hold$366 ;
+  wire \hold$375 ;
+  wire \hold$384 ;
   reg [1:0] host_late = 2'h0;
   wire [47:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
   wire [23:0] \host_timeout.tenant1 ;
   wire host_wait;
-  wire \host_wait$469 ;
+  wire \host_wait$467 ;
   reg [1:0] illegal = 2'h0;
   wire [31:0] in_data;
-  wire [31:0] \in_data$326 ;
+  wire [31:0] \in_data$325 ;
   wire in_ready;
-  wire \in_ready$325 ;
+  wire \in_ready$324 ;
   wire in_valid;
-  wire \in_valid$324 ;
+  wire \in_valid$323 ;
   output irq;
   wire irq;
-  wire \irq$477 ;
+  wire \irq$472 ;
   wire last;
-  wire \last$493 ;
+  wire \last$488 ;
   wire last_chunk;
-  wire \last_chunk$495 ;
+  wire \last_chunk$490 ;
   wire late;
-  wire \late$861 ;
+  wire \late$859 ;
   wire [23:0] layer;
-  wire [23:0] \layer$397 ;
-  wire [11:0] \layer$397.tenant0 ;
-  wire [11:0] \layer$397.tenant1 ;
+  wire [23:0] \layer$395 ;
+  wire [11:0] \layer$395.tenant0 ;
+  wire [11:0] \layer$395.tenant1 ;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
-  wire [63:0] layer_cycles;
-  wire [31:0] \layer_cycles.tenant0 ;
-  wire [31:0] \layer_cycles.tenant1 ;
+  wire [1:0] layer_begin;
   wire [1:0] layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$631 ;
-  wire [5:0] \lengths$631.add ;
-  wire [5:0] \lengths$631.clear ;
-  wire [5:0] \lengths$631.drive ;
-  wire [5:0] \lengths$631.gap ;
-  wire [5:0] \lengths$631.hold ;
-  wire [5:0] \lengths$631.reset ;
-  wire [5:0] \lengths$631.share ;
-  wire [41:0] \lengths$708 ;
-  wire [5:0] \lengths$708.add ;
-  wire [5:0] \lengths$708.clear ;
-  wire [5:0] \lengths$708.drive ;
-  wire [5:0] \lengths$708.gap ;
-  wire [5:0] \lengths$708.hold ;
-  wire [5:0] \lengths$708.reset ;
-  wire [5:0] \lengths$708.share ;
-  wire [41:0] \lengths$785 ;
-  wire [5:0] \lengths$785.add ;
-  wire [5:0] \lengths$785.clear ;
-  wire [5:0] \lengths$785.drive ;
-  wire [5:0] \lengths$785.gap ;
-  wire [5:0] \lengths$785.hold ;
-  wire [5:0] \lengths$785.reset ;
-  wire [5:0] \lengths$785.share ;
+  wire [41:0] \lengths$626 ;
+  wire [5:0] \lengths$626.add ;
+  wire [5:0] \lengths$626.clear ;
+  wire [5:0] \lengths$626.drive ;
+  wire [5:0] \lengths$626.gap ;
+  wire [5:0] \lengths$626.hold ;
+  wire [5:0] \lengths$626.reset ;
+  wire [5:0] \lengths$626.share ;
+  wire [41:0] \lengths$703 ;
+  wire [5:0] \lengths$703.add ;
+  wire [5:0] \lengths$703.clear ;
+  wire [5:0] \lengths$703.drive ;
+  wire [5:0] \lengths$703.gap ;
+  wire [5:0] \lengths$703.hold ;
+  wire [5:0] \lengths$703.reset ;
+  wire [5:0] \lengths$703.share ;
+  wire [41:0] \lengths$780 ;
+  wire [5:0] \lengths$780.add ;
+  wire [5:0] \lengths$780.clear ;
+  wire [5:0] \lengths$780.drive ;
+  wire [5:0] \lengths$780.gap ;
+  wire [5:0] \lengths$780.hold ;
+  wire [5:0] \lengths$780.reset ;
+  wire [5:0] \lengths$780.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -653,47 +655,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [11:0] level_data;
-  wire [11:0] \level_data$658 ;
-  wire [11:0] \level_data$735 ;
-  wire [11:0] \level_data$812 ;
+  wire [11:0] \level_data$653 ;
+  wire [11:0] \level_data$730 ;
+  wire [11:0] \level_data$807 ;
   wire [7:0] level_index;
-  wire [7:0] \level_index$657 ;
-  wire [7:0] \level_index$734 ;
-  wire [7:0] \level_index$811 ;
+  wire [7:0] \level_index$652 ;
+  wire [7:0] \level_index$729 ;
+  wire [7:0] \level_index$806 ;
   wire level_write;
-  wire \level_write$656 ;
-  wire \level_write$733 ;
-  wire \level_write$810 ;
+  wire \level_write$651 ;
+  wire \level_write$728 ;
+  wire \level_write$805 ;
   wire [3:0] levels_write;
   wire load_bank;
-  wire \load_bank$537 ;
-  wire \load_bank$636 ;
-  wire \load_bank$713 ;
-  wire \load_bank$790 ;
+  wire \load_bank$532 ;
+  wire \load_bank$631 ;
+  wire \load_bank$708 ;
+  wire \load_bank$785 ;
   wire load_clear;
-  wire \load_clear$539 ;
-  wire \load_clear$637 ;
-  wire \load_clear$714 ;
-  wire \load_clear$791 ;
+  wire \load_clear$534 ;
+  wire \load_clear$632 ;
+  wire \load_clear$709 ;
+  wire \load_clear$786 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$543 ;
-  wire [31:0] \load_codes$639 ;
-  wire [31:0] \load_codes$716 ;
-  wire [31:0] \load_codes$793 ;
+  wire [31:0] \load_codes$538 ;
+  wire [31:0] \load_codes$634 ;
+  wire [31:0] \load_codes$711 ;
+  wire [31:0] \load_codes$788 ;
   wire load_enable;
-  wire \load_enable$533 ;
-  wire \load_enable$634 ;
-  wire \load_enable$711 ;
-  wire \load_enable$788 ;
+  wire \load_enable$528 ;
+  wire \load_enable$629 ;
+  wire \load_enable$706 ;
+  wire \load_enable$783 ;
   wire [5:0] load_row;
-  wire [5:0] \load_row$541 ;
-  wire [5:0] \load_row$638 ;
-  wire [5:0] \load_row$715 ;
-  wire [5:0] \load_row$792 ;
+  wire [5:0] \load_row$536 ;
+  wire [5:0] \load_row$633 ;
+  wire [5:0] \load_row$710 ;
+  wire [5:0] \load_row$787 ;
   wire loading;
-  wire \loading$363 ;
-  wire \loading$372 ;
-  wire \loading$381 ;
+  wire \loading$361 ;
+  wire \loading$370 ;
+  wire \loading$379 ;
   output [31:0] m_axis1_tdata;
   wire [31:0] m_axis1_tdata;
   output m_axis1_tlast;
@@ -943,154 +945,154 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [7:0] macro3__write_row;
   wire [7:0] macro3__write_row;
   wire macro__add;
-  wire \macro__add$687 ;
-  wire \macro__add$764 ;
-  wire \macro__add$841 ;
+  wire \macro__add$682 ;
+  wire \macro__add$759 ;
+  wire \macro__add$836 ;
   wire macro__bank;
-  wire \macro__bank$680 ;
-  wire \macro__bank$757 ;
-  wire \macro__bank$834 ;
+  wire \macro__bank$675 ;
+  wire \macro__bank$752 ;
+  wire \macro__bank$829 ;
   wire macro__clear;
-  wire \macro__clear$686 ;
-  wire \macro__clear$763 ;
-  wire \macro__clear$840 ;
+  wire \macro__clear$681 ;
+  wire \macro__clear$758 ;
+  wire \macro__clear$835 ;
   wire macro__comparator;
-  wire \macro__comparator$698 ;
-  wire \macro__comparator$775 ;
-  wire \macro__comparator$852 ;
+  wire \macro__comparator$693 ;
+  wire \macro__comparator$770 ;
+  wire \macro__comparator$847 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$697 ;
-  wire [15:0] \macro__conversion$774 ;
-  wire [15:0] \macro__conversion$851 ;
+  wire [15:0] \macro__conversion$692 ;
+  wire [15:0] \macro__conversion$769 ;
+  wire [15:0] \macro__conversion$846 ;
   wire macro__convert;
-  wire \macro__convert$691 ;
-  wire \macro__convert$768 ;
-  wire \macro__convert$845 ;
+  wire \macro__convert$686 ;
+  wire \macro__convert$763 ;
+  wire \macro__convert$840 ;
   wire macro__convert_side;
-  wire \macro__convert_side$692 ;
-  wire \macro__convert_side$769 ;
-  wire \macro__convert_side$846 ;
+  wire \macro__convert_side$687 ;
+  wire \macro__convert_side$764 ;
+  wire \macro__convert_side$841 ;
   wire macro__decided;
-  wire \macro__decided$699 ;
-  wire \macro__decided$776 ;
-  wire \macro__decided$853 ;
+  wire \macro__decided$694 ;
+  wire \macro__decided$771 ;
+  wire \macro__decided$848 ;
   wire macro__drive;
-  wire \macro__drive$683 ;
-  wire \macro__drive$760 ;
-  wire \macro__drive$837 ;
+  wire \macro__drive$678 ;
+  wire \macro__drive$755 ;
+  wire \macro__drive$832 ;
   wire macro__hold;
-  wire \macro__hold$685 ;
-  wire \macro__hold$762 ;
-  wire \macro__hold$839 ;
+  wire \macro__hold$680 ;
+  wire \macro__hold$757 ;
+  wire \macro__hold$834 ;
   wire [11:0] macro__level;
-  wire [11:0] \macro__level$694 ;
-  wire [11:0] \macro__level$771 ;
-  wire [11:0] \macro__level$848 ;
+  wire [11:0] \macro__level$689 ;
+  wire [11:0] \macro__level$766 ;
+  wire [11:0] \macro__level$843 ;
   wire macro__load_bank;
-  wire \macro__load_bank$676 ;
-  wire \macro__load_bank$753 ;
-  wire \macro__load_bank$830 ;
+  wire \macro__load_bank$671 ;
+  wire \macro__load_bank$748 ;
+  wire \macro__load_bank$825 ;
   wire macro__load_clear;
-  wire \macro__load_clear$677 ;
-  wire \macro__load_clear$754 ;
-  wire \macro__load_clear$831 ;
+  wire \macro__load_clear$672 ;
+  wire \macro__load_clear$749 ;
+  wire \macro__load_clear$826 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$679 ;
-  wire [31:0] \macro__load_codes$756 ;
-  wire [31:0] \macro__load_codes$833 ;
+  wire [31:0] \macro__load_codes$674 ;
+  wire [31:0] \macro__load_codes$751 ;
+  wire [31:0] \macro__load_codes$828 ;
   wire macro__load_enable;
-  wire \macro__load_enable$675 ;
-  wire \macro__load_enable$752 ;
-  wire \macro__load_enable$829 ;
+  wire \macro__load_enable$670 ;
+  wire \macro__load_enable$747 ;
+  wire \macro__load_enable$824 ;
   wire [5:0] macro__load_row;
-  wire [5:0] \macro__load_row$678 ;
-  wire [5:0] \macro__load_row$755 ;
-  wire [5:0] \macro__load_row$832 ;
+  wire [5:0] \macro__load_row$673 ;
+  wire [5:0] \macro__load_row$750 ;
+  wire [5:0] \macro__load_row$827 ;
   wire [63:0] macro__negate;
-  wire [63:0] \macro__negate$690 ;
-  wire [63:0] \macro__negate$767 ;
-  wire [63:0] \macro__negate$844 ;
+  wire [63:0] \macro__negate$685 ;
+  wire [63:0] \macro__negate$762 ;
+  wire [63:0] \macro__negate$839 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$696 ;
-  wire [31:0] \macro__product$773 ;
-  wire [31:0] \macro__product$850 ;
+  wire [31:0] \macro__product$691 ;
+  wire [31:0] \macro__product$768 ;
+  wire [31:0] \macro__product$845 ;
   wire [24:0] macro__reference;
-  wire [24:0] \macro__reference$695 ;
-  wire [24:0] \macro__reference$772 ;
-  wire [24:0] \macro__reference$849 ;
+  wire [24:0] \macro__reference$690 ;
+  wire [24:0] \macro__reference$767 ;
+  wire [24:0] \macro__reference$844 ;
   wire macro__reset;
-  wire \macro__reset$682 ;
-  wire \macro__reset$759 ;
-  wire \macro__reset$836 ;
+  wire \macro__reset$677 ;
+  wire \macro__reset$754 ;
+  wire \macro__reset$831 ;
   wire [8:0] macro__row_enable;
-  wire [8:0] \macro__row_enable$681 ;
-  wire [8:0] \macro__row_enable$758 ;
-  wire [8:0] \macro__row_enable$835 ;
+  wire [8:0] \macro__row_enable$676 ;
+  wire [8:0] \macro__row_enable$753 ;
+  wire [8:0] \macro__row_enable$830 ;
   wire [63:0] macro__select;
-  wire [63:0] \macro__select$689 ;
-  wire [63:0] \macro__select$766 ;
-  wire [63:0] \macro__select$843 ;
+  wire [63:0] \macro__select$684 ;
+  wire [63:0] \macro__select$761 ;
+  wire [63:0] \macro__select$838 ;
   wire macro__share;
-  wire \macro__share$684 ;
-  wire \macro__share$761 ;
-  wire \macro__share$838 ;
+  wire \macro__share$679 ;
+  wire \macro__share$756 ;
+  wire \macro__share$833 ;
   wire macro__side;
-  wire \macro__side$688 ;
-  wire \macro__side$765 ;
-  wire \macro__side$842 ;
+  wire \macro__side$683 ;
+  wire \macro__side$760 ;
+  wire \macro__side$837 ;
   wire [7:0] macro__trial;
-  wire [7:0] \macro__trial$693 ;
-  wire [7:0] \macro__trial$770 ;
-  wire [7:0] \macro__trial$847 ;
+  wire [7:0] \macro__trial$688 ;
+  wire [7:0] \macro__trial$765 ;
+  wire [7:0] \macro__trial$842 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$674 ;
-  wire [31:0] \macro__write_data$751 ;
-  wire [31:0] \macro__write_data$828 ;
+  wire [31:0] \macro__write_data$669 ;
+  wire [31:0] \macro__write_data$746 ;
+  wire [31:0] \macro__write_data$823 ;
   wire macro__write_enable;
-  wire \macro__write_enable$671 ;
-  wire \macro__write_enable$748 ;
-  wire \macro__write_enable$825 ;
+  wire \macro__write_enable$666 ;
+  wire \macro__write_enable$743 ;
+  wire \macro__write_enable$820 ;
   wire [3:0] macro__write_group;
-  wire [3:0] \macro__write_group$673 ;
-  wire [3:0] \macro__write_group$750 ;
-  wire [3:0] \macro__write_group$827 ;
+  wire [3:0] \macro__write_group$668 ;
+  wire [3:0] \macro__write_group$745 ;
+  wire [3:0] \macro__write_group$822 ;
   wire [7:0] macro__write_row;
-  wire [7:0] \macro__write_row$672 ;
-  wire [7:0] \macro__write_row$749 ;
-  wire [7:0] \macro__write_row$826 ;
+  wire [7:0] \macro__write_row$667 ;
+  wire [7:0] \macro__write_row$744 ;
+  wire [7:0] \macro__write_row$821 ;
   wire [171:0] measured;
-  wire [42:0] \measured$564 ;
-  wire \measured$564.failed ;
-  wire [15:0] \measured$564.gain ;
-  wire [14:0] \measured$564.gain_reference ;
-  wire \measured$564.gain_valid ;
-  wire [7:0] \measured$564.offset ;
-  wire \measured$564.offset_valid ;
-  wire \measured$564.reference_valid ;
-  wire [42:0] \measured$653 ;
-  wire \measured$653.failed ;
-  wire [15:0] \measured$653.gain ;
-  wire [14:0] \measured$653.gain_reference ;
-  wire \measured$653.gain_valid ;
-  wire [7:0] \measured$653.offset ;
-  wire \measured$653.offset_valid ;
-  wire \measured$653.reference_valid ;
-  wire [42:0] \measured$730 ;
-  wire \measured$730.failed ;
-  wire [15:0] \measured$730.gain ;
-  wire [14:0] \measured$730.gain_reference ;
-  wire \measured$730.gain_valid ;
-  wire [7:0] \measured$730.offset ;
-  wire \measured$730.offset_valid ;
-  wire \measured$730.reference_valid ;
-  wire [42:0] \measured$807 ;
-  wire \measured$807.failed ;
-  wire [15:0] \measured$807.gain ;
-  wire [14:0] \measured$807.gain_reference ;
-  wire \measured$807.gain_valid ;
-  wire [7:0] \measured$807.offset ;
-  wire \measured$807.offset_valid ;
-  wire \measured$807.reference_valid ;
+  wire [42:0] \measured$559 ;
+  wire \measured$559.failed ;
+  wire [15:0] \measured$559.gain ;
+  wire [14:0] \measured$559.gain_reference ;
+  wire \measured$559.gain_valid ;
+  wire [7:0] \measured$559.offset ;
+  wire \measured$559.offset_valid ;
+  wire \measured$559.reference_valid ;
+  wire [42:0] \measured$648 ;
+  wire \measured$648.failed ;
+  wire [15:0] \measured$648.gain ;
+  wire [14:0] \measured$648.gain_reference ;
+  wire \measured$648.gain_valid ;
+  wire [7:0] \measured$648.offset ;
+  wire \measured$648.offset_valid ;
+  wire \measured$648.reference_valid ;
+  wire [42:0] \measured$725 ;
+  wire \measured$725.failed ;
+  wire [15:0] \measured$725.gain ;
+  wire [14:0] \measured$725.gain_reference ;
+  wire \measured$725.gain_valid ;
+  wire [7:0] \measured$725.offset ;
+  wire \measured$725.offset_valid ;
+  wire \measured$725.reference_valid ;
+  wire [42:0] \measured$802 ;
+  wire \measured$802.failed ;
+  wire [15:0] \measured$802.gain ;
+  wire [14:0] \measured$802.gain_reference ;
+  wire \measured$802.gain_valid ;
+  wire [7:0] \measured$802.offset ;
+  wire \measured$802.offset_valid ;
+  wire \measured$802.reference_valid ;
   wire [42:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -1129,19 +1131,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire mismatch;
   reg [31:0] next_number;
   wire [31:0] out_data;
-  wire [31:0] \out_data$329 ;
+  wire [31:0] \out_data$328 ;
   wire out_last;
-  wire \out_last$330 ;
+  wire \out_last$329 ;
   wire out_ready;
-  wire \out_ready$328 ;
+  wire \out_ready$327 ;
   wire out_valid;
-  wire \out_valid$327 ;
+  wire \out_valid$326 ;
   wire overrun;
+  wire \overrun$343 ;
   wire \overrun$345 ;
   wire \overrun$347 ;
-  wire \overrun$349 ;
   wire pad;
-  wire \pad$487 ;
+  wire \pad$482 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -1150,22 +1152,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [3:0] position_done;
-  wire \position_done$620 ;
-  wire \position_done$621 ;
-  wire \position_done$622 ;
-  wire \position_done$623 ;
+  wire \position_done$615 ;
+  wire \position_done$616 ;
+  wire \position_done$617 ;
+  wire \position_done$618 ;
   wire position_freed;
-  wire \position_freed$558 ;
-  wire \position_freed$650 ;
-  wire \position_freed$727 ;
-  wire \position_freed$804 ;
+  wire \position_freed$553 ;
+  wire \position_freed$645 ;
+  wire \position_freed$722 ;
+  wire \position_freed$799 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   reg [29:0] product1 = 30'h00000000;
   wire product_started;
+  wire \product_started$420 ;
+  wire \product_started$421 ;
   wire \product_started$422 ;
-  wire \product_started$423 ;
-  wire \product_started$424 ;
   wire program_write;
   wire [31:0] rdata;
   wire [16:0] read;
@@ -1175,48 +1177,50 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$250 ;
-  wire [9:0] \read_address$270 ;
+  wire [23:0] \read_address$249 ;
+  wire [9:0] \read_address$269 ;
+  wire [15:0] \read_address$290 ;
   wire [15:0] \read_address$291 ;
-  wire [15:0] \read_address$292 ;
-  wire [15:0] \read_address$309 ;
-  wire [15:0] \read_address$332 ;
+  wire [15:0] \read_address$308 ;
+  wire [15:0] \read_address$331 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$254 ;
-  wire [31:0] \read_data$271 ;
+  wire [31:0] \read_data$253 ;
+  wire [31:0] \read_data$270 ;
+  wire [31:0] \read_data$283 ;
   wire [31:0] \read_data$284 ;
   wire [31:0] \read_data$285 ;
-  wire [31:0] \read_data$286 ;
-  wire [31:0] \read_data$314 ;
-  wire [31:0] \read_data$335 ;
+  wire [31:0] \read_data$313 ;
+  wire [31:0] \read_data$334 ;
   wire read_enable;
+  wire \read_enable$287 ;
   wire \read_enable$288 ;
-  wire \read_enable$289 ;
-  wire \read_enable$308 ;
-  wire \read_enable$331 ;
+  wire \read_enable$307 ;
+  wire \read_enable$330 ;
   wire read_error;
-  wire \read_error$256 ;
+  wire \read_error$255 ;
   wire read_ready;
-  wire \read_ready$333 ;
+  wire \read_ready$332 ;
   wire read_valid;
-  wire \read_valid$248 ;
-  wire \read_valid$312 ;
-  wire \read_valid$334 ;
+  wire \read_valid$247 ;
+  wire \read_valid$311 ;
+  wire \read_valid$333 ;
   wire ready;
   wire refused;
+  wire \refused$344 ;
   wire \refused$346 ;
   wire \refused$348 ;
-  wire \refused$350 ;
+  reg register = 1'h0;
+  reg \register$858  = 1'h0;
   wire reset;
-  wire \reset$367 ;
-  wire \reset$376 ;
-  wire \reset$385 ;
+  wire \reset$365 ;
+  wire \reset$374 ;
+  wire \reset$383 ;
   wire [5:0] row_word;
-  wire [5:0] \row_word$489 ;
+  wire [5:0] \row_word$484 ;
   wire rows;
+  wire \rows$448 ;
+  wire \rows$449 ;
   wire \rows$450 ;
-  wire \rows$451 ;
-  wire \rows$452 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -1276,89 +1280,89 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [3:0] saturated;
-  wire \saturated$566 ;
-  wire \saturated$654 ;
-  wire \saturated$731 ;
-  wire \saturated$808 ;
+  wire \saturated$561 ;
+  wire \saturated$649 ;
+  wire \saturated$726 ;
+  wire \saturated$803 ;
   wire [39:0] settings;
-  wire [159:0] \settings$562 ;
-  wire [39:0] \settings$562[0] ;
-  wire [15:0] \settings$562[0].gain ;
-  wire [14:0] \settings$562[0].gain_reference ;
-  wire \settings$562[0].levels ;
-  wire [7:0] \settings$562[0].offset ;
-  wire [39:0] \settings$562[1] ;
-  wire [15:0] \settings$562[1].gain ;
-  wire [14:0] \settings$562[1].gain_reference ;
-  wire \settings$562[1].levels ;
-  wire [7:0] \settings$562[1].offset ;
-  wire [39:0] \settings$562[2] ;
-  wire [15:0] \settings$562[2].gain ;
-  wire [14:0] \settings$562[2].gain_reference ;
-  wire \settings$562[2].levels ;
-  wire [7:0] \settings$562[2].offset ;
-  wire [39:0] \settings$562[3] ;
-  wire [15:0] \settings$562[3].gain ;
-  wire [14:0] \settings$562[3].gain_reference ;
-  wire \settings$562[3].levels ;
-  wire [7:0] \settings$562[3].offset ;
-  wire [39:0] \settings$652 ;
-  wire [15:0] \settings$652.gain ;
-  wire [14:0] \settings$652.gain_reference ;
-  wire \settings$652.levels ;
-  wire [7:0] \settings$652.offset ;
-  wire [39:0] \settings$729 ;
-  wire [15:0] \settings$729.gain ;
-  wire [14:0] \settings$729.gain_reference ;
-  wire \settings$729.levels ;
-  wire [7:0] \settings$729.offset ;
-  wire [39:0] \settings$806 ;
-  wire [15:0] \settings$806.gain ;
-  wire [14:0] \settings$806.gain_reference ;
-  wire \settings$806.levels ;
-  wire [7:0] \settings$806.offset ;
+  wire [159:0] \settings$557 ;
+  wire [39:0] \settings$557[0] ;
+  wire [15:0] \settings$557[0].gain ;
+  wire [14:0] \settings$557[0].gain_reference ;
+  wire \settings$557[0].levels ;
+  wire [7:0] \settings$557[0].offset ;
+  wire [39:0] \settings$557[1] ;
+  wire [15:0] \settings$557[1].gain ;
+  wire [14:0] \settings$557[1].gain_reference ;
+  wire \settings$557[1].levels ;
+  wire [7:0] \settings$557[1].offset ;
+  wire [39:0] \settings$557[2] ;
+  wire [15:0] \settings$557[2].gain ;
+  wire [14:0] \settings$557[2].gain_reference ;
+  wire \settings$557[2].levels ;
+  wire [7:0] \settings$557[2].offset ;
+  wire [39:0] \settings$557[3] ;
+  wire [15:0] \settings$557[3].gain ;
+  wire [14:0] \settings$557[3].gain_reference ;
+  wire \settings$557[3].levels ;
+  wire [7:0] \settings$557[3].offset ;
+  wire [39:0] \settings$647 ;
+  wire [15:0] \settings$647.gain ;
+  wire [14:0] \settings$647.gain_reference ;
+  wire \settings$647.levels ;
+  wire [7:0] \settings$647.offset ;
+  wire [39:0] \settings$724 ;
+  wire [15:0] \settings$724.gain ;
+  wire [14:0] \settings$724.gain_reference ;
+  wire \settings$724.levels ;
+  wire [7:0] \settings$724.offset ;
+  wire [39:0] \settings$801 ;
+  wire [15:0] \settings$801.gain ;
+  wire [14:0] \settings$801.gain_reference ;
+  wire \settings$801.levels ;
+  wire [7:0] \settings$801.offset ;
   wire [15:0] \settings.gain ;
   wire [14:0] \settings.gain_reference ;
   wire \settings.levels ;
   wire [7:0] \settings.offset ;
   wire start;
-  wire \start$362 ;
-  wire \start$371 ;
-  wire \start$380 ;
-  wire [1:0] \start$389 ;
-  wire [1:0] \start$390 ;
-  wire \start$433 ;
-  wire \start$468 ;
-  wire \start$479 ;
-  wire \start$480 ;
-  wire \start$502 ;
-  wire \start$504 ;
-  wire \start$515 ;
-  wire \start$627 ;
-  wire \start$704 ;
-  wire \start$781 ;
+  wire \start$360 ;
+  wire \start$369 ;
+  wire \start$378 ;
+  wire [1:0] \start$387 ;
+  wire [1:0] \start$388 ;
+  wire \start$431 ;
+  wire \start$466 ;
+  wire \start$474 ;
+  wire \start$475 ;
+  wire \start$497 ;
+  wire \start$499 ;
+  wire \start$510 ;
+  wire \start$622 ;
+  wire \start$699 ;
+  wire \start$776 ;
   wire stopped;
+  wire \stopped$409 ;
+  wire \stopped$410 ;
   wire \stopped$411 ;
-  wire \stopped$412 ;
-  wire \stopped$413 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [26:0] sum_value;
   wire tenant;
-  wire \tenant$279 ;
+  wire \tenant$278 ;
   reg timed_out = 1'h0;
-  wire \timed_out$868 ;
   wire \timed_out$869 ;
   wire \timed_out$870 ;
   wire \timed_out$871 ;
+  wire \timed_out$872 ;
   wire [23:0] timeout;
-  wire [23:0] \timeout$466 ;
-  wire [15:0] \timeout$518 ;
-  wire [15:0] \timeout$630 ;
-  wire [15:0] \timeout$707 ;
-  wire [15:0] \timeout$784 ;
+  wire [23:0] \timeout$464 ;
+  wire [15:0] \timeout$513 ;
+  wire [15:0] \timeout$625 ;
+  wire [15:0] \timeout$702 ;
+  wire [15:0] \timeout$779 ;
   output [7:0] trace0__code;
   wire [7:0] trace0__code;
   output [8:0] trace0__compensated;
@@ -1432,49 +1436,49 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace3__void;
   wire trace3__void;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$667 ;
-  wire [7:0] \trace__code$744 ;
-  wire [7:0] \trace__code$821 ;
+  wire [7:0] \trace__code$662 ;
+  wire [7:0] \trace__code$739 ;
+  wire [7:0] \trace__code$816 ;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$668 ;
-  wire [8:0] \trace__compensated$745 ;
-  wire [8:0] \trace__compensated$822 ;
+  wire [8:0] \trace__compensated$663 ;
+  wire [8:0] \trace__compensated$740 ;
+  wire [8:0] \trace__compensated$817 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$664 ;
-  wire [15:0] \trace__conversion$741 ;
-  wire [15:0] \trace__conversion$818 ;
+  wire [15:0] \trace__conversion$659 ;
+  wire [15:0] \trace__conversion$736 ;
+  wire [15:0] \trace__conversion$813 ;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$665 ;
-  wire [5:0] \trace__index$742 ;
-  wire [5:0] \trace__index$819 ;
+  wire [5:0] \trace__index$660 ;
+  wire [5:0] \trace__index$737 ;
+  wire [5:0] \trace__index$814 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$666 ;
-  wire [1:0] \trace__plane$743 ;
-  wire [1:0] \trace__plane$820 ;
+  wire [1:0] \trace__plane$661 ;
+  wire [1:0] \trace__plane$738 ;
+  wire [1:0] \trace__plane$815 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$663 ;
-  wire [31:0] \trace__product$740 ;
-  wire [31:0] \trace__product$817 ;
+  wire [31:0] \trace__product$658 ;
+  wire [31:0] \trace__product$735 ;
+  wire [31:0] \trace__product$812 ;
   wire trace__stopped;
-  wire \trace__stopped$669 ;
-  wire \trace__stopped$746 ;
-  wire \trace__stopped$823 ;
+  wire \trace__stopped$664 ;
+  wire \trace__stopped$741 ;
+  wire \trace__stopped$818 ;
   wire trace__valid;
-  wire \trace__valid$662 ;
-  wire \trace__valid$739 ;
-  wire \trace__valid$816 ;
+  wire \trace__valid$657 ;
+  wire \trace__valid$734 ;
+  wire \trace__valid$811 ;
   wire trace__void;
-  wire \trace__void$670 ;
-  wire \trace__void$747 ;
-  wire \trace__void$824 ;
-  output [31:0] trace_layer1__cycles;
-  wire [31:0] trace_layer1__cycles;
+  wire \trace__void$665 ;
+  wire \trace__void$742 ;
+  wire \trace__void$819 ;
+  output trace_layer1__begin;
+  wire trace_layer1__begin;
   output trace_layer1__done;
   wire trace_layer1__done;
   output [11:0] trace_layer1__index;
   wire [11:0] trace_layer1__index;
-  output [31:0] trace_layer__cycles;
-  wire [31:0] trace_layer__cycles;
+  output trace_layer__begin;
+  wire trace_layer__begin;
   output trace_layer__done;
   wire trace_layer__done;
   output [11:0] trace_layer__index;
@@ -1534,7 +1538,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [1:0] transfer_write_ready;
   wire [1:0] transferring;
   wire [1:0] turn;
-  wire unit_done;
+  reg unit_done = 1'h0;
   wire valid;
   wire [21:0] waiting;
   wire [10:0] \waiting.tenant0 ;
@@ -1542,16 +1546,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] wdata;
   wire [3:0] weights_write;
   wire [134:0] window;
-  wire [134:0] \window$281 ;
-  wire [15:0] \window$281.activation_base ;
-  wire [16:0] \window$281.activation_words ;
-  wire [20:0] \window$281.coefficient_words ;
-  wire [19:0] \window$281.coefficients_base ;
-  wire [16:0] \window$281.constant_entries ;
-  wire [15:0] \window$281.constants_base ;
-  wire [11:0] \window$281.program_base ;
-  wire [11:0] \window$281.program_length ;
-  wire [3:0] \window$281.tiles ;
+  wire [134:0] \window$280 ;
+  wire [15:0] \window$280.activation_base ;
+  wire [16:0] \window$280.activation_words ;
+  wire [20:0] \window$280.coefficient_words ;
+  wire [19:0] \window$280.coefficients_base ;
+  wire [16:0] \window$280.constant_entries ;
+  wire [15:0] \window$280.constants_base ;
+  wire [11:0] \window$280.program_base ;
+  wire [11:0] \window$280.program_length ;
+  wire [3:0] \window$280.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -1562,48 +1566,48 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \window.program_length ;
   wire [3:0] \window.tiles ;
   wire [269:0] windows;
-  wire [269:0] \windows$283 ;
-  wire [134:0] \windows$283.tenant0 ;
-  wire [15:0] \windows$283.tenant0.activation_base ;
-  wire [16:0] \windows$283.tenant0.activation_words ;
-  wire [20:0] \windows$283.tenant0.coefficient_words ;
-  wire [19:0] \windows$283.tenant0.coefficients_base ;
-  wire [16:0] \windows$283.tenant0.constant_entries ;
-  wire [15:0] \windows$283.tenant0.constants_base ;
-  wire [11:0] \windows$283.tenant0.program_base ;
-  wire [11:0] \windows$283.tenant0.program_length ;
-  wire [3:0] \windows$283.tenant0.tiles ;
-  wire [134:0] \windows$283.tenant1 ;
-  wire [15:0] \windows$283.tenant1.activation_base ;
-  wire [16:0] \windows$283.tenant1.activation_words ;
-  wire [20:0] \windows$283.tenant1.coefficient_words ;
-  wire [19:0] \windows$283.tenant1.coefficients_base ;
-  wire [16:0] \windows$283.tenant1.constant_entries ;
-  wire [15:0] \windows$283.tenant1.constants_base ;
-  wire [11:0] \windows$283.tenant1.program_base ;
-  wire [11:0] \windows$283.tenant1.program_length ;
-  wire [3:0] \windows$283.tenant1.tiles ;
-  wire [269:0] \windows$393 ;
-  wire [134:0] \windows$393.tenant0 ;
-  wire [15:0] \windows$393.tenant0.activation_base ;
-  wire [16:0] \windows$393.tenant0.activation_words ;
-  wire [20:0] \windows$393.tenant0.coefficient_words ;
-  wire [19:0] \windows$393.tenant0.coefficients_base ;
-  wire [16:0] \windows$393.tenant0.constant_entries ;
-  wire [15:0] \windows$393.tenant0.constants_base ;
-  wire [11:0] \windows$393.tenant0.program_base ;
-  wire [11:0] \windows$393.tenant0.program_length ;
-  wire [3:0] \windows$393.tenant0.tiles ;
-  wire [134:0] \windows$393.tenant1 ;
-  wire [15:0] \windows$393.tenant1.activation_base ;
-  wire [16:0] \windows$393.tenant1.activation_words ;
-  wire [20:0] \windows$393.tenant1.coefficient_words ;
-  wire [19:0] \windows$393.tenant1.coefficients_base ;
-  wire [16:0] \windows$393.tenant1.constant_entries ;
-  wire [15:0] \windows$393.tenant1.constants_base ;
-  wire [11:0] \windows$393.tenant1.program_base ;
-  wire [11:0] \windows$393.tenant1.program_length ;
-  wire [3:0] \windows$393.tenant1.tiles ;
+  wire [269:0] \windows$282 ;
+  wire [134:0] \windows$282.tenant0 ;
+  wire [15:0] \windows$282.tenant0.activation_base ;
+  wire [16:0] \windows$282.tenant0.activation_words ;
+  wire [20:0] \windows$282.tenant0.coefficient_words ;
+  wire [19:0] \windows$282.tenant0.coefficients_base ;
+  wire [16:0] \windows$282.tenant0.constant_entries ;
+  wire [15:0] \windows$282.tenant0.constants_base ;
+  wire [11:0] \windows$282.tenant0.program_base ;
+  wire [11:0] \windows$282.tenant0.program_length ;
+  wire [3:0] \windows$282.tenant0.tiles ;
+  wire [134:0] \windows$282.tenant1 ;
+  wire [15:0] \windows$282.tenant1.activation_base ;
+  wire [16:0] \windows$282.tenant1.activation_words ;
+  wire [20:0] \windows$282.tenant1.coefficient_words ;
+  wire [19:0] \windows$282.tenant1.coefficients_base ;
+  wire [16:0] \windows$282.tenant1.constant_entries ;
+  wire [15:0] \windows$282.tenant1.constants_base ;
+  wire [11:0] \windows$282.tenant1.program_base ;
+  wire [11:0] \windows$282.tenant1.program_length ;
+  wire [3:0] \windows$282.tenant1.tiles ;
+  wire [269:0] \windows$391 ;
+  wire [134:0] \windows$391.tenant0 ;
+  wire [15:0] \windows$391.tenant0.activation_base ;
+  wire [16:0] \windows$391.tenant0.activation_words ;
+  wire [20:0] \windows$391.tenant0.coefficient_words ;
+  wire [19:0] \windows$391.tenant0.coefficients_base ;
+  wire [16:0] \windows$391.tenant0.constant_entries ;
+  wire [15:0] \windows$391.tenant0.constants_base ;
+  wire [11:0] \windows$391.tenant0.program_base ;
+  wire [11:0] \windows$391.tenant0.program_length ;
+  wire [3:0] \windows$391.tenant0.tiles ;
+  wire [134:0] \windows$391.tenant1 ;
+  wire [15:0] \windows$391.tenant1.activation_base ;
+  wire [16:0] \windows$391.tenant1.activation_words ;
+  wire [20:0] \windows$391.tenant1.coefficient_words ;
+  wire [19:0] \windows$391.tenant1.coefficients_base ;
+  wire [16:0] \windows$391.tenant1.constant_entries ;
+  wire [15:0] \windows$391.tenant1.constants_base ;
+  wire [11:0] \windows$391.tenant1.program_base ;
+  wire [11:0] \windows$391.tenant1.program_length ;
+  wire [3:0] \windows$391.tenant1.tiles ;
   wire [134:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -1630,58 +1634,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working0;
   wire working1;
   wire works;
+  wire \works$415 ;
+  wire \works$416 ;
   wire \works$417 ;
-  wire \works$418 ;
-  wire \works$419 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire [9:0] write__addr;
-  wire [10:0] \write__addr$265 ;
+  wire [10:0] \write__addr$264 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$266 ;
+  wire [63:0] \write__data$265 ;
   wire write__en;
-  wire \write__en$263 ;
+  wire \write__en$262 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$244 ;
-  wire [15:0] \write_address$295 ;
-  wire [15:0] \write_address$298 ;
-  wire [15:0] \write_address$318 ;
-  wire [15:0] \write_address$337 ;
+  wire [23:0] \write_address$243 ;
+  wire [15:0] \write_address$294 ;
+  wire [15:0] \write_address$297 ;
+  wire [15:0] \write_address$317 ;
+  wire [15:0] \write_address$336 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$246 ;
-  wire [31:0] \write_data$296 ;
-  wire [31:0] \write_data$299 ;
-  wire [31:0] \write_data$319 ;
-  wire [31:0] \write_data$338 ;
-  wire [31:0] \write_data$548 ;
-  wire [31:0] \write_data$643 ;
-  wire [31:0] \write_data$720 ;
-  wire [31:0] \write_data$797 ;
+  wire [31:0] \write_data$245 ;
+  wire [31:0] \write_data$295 ;
+  wire [31:0] \write_data$298 ;
+  wire [31:0] \write_data$318 ;
+  wire [31:0] \write_data$337 ;
+  wire [31:0] \write_data$543 ;
+  wire [31:0] \write_data$638 ;
+  wire [31:0] \write_data$715 ;
+  wire [31:0] \write_data$792 ;
   wire write_enable;
-  wire \write_enable$297 ;
-  wire \write_enable$317 ;
-  wire \write_enable$336 ;
-  wire \write_enable$544 ;
-  wire \write_enable$640 ;
-  wire \write_enable$717 ;
-  wire \write_enable$794 ;
+  wire \write_enable$296 ;
+  wire \write_enable$316 ;
+  wire \write_enable$335 ;
+  wire \write_enable$539 ;
+  wire \write_enable$635 ;
+  wire \write_enable$712 ;
+  wire \write_enable$789 ;
   wire write_error;
-  wire \write_error$252 ;
+  wire \write_error$251 ;
   wire [3:0] write_group;
-  wire [3:0] \write_group$642 ;
-  wire [3:0] \write_group$719 ;
-  wire [3:0] \write_group$796 ;
+  wire [3:0] \write_group$637 ;
+  wire [3:0] \write_group$714 ;
+  wire [3:0] \write_group$791 ;
   wire write_ready;
-  wire \write_ready$339 ;
+  wire \write_ready$338 ;
   wire [7:0] write_row;
-  wire [7:0] \write_row$641 ;
-  wire [7:0] \write_row$718 ;
-  wire [7:0] \write_row$795 ;
+  wire [7:0] \write_row$636 ;
+  wire [7:0] \write_row$713 ;
+  wire [7:0] \write_row$790 ;
   wire write_valid;
-  wire \write_valid$242 ;
+  wire \write_valid$241 ;
   wire [97:0] written;
   wire [48:0] \written.tenant0 ;
   wire [15:0] \written.tenant0.address ;
@@ -1693,22 +1697,24 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \written.tenant1.enable ;
   wire [3:0] wstrb;
   wire wvalid;
-  reg [63:0] \constants$887  [2047:0];
+  (* no_rw_check = 32'd1 *)
+  reg [63:0] \constants$888  [2047:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$887
+  initial begin : zero_constants$888
     integer i;
-    for (i = 0; i < 2048; i = i + 1) \constants$887 [i] = 64'h0000000000000000;
+    for (i = 0; i < 2048; i = i + 1) \constants$888 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
-    if (\write__en$263 )
-      \constants$887 [memory_index[10:0]] <= memory_data;
+    if (\write__en$262 )
+      \constants$888 [memory_index[10:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$887 [constant__addr];
+    _0_ <= \constants$888 [constant__addr];
   end
   assign constant = _0_;
+  (* no_rw_check = 32'd1 *)
   reg [31:0] \program  [1023:0];
 `ifndef SYNTHESIS
   initial begin : zero_program
@@ -1726,269 +1732,273 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
       _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$271  = _1_;
+  assign \read_data$270  = _1_;
   assign rst = ~ aresetn;
-  assign \$1  = combine | busy;
-  assign combining = \$1  | done;
-  assign \$2  = transfer[0] | \busy$216 ;
-  assign \$3  = \$2  | \done$217 ;
-  assign transfer0_moving = \$3  | transfer_clear[0];
-  assign \$4  = transfer[1] | \busy$220 ;
-  assign \$5  = \$4  | \done$221 ;
-  assign transfer1_moving = \$5  | transfer_clear[1];
-  assign \$6  = ~ \$184 [16];
-  assign \$7  = \read_enable$289  & \$6 ;
-  assign \$8  = \read_enable$288  | \$7 ;
-  assign \$9  = \read_enable$288  ? \read_address$292  : \$184 [15:0];
-  assign \$10  = beyond | mismatch;
-  assign \$11  = overrun | refused;
-  assign \$12  = \overrun$345  | \refused$346 ;
-  assign \$13  = \overrun$347  | \refused$348 ;
-  assign \$14  = \overrun$349  | \refused$350 ;
-  assign \$15  = | { \$14 , \$13 , \$12 , \$11  };
-  assign met = \$10  | \$15 ;
-  assign \$16  = converted + \converted$406 ;
-  assign \$17  = \$16  + \converted$407 ;
-  assign \$18  = \$17  + \converted$408 ;
-  assign \$19  = stopped + \stopped$411 ;
-  assign \$20  = \$19  + \stopped$412 ;
-  assign \$21  = \$20  + \stopped$413 ;
-  assign \$22  = ~ \combining$415 ;
-  assign \$23  = window[134] ? works : 1'h0;
-  assign \$24  = window[133] ? \works$417  : \$23 ;
-  assign \$25  = window[132] ? \works$418  : \$24 ;
-  assign \$26  = window[131] ? \works$419  : \$25 ;
-  assign \converting$414  = \$22  & \$26 ;
-  assign \$27  = window[134] ? product_started : 1'h0;
-  assign \$28  = window[133] ? \product_started$422  : \$27 ;
-  assign \$29  = window[132] ? \product_started$423  : \$28 ;
-  assign product = window[131] ? \product_started$424  : \$29 ;
-  assign \$30  = { \converting$382 , \converting$373 , \converting$364 , converting } & window[134:131];
-  assign \$31  = | \$30 ;
-  assign \$32  = ~ { \converting$382 , \converting$373 , \converting$364 , converting };
-  assign \$33  = \$32  & window[134:131];
-  assign \$34  = | \$33 ;
-  assign contest = \$31  & \$34 ;
-  assign \$35  = ! trace_tenant;
-  assign working0 = working & \$35 ;
-  assign \$36  = ~ \combining$415 ;
-  assign \$37  = window[134] ? comparator : 1'h0;
-  assign \$38  = window[133] ? \comparator$438  : \$37 ;
-  assign \$39  = window[132] ? \comparator$439  : \$38 ;
-  assign \$40  = window[131] ? \comparator$440  : \$39 ;
-  assign \$41  = \$36  & \$40 ;
-  assign \$42  = working0 & \$41 ;
-  assign \$43  = ~ \combining$415 ;
-  assign \$44  = window[134] ? adder : 1'h0;
-  assign \$45  = window[133] ? \adder$442  : \$44 ;
-  assign \$46  = window[132] ? \adder$443  : \$45 ;
-  assign \$47  = window[131] ? \adder$444  : \$46 ;
-  assign \$48  = \$43  & \$47 ;
-  assign \$49  = working0 & \$48 ;
-  assign \$50  = ~ \combining$415 ;
-  assign \$51  = window[134] ? array : 1'h0;
-  assign \$52  = window[133] ? \array$446  : \$51 ;
-  assign \$53  = window[132] ? \array$447  : \$52 ;
-  assign \$54  = window[131] ? \array$448  : \$53 ;
-  assign \$55  = \$50  & \$54 ;
-  assign \$56  = working0 & \$55 ;
-  assign \$57  = ~ \combining$415 ;
-  assign \$58  = window[134] ? rows : 1'h0;
-  assign \$59  = window[133] ? \rows$450  : \$58 ;
-  assign \$60  = window[132] ? \rows$451  : \$59 ;
-  assign \$61  = window[131] ? \rows$452  : \$60 ;
-  assign \$62  = \$57  & \$61 ;
-  assign \$63  = working0 & \$62 ;
-  assign \$64  = ~ \combining$415 ;
-  assign \$65  = window[134] ? drain : 1'h0;
-  assign \$66  = window[133] ? \drain$454  : \$65 ;
-  assign \$67  = window[132] ? \drain$455  : \$66 ;
-  assign \$68  = window[131] ? \drain$456  : \$67 ;
-  assign \$69  = \$64  & \$68 ;
-  assign \$70  = working0 & \$69 ;
-  assign \$71  = working0 & \combining$415 ;
-  assign \$72  = ~ host_wait;
-  assign \$73  = transferring[0] & \$72 ;
-  assign \$74  = ~ buffer_wait;
-  assign \$75  = \$73  & \$74 ;
-  assign \$76  = transferring[0] & host_wait;
-  assign \$77  = transferring[0] & buffer_wait;
-  assign working1 = working & \$78 ;
-  assign \$79  = ~ \combining$415 ;
-  assign \$80  = window[134] ? comparator : 1'h0;
-  assign \$81  = window[133] ? \comparator$438  : \$80 ;
-  assign \$82  = window[132] ? \comparator$439  : \$81 ;
-  assign \$83  = window[131] ? \comparator$440  : \$82 ;
-  assign \$84  = \$79  & \$83 ;
-  assign \$85  = working1 & \$84 ;
-  assign \$86  = ~ \combining$415 ;
-  assign \$87  = window[134] ? adder : 1'h0;
-  assign \$88  = window[133] ? \adder$442  : \$87 ;
-  assign \$89  = window[132] ? \adder$443  : \$88 ;
-  assign \$90  = window[131] ? \adder$444  : \$89 ;
-  assign \$91  = \$86  & \$90 ;
-  assign \$92  = working1 & \$91 ;
-  assign \$93  = ~ \combining$415 ;
-  assign \$94  = window[134] ? array : 1'h0;
-  assign \$95  = window[133] ? \array$446  : \$94 ;
-  assign \$96  = window[132] ? \array$447  : \$95 ;
-  assign \$97  = window[131] ? \array$448  : \$96 ;
-  assign \$98  = \$93  & \$97 ;
-  assign \$99  = working1 & \$98 ;
-  assign \$100  = ~ \combining$415 ;
-  assign \$101  = window[134] ? rows : 1'h0;
-  assign \$102  = window[133] ? \rows$450  : \$101 ;
-  assign \$103  = window[132] ? \rows$451  : \$102 ;
-  assign \$104  = window[131] ? \rows$452  : \$103 ;
-  assign \$105  = \$100  & \$104 ;
-  assign \$106  = working1 & \$105 ;
-  assign \$107  = ~ \combining$415 ;
-  assign \$108  = window[134] ? drain : 1'h0;
-  assign \$109  = window[133] ? \drain$454  : \$108 ;
-  assign \$110  = window[132] ? \drain$455  : \$109 ;
-  assign \$111  = window[131] ? \drain$456  : \$110 ;
-  assign \$112  = \$107  & \$111 ;
-  assign \$113  = working1 & \$112 ;
-  assign \$114  = working1 & \combining$415 ;
-  assign \$115  = ~ \host_wait$469 ;
-  assign \$116  = transferring[1] & \$115 ;
-  assign \$117  = ~ \buffer_wait$470 ;
-  assign \$118  = \$116  & \$117 ;
-  assign \$119  = transferring[1] & \host_wait$469 ;
-  assign \$120  = transferring[1] & \buffer_wait$470 ;
-  assign \$121  = \done$475  | done;
-  assign unit_done = \$121  | calibrated;
-  assign \$122  = ~ window[134:131];
-  assign \$123  = { \bank_free$500 , \bank_free$499 , \bank_free$498 , \bank_free$497  } | \$122 ;
-  assign bank_free = & \$123 ;
-  assign \$124  = ! trace_tenant;
-  assign \start$515  = start & window[131];
-  assign chunk_begin = \chunk_begin$529  & window[131];
-  assign chunk_loaded = \chunk_loaded$531  & window[131];
-  assign load_enable = \load_enable$533  & window[131];
-  assign position_freed = \position_freed$558  & window[131];
-  assign calibrate = \calibrate$560  & window[131];
-  assign \$127  = \saturated$566  & window[131];
-  assign drain_clear = \drain_clear$578  & window[131];
-  assign \$128  = window[134] ? \position_done$623  : 1'h0;
-  assign \$129  = window[133] ? \position_done$622  : \$128 ;
-  assign \$130  = window[132] ? \position_done$621  : \$129 ;
-  assign \$131  = window[131] ? \position_done$620  : \$130 ;
-  assign \$132  = window[131] ? \position_done$620  : \$131 ;
-  assign \$133  = window[131] ? drain_sum : 25'h0000000;
-  assign \start$627  = start & window[132];
-  assign \chunk_begin$632  = \chunk_begin$529  & window[132];
-  assign \chunk_loaded$633  = \chunk_loaded$531  & window[132];
-  assign \load_enable$634  = \load_enable$533  & window[132];
-  assign \position_freed$650  = \position_freed$558  & window[132];
-  assign \calibrate$651  = \calibrate$560  & window[132];
-  assign \$135  = \saturated$654  & window[132];
-  assign \drain_clear$661  = \drain_clear$578  & window[132];
-  assign \$136  = window[134] ? \position_done$623  : 1'h0;
-  assign \$137  = window[133] ? \position_done$622  : \$136 ;
-  assign \$138  = window[132] ? \position_done$621  : \$137 ;
-  assign \$139  = window[131] ? \position_done$620  : \$138 ;
-  assign \$140  = window[132] ? \position_done$621  : \$139 ;
-  assign \$141  = window[132] ? \drain_sum$702  : 25'h0000000;
-  assign \start$704  = start & window[133];
-  assign \chunk_begin$709  = \chunk_begin$529  & window[133];
-  assign \chunk_loaded$710  = \chunk_loaded$531  & window[133];
-  assign \load_enable$711  = \load_enable$533  & window[133];
-  assign \position_freed$727  = \position_freed$558  & window[133];
-  assign \calibrate$728  = \calibrate$560  & window[133];
-  assign \$143  = \saturated$731  & window[133];
-  assign \drain_clear$738  = \drain_clear$578  & window[133];
-  assign \$144  = window[134] ? \position_done$623  : 1'h0;
-  assign \$145  = window[133] ? \position_done$622  : \$144 ;
-  assign \$146  = window[132] ? \position_done$621  : \$145 ;
-  assign \$147  = window[131] ? \position_done$620  : \$146 ;
-  assign \$148  = window[133] ? \position_done$622  : \$147 ;
-  assign \$149  = window[133] ? \drain_sum$779  : 25'h0000000;
-  assign \start$781  = start & window[134];
-  assign \chunk_begin$786  = \chunk_begin$529  & window[134];
-  assign \chunk_loaded$787  = \chunk_loaded$531  & window[134];
-  assign \load_enable$788  = \load_enable$533  & window[134];
-  assign \position_freed$804  = \position_freed$558  & window[134];
-  assign \calibrate$805  = \calibrate$560  & window[134];
-  assign \$151  = \saturated$808  & window[134];
-  assign \drain_clear$815  = \drain_clear$578  & window[134];
-  assign \$152  = window[134] ? \position_done$623  : 1'h0;
-  assign \$153  = window[133] ? \position_done$622  : \$152 ;
-  assign \$154  = window[132] ? \position_done$621  : \$153 ;
-  assign \$155  = window[131] ? \position_done$620  : \$154 ;
-  assign \$156  = window[134] ? \position_done$623  : \$155 ;
-  assign \$157  = window[134] ? \drain_sum$856  : 25'h0000000;
-  assign \$158  = start | combine;
-  assign \$159  = working0 & met;
-  assign \$160  = \$159  | transfer_beyond[0];
-  assign \$161  = working1 & met;
-  assign \$162  = \$161  | transfer_beyond[1];
-  assign \$163  = ~ window[134:131];
-  assign \$164  = { \calibrated$866 , \calibrated$865 , \calibrated$864 , \calibrated$863  } | \$163 ;
-  assign \$165  = & \$164 ;
-  assign \$166  = \$signal  & \$165 ;
-  assign \$167  = | { \timed_out$871 , \timed_out$870 , \timed_out$869 , \timed_out$868  };
-  assign \$168  = ~ window[134:131];
-  assign \$169  = { \calibrated$866 , \calibrated$865 , \calibrated$864 , \calibrated$863  } | \$168 ;
-  assign \$170  = & \$169 ;
-  assign \$171  = \$170  | \clear$513 ;
-  assign \$172  = product & active[0];
-  assign \$173  = product0 + 1'h1;
-  assign \$174  = product & active[1];
-  assign \$175  = product1 + 1'h1;
+  assign combining = combine | busy;
+  assign \$1  = transfer[0] | \busy$215 ;
+  assign \$2  = \$1  | done;
+  assign transfer0_moving = \$2  | transfer_clear[0];
+  assign \$3  = transfer[1] | \busy$219 ;
+  assign \$4  = \$3  | \done$220 ;
+  assign transfer1_moving = \$4  | transfer_clear[1];
+  assign \$5  = ~ \$191 [16];
+  assign \$6  = \read_enable$288  & \$5 ;
+  assign \$7  = \read_enable$287  | \$6 ;
+  assign \$8  = \read_enable$287  ? \read_address$291  : \$191 [15:0];
+  assign \$9  = overrun | refused;
+  assign \$10  = \overrun$343  | \refused$344 ;
+  assign \$11  = \overrun$345  | \refused$346 ;
+  assign \$12  = \overrun$347  | \refused$348 ;
+  assign \$13  = | { \$12 , \$11 , \$10 , \$9  };
+  assign met = mismatch | \$13 ;
+  assign \$14  = converted + \converted$404 ;
+  assign \$15  = \$14  + \converted$405 ;
+  assign \$16  = \$15  + \converted$406 ;
+  assign \$17  = stopped + \stopped$409 ;
+  assign \$18  = \$17  + \stopped$410 ;
+  assign \$19  = \$18  + \stopped$411 ;
+  assign \$20  = ~ \combining$413 ;
+  assign \$21  = window[134] ? works : 1'h0;
+  assign \$22  = window[133] ? \works$415  : \$21 ;
+  assign \$23  = window[132] ? \works$416  : \$22 ;
+  assign \$24  = window[131] ? \works$417  : \$23 ;
+  assign \converting$412  = \$20  & \$24 ;
+  assign \$25  = window[134] ? product_started : 1'h0;
+  assign \$26  = window[133] ? \product_started$420  : \$25 ;
+  assign \$27  = window[132] ? \product_started$421  : \$26 ;
+  assign product = window[131] ? \product_started$422  : \$27 ;
+  assign \$28  = { \converting$380 , \converting$371 , \converting$362 , converting } & window[134:131];
+  assign \$29  = | \$28 ;
+  assign \$30  = ~ { \converting$380 , \converting$371 , \converting$362 , converting };
+  assign \$31  = \$30  & window[134:131];
+  assign \$32  = | \$31 ;
+  assign contest = \$29  & \$32 ;
+  assign \$33  = ! trace_tenant;
+  assign working0 = working & \$33 ;
+  assign \$34  = ~ \combining$413 ;
+  assign \$35  = window[134] ? comparator : 1'h0;
+  assign \$36  = window[133] ? \comparator$436  : \$35 ;
+  assign \$37  = window[132] ? \comparator$437  : \$36 ;
+  assign \$38  = window[131] ? \comparator$438  : \$37 ;
+  assign \$39  = \$34  & \$38 ;
+  assign \$40  = working0 & \$39 ;
+  assign \$41  = ~ \combining$413 ;
+  assign \$42  = window[134] ? adder : 1'h0;
+  assign \$43  = window[133] ? \adder$440  : \$42 ;
+  assign \$44  = window[132] ? \adder$441  : \$43 ;
+  assign \$45  = window[131] ? \adder$442  : \$44 ;
+  assign \$46  = \$41  & \$45 ;
+  assign \$47  = working0 & \$46 ;
+  assign \$48  = ~ \combining$413 ;
+  assign \$49  = window[134] ? array : 1'h0;
+  assign \$50  = window[133] ? \array$444  : \$49 ;
+  assign \$51  = window[132] ? \array$445  : \$50 ;
+  assign \$52  = window[131] ? \array$446  : \$51 ;
+  assign \$53  = \$48  & \$52 ;
+  assign \$54  = working0 & \$53 ;
+  assign \$55  = ~ \combining$413 ;
+  assign \$56  = window[134] ? rows : 1'h0;
+  assign \$57  = window[133] ? \rows$448  : \$56 ;
+  assign \$58  = window[132] ? \rows$449  : \$57 ;
+  assign \$59  = window[131] ? \rows$450  : \$58 ;
+  assign \$60  = \$55  & \$59 ;
+  assign \$61  = working0 & \$60 ;
+  assign \$62  = ~ \combining$413 ;
+  assign \$63  = window[134] ? drain : 1'h0;
+  assign \$64  = window[133] ? \drain$452  : \$63 ;
+  assign \$65  = window[132] ? \drain$453  : \$64 ;
+  assign \$66  = window[131] ? \drain$454  : \$65 ;
+  assign \$67  = \$62  & \$66 ;
+  assign \$68  = working0 & \$67 ;
+  assign \$69  = working0 & \combining$413 ;
+  assign \$70  = ~ host_wait;
+  assign \$71  = transferring[0] & \$70 ;
+  assign \$72  = ~ buffer_wait;
+  assign \$73  = \$71  & \$72 ;
+  assign \$74  = transferring[0] & host_wait;
+  assign \$75  = transferring[0] & buffer_wait;
+  assign working1 = working & \$76 ;
+  assign \$77  = ~ \combining$413 ;
+  assign \$78  = window[134] ? comparator : 1'h0;
+  assign \$79  = window[133] ? \comparator$436  : \$78 ;
+  assign \$80  = window[132] ? \comparator$437  : \$79 ;
+  assign \$81  = window[131] ? \comparator$438  : \$80 ;
+  assign \$82  = \$77  & \$81 ;
+  assign \$83  = working1 & \$82 ;
+  assign \$84  = ~ \combining$413 ;
+  assign \$85  = window[134] ? adder : 1'h0;
+  assign \$86  = window[133] ? \adder$440  : \$85 ;
+  assign \$87  = window[132] ? \adder$441  : \$86 ;
+  assign \$88  = window[131] ? \adder$442  : \$87 ;
+  assign \$89  = \$84  & \$88 ;
+  assign \$90  = working1 & \$89 ;
+  assign \$91  = ~ \combining$413 ;
+  assign \$92  = window[134] ? array : 1'h0;
+  assign \$93  = window[133] ? \array$444  : \$92 ;
+  assign \$94  = window[132] ? \array$445  : \$93 ;
+  assign \$95  = window[131] ? \array$446  : \$94 ;
+  assign \$96  = \$91  & \$95 ;
+  assign \$97  = working1 & \$96 ;
+  assign \$98  = ~ \combining$413 ;
+  assign \$99  = window[134] ? rows : 1'h0;
+  assign \$100  = window[133] ? \rows$448  : \$99 ;
+  assign \$101  = window[132] ? \rows$449  : \$100 ;
+  assign \$102  = window[131] ? \rows$450  : \$101 ;
+  assign \$103  = \$98  & \$102 ;
+  assign \$104  = working1 & \$103 ;
+  assign \$105  = ~ \combining$413 ;
+  assign \$106  = window[134] ? drain : 1'h0;
+  assign \$107  = window[133] ? \drain$452  : \$106 ;
+  assign \$108  = window[132] ? \drain$453  : \$107 ;
+  assign \$109  = window[131] ? \drain$454  : \$108 ;
+  assign \$110  = \$105  & \$109 ;
+  assign \$111  = working1 & \$110 ;
+  assign \$112  = working1 & \combining$413 ;
+  assign \$113  = ~ \host_wait$467 ;
+  assign \$114  = transferring[1] & \$113 ;
+  assign \$115  = ~ \buffer_wait$468 ;
+  assign \$116  = \$114  & \$115 ;
+  assign \$117  = transferring[1] & \host_wait$467 ;
+  assign \$118  = transferring[1] & \buffer_wait$468 ;
+  assign \$119  = ~ window[134:131];
+  assign \$120  = { \bank_free$495 , \bank_free$494 , \bank_free$493 , \bank_free$492  } | \$119 ;
+  assign bank_free = & \$120 ;
+  assign \$121  = ! trace_tenant;
+  assign \start$510  = start & window[131];
+  assign chunk_begin = \chunk_begin$524  & window[131];
+  assign chunk_loaded = \chunk_loaded$526  & window[131];
+  assign load_enable = \load_enable$528  & window[131];
+  assign position_freed = \position_freed$553  & window[131];
+  assign calibrate = \calibrate$555  & window[131];
+  assign \$124  = \saturated$561  & window[131];
+  assign drain_clear = \drain_clear$573  & window[131];
+  assign \$125  = window[134] ? \position_done$618  : 1'h0;
+  assign \$126  = window[133] ? \position_done$617  : \$125 ;
+  assign \$127  = window[132] ? \position_done$616  : \$126 ;
+  assign \$128  = window[131] ? \position_done$615  : \$127 ;
+  assign \$129  = window[131] ? \position_done$615  : \$128 ;
+  assign \$130  = window[131] ? drain_sum : 25'h0000000;
+  assign \start$622  = start & window[132];
+  assign \chunk_begin$627  = \chunk_begin$524  & window[132];
+  assign \chunk_loaded$628  = \chunk_loaded$526  & window[132];
+  assign \load_enable$629  = \load_enable$528  & window[132];
+  assign \position_freed$645  = \position_freed$553  & window[132];
+  assign \calibrate$646  = \calibrate$555  & window[132];
+  assign \$132  = \saturated$649  & window[132];
+  assign \drain_clear$656  = \drain_clear$573  & window[132];
+  assign \$133  = window[134] ? \position_done$618  : 1'h0;
+  assign \$134  = window[133] ? \position_done$617  : \$133 ;
+  assign \$135  = window[132] ? \position_done$616  : \$134 ;
+  assign \$136  = window[131] ? \position_done$615  : \$135 ;
+  assign \$137  = window[132] ? \position_done$616  : \$136 ;
+  assign \$138  = window[132] ? \drain_sum$697  : 25'h0000000;
+  assign \start$699  = start & window[133];
+  assign \chunk_begin$704  = \chunk_begin$524  & window[133];
+  assign \chunk_loaded$705  = \chunk_loaded$526  & window[133];
+  assign \load_enable$706  = \load_enable$528  & window[133];
+  assign \position_freed$722  = \position_freed$553  & window[133];
+  assign \calibrate$723  = \calibrate$555  & window[133];
+  assign \$140  = \saturated$726  & window[133];
+  assign \drain_clear$733  = \drain_clear$573  & window[133];
+  assign \$141  = window[134] ? \position_done$618  : 1'h0;
+  assign \$142  = window[133] ? \position_done$617  : \$141 ;
+  assign \$143  = window[132] ? \position_done$616  : \$142 ;
+  assign \$144  = window[131] ? \position_done$615  : \$143 ;
+  assign \$145  = window[133] ? \position_done$617  : \$144 ;
+  assign \$146  = window[133] ? \drain_sum$774  : 25'h0000000;
+  assign \start$776  = start & window[134];
+  assign \chunk_begin$781  = \chunk_begin$524  & window[134];
+  assign \chunk_loaded$782  = \chunk_loaded$526  & window[134];
+  assign \load_enable$783  = \load_enable$528  & window[134];
+  assign \position_freed$799  = \position_freed$553  & window[134];
+  assign \calibrate$800  = \calibrate$555  & window[134];
+  assign \$148  = \saturated$803  & window[134];
+  assign \drain_clear$810  = \drain_clear$573  & window[134];
+  assign \$149  = window[134] ? \position_done$618  : 1'h0;
+  assign \$150  = window[133] ? \position_done$617  : \$149 ;
+  assign \$151  = window[132] ? \position_done$616  : \$150 ;
+  assign \$152  = window[131] ? \position_done$615  : \$151 ;
+  assign \$153  = window[134] ? \position_done$618  : \$152 ;
+  assign \$154  = window[134] ? \drain_sum$851  : 25'h0000000;
+  assign \$155  = start | combine;
+  assign \$156  = working0 & met;
+  assign \$157  = register & beyond;
+  assign \$158  = \$156  | \$157 ;
+  assign \$159  = \$158  | transfer_beyond[0];
+  assign \$160  = working1 & met;
+  assign \$161  = \register$858  & beyond;
+  assign \$162  = \$160  | \$161 ;
+  assign \$163  = \$162  | transfer_beyond[1];
+  assign \$164  = ~ \clear$508 ;
+  assign \$165  = ending | \ending$862 ;
+  assign \$166  = ~ window[134:131];
+  assign \$167  = { \calibrated$867 , \calibrated$866 , \calibrated$865 , calibrated } | \$166 ;
+  assign \$168  = & \$167 ;
+  assign \$169  = calibrating & \$168 ;
+  assign \$170  = \$165  | \$169 ;
+  assign \$171  = \$164  & \$170 ;
+  assign \$172  = | { \timed_out$872 , \timed_out$871 , \timed_out$870 , \timed_out$869  };
+  assign \$173  = ~ window[134:131];
+  assign \$174  = { \calibrated$867 , \calibrated$866 , \calibrated$865 , calibrated } | \$173 ;
+  assign \$175  = & \$174 ;
+  assign \$176  = \$175  | \clear$508 ;
+  assign \$177  = product & active[0];
+  assign \$178  = product0 + 1'h1;
+  assign \$179  = product & active[1];
+  assign \$180  = product1 + 1'h1;
   \crossloom.activity0  activity0 (
-    .adder(\adder$444 ),
-    .array(\array$448 ),
+    .adder(\adder$442 ),
+    .array(\array$446 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$440 ),
+    .comparator(\comparator$438 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$456 ),
+    .drain(\drain$454 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$452 ),
-    .rst(rst),
-    .start(start),
-    .works(\works$419 )
-  );
-  \crossloom.activity1  activity1 (
-    .adder(\adder$443 ),
-    .array(\array$447 ),
-    .clear(macro1__clear),
-    .clk(aclk),
-    .comparator(\comparator$439 ),
-    .convert_side(macro1__convert_side),
-    .converting(\converting$364 ),
-    .decided(macro1__decided),
-    .drain(\drain$455 ),
-    .hold(macro1__hold),
-    .loading(loading),
-    .reset(macro1__reset),
-    .rows(\rows$451 ),
-    .rst(rst),
-    .start(start),
-    .works(\works$418 )
-  );
-  \crossloom.activity2  activity2 (
-    .adder(\adder$442 ),
-    .array(\array$446 ),
-    .clear(macro2__clear),
-    .clk(aclk),
-    .comparator(\comparator$438 ),
-    .convert_side(macro2__convert_side),
-    .converting(\converting$373 ),
-    .decided(macro2__decided),
-    .drain(\drain$454 ),
-    .hold(macro2__hold),
-    .loading(loading),
-    .reset(macro2__reset),
     .rows(\rows$450 ),
     .rst(rst),
     .start(start),
     .works(\works$417 )
+  );
+  \crossloom.activity1  activity1 (
+    .adder(\adder$441 ),
+    .array(\array$445 ),
+    .clear(macro1__clear),
+    .clk(aclk),
+    .comparator(\comparator$437 ),
+    .convert_side(macro1__convert_side),
+    .converting(\converting$362 ),
+    .decided(macro1__decided),
+    .drain(\drain$453 ),
+    .hold(macro1__hold),
+    .loading(loading),
+    .reset(macro1__reset),
+    .rows(\rows$449 ),
+    .rst(rst),
+    .start(start),
+    .works(\works$416 )
+  );
+  \crossloom.activity2  activity2 (
+    .adder(\adder$440 ),
+    .array(\array$444 ),
+    .clear(macro2__clear),
+    .clk(aclk),
+    .comparator(\comparator$436 ),
+    .convert_side(macro2__convert_side),
+    .converting(\converting$371 ),
+    .decided(macro2__decided),
+    .drain(\drain$452 ),
+    .hold(macro2__hold),
+    .loading(loading),
+    .reset(macro2__reset),
+    .rows(\rows$448 ),
+    .rst(rst),
+    .start(start),
+    .works(\works$415 )
   );
   \crossloom.activity3  activity3 (
     .adder(adder),
@@ -1997,7 +2007,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro3__convert_side),
-    .converting(\converting$382 ),
+    .converting(\converting$380 ),
     .decided(macro3__decided),
     .drain(drain),
     .hold(macro3__hold),
@@ -2012,7 +2022,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .beyond(beyond),
     .clk(aclk),
     .read(read),
-    .read_data(\read_data$284 ),
+    .read_data(\read_data$283 ),
     .rst(rst),
     .tenant(trace_tenant),
     .transfer_abort(transfer_abort),
@@ -2058,59 +2068,59 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$513 ),
+    .clear(\clear$508 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$475 ),
-    .drain_clear(\drain_clear$578 ),
+    .drain_clear(\drain_clear$573 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
+    .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$7849$0 (\$185 ),
+    .\port$7947$0 (\$192 ),
     .position_done(position_done),
-    .position_freed(\position_freed$558 ),
+    .position_freed(\position_freed$553 ),
     .\register$23 (drain_valid),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$295 ),
-    .write_data(\write_data$296 ),
+    .write_address(\write_address$294 ),
+    .write_data(\write_data$295 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
     .busy(busy),
-    .clear(\clear$513 ),
+    .clear(\clear$508 ),
     .clk(aclk),
     .combining(combining),
     .descriptor(descriptor),
-    .\done$174 (done),
-    .read_address(\read_address$292 ),
-    .read_data(\read_data$284 ),
-    .read_enable(\read_enable$288 ),
+    .ending(\ending$862 ),
+    .read_address(\read_address$291 ),
+    .read_data(\read_data$283 ),
+    .read_enable(\read_enable$287 ),
     .rst(rst),
     .start(combine),
-    .write_address(\write_address$298 ),
-    .write_data(\write_data$299 ),
-    .write_enable(\write_enable$297 )
+    .write_address(\write_address$297 ),
+    .write_data(\write_data$298 ),
+    .write_enable(\write_enable$296 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$529 ),
+    .chunk_begin(\chunk_begin$524 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$531 ),
-    .clear(\clear$513 ),
+    .chunk_loaded(\chunk_loaded$526 ),
+    .clear(\clear$508 ),
     .clk(aclk),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$533 ),
+    .load_enable(\load_enable$528 ),
     .load_row(load_row),
-    .\port$7481$0 (\$184 ),
-    .read_data(\read_data$284 ),
-    .read_enable(\read_enable$289 ),
+    .\port$7581$0 (\$191 ),
+    .read_data(\read_data$283 ),
+    .read_enable(\read_enable$288 ),
     .rst(rst),
     .start(start),
     .word_ready(ready),
@@ -2119,16 +2129,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(active),
-    .busy(\busy$394 ),
+    .busy(\busy$392 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$518 ),
-    .constants_write(\write__en$263 ),
+    .comparator_timeout_clocks(\timeout$513 ),
+    .constants_write(\write__en$262 ),
     .contest(contest),
-    .conversions(\$18 [2:0]),
-    .converting(\converting$414 ),
+    .conversions(\$16 [2:0]),
+    .converting(\converting$412 ),
     .corrections_write(corrections_write),
-    .early_stops(\$21 [2:0]),
+    .early_stops(\$19 [2:0]),
     .ended(ended),
     .failed(failed),
     .failed_cause(failed_cause),
@@ -2154,8 +2164,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$562 ),
-    .start(\start$389 ),
+    .settings(\settings$557 ),
+    .start(\start$387 ),
     .waiting(waiting),
     .weights_write(weights_write),
     .windows(windows),
@@ -2166,9 +2176,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$394 ),
-    .calibrate(\calibrate$560 ),
-    .clear(\clear$513 ),
+    .busy(\busy$392 ),
+    .calibrate(\calibrate$555 ),
+    .clear(\clear$508 ),
     .clk(aclk),
     .coefficients(coefficients),
     .combine(combine),
@@ -2182,13 +2192,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .host_late(host_late),
     .illegal(illegal),
     .layer(layer),
-    .layer_cycles(layer_cycles),
+    .layer_begin(layer_begin),
     .layer_done(layer_done),
     .read_address(read__addr),
-    .read_data(\read_data$271 ),
+    .read_data(\read_data$270 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$389 ),
+    .start(\start$387 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -2202,13 +2212,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$497 ),
+    .bank_free(\bank_free$492 ),
     .calibrate(calibrate),
-    .calibrated(\calibrated$863 ),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$513 ),
+    .clear(\clear$508 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
@@ -2258,20 +2268,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$564 ),
+    .measured(\measured$559 ),
     .overrun(overrun),
-    .\port$7279$90 (window[130:90]),
-    .position_done(\position_done$620 ),
+    .\port$7363$90 (window[130:90]),
+    .position_done(\position_done$615 ),
     .position_freed(position_freed),
-    .product_started(\product_started$424 ),
+    .product_started(\product_started$422 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$566 ),
-    .settings(\settings$562 [39:0]),
-    .start(\start$515 ),
+    .saturated(\saturated$561 ),
+    .settings(\settings$557 [39:0]),
+    .start(\start$510 ),
     .stopped(stopped),
-    .timed_out(\timed_out$868 ),
-    .timeout(\timeout$518 ),
+    .timed_out(\timed_out$869 ),
+    .timeout(\timeout$513 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -2283,35 +2293,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$126 [7:0])
+    .write_row(\$123 [7:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$498 ),
-    .calibrate(\calibrate$651 ),
-    .calibrated(\calibrated$864 ),
-    .chunk_begin(\chunk_begin$632 ),
+    .bank_free(\bank_free$493 ),
+    .calibrate(\calibrate$646 ),
+    .calibrated(\calibrated$865 ),
+    .chunk_begin(\chunk_begin$627 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$633 ),
-    .clear(\clear$513 ),
+    .chunk_loaded(\chunk_loaded$628 ),
+    .clear(\clear$508 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$406 ),
-    .converting(\converting$364 ),
+    .converted(\converted$404 ),
+    .converting(\converting$362 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$661 ),
+    .drain_clear(\drain_clear$656 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$702 ),
+    .drain_sum(\drain_sum$697 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$631 ),
+    .lengths(\lengths$626 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$634 ),
+    .load_enable(\load_enable$629 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -2342,20 +2352,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$653 ),
-    .overrun(\overrun$345 ),
-    .\port$7279$90 (window[130:90]),
-    .position_done(\position_done$621 ),
-    .position_freed(\position_freed$650 ),
-    .product_started(\product_started$423 ),
-    .refused(\refused$346 ),
+    .measured(\measured$648 ),
+    .overrun(\overrun$343 ),
+    .\port$7363$90 (window[130:90]),
+    .position_done(\position_done$616 ),
+    .position_freed(\position_freed$645 ),
+    .product_started(\product_started$421 ),
+    .refused(\refused$344 ),
     .rst(rst),
-    .saturated(\saturated$654 ),
-    .settings(\settings$562 [79:40]),
-    .start(\start$627 ),
-    .stopped(\stopped$411 ),
-    .timed_out(\timed_out$869 ),
-    .timeout(\timeout$518 ),
+    .saturated(\saturated$649 ),
+    .settings(\settings$557 [79:40]),
+    .start(\start$622 ),
+    .stopped(\stopped$409 ),
+    .timed_out(\timed_out$870 ),
+    .timeout(\timeout$513 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -2367,35 +2377,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$134 [7:0])
+    .write_row(\$131 [7:0])
   );
   \crossloom.tile2  tile2 (
-    .bank_free(\bank_free$499 ),
-    .calibrate(\calibrate$728 ),
-    .calibrated(\calibrated$865 ),
-    .chunk_begin(\chunk_begin$709 ),
+    .bank_free(\bank_free$494 ),
+    .calibrate(\calibrate$723 ),
+    .calibrated(\calibrated$866 ),
+    .chunk_begin(\chunk_begin$704 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$710 ),
-    .clear(\clear$513 ),
+    .chunk_loaded(\chunk_loaded$705 ),
+    .clear(\clear$508 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
-    .converted(\converted$407 ),
-    .converting(\converting$373 ),
+    .converted(\converted$405 ),
+    .converting(\converting$371 ),
     .correction_write(corrections_write[2]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$738 ),
+    .drain_clear(\drain_clear$733 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$779 ),
+    .drain_sum(\drain_sum$774 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$708 ),
+    .lengths(\lengths$703 ),
     .level_write(levels_write[2]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$711 ),
+    .load_enable(\load_enable$706 ),
     .load_row(load_row),
     .macro__add(macro2__add),
     .macro__bank(macro2__bank),
@@ -2426,20 +2436,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
-    .measured(\measured$730 ),
-    .overrun(\overrun$347 ),
-    .\port$7279$90 (window[130:90]),
-    .position_done(\position_done$622 ),
-    .position_freed(\position_freed$727 ),
-    .product_started(\product_started$422 ),
-    .refused(\refused$348 ),
+    .measured(\measured$725 ),
+    .overrun(\overrun$345 ),
+    .\port$7363$90 (window[130:90]),
+    .position_done(\position_done$617 ),
+    .position_freed(\position_freed$722 ),
+    .product_started(\product_started$420 ),
+    .refused(\refused$346 ),
     .rst(rst),
-    .saturated(\saturated$731 ),
-    .settings(\settings$562 [119:80]),
-    .start(\start$704 ),
-    .stopped(\stopped$412 ),
-    .timed_out(\timed_out$870 ),
-    .timeout(\timeout$518 ),
+    .saturated(\saturated$726 ),
+    .settings(\settings$557 [119:80]),
+    .start(\start$699 ),
+    .stopped(\stopped$410 ),
+    .timed_out(\timed_out$871 ),
+    .timeout(\timeout$513 ),
     .trace__code(trace2__code),
     .trace__compensated(trace2__compensated),
     .trace__conversion(trace2__conversion),
@@ -2451,35 +2461,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace2__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[2]),
-    .write_row(\$142 [7:0])
+    .write_row(\$139 [7:0])
   );
   \crossloom.tile3  tile3 (
-    .bank_free(\bank_free$500 ),
-    .calibrate(\calibrate$805 ),
-    .calibrated(\calibrated$866 ),
-    .chunk_begin(\chunk_begin$786 ),
+    .bank_free(\bank_free$495 ),
+    .calibrate(\calibrate$800 ),
+    .calibrated(\calibrated$867 ),
+    .chunk_begin(\chunk_begin$781 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$787 ),
-    .clear(\clear$513 ),
+    .chunk_loaded(\chunk_loaded$782 ),
+    .clear(\clear$508 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
-    .converted(\converted$408 ),
-    .converting(\converting$382 ),
+    .converted(\converted$406 ),
+    .converting(\converting$380 ),
     .correction_write(corrections_write[3]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$815 ),
+    .drain_clear(\drain_clear$810 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$856 ),
+    .drain_sum(\drain_sum$851 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$785 ),
+    .lengths(\lengths$780 ),
     .level_write(levels_write[3]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$788 ),
+    .load_enable(\load_enable$783 ),
     .load_row(load_row),
     .macro__add(macro3__add),
     .macro__bank(macro3__bank),
@@ -2510,20 +2520,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
-    .measured(\measured$807 ),
-    .overrun(\overrun$349 ),
-    .\port$7279$90 (window[130:90]),
-    .position_done(\position_done$623 ),
-    .position_freed(\position_freed$804 ),
+    .measured(\measured$802 ),
+    .overrun(\overrun$347 ),
+    .\port$7363$90 (window[130:90]),
+    .position_done(\position_done$618 ),
+    .position_freed(\position_freed$799 ),
     .product_started(product_started),
-    .refused(\refused$350 ),
+    .refused(\refused$348 ),
     .rst(rst),
-    .saturated(\saturated$808 ),
-    .settings(\settings$562 [159:120]),
-    .start(\start$781 ),
-    .stopped(\stopped$413 ),
-    .timed_out(\timed_out$871 ),
-    .timeout(\timeout$518 ),
+    .saturated(\saturated$803 ),
+    .settings(\settings$557 [159:120]),
+    .start(\start$776 ),
+    .stopped(\stopped$411 ),
+    .timed_out(\timed_out$872 ),
+    .timeout(\timeout$513 ),
     .trace__code(trace3__code),
     .trace__compensated(trace3__compensated),
     .trace__conversion(trace3__conversion),
@@ -2535,15 +2545,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace3__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[3]),
-    .write_row(\$150 [7:0])
+    .write_row(\$147 [7:0])
   );
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear[0]),
     .buffer_wait(buffer_wait),
-    .busy(\busy$216 ),
+    .busy(\busy$215 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(\done$217 ),
+    .done(done),
     .in_data(s_axis_tdata),
     .in_ready(s_axis_tready),
     .in_valid(s_axis_tvalid),
@@ -2552,8 +2562,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .out_last(m_axis_tlast),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .read_address(\read_address$309 ),
-    .read_enable(\read_enable$308 ),
+    .read_address(\read_address$308 ),
+    .read_enable(\read_enable$307 ),
     .read_ready(transfer_read_ready[0]),
     .rst(rst),
     .start(transfer[0]),
@@ -2562,28 +2572,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .w_data(transfer_read_data[31:0]),
     .w_en(transfer_read_valid[0]),
     .waiting(host_wait),
-    .write_address(\write_address$318 ),
-    .write_data(\write_data$319 ),
-    .write_enable(\write_enable$317 ),
+    .write_address(\write_address$317 ),
+    .write_data(\write_data$318 ),
+    .write_enable(\write_enable$316 ),
     .write_ready(transfer_write_ready[0])
   );
   \crossloom.transfer1  transfer1 (
     .abort(transfer_clear[1]),
-    .buffer_wait(\buffer_wait$470 ),
-    .busy(\busy$220 ),
+    .buffer_wait(\buffer_wait$468 ),
+    .busy(\busy$219 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(\done$221 ),
+    .done(\done$220 ),
     .in_data(s_axis1_tdata),
     .in_ready(s_axis1_tready),
     .in_valid(s_axis1_tvalid),
-    .late(\late$861 ),
+    .late(\late$859 ),
     .out_data(m_axis1_tdata),
     .out_last(m_axis1_tlast),
     .out_ready(m_axis1_tready),
     .out_valid(m_axis1_tvalid),
-    .read_address(\read_address$332 ),
-    .read_enable(\read_enable$331 ),
+    .read_address(\read_address$331 ),
+    .read_enable(\read_enable$330 ),
     .read_ready(transfer_read_ready[1]),
     .rst(rst),
     .start(transfer[1]),
@@ -2591,19 +2601,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .transfer1_moving(transfer1_moving),
     .w_data(transfer_read_data[63:32]),
     .w_en(transfer_read_valid[1]),
-    .waiting(\host_wait$469 ),
-    .write_address(\write_address$337 ),
-    .write_data(\write_data$338 ),
-    .write_enable(\write_enable$336 ),
+    .waiting(\host_wait$467 ),
+    .write_address(\write_address$336 ),
+    .write_data(\write_data$337 ),
+    .write_enable(\write_enable$335 ),
     .write_ready(transfer_write_ready[1])
   );
-  \crossloom.window$876  \window$876  (
+  \crossloom.window$877  \window$877  (
     .busy(loading),
-    .clear(\clear$513 ),
+    .clear(\clear$508 ),
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$7481$0 (\$184 ),
+    .\port$7581$0 (\$191 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -2614,74 +2624,86 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     write = 49'h0000000000000;
     if (write_enable) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$295 ;
-      write[48:17] = \write_data$296 ;
+      write[16:1] = \write_address$294 ;
+      write[48:17] = \write_data$295 ;
     end
-    if (\write_enable$297 ) begin
+    if (\write_enable$296 ) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$298 ;
-      write[48:17] = \write_data$299 ;
+      write[16:1] = \write_address$297 ;
+      write[48:17] = \write_data$298 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$124 ) begin
+    if (\$121 ) begin
       next_number = { 2'h0, product0 };
     end
-    if (\$125 ) begin
+    if (\$122 ) begin
       next_number = { 2'h1, product1 };
     end
   end
   always @(posedge aclk) begin
-    if (\$158 ) begin
-      \combining$415  <= combine;
+    if (\$155 ) begin
+      \combining$413  <= combine;
     end
     if (rst) begin
-      \combining$415  <= 1'h0;
+      \combining$413  <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    illegal [0] <= \$160 ;
-    illegal [1] <= \$162 ;
+    register <= working0;
+    if (rst) begin
+      register <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    illegal [0] <= \$159 ;
+    illegal [1] <= \$163 ;
     if (rst) begin
       illegal <= 2'h0;
     end
   end
   always @(posedge aclk) begin
     host_late [0] <= late;
-    host_late [1] <= \late$861 ;
+    host_late [1] <= \late$859 ;
     if (rst) begin
       host_late <= 2'h0;
     end
   end
   always @(posedge aclk) begin
-    calibrated <= \$166 ;
+    \register$858  <= working1;
     if (rst) begin
-      calibrated <= 1'h0;
+      \register$858  <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    timed_out <= \$167 ;
+    unit_done <= \$171 ;
+    if (rst) begin
+      unit_done <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    timed_out <= \$172 ;
     if (rst) begin
       timed_out <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\calibrate$560 ) begin
-      \$signal  <= 1'h1;
-    end else if (\$171 ) begin
-      \$signal  <= 1'h0;
+    if (\calibrate$555 ) begin
+      calibrating <= 1'h1;
+    end else if (\$176 ) begin
+      calibrating <= 1'h0;
     end
     if (rst) begin
-      \$signal  <= 1'h0;
+      calibrating <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\$172 ) begin
-      product0 <= \$173 [29:0];
+    if (\$177 ) begin
+      product0 <= \$178 [29:0];
     end
-    if (\start$389 [0]) begin
+    if (\start$387 [0]) begin
       product0 <= 30'h00000000;
     end
     if (rst) begin
@@ -2689,10 +2711,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$174 ) begin
-      product1 <= \$175 [29:0];
+    if (\$179 ) begin
+      product1 <= \$180 [29:0];
     end
-    if (\start$389 [1]) begin
+    if (\start$387 [1]) begin
       product1 <= 30'h00000000;
     end
     if (rst) begin
@@ -2719,34 +2741,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$242  = write_valid;
-  assign \write_address$244  = write_address;
-  assign \write_data$246  = write_data;
-  assign \read_valid$248  = read_valid;
-  assign \read_address$250  = read_address;
-  assign \write_error$252  = write_error;
-  assign \read_data$254  = read_data;
-  assign \read_error$256  = read_error;
+  assign \write_valid$241  = write_valid;
+  assign \write_address$243  = write_address;
+  assign \write_data$245  = write_data;
+  assign \read_valid$247  = read_valid;
+  assign \read_address$249  = read_address;
+  assign \write_error$251  = write_error;
+  assign \read_data$253  = read_data;
+  assign \read_error$255  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[9:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$263 ;
-  assign \write__addr$265  = memory_index[10:0];
-  assign \write__data$266  = memory_data;
+  assign constants_write = \write__en$262 ;
+  assign \write__addr$264  = memory_index[10:0];
+  assign \write__data$265  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$270  = read__addr;
-  assign read__data = \read_data$271 ;
+  assign \read_address$269  = read__addr;
+  assign read__data = \read_data$270 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
   assign tenant = trace_tenant;
-  assign \tenant$279  = trace_tenant;
-  assign \window$281  = window;
-  assign \windows$283  = windows;
-  assign \read_data$285  = \read_data$284 ;
-  assign \read_data$286  = \read_data$284 ;
-  assign pad = \$184 [16];
-  assign \read_address$291  = \$184 [15:0];
+  assign \tenant$278  = trace_tenant;
+  assign \window$280  = window;
+  assign \windows$282  = windows;
+  assign \read_data$284  = \read_data$283 ;
+  assign \read_data$285  = \read_data$283 ;
+  assign pad = \$191 [16];
+  assign \read_address$290  = \$191 [15:0];
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -2755,122 +2777,122 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign out_data = m_axis_tdata;
   assign out_last = m_axis_tlast;
   assign read_ready = transfer_read_ready[0];
-  assign \read_valid$312  = transfer_read_valid[0];
-  assign \read_data$314  = transfer_read_data[31:0];
+  assign \read_valid$311  = transfer_read_valid[0];
+  assign \read_data$313  = transfer_read_data[31:0];
   assign write_ready = transfer_write_ready[0];
-  assign \in_valid$324  = s_axis1_tvalid;
-  assign \in_ready$325  = s_axis1_tready;
-  assign \in_data$326  = s_axis1_tdata;
-  assign \out_valid$327  = m_axis1_tvalid;
-  assign \out_ready$328  = m_axis1_tready;
-  assign \out_data$329  = m_axis1_tdata;
-  assign \out_last$330  = m_axis1_tlast;
-  assign \read_ready$333  = transfer_read_ready[1];
-  assign \read_valid$334  = transfer_read_valid[1];
-  assign \read_data$335  = transfer_read_data[63:32];
-  assign \write_ready$339  = transfer_write_ready[1];
+  assign \in_valid$323  = s_axis1_tvalid;
+  assign \in_ready$324  = s_axis1_tready;
+  assign \in_data$325  = s_axis1_tdata;
+  assign \out_valid$326  = m_axis1_tvalid;
+  assign \out_ready$327  = m_axis1_tready;
+  assign \out_data$328  = m_axis1_tdata;
+  assign \out_last$329  = m_axis1_tlast;
+  assign \read_ready$332  = transfer_read_ready[1];
+  assign \read_valid$333  = transfer_read_valid[1];
+  assign \read_data$334  = transfer_read_data[63:32];
+  assign \write_ready$338  = transfer_write_ready[1];
   assign convolve = start;
-  assign \busy$354  = loading;
-  assign \converting$356  = converting;
+  assign \busy$352  = loading;
+  assign \converting$354  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$362  = start;
-  assign \loading$363  = loading;
-  assign \converting$365  = \converting$364 ;
-  assign \decided$366  = macro1__decided;
-  assign \reset$367  = macro1__reset;
-  assign \hold$368  = macro1__hold;
-  assign \clear$369  = macro1__clear;
-  assign \convert_side$370  = macro1__convert_side;
-  assign \start$371  = start;
-  assign \loading$372  = loading;
-  assign \converting$374  = \converting$373 ;
-  assign \decided$375  = macro2__decided;
-  assign \reset$376  = macro2__reset;
-  assign \hold$377  = macro2__hold;
-  assign \clear$378  = macro2__clear;
-  assign \convert_side$379  = macro2__convert_side;
-  assign \start$380  = start;
-  assign \loading$381  = loading;
-  assign \converting$383  = \converting$382 ;
-  assign \decided$384  = macro3__decided;
-  assign \reset$385  = macro3__reset;
-  assign \hold$386  = macro3__hold;
-  assign \clear$387  = macro3__clear;
-  assign \convert_side$388  = macro3__convert_side;
-  assign \start$390  = \start$389 ;
-  assign \abort$392  = abort;
-  assign \windows$393  = windows;
-  assign \busy$395  = \busy$394 ;
-  assign \layer$397  = layer;
-  assign \ended$399  = ended;
-  assign \failed$401  = failed;
-  assign \failed_cause$403  = failed_cause;
-  assign conversions = \$18 [2:0];
-  assign early_stops = \$21 [2:0];
-  assign \abort$428  = transfer_clear[0];
+  assign \start$360  = start;
+  assign \loading$361  = loading;
+  assign \converting$363  = \converting$362 ;
+  assign \decided$364  = macro1__decided;
+  assign \reset$365  = macro1__reset;
+  assign \hold$366  = macro1__hold;
+  assign \clear$367  = macro1__clear;
+  assign \convert_side$368  = macro1__convert_side;
+  assign \start$369  = start;
+  assign \loading$370  = loading;
+  assign \converting$372  = \converting$371 ;
+  assign \decided$373  = macro2__decided;
+  assign \reset$374  = macro2__reset;
+  assign \hold$375  = macro2__hold;
+  assign \clear$376  = macro2__clear;
+  assign \convert_side$377  = macro2__convert_side;
+  assign \start$378  = start;
+  assign \loading$379  = loading;
+  assign \converting$381  = \converting$380 ;
+  assign \decided$382  = macro3__decided;
+  assign \reset$383  = macro3__reset;
+  assign \hold$384  = macro3__hold;
+  assign \clear$385  = macro3__clear;
+  assign \convert_side$386  = macro3__convert_side;
+  assign \start$388  = \start$387 ;
+  assign \abort$390  = abort;
+  assign \windows$391  = windows;
+  assign \busy$393  = \busy$392 ;
+  assign \layer$395  = layer;
+  assign \ended$397  = ended;
+  assign \failed$399  = failed;
+  assign \failed_cause$401  = failed_cause;
+  assign conversions = \$16 [2:0];
+  assign early_stops = \$19 [2:0];
+  assign \abort$426  = transfer_clear[0];
   assign timeout = host_timeout[23:0];
-  assign \descriptor$432  = descriptor;
-  assign \start$433  = transfer[0];
-  assign \abort$465  = transfer_clear[1];
-  assign \timeout$466  = host_timeout[47:24];
-  assign \descriptor$467  = descriptor;
-  assign \start$468  = transfer[1];
-  assign \irq$477  = irq;
-  assign \descriptor$478  = convolution;
-  assign \start$479  = start;
-  assign \start$480  = start;
+  assign \descriptor$430  = descriptor;
+  assign \start$431  = transfer[0];
+  assign \abort$463  = transfer_clear[1];
+  assign \timeout$464  = host_timeout[47:24];
+  assign \descriptor$465  = descriptor;
+  assign \start$466  = transfer[1];
+  assign \irq$472  = irq;
+  assign \descriptor$473  = convolution;
+  assign \start$474  = start;
+  assign \start$475  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \$184 [15:0];
-  assign \address$486  = \$184 [15:0];
-  assign \pad$487  = \$184 [16];
-  assign row_word = \$184 [22:17];
-  assign \row_word$489  = \$184 [22:17];
-  assign first = \$184 [23];
-  assign \first$491  = \$184 [23];
-  assign last = \$184 [24];
-  assign \last$493  = \$184 [24];
-  assign last_chunk = \$184 [25];
-  assign \last_chunk$495  = \$184 [25];
-  assign \descriptor$501  = convolution;
-  assign \start$502  = start;
-  assign \descriptor$503  = descriptor;
-  assign \start$504  = combine;
+  assign address = \$191 [15:0];
+  assign \address$481  = \$191 [15:0];
+  assign \pad$482  = \$191 [16];
+  assign row_word = \$191 [22:17];
+  assign \row_word$484  = \$191 [22:17];
+  assign first = \$191 [23];
+  assign \first$486  = \$191 [23];
+  assign last = \$191 [24];
+  assign \last$488  = \$191 [24];
+  assign last_chunk = \$191 [25];
+  assign \last_chunk$490  = \$191 [25];
+  assign \descriptor$496  = convolution;
+  assign \start$497  = start;
+  assign \descriptor$498  = descriptor;
+  assign \start$499  = combine;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$185 [32:27];
-  assign sum_position = \$185 [56:33];
-  assign sum_value = \$185 [26:0];
+  assign sum_kernel = \$192 [32:27];
+  assign sum_position = \$192 [56:33];
+  assign sum_value = \$192 [26:0];
   assign sum_output = trace_sum__output;
-  assign \clear$514  = \clear$513 ;
+  assign \clear$509  = \clear$508 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$518 ;
-  assign \chunk_final$535  = chunk_final;
-  assign \load_bank$537  = load_bank;
-  assign \load_clear$539  = load_clear;
-  assign \load_row$541  = load_row;
-  assign \load_codes$543  = load_codes;
-  assign \write_enable$544  = weights_write[0];
-  assign write_row = \$126 [7:0];
+  assign comparator_timeout = \timeout$513 ;
+  assign \chunk_final$530  = chunk_final;
+  assign \load_bank$532  = load_bank;
+  assign \load_clear$534  = load_clear;
+  assign \load_row$536  = load_row;
+  assign \load_codes$538  = load_codes;
+  assign \write_enable$539  = weights_write[0];
+  assign write_row = \$123 [7:0];
   assign write_group = memory_index[3:0];
-  assign \write_data$548  = memory_data[31:0];
+  assign \write_data$543  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[14:0];
   assign coefficient_data = memory_data[31:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[7:0];
   assign correction_data = memory_data[5:0];
-  assign settings = \settings$562 [39:0];
-  assign \drain_valid$568  = drain_valid;
+  assign settings = \settings$557 [39:0];
+  assign \drain_valid$563  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[7:0];
   assign level_data = memory_data[11:0];
-  assign \drain_group$574  = drain_group;
-  assign \drain_lane$576  = drain_lane;
+  assign \drain_group$569  = drain_group;
+  assign \drain_lane$571  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -2909,221 +2931,221 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$617  = convolution;
+  assign \descriptor$612  = convolution;
   assign first_product = next_number;
-  assign \clear$626  = \clear$513 ;
-  assign \coefficient_base$628  = window[109:90];
-  assign \coefficient_words$629  = window[130:110];
-  assign \timeout$630  = \timeout$518 ;
-  assign \chunk_final$635  = chunk_final;
-  assign \load_bank$636  = load_bank;
-  assign \load_clear$637  = load_clear;
-  assign \load_row$638  = load_row;
-  assign \load_codes$639  = load_codes;
-  assign \write_enable$640  = weights_write[1];
-  assign \write_row$641  = \$134 [7:0];
-  assign \write_group$642  = memory_index[3:0];
-  assign \write_data$643  = memory_data[31:0];
-  assign \coefficient_write$644  = coefficients_write[1];
-  assign \coefficient_index$645  = memory_index[14:0];
-  assign \coefficient_data$646  = memory_data[31:0];
-  assign \correction_write$647  = corrections_write[1];
-  assign \correction_index$648  = memory_index[7:0];
-  assign \correction_data$649  = memory_data[5:0];
-  assign \settings$652  = \settings$562 [79:40];
-  assign \drain_valid$655  = drain_valid;
-  assign \level_write$656  = levels_write[1];
-  assign \level_index$657  = memory_index[7:0];
-  assign \level_data$658  = memory_data[11:0];
-  assign \drain_group$659  = drain_group;
-  assign \drain_lane$660  = drain_lane;
-  assign \trace__valid$662  = trace1__valid;
-  assign \trace__product$663  = trace1__product;
-  assign \trace__conversion$664  = trace1__conversion;
-  assign \trace__index$665  = trace1__index;
-  assign \trace__plane$666  = trace1__plane;
-  assign \trace__code$667  = trace1__code;
-  assign \trace__compensated$668  = trace1__compensated;
-  assign \trace__stopped$669  = trace1__stopped;
-  assign \trace__void$670  = trace1__void;
-  assign \macro__write_enable$671  = macro1__write_enable;
-  assign \macro__write_row$672  = macro1__write_row;
-  assign \macro__write_group$673  = macro1__write_group;
-  assign \macro__write_data$674  = macro1__write_data;
-  assign \macro__load_enable$675  = macro1__load_enable;
-  assign \macro__load_bank$676  = macro1__load_bank;
-  assign \macro__load_clear$677  = macro1__load_clear;
-  assign \macro__load_row$678  = macro1__load_row;
-  assign \macro__load_codes$679  = macro1__load_codes;
-  assign \macro__bank$680  = macro1__bank;
-  assign \macro__row_enable$681  = macro1__row_enable;
-  assign \macro__reset$682  = macro1__reset;
-  assign \macro__drive$683  = macro1__drive;
-  assign \macro__share$684  = macro1__share;
-  assign \macro__hold$685  = macro1__hold;
-  assign \macro__clear$686  = macro1__clear;
-  assign \macro__add$687  = macro1__add;
-  assign \macro__side$688  = macro1__side;
-  assign \macro__select$689  = macro1__select;
-  assign \macro__negate$690  = macro1__negate;
-  assign \macro__convert$691  = macro1__convert;
-  assign \macro__convert_side$692  = macro1__convert_side;
-  assign \macro__trial$693  = macro1__trial;
-  assign \macro__level$694  = macro1__level;
-  assign \macro__reference$695  = macro1__reference;
-  assign \macro__product$696  = macro1__product;
-  assign \macro__conversion$697  = macro1__conversion;
-  assign \macro__comparator$698  = macro1__comparator;
-  assign \macro__decided$699  = macro1__decided;
-  assign \descriptor$700  = convolution;
-  assign \first_product$701  = next_number;
-  assign \clear$703  = \clear$513 ;
-  assign \coefficient_base$705  = window[109:90];
-  assign \coefficient_words$706  = window[130:110];
-  assign \timeout$707  = \timeout$518 ;
-  assign \chunk_final$712  = chunk_final;
-  assign \load_bank$713  = load_bank;
-  assign \load_clear$714  = load_clear;
-  assign \load_row$715  = load_row;
-  assign \load_codes$716  = load_codes;
-  assign \write_enable$717  = weights_write[2];
-  assign \write_row$718  = \$142 [7:0];
-  assign \write_group$719  = memory_index[3:0];
-  assign \write_data$720  = memory_data[31:0];
-  assign \coefficient_write$721  = coefficients_write[2];
-  assign \coefficient_index$722  = memory_index[14:0];
-  assign \coefficient_data$723  = memory_data[31:0];
-  assign \correction_write$724  = corrections_write[2];
-  assign \correction_index$725  = memory_index[7:0];
-  assign \correction_data$726  = memory_data[5:0];
-  assign \settings$729  = \settings$562 [119:80];
-  assign \drain_valid$732  = drain_valid;
-  assign \level_write$733  = levels_write[2];
-  assign \level_index$734  = memory_index[7:0];
-  assign \level_data$735  = memory_data[11:0];
-  assign \drain_group$736  = drain_group;
-  assign \drain_lane$737  = drain_lane;
-  assign \trace__valid$739  = trace2__valid;
-  assign \trace__product$740  = trace2__product;
-  assign \trace__conversion$741  = trace2__conversion;
-  assign \trace__index$742  = trace2__index;
-  assign \trace__plane$743  = trace2__plane;
-  assign \trace__code$744  = trace2__code;
-  assign \trace__compensated$745  = trace2__compensated;
-  assign \trace__stopped$746  = trace2__stopped;
-  assign \trace__void$747  = trace2__void;
-  assign \macro__write_enable$748  = macro2__write_enable;
-  assign \macro__write_row$749  = macro2__write_row;
-  assign \macro__write_group$750  = macro2__write_group;
-  assign \macro__write_data$751  = macro2__write_data;
-  assign \macro__load_enable$752  = macro2__load_enable;
-  assign \macro__load_bank$753  = macro2__load_bank;
-  assign \macro__load_clear$754  = macro2__load_clear;
-  assign \macro__load_row$755  = macro2__load_row;
-  assign \macro__load_codes$756  = macro2__load_codes;
-  assign \macro__bank$757  = macro2__bank;
-  assign \macro__row_enable$758  = macro2__row_enable;
-  assign \macro__reset$759  = macro2__reset;
-  assign \macro__drive$760  = macro2__drive;
-  assign \macro__share$761  = macro2__share;
-  assign \macro__hold$762  = macro2__hold;
-  assign \macro__clear$763  = macro2__clear;
-  assign \macro__add$764  = macro2__add;
-  assign \macro__side$765  = macro2__side;
-  assign \macro__select$766  = macro2__select;
-  assign \macro__negate$767  = macro2__negate;
-  assign \macro__convert$768  = macro2__convert;
-  assign \macro__convert_side$769  = macro2__convert_side;
-  assign \macro__trial$770  = macro2__trial;
-  assign \macro__level$771  = macro2__level;
-  assign \macro__reference$772  = macro2__reference;
-  assign \macro__product$773  = macro2__product;
-  assign \macro__conversion$774  = macro2__conversion;
-  assign \macro__comparator$775  = macro2__comparator;
-  assign \macro__decided$776  = macro2__decided;
-  assign \descriptor$777  = convolution;
-  assign \first_product$778  = next_number;
-  assign \clear$780  = \clear$513 ;
-  assign \coefficient_base$782  = window[109:90];
-  assign \coefficient_words$783  = window[130:110];
-  assign \timeout$784  = \timeout$518 ;
-  assign \chunk_final$789  = chunk_final;
-  assign \load_bank$790  = load_bank;
-  assign \load_clear$791  = load_clear;
-  assign \load_row$792  = load_row;
-  assign \load_codes$793  = load_codes;
-  assign \write_enable$794  = weights_write[3];
-  assign \write_row$795  = \$150 [7:0];
-  assign \write_group$796  = memory_index[3:0];
-  assign \write_data$797  = memory_data[31:0];
-  assign \coefficient_write$798  = coefficients_write[3];
-  assign \coefficient_index$799  = memory_index[14:0];
-  assign \coefficient_data$800  = memory_data[31:0];
-  assign \correction_write$801  = corrections_write[3];
-  assign \correction_index$802  = memory_index[7:0];
-  assign \correction_data$803  = memory_data[5:0];
-  assign \settings$806  = \settings$562 [159:120];
-  assign \drain_valid$809  = drain_valid;
-  assign \level_write$810  = levels_write[3];
-  assign \level_index$811  = memory_index[7:0];
-  assign \level_data$812  = memory_data[11:0];
-  assign \drain_group$813  = drain_group;
-  assign \drain_lane$814  = drain_lane;
-  assign \trace__valid$816  = trace3__valid;
-  assign \trace__product$817  = trace3__product;
-  assign \trace__conversion$818  = trace3__conversion;
-  assign \trace__index$819  = trace3__index;
-  assign \trace__plane$820  = trace3__plane;
-  assign \trace__code$821  = trace3__code;
-  assign \trace__compensated$822  = trace3__compensated;
-  assign \trace__stopped$823  = trace3__stopped;
-  assign \trace__void$824  = trace3__void;
-  assign \macro__write_enable$825  = macro3__write_enable;
-  assign \macro__write_row$826  = macro3__write_row;
-  assign \macro__write_group$827  = macro3__write_group;
-  assign \macro__write_data$828  = macro3__write_data;
-  assign \macro__load_enable$829  = macro3__load_enable;
-  assign \macro__load_bank$830  = macro3__load_bank;
-  assign \macro__load_clear$831  = macro3__load_clear;
-  assign \macro__load_row$832  = macro3__load_row;
-  assign \macro__load_codes$833  = macro3__load_codes;
-  assign \macro__bank$834  = macro3__bank;
-  assign \macro__row_enable$835  = macro3__row_enable;
-  assign \macro__reset$836  = macro3__reset;
-  assign \macro__drive$837  = macro3__drive;
-  assign \macro__share$838  = macro3__share;
-  assign \macro__hold$839  = macro3__hold;
-  assign \macro__clear$840  = macro3__clear;
-  assign \macro__add$841  = macro3__add;
-  assign \macro__side$842  = macro3__side;
-  assign \macro__select$843  = macro3__select;
-  assign \macro__negate$844  = macro3__negate;
-  assign \macro__convert$845  = macro3__convert;
-  assign \macro__convert_side$846  = macro3__convert_side;
-  assign \macro__trial$847  = macro3__trial;
-  assign \macro__level$848  = macro3__level;
-  assign \macro__reference$849  = macro3__reference;
-  assign \macro__product$850  = macro3__product;
-  assign \macro__conversion$851  = macro3__conversion;
-  assign \macro__comparator$852  = macro3__comparator;
-  assign \macro__decided$853  = macro3__decided;
-  assign \descriptor$854  = convolution;
-  assign \first_product$855  = next_number;
-  assign trace_sum__kernel = \$185 [32:27];
-  assign trace_sum__position = \$185 [56:33];
-  assign trace_sum__value = \$185 [26:0];
+  assign \clear$621  = \clear$508 ;
+  assign \coefficient_base$623  = window[109:90];
+  assign \coefficient_words$624  = window[130:110];
+  assign \timeout$625  = \timeout$513 ;
+  assign \chunk_final$630  = chunk_final;
+  assign \load_bank$631  = load_bank;
+  assign \load_clear$632  = load_clear;
+  assign \load_row$633  = load_row;
+  assign \load_codes$634  = load_codes;
+  assign \write_enable$635  = weights_write[1];
+  assign \write_row$636  = \$131 [7:0];
+  assign \write_group$637  = memory_index[3:0];
+  assign \write_data$638  = memory_data[31:0];
+  assign \coefficient_write$639  = coefficients_write[1];
+  assign \coefficient_index$640  = memory_index[14:0];
+  assign \coefficient_data$641  = memory_data[31:0];
+  assign \correction_write$642  = corrections_write[1];
+  assign \correction_index$643  = memory_index[7:0];
+  assign \correction_data$644  = memory_data[5:0];
+  assign \settings$647  = \settings$557 [79:40];
+  assign \drain_valid$650  = drain_valid;
+  assign \level_write$651  = levels_write[1];
+  assign \level_index$652  = memory_index[7:0];
+  assign \level_data$653  = memory_data[11:0];
+  assign \drain_group$654  = drain_group;
+  assign \drain_lane$655  = drain_lane;
+  assign \trace__valid$657  = trace1__valid;
+  assign \trace__product$658  = trace1__product;
+  assign \trace__conversion$659  = trace1__conversion;
+  assign \trace__index$660  = trace1__index;
+  assign \trace__plane$661  = trace1__plane;
+  assign \trace__code$662  = trace1__code;
+  assign \trace__compensated$663  = trace1__compensated;
+  assign \trace__stopped$664  = trace1__stopped;
+  assign \trace__void$665  = trace1__void;
+  assign \macro__write_enable$666  = macro1__write_enable;
+  assign \macro__write_row$667  = macro1__write_row;
+  assign \macro__write_group$668  = macro1__write_group;
+  assign \macro__write_data$669  = macro1__write_data;
+  assign \macro__load_enable$670  = macro1__load_enable;
+  assign \macro__load_bank$671  = macro1__load_bank;
+  assign \macro__load_clear$672  = macro1__load_clear;
+  assign \macro__load_row$673  = macro1__load_row;
+  assign \macro__load_codes$674  = macro1__load_codes;
+  assign \macro__bank$675  = macro1__bank;
+  assign \macro__row_enable$676  = macro1__row_enable;
+  assign \macro__reset$677  = macro1__reset;
+  assign \macro__drive$678  = macro1__drive;
+  assign \macro__share$679  = macro1__share;
+  assign \macro__hold$680  = macro1__hold;
+  assign \macro__clear$681  = macro1__clear;
+  assign \macro__add$682  = macro1__add;
+  assign \macro__side$683  = macro1__side;
+  assign \macro__select$684  = macro1__select;
+  assign \macro__negate$685  = macro1__negate;
+  assign \macro__convert$686  = macro1__convert;
+  assign \macro__convert_side$687  = macro1__convert_side;
+  assign \macro__trial$688  = macro1__trial;
+  assign \macro__level$689  = macro1__level;
+  assign \macro__reference$690  = macro1__reference;
+  assign \macro__product$691  = macro1__product;
+  assign \macro__conversion$692  = macro1__conversion;
+  assign \macro__comparator$693  = macro1__comparator;
+  assign \macro__decided$694  = macro1__decided;
+  assign \descriptor$695  = convolution;
+  assign \first_product$696  = next_number;
+  assign \clear$698  = \clear$508 ;
+  assign \coefficient_base$700  = window[109:90];
+  assign \coefficient_words$701  = window[130:110];
+  assign \timeout$702  = \timeout$513 ;
+  assign \chunk_final$707  = chunk_final;
+  assign \load_bank$708  = load_bank;
+  assign \load_clear$709  = load_clear;
+  assign \load_row$710  = load_row;
+  assign \load_codes$711  = load_codes;
+  assign \write_enable$712  = weights_write[2];
+  assign \write_row$713  = \$139 [7:0];
+  assign \write_group$714  = memory_index[3:0];
+  assign \write_data$715  = memory_data[31:0];
+  assign \coefficient_write$716  = coefficients_write[2];
+  assign \coefficient_index$717  = memory_index[14:0];
+  assign \coefficient_data$718  = memory_data[31:0];
+  assign \correction_write$719  = corrections_write[2];
+  assign \correction_index$720  = memory_index[7:0];
+  assign \correction_data$721  = memory_data[5:0];
+  assign \settings$724  = \settings$557 [119:80];
+  assign \drain_valid$727  = drain_valid;
+  assign \level_write$728  = levels_write[2];
+  assign \level_index$729  = memory_index[7:0];
+  assign \level_data$730  = memory_data[11:0];
+  assign \drain_group$731  = drain_group;
+  assign \drain_lane$732  = drain_lane;
+  assign \trace__valid$734  = trace2__valid;
+  assign \trace__product$735  = trace2__product;
+  assign \trace__conversion$736  = trace2__conversion;
+  assign \trace__index$737  = trace2__index;
+  assign \trace__plane$738  = trace2__plane;
+  assign \trace__code$739  = trace2__code;
+  assign \trace__compensated$740  = trace2__compensated;
+  assign \trace__stopped$741  = trace2__stopped;
+  assign \trace__void$742  = trace2__void;
+  assign \macro__write_enable$743  = macro2__write_enable;
+  assign \macro__write_row$744  = macro2__write_row;
+  assign \macro__write_group$745  = macro2__write_group;
+  assign \macro__write_data$746  = macro2__write_data;
+  assign \macro__load_enable$747  = macro2__load_enable;
+  assign \macro__load_bank$748  = macro2__load_bank;
+  assign \macro__load_clear$749  = macro2__load_clear;
+  assign \macro__load_row$750  = macro2__load_row;
+  assign \macro__load_codes$751  = macro2__load_codes;
+  assign \macro__bank$752  = macro2__bank;
+  assign \macro__row_enable$753  = macro2__row_enable;
+  assign \macro__reset$754  = macro2__reset;
+  assign \macro__drive$755  = macro2__drive;
+  assign \macro__share$756  = macro2__share;
+  assign \macro__hold$757  = macro2__hold;
+  assign \macro__clear$758  = macro2__clear;
+  assign \macro__add$759  = macro2__add;
+  assign \macro__side$760  = macro2__side;
+  assign \macro__select$761  = macro2__select;
+  assign \macro__negate$762  = macro2__negate;
+  assign \macro__convert$763  = macro2__convert;
+  assign \macro__convert_side$764  = macro2__convert_side;
+  assign \macro__trial$765  = macro2__trial;
+  assign \macro__level$766  = macro2__level;
+  assign \macro__reference$767  = macro2__reference;
+  assign \macro__product$768  = macro2__product;
+  assign \macro__conversion$769  = macro2__conversion;
+  assign \macro__comparator$770  = macro2__comparator;
+  assign \macro__decided$771  = macro2__decided;
+  assign \descriptor$772  = convolution;
+  assign \first_product$773  = next_number;
+  assign \clear$775  = \clear$508 ;
+  assign \coefficient_base$777  = window[109:90];
+  assign \coefficient_words$778  = window[130:110];
+  assign \timeout$779  = \timeout$513 ;
+  assign \chunk_final$784  = chunk_final;
+  assign \load_bank$785  = load_bank;
+  assign \load_clear$786  = load_clear;
+  assign \load_row$787  = load_row;
+  assign \load_codes$788  = load_codes;
+  assign \write_enable$789  = weights_write[3];
+  assign \write_row$790  = \$147 [7:0];
+  assign \write_group$791  = memory_index[3:0];
+  assign \write_data$792  = memory_data[31:0];
+  assign \coefficient_write$793  = coefficients_write[3];
+  assign \coefficient_index$794  = memory_index[14:0];
+  assign \coefficient_data$795  = memory_data[31:0];
+  assign \correction_write$796  = corrections_write[3];
+  assign \correction_index$797  = memory_index[7:0];
+  assign \correction_data$798  = memory_data[5:0];
+  assign \settings$801  = \settings$557 [159:120];
+  assign \drain_valid$804  = drain_valid;
+  assign \level_write$805  = levels_write[3];
+  assign \level_index$806  = memory_index[7:0];
+  assign \level_data$807  = memory_data[11:0];
+  assign \drain_group$808  = drain_group;
+  assign \drain_lane$809  = drain_lane;
+  assign \trace__valid$811  = trace3__valid;
+  assign \trace__product$812  = trace3__product;
+  assign \trace__conversion$813  = trace3__conversion;
+  assign \trace__index$814  = trace3__index;
+  assign \trace__plane$815  = trace3__plane;
+  assign \trace__code$816  = trace3__code;
+  assign \trace__compensated$817  = trace3__compensated;
+  assign \trace__stopped$818  = trace3__stopped;
+  assign \trace__void$819  = trace3__void;
+  assign \macro__write_enable$820  = macro3__write_enable;
+  assign \macro__write_row$821  = macro3__write_row;
+  assign \macro__write_group$822  = macro3__write_group;
+  assign \macro__write_data$823  = macro3__write_data;
+  assign \macro__load_enable$824  = macro3__load_enable;
+  assign \macro__load_bank$825  = macro3__load_bank;
+  assign \macro__load_clear$826  = macro3__load_clear;
+  assign \macro__load_row$827  = macro3__load_row;
+  assign \macro__load_codes$828  = macro3__load_codes;
+  assign \macro__bank$829  = macro3__bank;
+  assign \macro__row_enable$830  = macro3__row_enable;
+  assign \macro__reset$831  = macro3__reset;
+  assign \macro__drive$832  = macro3__drive;
+  assign \macro__share$833  = macro3__share;
+  assign \macro__hold$834  = macro3__hold;
+  assign \macro__clear$835  = macro3__clear;
+  assign \macro__add$836  = macro3__add;
+  assign \macro__side$837  = macro3__side;
+  assign \macro__select$838  = macro3__select;
+  assign \macro__negate$839  = macro3__negate;
+  assign \macro__convert$840  = macro3__convert;
+  assign \macro__convert_side$841  = macro3__convert_side;
+  assign \macro__trial$842  = macro3__trial;
+  assign \macro__level$843  = macro3__level;
+  assign \macro__reference$844  = macro3__reference;
+  assign \macro__product$845  = macro3__product;
+  assign \macro__conversion$846  = macro3__conversion;
+  assign \macro__comparator$847  = macro3__comparator;
+  assign \macro__decided$848  = macro3__decided;
+  assign \descriptor$849  = convolution;
+  assign \first_product$850  = next_number;
+  assign trace_sum__kernel = \$192 [32:27];
+  assign trace_sum__position = \$192 [56:33];
+  assign trace_sum__value = \$192 [26:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
   assign trace_word__data = written[48:17];
   assign trace_word1__valid = written[49];
   assign trace_word1__address = written[65:50];
   assign trace_word1__data = written[97:66];
+  assign trace_layer__begin = layer_begin[0];
   assign trace_layer__done = layer_done[0];
   assign trace_layer__index = layer[11:0];
-  assign trace_layer__cycles = layer_cycles[31:0];
+  assign trace_layer1__begin = layer_begin[1];
   assign trace_layer1__done = layer_done[1];
   assign trace_layer1__index = layer[23:12];
-  assign trace_layer1__cycles = layer_cycles[63:32];
   assign \window.program_base  = window[11:0];
   assign \window.program_length  = window[23:12];
   assign \window.activation_base  = window[39:24];
@@ -3133,15 +3155,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[134:131];
-  assign \window$281.program_base  = window[11:0];
-  assign \window$281.program_length  = window[23:12];
-  assign \window$281.activation_base  = window[39:24];
-  assign \window$281.activation_words  = window[56:40];
-  assign \window$281.constants_base  = window[72:57];
-  assign \window$281.constant_entries  = window[89:73];
-  assign \window$281.coefficients_base  = window[109:90];
-  assign \window$281.coefficient_words  = window[130:110];
-  assign \window$281.tiles  = window[134:131];
+  assign \window$280.program_base  = window[11:0];
+  assign \window$280.program_length  = window[23:12];
+  assign \window$280.activation_base  = window[39:24];
+  assign \window$280.activation_words  = window[56:40];
+  assign \window$280.constants_base  = window[72:57];
+  assign \window$280.constant_entries  = window[89:73];
+  assign \window$280.coefficients_base  = window[109:90];
+  assign \window$280.coefficient_words  = window[130:110];
+  assign \window$280.tiles  = window[134:131];
   assign \windows.tenant0  = windows[134:0];
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -3162,26 +3184,26 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \windows$283.tenant0  = windows[134:0];
-  assign \windows$283.tenant0.program_base  = windows[11:0];
-  assign \windows$283.tenant0.program_length  = windows[23:12];
-  assign \windows$283.tenant0.activation_base  = windows[39:24];
-  assign \windows$283.tenant0.activation_words  = windows[56:40];
-  assign \windows$283.tenant0.constants_base  = windows[72:57];
-  assign \windows$283.tenant0.constant_entries  = windows[89:73];
-  assign \windows$283.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$283.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$283.tenant0.tiles  = windows[134:131];
-  assign \windows$283.tenant1  = windows[269:135];
-  assign \windows$283.tenant1.program_base  = windows[146:135];
-  assign \windows$283.tenant1.program_length  = windows[158:147];
-  assign \windows$283.tenant1.activation_base  = windows[174:159];
-  assign \windows$283.tenant1.activation_words  = windows[191:175];
-  assign \windows$283.tenant1.constants_base  = windows[207:192];
-  assign \windows$283.tenant1.constant_entries  = windows[224:208];
-  assign \windows$283.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$283.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$283.tenant1.tiles  = windows[269:266];
+  assign \windows$282.tenant0  = windows[134:0];
+  assign \windows$282.tenant0.program_base  = windows[11:0];
+  assign \windows$282.tenant0.program_length  = windows[23:12];
+  assign \windows$282.tenant0.activation_base  = windows[39:24];
+  assign \windows$282.tenant0.activation_words  = windows[56:40];
+  assign \windows$282.tenant0.constants_base  = windows[72:57];
+  assign \windows$282.tenant0.constant_entries  = windows[89:73];
+  assign \windows$282.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$282.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$282.tenant0.tiles  = windows[134:131];
+  assign \windows$282.tenant1  = windows[269:135];
+  assign \windows$282.tenant1.program_base  = windows[146:135];
+  assign \windows$282.tenant1.program_length  = windows[158:147];
+  assign \windows$282.tenant1.activation_base  = windows[174:159];
+  assign \windows$282.tenant1.activation_words  = windows[191:175];
+  assign \windows$282.tenant1.constants_base  = windows[207:192];
+  assign \windows$282.tenant1.constant_entries  = windows[224:208];
+  assign \windows$282.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$282.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$282.tenant1.tiles  = windows[269:266];
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -3211,34 +3233,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \written.tenant1.enable  = written[49];
   assign \written.tenant1.address  = written[65:50];
   assign \written.tenant1.data  = written[97:66];
-  assign \windows$393.tenant0  = windows[134:0];
-  assign \windows$393.tenant0.program_base  = windows[11:0];
-  assign \windows$393.tenant0.program_length  = windows[23:12];
-  assign \windows$393.tenant0.activation_base  = windows[39:24];
-  assign \windows$393.tenant0.activation_words  = windows[56:40];
-  assign \windows$393.tenant0.constants_base  = windows[72:57];
-  assign \windows$393.tenant0.constant_entries  = windows[89:73];
-  assign \windows$393.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$393.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$393.tenant0.tiles  = windows[134:131];
-  assign \windows$393.tenant1  = windows[269:135];
-  assign \windows$393.tenant1.program_base  = windows[146:135];
-  assign \windows$393.tenant1.program_length  = windows[158:147];
-  assign \windows$393.tenant1.activation_base  = windows[174:159];
-  assign \windows$393.tenant1.activation_words  = windows[191:175];
-  assign \windows$393.tenant1.constants_base  = windows[207:192];
-  assign \windows$393.tenant1.constant_entries  = windows[224:208];
-  assign \windows$393.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$393.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$393.tenant1.tiles  = windows[269:266];
+  assign \windows$391.tenant0  = windows[134:0];
+  assign \windows$391.tenant0.program_base  = windows[11:0];
+  assign \windows$391.tenant0.program_length  = windows[23:12];
+  assign \windows$391.tenant0.activation_base  = windows[39:24];
+  assign \windows$391.tenant0.activation_words  = windows[56:40];
+  assign \windows$391.tenant0.constants_base  = windows[72:57];
+  assign \windows$391.tenant0.constant_entries  = windows[89:73];
+  assign \windows$391.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$391.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$391.tenant0.tiles  = windows[134:131];
+  assign \windows$391.tenant1  = windows[269:135];
+  assign \windows$391.tenant1.program_base  = windows[146:135];
+  assign \windows$391.tenant1.program_length  = windows[158:147];
+  assign \windows$391.tenant1.activation_base  = windows[174:159];
+  assign \windows$391.tenant1.activation_words  = windows[191:175];
+  assign \windows$391.tenant1.constants_base  = windows[207:192];
+  assign \windows$391.tenant1.constant_entries  = windows[224:208];
+  assign \windows$391.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$391.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$391.tenant1.tiles  = windows[269:266];
   assign \layer.tenant0  = layer[11:0];
   assign \layer.tenant1  = layer[23:12];
-  assign \layer$397.tenant0  = layer[11:0];
-  assign \layer$397.tenant1  = layer[23:12];
+  assign \layer$395.tenant0  = layer[11:0];
+  assign \layer$395.tenant1  = layer[23:12];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \failed_cause$403.tenant0  = failed_cause[3:0];
-  assign \failed_cause$403.tenant1  = failed_cause[7:4];
+  assign \failed_cause$401.tenant0  = failed_cause[3:0];
+  assign \failed_cause$401.tenant1  = failed_cause[7:4];
   assign \host_timeout.tenant0  = host_timeout[23:0];
   assign \host_timeout.tenant1  = host_timeout[47:24];
   assign \descriptor[0]  = descriptor[31:0];
@@ -3257,42 +3279,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$432[0]  = descriptor[31:0];
-  assign \descriptor$432[1]  = descriptor[63:32];
-  assign \descriptor$432[2]  = descriptor[95:64];
-  assign \descriptor$432[3]  = descriptor[127:96];
-  assign \descriptor$432[4]  = descriptor[159:128];
-  assign \descriptor$432[5]  = descriptor[191:160];
-  assign \descriptor$432[6]  = descriptor[223:192];
-  assign \descriptor$432[7]  = descriptor[255:224];
-  assign \descriptor$432[8]  = descriptor[287:256];
-  assign \descriptor$432[9]  = descriptor[319:288];
-  assign \descriptor$432[10]  = descriptor[351:320];
-  assign \descriptor$432[11]  = descriptor[383:352];
-  assign \descriptor$432[12]  = descriptor[415:384];
-  assign \descriptor$432[13]  = descriptor[447:416];
-  assign \descriptor$432[14]  = descriptor[479:448];
-  assign \descriptor$432[15]  = descriptor[511:480];
+  assign \descriptor$430[0]  = descriptor[31:0];
+  assign \descriptor$430[1]  = descriptor[63:32];
+  assign \descriptor$430[2]  = descriptor[95:64];
+  assign \descriptor$430[3]  = descriptor[127:96];
+  assign \descriptor$430[4]  = descriptor[159:128];
+  assign \descriptor$430[5]  = descriptor[191:160];
+  assign \descriptor$430[6]  = descriptor[223:192];
+  assign \descriptor$430[7]  = descriptor[255:224];
+  assign \descriptor$430[8]  = descriptor[287:256];
+  assign \descriptor$430[9]  = descriptor[319:288];
+  assign \descriptor$430[10]  = descriptor[351:320];
+  assign \descriptor$430[11]  = descriptor[383:352];
+  assign \descriptor$430[12]  = descriptor[415:384];
+  assign \descriptor$430[13]  = descriptor[447:416];
+  assign \descriptor$430[14]  = descriptor[479:448];
+  assign \descriptor$430[15]  = descriptor[511:480];
   assign \waiting.tenant0  = waiting[10:0];
   assign \waiting.tenant1  = waiting[21:11];
-  assign \layer_cycles.tenant0  = layer_cycles[31:0];
-  assign \layer_cycles.tenant1  = layer_cycles[63:32];
-  assign \descriptor$467[0]  = descriptor[31:0];
-  assign \descriptor$467[1]  = descriptor[63:32];
-  assign \descriptor$467[2]  = descriptor[95:64];
-  assign \descriptor$467[3]  = descriptor[127:96];
-  assign \descriptor$467[4]  = descriptor[159:128];
-  assign \descriptor$467[5]  = descriptor[191:160];
-  assign \descriptor$467[6]  = descriptor[223:192];
-  assign \descriptor$467[7]  = descriptor[255:224];
-  assign \descriptor$467[8]  = descriptor[287:256];
-  assign \descriptor$467[9]  = descriptor[319:288];
-  assign \descriptor$467[10]  = descriptor[351:320];
-  assign \descriptor$467[11]  = descriptor[383:352];
-  assign \descriptor$467[12]  = descriptor[415:384];
-  assign \descriptor$467[13]  = descriptor[447:416];
-  assign \descriptor$467[14]  = descriptor[479:448];
-  assign \descriptor$467[15]  = descriptor[511:480];
+  assign \descriptor$465[0]  = descriptor[31:0];
+  assign \descriptor$465[1]  = descriptor[63:32];
+  assign \descriptor$465[2]  = descriptor[95:64];
+  assign \descriptor$465[3]  = descriptor[127:96];
+  assign \descriptor$465[4]  = descriptor[159:128];
+  assign \descriptor$465[5]  = descriptor[191:160];
+  assign \descriptor$465[6]  = descriptor[223:192];
+  assign \descriptor$465[7]  = descriptor[255:224];
+  assign \descriptor$465[8]  = descriptor[287:256];
+  assign \descriptor$465[9]  = descriptor[319:288];
+  assign \descriptor$465[10]  = descriptor[351:320];
+  assign \descriptor$465[11]  = descriptor[383:352];
+  assign \descriptor$465[12]  = descriptor[415:384];
+  assign \descriptor$465[13]  = descriptor[447:416];
+  assign \descriptor$465[14]  = descriptor[479:448];
+  assign \descriptor$465[15]  = descriptor[511:480];
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
   assign \convolution[2]  = convolution[95:64];
@@ -3309,54 +3329,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$478[0]  = convolution[31:0];
-  assign \descriptor$478[1]  = convolution[63:32];
-  assign \descriptor$478[2]  = convolution[95:64];
-  assign \descriptor$478[3]  = convolution[127:96];
-  assign \descriptor$478[4]  = convolution[159:128];
-  assign \descriptor$478[5]  = convolution[191:160];
-  assign \descriptor$478[6]  = convolution[223:192];
-  assign \descriptor$478[7]  = convolution[255:224];
-  assign \descriptor$478[8]  = convolution[287:256];
-  assign \descriptor$478[9]  = convolution[319:288];
-  assign \descriptor$478[10]  = convolution[351:320];
-  assign \descriptor$478[11]  = convolution[383:352];
-  assign \descriptor$478[12]  = convolution[415:384];
-  assign \descriptor$478[13]  = convolution[447:416];
-  assign \descriptor$478[14]  = convolution[479:448];
-  assign \descriptor$478[15]  = convolution[511:480];
-  assign \descriptor$501[0]  = convolution[31:0];
-  assign \descriptor$501[1]  = convolution[63:32];
-  assign \descriptor$501[2]  = convolution[95:64];
-  assign \descriptor$501[3]  = convolution[127:96];
-  assign \descriptor$501[4]  = convolution[159:128];
-  assign \descriptor$501[5]  = convolution[191:160];
-  assign \descriptor$501[6]  = convolution[223:192];
-  assign \descriptor$501[7]  = convolution[255:224];
-  assign \descriptor$501[8]  = convolution[287:256];
-  assign \descriptor$501[9]  = convolution[319:288];
-  assign \descriptor$501[10]  = convolution[351:320];
-  assign \descriptor$501[11]  = convolution[383:352];
-  assign \descriptor$501[12]  = convolution[415:384];
-  assign \descriptor$501[13]  = convolution[447:416];
-  assign \descriptor$501[14]  = convolution[479:448];
-  assign \descriptor$501[15]  = convolution[511:480];
-  assign \descriptor$503[0]  = descriptor[31:0];
-  assign \descriptor$503[1]  = descriptor[63:32];
-  assign \descriptor$503[2]  = descriptor[95:64];
-  assign \descriptor$503[3]  = descriptor[127:96];
-  assign \descriptor$503[4]  = descriptor[159:128];
-  assign \descriptor$503[5]  = descriptor[191:160];
-  assign \descriptor$503[6]  = descriptor[223:192];
-  assign \descriptor$503[7]  = descriptor[255:224];
-  assign \descriptor$503[8]  = descriptor[287:256];
-  assign \descriptor$503[9]  = descriptor[319:288];
-  assign \descriptor$503[10]  = descriptor[351:320];
-  assign \descriptor$503[11]  = descriptor[383:352];
-  assign \descriptor$503[12]  = descriptor[415:384];
-  assign \descriptor$503[13]  = descriptor[447:416];
-  assign \descriptor$503[14]  = descriptor[479:448];
-  assign \descriptor$503[15]  = descriptor[511:480];
+  assign \descriptor$473[0]  = convolution[31:0];
+  assign \descriptor$473[1]  = convolution[63:32];
+  assign \descriptor$473[2]  = convolution[95:64];
+  assign \descriptor$473[3]  = convolution[127:96];
+  assign \descriptor$473[4]  = convolution[159:128];
+  assign \descriptor$473[5]  = convolution[191:160];
+  assign \descriptor$473[6]  = convolution[223:192];
+  assign \descriptor$473[7]  = convolution[255:224];
+  assign \descriptor$473[8]  = convolution[287:256];
+  assign \descriptor$473[9]  = convolution[319:288];
+  assign \descriptor$473[10]  = convolution[351:320];
+  assign \descriptor$473[11]  = convolution[383:352];
+  assign \descriptor$473[12]  = convolution[415:384];
+  assign \descriptor$473[13]  = convolution[447:416];
+  assign \descriptor$473[14]  = convolution[479:448];
+  assign \descriptor$473[15]  = convolution[511:480];
+  assign \descriptor$496[0]  = convolution[31:0];
+  assign \descriptor$496[1]  = convolution[63:32];
+  assign \descriptor$496[2]  = convolution[95:64];
+  assign \descriptor$496[3]  = convolution[127:96];
+  assign \descriptor$496[4]  = convolution[159:128];
+  assign \descriptor$496[5]  = convolution[191:160];
+  assign \descriptor$496[6]  = convolution[223:192];
+  assign \descriptor$496[7]  = convolution[255:224];
+  assign \descriptor$496[8]  = convolution[287:256];
+  assign \descriptor$496[9]  = convolution[319:288];
+  assign \descriptor$496[10]  = convolution[351:320];
+  assign \descriptor$496[11]  = convolution[383:352];
+  assign \descriptor$496[12]  = convolution[415:384];
+  assign \descriptor$496[13]  = convolution[447:416];
+  assign \descriptor$496[14]  = convolution[479:448];
+  assign \descriptor$496[15]  = convolution[511:480];
+  assign \descriptor$498[0]  = descriptor[31:0];
+  assign \descriptor$498[1]  = descriptor[63:32];
+  assign \descriptor$498[2]  = descriptor[95:64];
+  assign \descriptor$498[3]  = descriptor[127:96];
+  assign \descriptor$498[4]  = descriptor[159:128];
+  assign \descriptor$498[5]  = descriptor[191:160];
+  assign \descriptor$498[6]  = descriptor[223:192];
+  assign \descriptor$498[7]  = descriptor[255:224];
+  assign \descriptor$498[8]  = descriptor[287:256];
+  assign \descriptor$498[9]  = descriptor[319:288];
+  assign \descriptor$498[10]  = descriptor[351:320];
+  assign \descriptor$498[11]  = descriptor[383:352];
+  assign \descriptor$498[12]  = descriptor[415:384];
+  assign \descriptor$498[13]  = descriptor[447:416];
+  assign \descriptor$498[14]  = descriptor[479:448];
+  assign \descriptor$498[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -3364,30 +3384,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$562 [0];
-  assign \settings.offset  = \settings$562 [8:1];
-  assign \settings.gain  = \settings$562 [24:9];
-  assign \settings.gain_reference  = \settings$562 [39:25];
-  assign \settings$562[0]  = \settings$562 [39:0];
-  assign \settings$562[0].levels  = \settings$562 [0];
-  assign \settings$562[0].offset  = \settings$562 [8:1];
-  assign \settings$562[0].gain  = \settings$562 [24:9];
-  assign \settings$562[0].gain_reference  = \settings$562 [39:25];
-  assign \settings$562[1]  = \settings$562 [79:40];
-  assign \settings$562[1].levels  = \settings$562 [40];
-  assign \settings$562[1].offset  = \settings$562 [48:41];
-  assign \settings$562[1].gain  = \settings$562 [64:49];
-  assign \settings$562[1].gain_reference  = \settings$562 [79:65];
-  assign \settings$562[2]  = \settings$562 [119:80];
-  assign \settings$562[2].levels  = \settings$562 [80];
-  assign \settings$562[2].offset  = \settings$562 [88:81];
-  assign \settings$562[2].gain  = \settings$562 [104:89];
-  assign \settings$562[2].gain_reference  = \settings$562 [119:105];
-  assign \settings$562[3]  = \settings$562 [159:120];
-  assign \settings$562[3].levels  = \settings$562 [120];
-  assign \settings$562[3].offset  = \settings$562 [128:121];
-  assign \settings$562[3].gain  = \settings$562 [144:129];
-  assign \settings$562[3].gain_reference  = \settings$562 [159:145];
+  assign \settings.levels  = \settings$557 [0];
+  assign \settings.offset  = \settings$557 [8:1];
+  assign \settings.gain  = \settings$557 [24:9];
+  assign \settings.gain_reference  = \settings$557 [39:25];
+  assign \settings$557[0]  = \settings$557 [39:0];
+  assign \settings$557[0].levels  = \settings$557 [0];
+  assign \settings$557[0].offset  = \settings$557 [8:1];
+  assign \settings$557[0].gain  = \settings$557 [24:9];
+  assign \settings$557[0].gain_reference  = \settings$557 [39:25];
+  assign \settings$557[1]  = \settings$557 [79:40];
+  assign \settings$557[1].levels  = \settings$557 [40];
+  assign \settings$557[1].offset  = \settings$557 [48:41];
+  assign \settings$557[1].gain  = \settings$557 [64:49];
+  assign \settings$557[1].gain_reference  = \settings$557 [79:65];
+  assign \settings$557[2]  = \settings$557 [119:80];
+  assign \settings$557[2].levels  = \settings$557 [80];
+  assign \settings$557[2].offset  = \settings$557 [88:81];
+  assign \settings$557[2].gain  = \settings$557 [104:89];
+  assign \settings$557[2].gain_reference  = \settings$557 [119:105];
+  assign \settings$557[3]  = \settings$557 [159:120];
+  assign \settings$557[3].levels  = \settings$557 [120];
+  assign \settings$557[3].offset  = \settings$557 [128:121];
+  assign \settings$557[3].gain  = \settings$557 [144:129];
+  assign \settings$557[3].gain_reference  = \settings$557 [159:145];
   assign \measured[0]  = measured[42:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[8:1];
@@ -3420,172 +3440,172 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[3].reference_valid  = measured[155];
   assign \measured[3].gain_reference  = measured[170:156];
   assign \measured[3].failed  = measured[171];
-  assign \measured$564.offset_valid  = \measured$564 [0];
-  assign \measured$564.offset  = \measured$564 [8:1];
-  assign \measured$564.gain_valid  = \measured$564 [9];
-  assign \measured$564.gain  = \measured$564 [25:10];
-  assign \measured$564.reference_valid  = \measured$564 [26];
-  assign \measured$564.gain_reference  = \measured$564 [41:27];
-  assign \measured$564.failed  = \measured$564 [42];
-  assign \descriptor$617[0]  = convolution[31:0];
-  assign \descriptor$617[1]  = convolution[63:32];
-  assign \descriptor$617[2]  = convolution[95:64];
-  assign \descriptor$617[3]  = convolution[127:96];
-  assign \descriptor$617[4]  = convolution[159:128];
-  assign \descriptor$617[5]  = convolution[191:160];
-  assign \descriptor$617[6]  = convolution[223:192];
-  assign \descriptor$617[7]  = convolution[255:224];
-  assign \descriptor$617[8]  = convolution[287:256];
-  assign \descriptor$617[9]  = convolution[319:288];
-  assign \descriptor$617[10]  = convolution[351:320];
-  assign \descriptor$617[11]  = convolution[383:352];
-  assign \descriptor$617[12]  = convolution[415:384];
-  assign \descriptor$617[13]  = convolution[447:416];
-  assign \descriptor$617[14]  = convolution[479:448];
-  assign \descriptor$617[15]  = convolution[511:480];
+  assign \measured$559.offset_valid  = \measured$559 [0];
+  assign \measured$559.offset  = \measured$559 [8:1];
+  assign \measured$559.gain_valid  = \measured$559 [9];
+  assign \measured$559.gain  = \measured$559 [25:10];
+  assign \measured$559.reference_valid  = \measured$559 [26];
+  assign \measured$559.gain_reference  = \measured$559 [41:27];
+  assign \measured$559.failed  = \measured$559 [42];
+  assign \descriptor$612[0]  = convolution[31:0];
+  assign \descriptor$612[1]  = convolution[63:32];
+  assign \descriptor$612[2]  = convolution[95:64];
+  assign \descriptor$612[3]  = convolution[127:96];
+  assign \descriptor$612[4]  = convolution[159:128];
+  assign \descriptor$612[5]  = convolution[191:160];
+  assign \descriptor$612[6]  = convolution[223:192];
+  assign \descriptor$612[7]  = convolution[255:224];
+  assign \descriptor$612[8]  = convolution[287:256];
+  assign \descriptor$612[9]  = convolution[319:288];
+  assign \descriptor$612[10]  = convolution[351:320];
+  assign \descriptor$612[11]  = convolution[383:352];
+  assign \descriptor$612[12]  = convolution[415:384];
+  assign \descriptor$612[13]  = convolution[447:416];
+  assign \descriptor$612[14]  = convolution[479:448];
+  assign \descriptor$612[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
-  assign \lengths$631.reset  = \lengths$631 [5:0];
-  assign \lengths$631.drive  = \lengths$631 [11:6];
-  assign \lengths$631.share  = \lengths$631 [17:12];
-  assign \lengths$631.hold  = \lengths$631 [23:18];
-  assign \lengths$631.clear  = \lengths$631 [29:24];
-  assign \lengths$631.add  = \lengths$631 [35:30];
-  assign \lengths$631.gap  = \lengths$631 [41:36];
-  assign \settings$652.levels  = \settings$562 [40];
-  assign \settings$652.offset  = \settings$562 [48:41];
-  assign \settings$652.gain  = \settings$562 [64:49];
-  assign \settings$652.gain_reference  = \settings$562 [79:65];
-  assign \measured$653.offset_valid  = \measured$653 [0];
-  assign \measured$653.offset  = \measured$653 [8:1];
-  assign \measured$653.gain_valid  = \measured$653 [9];
-  assign \measured$653.gain  = \measured$653 [25:10];
-  assign \measured$653.reference_valid  = \measured$653 [26];
-  assign \measured$653.gain_reference  = \measured$653 [41:27];
-  assign \measured$653.failed  = \measured$653 [42];
-  assign \descriptor$700[0]  = convolution[31:0];
-  assign \descriptor$700[1]  = convolution[63:32];
-  assign \descriptor$700[2]  = convolution[95:64];
-  assign \descriptor$700[3]  = convolution[127:96];
-  assign \descriptor$700[4]  = convolution[159:128];
-  assign \descriptor$700[5]  = convolution[191:160];
-  assign \descriptor$700[6]  = convolution[223:192];
-  assign \descriptor$700[7]  = convolution[255:224];
-  assign \descriptor$700[8]  = convolution[287:256];
-  assign \descriptor$700[9]  = convolution[319:288];
-  assign \descriptor$700[10]  = convolution[351:320];
-  assign \descriptor$700[11]  = convolution[383:352];
-  assign \descriptor$700[12]  = convolution[415:384];
-  assign \descriptor$700[13]  = convolution[447:416];
-  assign \descriptor$700[14]  = convolution[479:448];
-  assign \descriptor$700[15]  = convolution[511:480];
-  assign \lengths$708.reset  = \lengths$708 [5:0];
-  assign \lengths$708.drive  = \lengths$708 [11:6];
-  assign \lengths$708.share  = \lengths$708 [17:12];
-  assign \lengths$708.hold  = \lengths$708 [23:18];
-  assign \lengths$708.clear  = \lengths$708 [29:24];
-  assign \lengths$708.add  = \lengths$708 [35:30];
-  assign \lengths$708.gap  = \lengths$708 [41:36];
-  assign \settings$729.levels  = \settings$562 [80];
-  assign \settings$729.offset  = \settings$562 [88:81];
-  assign \settings$729.gain  = \settings$562 [104:89];
-  assign \settings$729.gain_reference  = \settings$562 [119:105];
-  assign \measured$730.offset_valid  = \measured$730 [0];
-  assign \measured$730.offset  = \measured$730 [8:1];
-  assign \measured$730.gain_valid  = \measured$730 [9];
-  assign \measured$730.gain  = \measured$730 [25:10];
-  assign \measured$730.reference_valid  = \measured$730 [26];
-  assign \measured$730.gain_reference  = \measured$730 [41:27];
-  assign \measured$730.failed  = \measured$730 [42];
-  assign \descriptor$777[0]  = convolution[31:0];
-  assign \descriptor$777[1]  = convolution[63:32];
-  assign \descriptor$777[2]  = convolution[95:64];
-  assign \descriptor$777[3]  = convolution[127:96];
-  assign \descriptor$777[4]  = convolution[159:128];
-  assign \descriptor$777[5]  = convolution[191:160];
-  assign \descriptor$777[6]  = convolution[223:192];
-  assign \descriptor$777[7]  = convolution[255:224];
-  assign \descriptor$777[8]  = convolution[287:256];
-  assign \descriptor$777[9]  = convolution[319:288];
-  assign \descriptor$777[10]  = convolution[351:320];
-  assign \descriptor$777[11]  = convolution[383:352];
-  assign \descriptor$777[12]  = convolution[415:384];
-  assign \descriptor$777[13]  = convolution[447:416];
-  assign \descriptor$777[14]  = convolution[479:448];
-  assign \descriptor$777[15]  = convolution[511:480];
-  assign \lengths$785.reset  = \lengths$785 [5:0];
-  assign \lengths$785.drive  = \lengths$785 [11:6];
-  assign \lengths$785.share  = \lengths$785 [17:12];
-  assign \lengths$785.hold  = \lengths$785 [23:18];
-  assign \lengths$785.clear  = \lengths$785 [29:24];
-  assign \lengths$785.add  = \lengths$785 [35:30];
-  assign \lengths$785.gap  = \lengths$785 [41:36];
-  assign \settings$806.levels  = \settings$562 [120];
-  assign \settings$806.offset  = \settings$562 [128:121];
-  assign \settings$806.gain  = \settings$562 [144:129];
-  assign \settings$806.gain_reference  = \settings$562 [159:145];
-  assign \measured$807.offset_valid  = \measured$807 [0];
-  assign \measured$807.offset  = \measured$807 [8:1];
-  assign \measured$807.gain_valid  = \measured$807 [9];
-  assign \measured$807.gain  = \measured$807 [25:10];
-  assign \measured$807.reference_valid  = \measured$807 [26];
-  assign \measured$807.gain_reference  = \measured$807 [41:27];
-  assign \measured$807.failed  = \measured$807 [42];
-  assign \descriptor$854[0]  = convolution[31:0];
-  assign \descriptor$854[1]  = convolution[63:32];
-  assign \descriptor$854[2]  = convolution[95:64];
-  assign \descriptor$854[3]  = convolution[127:96];
-  assign \descriptor$854[4]  = convolution[159:128];
-  assign \descriptor$854[5]  = convolution[191:160];
-  assign \descriptor$854[6]  = convolution[223:192];
-  assign \descriptor$854[7]  = convolution[255:224];
-  assign \descriptor$854[8]  = convolution[287:256];
-  assign \descriptor$854[9]  = convolution[319:288];
-  assign \descriptor$854[10]  = convolution[351:320];
-  assign \descriptor$854[11]  = convolution[383:352];
-  assign \descriptor$854[12]  = convolution[415:384];
-  assign \descriptor$854[13]  = convolution[447:416];
-  assign \descriptor$854[14]  = convolution[479:448];
-  assign \descriptor$854[15]  = convolution[511:480];
-  assign \lengths$785 [41:36] = phase_gap;
-  assign \lengths$785 [35:30] = phase_add;
-  assign \lengths$785 [29:24] = phase_clear;
-  assign \lengths$785 [23:18] = phase_hold;
-  assign \lengths$785 [17:12] = phase_share;
-  assign \lengths$785 [11:6] = phase_drive;
-  assign \lengths$785 [5:0] = phase_reset;
-  assign \lengths$708 [41:36] = phase_gap;
-  assign \lengths$708 [35:30] = phase_add;
-  assign \lengths$708 [29:24] = phase_clear;
-  assign \lengths$708 [23:18] = phase_hold;
-  assign \lengths$708 [17:12] = phase_share;
-  assign \lengths$708 [11:6] = phase_drive;
-  assign \lengths$708 [5:0] = phase_reset;
-  assign \lengths$631 [41:36] = phase_gap;
-  assign \lengths$631 [35:30] = phase_add;
-  assign \lengths$631 [29:24] = phase_clear;
-  assign \lengths$631 [23:18] = phase_hold;
-  assign \lengths$631 [17:12] = phase_share;
-  assign \lengths$631 [11:6] = phase_drive;
-  assign \lengths$631 [5:0] = phase_reset;
-  assign drain_sums[99:75] = \$157 ;
-  assign drain_sums[74:50] = \$149 ;
-  assign drain_sums[49:25] = \$141 ;
-  assign drain_sums[24:0] = \$133 ;
-  assign position_done[3] = \$156 ;
-  assign position_done[2] = \$148 ;
-  assign position_done[1] = \$140 ;
-  assign position_done[0] = \$132 ;
-  assign saturated[3] = \$151 ;
-  assign saturated[2] = \$143 ;
-  assign saturated[1] = \$135 ;
-  assign saturated[0] = \$127 ;
-  assign measured[171:129] = \measured$807 ;
-  assign measured[128:86] = \measured$730 ;
-  assign measured[85:43] = \measured$653 ;
-  assign measured[42:0] = \measured$564 ;
+  assign \lengths$626.reset  = \lengths$626 [5:0];
+  assign \lengths$626.drive  = \lengths$626 [11:6];
+  assign \lengths$626.share  = \lengths$626 [17:12];
+  assign \lengths$626.hold  = \lengths$626 [23:18];
+  assign \lengths$626.clear  = \lengths$626 [29:24];
+  assign \lengths$626.add  = \lengths$626 [35:30];
+  assign \lengths$626.gap  = \lengths$626 [41:36];
+  assign \settings$647.levels  = \settings$557 [40];
+  assign \settings$647.offset  = \settings$557 [48:41];
+  assign \settings$647.gain  = \settings$557 [64:49];
+  assign \settings$647.gain_reference  = \settings$557 [79:65];
+  assign \measured$648.offset_valid  = \measured$648 [0];
+  assign \measured$648.offset  = \measured$648 [8:1];
+  assign \measured$648.gain_valid  = \measured$648 [9];
+  assign \measured$648.gain  = \measured$648 [25:10];
+  assign \measured$648.reference_valid  = \measured$648 [26];
+  assign \measured$648.gain_reference  = \measured$648 [41:27];
+  assign \measured$648.failed  = \measured$648 [42];
+  assign \descriptor$695[0]  = convolution[31:0];
+  assign \descriptor$695[1]  = convolution[63:32];
+  assign \descriptor$695[2]  = convolution[95:64];
+  assign \descriptor$695[3]  = convolution[127:96];
+  assign \descriptor$695[4]  = convolution[159:128];
+  assign \descriptor$695[5]  = convolution[191:160];
+  assign \descriptor$695[6]  = convolution[223:192];
+  assign \descriptor$695[7]  = convolution[255:224];
+  assign \descriptor$695[8]  = convolution[287:256];
+  assign \descriptor$695[9]  = convolution[319:288];
+  assign \descriptor$695[10]  = convolution[351:320];
+  assign \descriptor$695[11]  = convolution[383:352];
+  assign \descriptor$695[12]  = convolution[415:384];
+  assign \descriptor$695[13]  = convolution[447:416];
+  assign \descriptor$695[14]  = convolution[479:448];
+  assign \descriptor$695[15]  = convolution[511:480];
+  assign \lengths$703.reset  = \lengths$703 [5:0];
+  assign \lengths$703.drive  = \lengths$703 [11:6];
+  assign \lengths$703.share  = \lengths$703 [17:12];
+  assign \lengths$703.hold  = \lengths$703 [23:18];
+  assign \lengths$703.clear  = \lengths$703 [29:24];
+  assign \lengths$703.add  = \lengths$703 [35:30];
+  assign \lengths$703.gap  = \lengths$703 [41:36];
+  assign \settings$724.levels  = \settings$557 [80];
+  assign \settings$724.offset  = \settings$557 [88:81];
+  assign \settings$724.gain  = \settings$557 [104:89];
+  assign \settings$724.gain_reference  = \settings$557 [119:105];
+  assign \measured$725.offset_valid  = \measured$725 [0];
+  assign \measured$725.offset  = \measured$725 [8:1];
+  assign \measured$725.gain_valid  = \measured$725 [9];
+  assign \measured$725.gain  = \measured$725 [25:10];
+  assign \measured$725.reference_valid  = \measured$725 [26];
+  assign \measured$725.gain_reference  = \measured$725 [41:27];
+  assign \measured$725.failed  = \measured$725 [42];
+  assign \descriptor$772[0]  = convolution[31:0];
+  assign \descriptor$772[1]  = convolution[63:32];
+  assign \descriptor$772[2]  = convolution[95:64];
+  assign \descriptor$772[3]  = convolution[127:96];
+  assign \descriptor$772[4]  = convolution[159:128];
+  assign \descriptor$772[5]  = convolution[191:160];
+  assign \descriptor$772[6]  = convolution[223:192];
+  assign \descriptor$772[7]  = convolution[255:224];
+  assign \descriptor$772[8]  = convolution[287:256];
+  assign \descriptor$772[9]  = convolution[319:288];
+  assign \descriptor$772[10]  = convolution[351:320];
+  assign \descriptor$772[11]  = convolution[383:352];
+  assign \descriptor$772[12]  = convolution[415:384];
+  assign \descriptor$772[13]  = convolution[447:416];
+  assign \descriptor$772[14]  = convolution[479:448];
+  assign \descriptor$772[15]  = convolution[511:480];
+  assign \lengths$780.reset  = \lengths$780 [5:0];
+  assign \lengths$780.drive  = \lengths$780 [11:6];
+  assign \lengths$780.share  = \lengths$780 [17:12];
+  assign \lengths$780.hold  = \lengths$780 [23:18];
+  assign \lengths$780.clear  = \lengths$780 [29:24];
+  assign \lengths$780.add  = \lengths$780 [35:30];
+  assign \lengths$780.gap  = \lengths$780 [41:36];
+  assign \settings$801.levels  = \settings$557 [120];
+  assign \settings$801.offset  = \settings$557 [128:121];
+  assign \settings$801.gain  = \settings$557 [144:129];
+  assign \settings$801.gain_reference  = \settings$557 [159:145];
+  assign \measured$802.offset_valid  = \measured$802 [0];
+  assign \measured$802.offset  = \measured$802 [8:1];
+  assign \measured$802.gain_valid  = \measured$802 [9];
+  assign \measured$802.gain  = \measured$802 [25:10];
+  assign \measured$802.reference_valid  = \measured$802 [26];
+  assign \measured$802.gain_reference  = \measured$802 [41:27];
+  assign \measured$802.failed  = \measured$802 [42];
+  assign \descriptor$849[0]  = convolution[31:0];
+  assign \descriptor$849[1]  = convolution[63:32];
+  assign \descriptor$849[2]  = convolution[95:64];
+  assign \descriptor$849[3]  = convolution[127:96];
+  assign \descriptor$849[4]  = convolution[159:128];
+  assign \descriptor$849[5]  = convolution[191:160];
+  assign \descriptor$849[6]  = convolution[223:192];
+  assign \descriptor$849[7]  = convolution[255:224];
+  assign \descriptor$849[8]  = convolution[287:256];
+  assign \descriptor$849[9]  = convolution[319:288];
+  assign \descriptor$849[10]  = convolution[351:320];
+  assign \descriptor$849[11]  = convolution[383:352];
+  assign \descriptor$849[12]  = convolution[415:384];
+  assign \descriptor$849[13]  = convolution[447:416];
+  assign \descriptor$849[14]  = convolution[479:448];
+  assign \descriptor$849[15]  = convolution[511:480];
+  assign \lengths$780 [41:36] = phase_gap;
+  assign \lengths$780 [35:30] = phase_add;
+  assign \lengths$780 [29:24] = phase_clear;
+  assign \lengths$780 [23:18] = phase_hold;
+  assign \lengths$780 [17:12] = phase_share;
+  assign \lengths$780 [11:6] = phase_drive;
+  assign \lengths$780 [5:0] = phase_reset;
+  assign \lengths$703 [41:36] = phase_gap;
+  assign \lengths$703 [35:30] = phase_add;
+  assign \lengths$703 [29:24] = phase_clear;
+  assign \lengths$703 [23:18] = phase_hold;
+  assign \lengths$703 [17:12] = phase_share;
+  assign \lengths$703 [11:6] = phase_drive;
+  assign \lengths$703 [5:0] = phase_reset;
+  assign \lengths$626 [41:36] = phase_gap;
+  assign \lengths$626 [35:30] = phase_add;
+  assign \lengths$626 [29:24] = phase_clear;
+  assign \lengths$626 [23:18] = phase_hold;
+  assign \lengths$626 [17:12] = phase_share;
+  assign \lengths$626 [11:6] = phase_drive;
+  assign \lengths$626 [5:0] = phase_reset;
+  assign drain_sums[99:75] = \$154 ;
+  assign drain_sums[74:50] = \$146 ;
+  assign drain_sums[49:25] = \$138 ;
+  assign drain_sums[24:0] = \$130 ;
+  assign position_done[3] = \$153 ;
+  assign position_done[2] = \$145 ;
+  assign position_done[1] = \$137 ;
+  assign position_done[0] = \$129 ;
+  assign saturated[3] = \$148 ;
+  assign saturated[2] = \$140 ;
+  assign saturated[1] = \$132 ;
+  assign saturated[0] = \$124 ;
+  assign measured[171:129] = \measured$802 ;
+  assign measured[128:86] = \measured$725 ;
+  assign measured[85:43] = \measured$648 ;
+  assign measured[42:0] = \measured$559 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -3596,32 +3616,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign waiting[21:11] = { turn[1], fetching[1], \$120 , \$119 , \$118 , \$114 , \$113 , \$106 , \$99 , \$92 , \$85  };
-  assign waiting[10:0] = { turn[0], fetching[0], \$77 , \$76 , \$75 , \$71 , \$70 , \$63 , \$56 , \$49 , \$42  };
+  assign waiting[21:11] = { turn[1], fetching[1], \$118 , \$117 , \$116 , \$112 , \$111 , \$104 , \$97 , \$90 , \$83  };
+  assign waiting[10:0] = { turn[0], fetching[0], \$75 , \$74 , \$73 , \$69 , \$68 , \$61 , \$54 , \$47 , \$40  };
   assign active[1] = working1;
   assign active[0] = working0;
-  assign transfer_done[1] = \done$221 ;
-  assign transfer_done[0] = \done$217 ;
+  assign transfer_done[1] = \done$220 ;
+  assign transfer_done[0] = done;
   assign transfer_abort[1] = transfer_clear[1];
   assign transfer_abort[0] = transfer_clear[0];
-  assign transfer_write[97:66] = \write_data$338 ;
-  assign transfer_write[65:50] = \write_address$337 ;
-  assign transfer_write[49] = \write_enable$336 ;
-  assign transfer_write[48:17] = \write_data$319 ;
-  assign transfer_write[16:1] = \write_address$318 ;
-  assign transfer_write[0] = \write_enable$317 ;
-  assign transfer_read[33:18] = \read_address$332 ;
-  assign transfer_read[17] = \read_enable$331 ;
-  assign transfer_read[16:1] = \read_address$309 ;
-  assign transfer_read[0] = \read_enable$308 ;
-  assign read[16:1] = \$9 ;
-  assign read[0] = \$8 ;
-  assign \$78  = trace_tenant;
-  assign \$125  = trace_tenant;
-  assign \$126  = { 4'h0, memory_index[19:4] };
-  assign \$134  = { 4'h0, memory_index[19:4] };
-  assign \$142  = { 4'h0, memory_index[19:4] };
-  assign \$150  = { 4'h0, memory_index[19:4] };
+  assign transfer_write[97:66] = \write_data$337 ;
+  assign transfer_write[65:50] = \write_address$336 ;
+  assign transfer_write[49] = \write_enable$335 ;
+  assign transfer_write[48:17] = \write_data$318 ;
+  assign transfer_write[16:1] = \write_address$317 ;
+  assign transfer_write[0] = \write_enable$316 ;
+  assign transfer_read[33:18] = \read_address$331 ;
+  assign transfer_read[17] = \read_enable$330 ;
+  assign transfer_read[16:1] = \read_address$308 ;
+  assign transfer_read[0] = \read_enable$307 ;
+  assign read[16:1] = \$8 ;
+  assign read[0] = \$7 ;
+  assign \$76  = trace_tenant;
+  assign \$122  = trace_tenant;
+  assign \$123  = { 4'h0, memory_index[19:4] };
+  assign \$131  = { 4'h0, memory_index[19:4] };
+  assign \$139  = { 4'h0, memory_index[19:4] };
+  assign \$147  = { 4'h0, memory_index[19:4] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -4246,14 +4266,14 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$10 ;
   wire \$100 ;
   wire \$101 ;
-  wire [12:0] \$102 ;
-  wire [12:0] \$103 ;
-  wire [12:0] \$104 ;
-  wire [12:0] \$105 ;
+  wire \$102 ;
+  wire \$103 ;
+  wire \$104 ;
+  wire [1:0] \$105 ;
   wire \$106 ;
   wire \$107 ;
-  wire \$108 ;
-  wire \$109 ;
+  wire [1:0] \$108 ;
+  wire [1:0] \$109 ;
   wire \$11 ;
   wire \$110 ;
   wire \$111 ;
@@ -4261,63 +4281,123 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$113 ;
   wire \$114 ;
   wire \$115 ;
-  wire [44:0] \$116 ;
-  wire [44:0] \$117 ;
-  wire [44:0] \$118 ;
-  wire [44:0] \$119 ;
+  wire \$116 ;
+  wire \$117 ;
+  wire \$118 ;
+  wire \$119 ;
   wire \$12 ;
   wire \$120 ;
   wire \$121 ;
-  wire \$122 ;
+  wire [1:0] \$122 ;
   wire \$123 ;
   wire \$124 ;
-  wire \$125 ;
-  wire \$126 ;
+  wire [1:0] \$125 ;
+  wire [1:0] \$126 ;
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
   wire \$13 ;
-  wire [12:0] \$130 ;
-  wire [12:0] \$131 ;
-  wire [12:0] \$132 ;
-  wire [12:0] \$133 ;
+  wire \$130 ;
+  wire \$131 ;
+  wire \$132 ;
+  wire \$133 ;
   wire \$134 ;
   wire \$135 ;
   wire \$136 ;
   wire \$137 ;
   wire \$138 ;
-  wire \$139 ;
+  wire [1:0] \$139 ;
   wire \$14 ;
   wire \$140 ;
   wire \$141 ;
-  wire \$142 ;
-  wire \$143 ;
-  wire [44:0] \$144 ;
-  wire [44:0] \$145 ;
-  wire [44:0] \$146 ;
-  wire [44:0] \$147 ;
-  wire [31:0] \$148 ;
-  wire [31:0] \$149 ;
+  wire [1:0] \$142 ;
+  wire [1:0] \$143 ;
+  wire \$144 ;
+  wire \$145 ;
+  wire \$146 ;
+  wire \$147 ;
+  wire \$148 ;
+  wire \$149 ;
   wire \$15 ;
-  wire [31:0] \$150 ;
-  wire [31:0] \$151 ;
-  wire [31:0] \$152 ;
-  wire [31:0] \$153 ;
+  wire \$150 ;
+  wire \$151 ;
+  wire \$152 ;
+  wire \$153 ;
   wire \$154 ;
   wire \$155 ;
   wire \$156 ;
-  wire \$157 ;
+  wire [1:0] \$157 ;
+  wire \$158 ;
+  wire \$159 ;
   wire \$16 ;
-  wire \$17 ;
+  wire [1:0] \$160 ;
+  wire [1:0] \$161 ;
+  wire \$162 ;
+  wire \$163 ;
+  wire \$164 ;
+  wire \$165 ;
+  wire \$166 ;
+  wire \$167 ;
+  wire \$168 ;
+  wire \$169 ;
+  wire [1:0] \$17 ;
+  wire \$170 ;
+  wire \$171 ;
+  wire \$172 ;
+  wire \$173 ;
+  wire [1:0] \$174 ;
+  wire \$175 ;
+  wire \$176 ;
+  wire [1:0] \$177 ;
+  wire [1:0] \$178 ;
+  wire \$179 ;
   wire \$18 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire \$182 ;
+  wire \$183 ;
+  wire \$184 ;
+  wire \$185 ;
+  wire \$186 ;
+  wire \$187 ;
+  wire \$188 ;
+  wire \$189 ;
   wire \$19 ;
+  wire \$190 ;
+  wire \$191 ;
+  wire \$192 ;
+  wire \$193 ;
+  wire \$194 ;
+  wire \$195 ;
+  wire \$196 ;
+  wire \$197 ;
+  wire \$198 ;
+  wire \$199 ;
   wire \$2 ;
   wire \$20 ;
+  wire \$200 ;
+  wire \$201 ;
+  wire \$202 ;
+  wire \$203 ;
+  wire [31:0] \$204 ;
+  wire [31:0] \$205 ;
+  wire [31:0] \$206 ;
+  wire [31:0] \$207 ;
+  wire [31:0] \$208 ;
+  wire [31:0] \$209 ;
   wire \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
-  wire \$25 ;
+  wire [1:0] \$25 ;
+  reg \$251 ;
+  reg \$252 ;
+  reg \$256 ;
+  reg \$257 ;
   wire \$26 ;
   wire \$27 ;
   wire \$28 ;
@@ -4326,7 +4406,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire \$33 ;
+  wire [1:0] \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
@@ -4335,7 +4415,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$39 ;
   wire \$4 ;
   wire \$40 ;
-  wire \$41 ;
+  wire [1:0] \$41 ;
   wire \$42 ;
   wire \$43 ;
   wire \$44 ;
@@ -4343,7 +4423,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$46 ;
   wire \$47 ;
   wire \$48 ;
-  wire \$49 ;
+  wire [1:0] \$49 ;
   wire \$5 ;
   wire \$50 ;
   wire \$51 ;
@@ -4386,12 +4466,12 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$85 ;
   wire \$86 ;
   wire \$87 ;
-  wire \$88 ;
+  wire [1:0] \$88 ;
   wire \$89 ;
-  wire \$9 ;
+  wire [1:0] \$9 ;
   wire \$90 ;
-  wire \$91 ;
-  wire \$92 ;
+  wire [1:0] \$91 ;
+  wire [1:0] \$92 ;
   wire \$93 ;
   wire \$94 ;
   wire \$95 ;
@@ -4400,11 +4480,11 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$98 ;
   wire \$99 ;
   reg [12:0] \$signature__addr ;
-  reg [12:0] \$signature__addr$77 ;
+  reg [12:0] \$signature__addr$91 ;
   wire [31:0] \$signature__data ;
-  wire [31:0] \$signature__data$85 ;
+  wire [31:0] \$signature__data$99 ;
   wire \$signature__en ;
-  wire \$signature__en$120 ;
+  wire \$signature__en$135 ;
   wire [31:0] bank0_data;
   wire [12:0] bank0_word;
   wire bank0_write;
@@ -4417,80 +4497,89 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire beyond;
   input clk;
   wire clk;
-  wire [1:0] outside;
   input [16:0] read;
   wire [16:0] read;
   wire [15:0] \read.address ;
   wire \read.enable ;
-  wire [2:0] read0_asking;
-  reg [2:0] read0_chosen;
+  wire read0_chosen0;
+  wire read0_chosen1;
+  reg read0_favoured = 1'h0;
   wire [12:0] read0_word;
-  wire [2:0] read1_asking;
-  reg [2:0] read1_chosen;
+  wire read1_chosen0;
+  wire read1_chosen1;
+  reg read1_favoured = 1'h0;
   wire [12:0] read1_word;
   output [31:0] read_data;
   reg [31:0] read_data;
   reg reading0 = 1'h0;
   reg reading1 = 1'h0;
   reg register = 1'h0;
-  reg [12:0] \register$61  = 13'h0000;
-  reg [12:0] \register$63  = 13'h0000;
-  reg \register$65  = 1'h0;
-  reg [31:0] \register$66  = 32'd0;
-  reg [31:0] \register$68  = 32'd0;
-  reg [31:0] \register$69  = 32'd0;
-  reg \register$71  = 1'h0;
-  reg [12:0] \register$76  = 13'h0000;
-  reg [12:0] \register$78  = 13'h0000;
-  reg \register$80  = 1'h0;
+  reg \register$100  = 1'h0;
+  reg \register$101  = 1'h0;
+  reg \register$102  = 1'h0;
+  reg \register$103  = 1'h0;
+  reg \register$104  = 1'h0;
+  reg \register$105  = 1'h0;
+  reg \register$106  = 1'h0;
+  reg [12:0] \register$73  = 13'h0000;
+  reg [12:0] \register$75  = 13'h0000;
+  reg \register$77  = 1'h0;
+  reg [31:0] \register$78  = 32'd0;
+  reg [31:0] \register$80  = 32'd0;
   reg [31:0] \register$81  = 32'd0;
-  reg [31:0] \register$83  = 32'd0;
-  reg [31:0] \register$84  = 32'd0;
-  reg \register$86  = 1'h0;
-  reg \register$87  = 1'h0;
-  reg \register$88  = 1'h0;
-  reg \register$89  = 1'h0;
-  reg \register$90  = 1'h0;
-  reg \register$91  = 1'h0;
-  reg \register$92  = 1'h0;
+  reg \register$85  = 1'h0;
+  reg [12:0] \register$90  = 13'h0000;
+  reg [12:0] \register$92  = 13'h0000;
+  reg \register$94  = 1'h0;
+  reg [31:0] \register$95  = 32'd0;
+  reg [31:0] \register$97  = 32'd0;
+  reg [31:0] \register$98  = 32'd0;
   input rst;
   wire rst;
   input tenant;
   wire tenant;
   reg [1:0] transfer0_0_asking = 2'h0;
   reg transfer0_0_bank = 1'h0;
+  wire [1:0] transfer0_0_coming;
   reg transfer0_0_full = 1'h0;
   wire transfer0_0_inside;
   wire [16:0] transfer0_0_place;
   wire transfer0_0_ready;
+  reg transfer0_0_strayed = 1'h0;
   wire transfer0_0_taken;
   reg [12:0] transfer0_0_word = 13'h0000;
   reg [15:0] transfer0_1_address = 16'h0000;
   reg [1:0] transfer0_1_asking = 2'h0;
   reg transfer0_1_bank = 1'h0;
+  wire [1:0] transfer0_1_coming;
   reg [31:0] transfer0_1_data = 32'd0;
   reg transfer0_1_full = 1'h0;
   wire transfer0_1_inside;
   wire [16:0] transfer0_1_place;
   wire transfer0_1_ready;
+  reg transfer0_1_strayed = 1'h0;
   wire transfer0_1_taken;
   reg [12:0] transfer0_1_word = 13'h0000;
   reg [1:0] transfer1_0_asking = 2'h0;
   reg transfer1_0_bank = 1'h0;
+  wire [1:0] transfer1_0_coming;
   reg transfer1_0_full = 1'h0;
   wire transfer1_0_inside;
   wire [16:0] transfer1_0_place;
   wire transfer1_0_ready;
+  reg transfer1_0_strayed = 1'h0;
   wire transfer1_0_taken;
   reg [12:0] transfer1_0_word = 13'h0000;
   reg [15:0] transfer1_1_address = 16'h0000;
   reg [1:0] transfer1_1_asking = 2'h0;
   reg transfer1_1_bank = 1'h0;
+  wire [1:0] transfer1_1_coming;
   reg [31:0] transfer1_1_data = 32'd0;
   reg transfer1_1_full = 1'h0;
   wire transfer1_1_inside;
   wire [16:0] transfer1_1_place;
   wire transfer1_1_ready;
+  reg transfer1_1_strayed = 1'h0;
   wire transfer1_1_taken;
   reg [12:0] transfer1_1_word = 13'h0000;
   input [1:0] transfer_abort;
@@ -4528,20 +4617,24 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   reg turn = 1'h0;
   reg [1:0] units0_asking = 2'h0;
   reg units0_bank = 1'h0;
+  wire [1:0] units0_coming;
   reg units0_full = 1'h0;
   wire units0_inside;
   wire [16:0] units0_place;
   wire units0_ready;
+  reg units0_strayed = 1'h0;
   wire units0_taken;
   reg [12:0] units0_word = 13'h0000;
   reg [15:0] units1_address = 16'h0000;
   reg [1:0] units1_asking = 2'h0;
   reg units1_bank = 1'h0;
+  wire [1:0] units1_coming;
   reg [31:0] units1_data = 32'd0;
   reg units1_full = 1'h0;
   wire units1_inside;
   wire [16:0] units1_place;
   wire units1_ready;
+  reg units1_strayed = 1'h0;
   wire units1_taken;
   reg [12:0] units1_word = 13'h0000;
   reg valid0 = 1'h0;
@@ -4584,20 +4677,22 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
-  wire [2:0] write0_asking;
-  reg [2:0] write0_chosen;
+  wire write0_chosen0;
+  wire write0_chosen1;
+  reg write0_favoured = 1'h0;
   reg [44:0] write0_word;
-  wire [2:0] write1_asking;
-  reg [2:0] write1_chosen;
+  wire write1_chosen0;
+  wire write1_chosen1;
+  reg write1_favoured = 1'h0;
   reg [44:0] write1_word;
   wire [12:0] write__addr;
-  wire [12:0] \write__addr$79 ;
+  wire [12:0] \write__addr$93 ;
   wire [31:0] write__data;
-  wire [31:0] \write__data$82 ;
+  wire [31:0] \write__data$96 ;
   (* init = 1'h0 *)
   wire write__en;
   (* init = 1'h0 *)
-  wire \write__en$124 ;
+  wire \write__en$139 ;
   output [97:0] written;
   reg [97:0] written;
   wire [48:0] \written.tenant0 ;
@@ -4636,215 +4731,271 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
 `endif
   always @(posedge clk) begin
-    if (\register$71 )
+    if (\register$85 )
       bank1[bank1_written[12:0]] <= bank1_written[44:13];
   end
   reg [31:0] _1_;
   always @(posedge clk) begin
-    if (\$signature__en$120 ) begin
-      _1_ <= bank1[\$signature__addr$77 ];
+    if (\$signature__en$135 ) begin
+      _1_ <= bank1[\$signature__addr$91 ];
     end
   end
-  assign \$signature__data$85  = _1_;
+  assign \$signature__data$99  = _1_;
   assign \$1  = turn + 1'h1;
-  assign \$2  = read[0] & units0_inside;
-  assign \$3  = read[0] & units0_inside;
-  assign \$4  = ! units0_place[13];
-  assign \$5  = \$3  & \$4 ;
+  assign \$2  = ~ units0_inside;
+  assign \$3  = read[0] & \$2 ;
+  assign \$4  = read[0] & units0_inside;
+  assign \$5  = read[0] & units0_inside;
   assign \$6  = read[0] & units0_inside;
-  assign \$8  = \$6  & \$7 ;
-  assign \$9  = write[0] & units1_inside;
-  assign \$10  = write[0] & units1_inside;
-  assign \$11  = ! units1_place[13];
-  assign \$12  = \$10  & \$11 ;
+  assign \$7  = ! units0_place[13];
+  assign \$9  = { \$6 , \$5  } & { \$8 , \$7  };
+  assign \$10  = ~ units1_inside;
+  assign \$11  = write[0] & \$10 ;
+  assign \$12  = write[0] & units1_inside;
   assign \$13  = write[0] & units1_inside;
-  assign \$15  = \$13  & \$14 ;
-  assign \$16  = transfer_read[0] & transfer0_0_inside;
-  assign \$17  = transfer_read[0] & transfer0_0_inside;
-  assign \$18  = ! transfer0_0_place[13];
-  assign \$19  = \$17  & \$18 ;
+  assign \$14  = write[0] & units1_inside;
+  assign \$15  = ! units1_place[13];
+  assign \$17  = { \$14 , \$13  } & { \$16 , \$15  };
+  assign \$18  = ~ transfer0_0_inside;
+  assign \$19  = transfer_read[0] & \$18 ;
   assign \$20  = transfer_read[0] & transfer0_0_inside;
-  assign \$22  = \$20  & \$21 ;
-  assign \$23  = transfer_write[0] & transfer0_1_inside;
-  assign \$24  = transfer_write[0] & transfer0_1_inside;
-  assign \$25  = ! transfer0_1_place[13];
-  assign \$26  = \$24  & \$25 ;
-  assign \$27  = transfer_write[0] & transfer0_1_inside;
-  assign \$29  = \$27  & \$28 ;
-  assign \$30  = transfer_read[17] & transfer1_0_inside;
-  assign \$31  = transfer_read[17] & transfer1_0_inside;
-  assign \$32  = ! transfer1_0_place[13];
-  assign \$33  = \$31  & \$32 ;
-  assign \$34  = transfer_read[17] & transfer1_0_inside;
-  assign \$36  = \$34  & \$35 ;
-  assign \$37  = transfer_write[49] & transfer1_1_inside;
-  assign \$38  = transfer_write[49] & transfer1_1_inside;
-  assign \$39  = ! transfer1_1_place[13];
-  assign \$40  = \$38  & \$39 ;
-  assign \$41  = transfer_write[49] & transfer1_1_inside;
-  assign \$43  = \$41  & \$42 ;
-  assign \$44  = \register$61  == \register$63 ;
-  assign \$45  = \register$76  == \register$78 ;
-  assign \$46  = ~ transfer_abort[0];
-  assign \$47  = transfer0_0_taken & \$46 ;
-  assign \$48  = ~ transfer_abort[0];
-  assign \$49  = reading0 & \$48 ;
-  assign \$50  = ~ transfer_abort[1];
-  assign \$51  = transfer1_0_taken & \$50 ;
-  assign \$52  = ~ transfer_abort[1];
-  assign \$53  = reading1 & \$52 ;
+  assign \$21  = transfer_read[0] & transfer0_0_inside;
+  assign \$22  = transfer_read[0] & transfer0_0_inside;
+  assign \$23  = ! transfer0_0_place[13];
+  assign \$25  = { \$22 , \$21  } & { \$24 , \$23  };
+  assign \$26  = ~ transfer0_1_inside;
+  assign \$27  = transfer_write[0] & \$26 ;
+  assign \$28  = transfer_write[0] & transfer0_1_inside;
+  assign \$29  = transfer_write[0] & transfer0_1_inside;
+  assign \$30  = transfer_write[0] & transfer0_1_inside;
+  assign \$31  = ! transfer0_1_place[13];
+  assign \$33  = { \$30 , \$29  } & { \$32 , \$31  };
+  assign \$34  = ~ transfer1_0_inside;
+  assign \$35  = transfer_read[17] & \$34 ;
+  assign \$36  = transfer_read[17] & transfer1_0_inside;
+  assign \$37  = transfer_read[17] & transfer1_0_inside;
+  assign \$38  = transfer_read[17] & transfer1_0_inside;
+  assign \$39  = ! transfer1_0_place[13];
+  assign \$41  = { \$38 , \$37  } & { \$40 , \$39  };
+  assign \$42  = ~ transfer1_1_inside;
+  assign \$43  = transfer_write[49] & \$42 ;
+  assign \$44  = transfer_write[49] & transfer1_1_inside;
+  assign \$45  = transfer_write[49] & transfer1_1_inside;
+  assign \$46  = transfer_write[49] & transfer1_1_inside;
+  assign \$47  = ! transfer1_1_place[13];
+  assign \$49  = { \$46 , \$45  } & { \$48 , \$47  };
+  assign \$50  = transfer1_0_coming[0] ? 1'h1 : 1'h0;
+  assign \$51  = transfer0_0_coming[0] ? 1'h0 : \$50 ;
+  assign \$52  = transfer0_0_coming[0] ? 1'h0 : 1'h1;
+  assign \$53  = transfer1_0_coming[0] ? 1'h1 : \$52 ;
+  assign \$54  = transfer1_1_coming[0] ? 1'h1 : 1'h0;
+  assign \$55  = transfer0_1_coming[0] ? 1'h0 : \$54 ;
+  assign \$56  = transfer0_1_coming[0] ? 1'h0 : 1'h1;
+  assign \$57  = transfer1_1_coming[0] ? 1'h1 : \$56 ;
+  assign \$58  = \register$73  == \register$75 ;
+  assign \$59  = transfer1_0_coming[1] ? 1'h1 : 1'h0;
+  assign \$60  = transfer0_0_coming[1] ? 1'h0 : \$59 ;
+  assign \$61  = transfer0_0_coming[1] ? 1'h0 : 1'h1;
+  assign \$62  = transfer1_0_coming[1] ? 1'h1 : \$61 ;
+  assign \$63  = transfer1_1_coming[1] ? 1'h1 : 1'h0;
+  assign \$64  = transfer0_1_coming[1] ? 1'h0 : \$63 ;
+  assign \$65  = transfer0_1_coming[1] ? 1'h0 : 1'h1;
+  assign \$66  = transfer1_1_coming[1] ? 1'h1 : \$65 ;
+  assign \$67  = \register$90  == \register$92 ;
+  assign \$68  = ~ transfer_abort[0];
+  assign \$69  = transfer0_0_taken & \$68 ;
+  assign \$70  = ~ transfer_abort[0];
+  assign \$71  = reading0 & \$70 ;
+  assign \$72  = ~ transfer_abort[1];
+  assign \$73  = transfer1_0_taken & \$72 ;
+  assign \$74  = ~ transfer_abort[1];
+  assign \$75  = reading1 & \$74 ;
   assign units0_place = read[16:1] + window[39:24];
-  assign \$54  = read[16:1] < window[56:40];
-  assign \$55  = | units0_place[16:14];
-  assign \$56  = ~ \$55 ;
-  assign units0_inside = \$54  & \$56 ;
-  assign \$57  = ~ units0_full;
-  assign units0_ready = \$57  | units0_taken;
-  assign \$58  = ~ units0_inside;
-  assign \$59  = read[0] & \$58 ;
+  assign \$76  = read[16:1] < window[56:40];
+  assign \$77  = | units0_place[16:14];
+  assign \$78  = ~ \$77 ;
+  assign units0_inside = \$76  & \$78 ;
+  assign \$79  = ~ units0_full;
+  assign units0_ready = \$79  | units0_taken;
+  assign \$80  = ! units0_place[13];
+  assign \$82  = units0_ready & read[0];
+  assign \$85  = units0_ready & read[0];
+  assign \$88  = { \$81 , \$80  } & { \$87 , \$84  };
+  assign \$91  = ~ { \$90 , \$89  };
+  assign \$92  = units0_asking & \$91 ;
+  assign units0_coming = \$88  | \$92 ;
   assign units1_place = write[16:1] + window[39:24];
-  assign \$60  = write[16:1] < window[56:40];
-  assign \$61  = | units1_place[16:14];
-  assign \$62  = ~ \$61 ;
-  assign units1_inside = \$60  & \$62 ;
-  assign \$63  = ~ units1_full;
-  assign units1_ready = \$63  | units1_taken;
-  assign \$64  = ~ units1_inside;
-  assign \$65  = write[0] & \$64 ;
-  assign beyond = | outside;
-  assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
-  assign \$66  = transfer_read[16:1] < windows[56:40];
-  assign \$67  = | transfer0_0_place[16:14];
-  assign \$68  = ~ \$67 ;
-  assign transfer0_0_inside = \$66  & \$68 ;
-  assign \$69  = ~ transfer0_0_full;
-  assign transfer0_0_ready = \$69  | transfer0_0_taken;
-  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
-  assign \$70  = transfer_write[16:1] < windows[56:40];
-  assign \$71  = | transfer0_1_place[16:14];
-  assign \$72  = ~ \$71 ;
-  assign transfer0_1_inside = \$70  & \$72 ;
-  assign \$73  = ~ transfer0_1_full;
-  assign transfer0_1_ready = \$73  | transfer0_1_taken;
-  assign \$74  = ~ transfer0_0_inside;
-  assign \$75  = transfer_read[0] & \$74 ;
-  assign \$76  = ~ transfer0_1_inside;
-  assign \$77  = transfer_write[0] & \$76 ;
-  assign \$78  = \$75  | \$77 ;
-  assign transfer1_0_place = transfer_read[33:18] + windows[174:159];
-  assign \$79  = transfer_read[33:18] < windows[191:175];
-  assign \$80  = | transfer1_0_place[16:14];
-  assign \$81  = ~ \$80 ;
-  assign transfer1_0_inside = \$79  & \$81 ;
-  assign \$82  = ~ transfer1_0_full;
-  assign transfer1_0_ready = \$82  | transfer1_0_taken;
-  assign transfer1_1_place = transfer_write[65:50] + windows[174:159];
-  assign \$83  = transfer_write[65:50] < windows[191:175];
-  assign \$84  = | transfer1_1_place[16:14];
-  assign \$85  = ~ \$84 ;
-  assign transfer1_1_inside = \$83  & \$85 ;
-  assign \$86  = ~ transfer1_1_full;
-  assign transfer1_1_ready = \$86  | transfer1_1_taken;
-  assign \$87  = ~ transfer1_0_inside;
-  assign \$88  = transfer_read[17] & \$87 ;
-  assign \$89  = ~ transfer1_1_inside;
-  assign \$90  = transfer_write[49] & \$89 ;
-  assign \$91  = \$88  | \$90 ;
-  assign \$92  = ~ units0_asking[0];
-  assign \$93  = transfer0_0_asking[0] & \$92 ;
-  assign \$94  = units0_asking[0] | transfer0_0_asking[0];
+  assign \$93  = write[16:1] < window[56:40];
+  assign \$94  = | units1_place[16:14];
   assign \$95  = ~ \$94 ;
-  assign \$96  = transfer1_0_asking[0] & \$95 ;
-  assign \$97  = ~ units0_asking[0];
-  assign \$98  = transfer1_0_asking[0] & \$97 ;
-  assign \$99  = units0_asking[0] | transfer1_0_asking[0];
-  assign \$100  = ~ \$99 ;
-  assign \$101  = transfer0_0_asking[0] & \$100 ;
-  assign \$102  = transfer0_0_asking[0] ? transfer0_0_word : transfer1_0_word;
-  assign \$103  = units0_asking[0] ? units0_word : \$102 ;
-  assign \$104  = transfer1_0_asking[0] ? transfer1_0_word : transfer0_0_word;
-  assign \$105  = units0_asking[0] ? units0_word : \$104 ;
-  assign \$signature__en  = | { transfer1_0_asking[0], transfer0_0_asking[0], units0_asking[0] };
-  assign \$106  = ~ units1_asking[0];
-  assign \$107  = transfer0_1_asking[0] & \$106 ;
-  assign \$108  = units1_asking[0] | transfer0_1_asking[0];
-  assign \$109  = ~ \$108 ;
-  assign \$110  = transfer1_1_asking[0] & \$109 ;
-  assign \$111  = ~ units1_asking[0];
-  assign \$112  = transfer1_1_asking[0] & \$111 ;
-  assign \$113  = units1_asking[0] | transfer1_1_asking[0];
-  assign \$114  = ~ \$113 ;
-  assign \$115  = transfer0_1_asking[0] & \$114 ;
-  assign \$116  = transfer0_1_asking[0] ? { transfer0_1_data, transfer0_1_word } : { transfer1_1_data, transfer1_1_word };
-  assign \$117  = units1_asking[0] ? { units1_data, units1_word } : \$116 ;
-  assign \$118  = transfer1_1_asking[0] ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
-  assign \$119  = units1_asking[0] ? { units1_data, units1_word } : \$118 ;
-  assign bank0_write = | { transfer1_1_asking[0], transfer0_1_asking[0], units1_asking[0] };
-  assign \$120  = ~ units0_asking[1];
-  assign \$121  = transfer0_0_asking[1] & \$120 ;
-  assign \$122  = units0_asking[1] | transfer0_0_asking[1];
-  assign \$123  = ~ \$122 ;
-  assign \$124  = transfer1_0_asking[1] & \$123 ;
-  assign \$125  = ~ units0_asking[1];
-  assign \$126  = transfer1_0_asking[1] & \$125 ;
-  assign \$127  = units0_asking[1] | transfer1_0_asking[1];
-  assign \$128  = ~ \$127 ;
-  assign \$129  = transfer0_0_asking[1] & \$128 ;
-  assign \$130  = transfer0_0_asking[1] ? transfer0_0_word : transfer1_0_word;
-  assign \$131  = units0_asking[1] ? units0_word : \$130 ;
-  assign \$132  = transfer1_0_asking[1] ? transfer1_0_word : transfer0_0_word;
-  assign \$133  = units0_asking[1] ? units0_word : \$132 ;
-  assign \$signature__en$120  = | { transfer1_0_asking[1], transfer0_0_asking[1], units0_asking[1] };
-  assign \$134  = ~ units1_asking[1];
-  assign \$135  = transfer0_1_asking[1] & \$134 ;
-  assign \$136  = units1_asking[1] | transfer0_1_asking[1];
-  assign \$137  = ~ \$136 ;
-  assign \$138  = transfer1_1_asking[1] & \$137 ;
-  assign \$139  = ~ units1_asking[1];
-  assign \$140  = transfer1_1_asking[1] & \$139 ;
-  assign \$141  = units1_asking[1] | transfer1_1_asking[1];
-  assign \$142  = ~ \$141 ;
-  assign \$143  = transfer0_1_asking[1] & \$142 ;
-  assign \$144  = transfer0_1_asking[1] ? { transfer0_1_data, transfer0_1_word } : { transfer1_1_data, transfer1_1_word };
-  assign \$145  = units1_asking[1] ? { units1_data, units1_word } : \$144 ;
-  assign \$146  = transfer1_1_asking[1] ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
-  assign \$147  = units1_asking[1] ? { units1_data, units1_word } : \$146 ;
-  assign bank1_write = | { transfer1_1_asking[1], transfer0_1_asking[1], units1_asking[1] };
-  assign units0_taken = | { read1_chosen[0], read0_chosen[0] };
-  assign transfer0_0_taken = | { read1_chosen[1], read0_chosen[1] };
-  assign transfer1_0_taken = | { read1_chosen[2], read0_chosen[2] };
-  assign units1_taken = | { write1_chosen[0], write0_chosen[0] };
-  assign transfer0_1_taken = | { write1_chosen[1], write0_chosen[1] };
-  assign transfer1_1_taken = | { write1_chosen[2], write0_chosen[2] };
-  assign \$148  = \register$65  ? \register$68  : \register$69 ;
-  assign \$149  = \register$80  ? \register$83  : \register$84 ;
-  assign \$150  = \register$65  ? \register$68  : \register$69 ;
-  assign \$151  = \register$80  ? \register$83  : \register$84 ;
-  assign \$152  = \register$65  ? \register$68  : \register$69 ;
-  assign \$153  = \register$80  ? \register$83  : \register$84 ;
-  assign \$154  = ! \register$92 ;
-  assign \$155  = units1_full & \$154 ;
-  assign \$157  = units1_full & \$156 ;
+  assign units1_inside = \$93  & \$95 ;
+  assign \$96  = ~ units1_full;
+  assign units1_ready = \$96  | units1_taken;
+  assign \$97  = ! units1_place[13];
+  assign \$99  = units1_ready & write[0];
+  assign \$102  = units1_ready & write[0];
+  assign \$105  = { \$98 , \$97  } & { \$104 , \$101  };
+  assign \$108  = ~ { \$107 , \$106  };
+  assign \$109  = units1_asking & \$108 ;
+  assign units1_coming = \$105  | \$109 ;
+  assign beyond = units0_strayed | units1_strayed;
+  assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
+  assign \$110  = transfer_read[16:1] < windows[56:40];
+  assign \$111  = | transfer0_0_place[16:14];
+  assign \$112  = ~ \$111 ;
+  assign transfer0_0_inside = \$110  & \$112 ;
+  assign \$113  = ~ transfer0_0_full;
+  assign transfer0_0_ready = \$113  | transfer0_0_taken;
+  assign \$114  = ! transfer0_0_place[13];
+  assign \$116  = transfer0_0_ready & transfer_read[0];
+  assign \$117  = ~ transfer_abort[0];
+  assign \$118  = \$116  & \$117 ;
+  assign \$119  = transfer0_0_ready & transfer_read[0];
+  assign \$120  = ~ transfer_abort[0];
+  assign \$121  = \$119  & \$120 ;
+  assign \$122  = { \$115 , \$114  } & { \$121 , \$118  };
+  assign \$123  = transfer0_0_taken | transfer_abort[0];
+  assign \$124  = transfer0_0_taken | transfer_abort[0];
+  assign \$125  = ~ { \$124 , \$123  };
+  assign \$126  = transfer0_0_asking & \$125 ;
+  assign transfer0_0_coming = \$122  | \$126 ;
+  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
+  assign \$127  = transfer_write[16:1] < windows[56:40];
+  assign \$128  = | transfer0_1_place[16:14];
+  assign \$129  = ~ \$128 ;
+  assign transfer0_1_inside = \$127  & \$129 ;
+  assign \$130  = ~ transfer0_1_full;
+  assign transfer0_1_ready = \$130  | transfer0_1_taken;
+  assign \$131  = ! transfer0_1_place[13];
+  assign \$133  = transfer0_1_ready & transfer_write[0];
+  assign \$134  = ~ transfer_abort[0];
+  assign \$135  = \$133  & \$134 ;
+  assign \$136  = transfer0_1_ready & transfer_write[0];
+  assign \$137  = ~ transfer_abort[0];
+  assign \$138  = \$136  & \$137 ;
+  assign \$139  = { \$132 , \$131  } & { \$138 , \$135  };
+  assign \$140  = transfer0_1_taken | transfer_abort[0];
+  assign \$141  = transfer0_1_taken | transfer_abort[0];
+  assign \$142  = ~ { \$141 , \$140  };
+  assign \$143  = transfer0_1_asking & \$142 ;
+  assign transfer0_1_coming = \$139  | \$143 ;
+  assign \$144  = transfer0_0_strayed | transfer0_1_strayed;
+  assign transfer1_0_place = transfer_read[33:18] + windows[174:159];
+  assign \$145  = transfer_read[33:18] < windows[191:175];
+  assign \$146  = | transfer1_0_place[16:14];
+  assign \$147  = ~ \$146 ;
+  assign transfer1_0_inside = \$145  & \$147 ;
+  assign \$148  = ~ transfer1_0_full;
+  assign transfer1_0_ready = \$148  | transfer1_0_taken;
+  assign \$149  = ! transfer1_0_place[13];
+  assign \$151  = transfer1_0_ready & transfer_read[17];
+  assign \$152  = ~ transfer_abort[1];
+  assign \$153  = \$151  & \$152 ;
+  assign \$154  = transfer1_0_ready & transfer_read[17];
+  assign \$155  = ~ transfer_abort[1];
+  assign \$156  = \$154  & \$155 ;
+  assign \$157  = { \$150 , \$149  } & { \$156 , \$153  };
+  assign \$158  = transfer1_0_taken | transfer_abort[1];
+  assign \$159  = transfer1_0_taken | transfer_abort[1];
+  assign \$160  = ~ { \$159 , \$158  };
+  assign \$161  = transfer1_0_asking & \$160 ;
+  assign transfer1_0_coming = \$157  | \$161 ;
+  assign transfer1_1_place = transfer_write[65:50] + windows[174:159];
+  assign \$162  = transfer_write[65:50] < windows[191:175];
+  assign \$163  = | transfer1_1_place[16:14];
+  assign \$164  = ~ \$163 ;
+  assign transfer1_1_inside = \$162  & \$164 ;
+  assign \$165  = ~ transfer1_1_full;
+  assign transfer1_1_ready = \$165  | transfer1_1_taken;
+  assign \$166  = ! transfer1_1_place[13];
+  assign \$168  = transfer1_1_ready & transfer_write[49];
+  assign \$169  = ~ transfer_abort[1];
+  assign \$170  = \$168  & \$169 ;
+  assign \$171  = transfer1_1_ready & transfer_write[49];
+  assign \$172  = ~ transfer_abort[1];
+  assign \$173  = \$171  & \$172 ;
+  assign \$174  = { \$167 , \$166  } & { \$173 , \$170  };
+  assign \$175  = transfer1_1_taken | transfer_abort[1];
+  assign \$176  = transfer1_1_taken | transfer_abort[1];
+  assign \$177  = ~ { \$176 , \$175  };
+  assign \$178  = transfer1_1_asking & \$177 ;
+  assign transfer1_1_coming = \$174  | \$178 ;
+  assign \$179  = transfer1_0_strayed | transfer1_1_strayed;
+  assign \$180  = ! read0_favoured;
+  assign \$181  = transfer0_0_asking[0] & \$180 ;
+  assign \$182  = ~ units0_asking[0];
+  assign read0_chosen0 = \$181  & \$182 ;
+  assign \$184  = transfer1_0_asking[0] & \$183 ;
+  assign \$185  = ~ units0_asking[0];
+  assign read0_chosen1 = \$184  & \$185 ;
+  assign \$signature__en  = | { read0_chosen1, read0_chosen0, units0_asking[0] };
+  assign \$186  = ! write0_favoured;
+  assign \$187  = transfer0_1_asking[0] & \$186 ;
+  assign \$188  = ~ units1_asking[0];
+  assign write0_chosen0 = \$187  & \$188 ;
+  assign \$190  = transfer1_1_asking[0] & \$189 ;
+  assign \$191  = ~ units1_asking[0];
+  assign write0_chosen1 = \$190  & \$191 ;
+  assign bank0_write = | { write0_chosen1, write0_chosen0, units1_asking[0] };
+  assign \$192  = ! read1_favoured;
+  assign \$193  = transfer0_0_asking[1] & \$192 ;
+  assign \$194  = ~ units0_asking[1];
+  assign read1_chosen0 = \$193  & \$194 ;
+  assign \$196  = transfer1_0_asking[1] & \$195 ;
+  assign \$197  = ~ units0_asking[1];
+  assign read1_chosen1 = \$196  & \$197 ;
+  assign \$signature__en$135  = | { read1_chosen1, read1_chosen0, units0_asking[1] };
+  assign \$198  = ! write1_favoured;
+  assign \$199  = transfer0_1_asking[1] & \$198 ;
+  assign \$200  = ~ units1_asking[1];
+  assign write1_chosen0 = \$199  & \$200 ;
+  assign \$202  = transfer1_1_asking[1] & \$201 ;
+  assign \$203  = ~ units1_asking[1];
+  assign write1_chosen1 = \$202  & \$203 ;
+  assign bank1_write = | { write1_chosen1, write1_chosen0, units1_asking[1] };
+  assign units0_taken = | units0_asking;
+  assign transfer0_0_taken = | { read1_chosen0, read0_chosen0 };
+  assign transfer1_0_taken = | { read1_chosen1, read0_chosen1 };
+  assign units1_taken = | units1_asking;
+  assign transfer0_1_taken = | { write1_chosen0, write0_chosen0 };
+  assign transfer1_1_taken = | { write1_chosen1, write0_chosen1 };
+  assign \$204  = \register$77  ? \register$80  : \register$81 ;
+  assign \$205  = \register$94  ? \register$97  : \register$98 ;
+  assign \$206  = \register$77  ? \register$80  : \register$81 ;
+  assign \$207  = \register$94  ? \register$97  : \register$98 ;
+  assign \$208  = \register$77  ? \register$80  : \register$81 ;
+  assign \$209  = \register$94  ? \register$97  : \register$98 ;
+  assign \$210  = ! \register$106 ;
+  assign \$211  = units1_full & \$210 ;
+  assign \$213  = units1_full & \$212 ;
   always @(posedge clk)
-    \register$61  <= \$signature__addr ;
+    read0_favoured <= \$251 ;
   always @(posedge clk)
-    \register$63  <= bank0_written[12:0];
+    write0_favoured <= \$252 ;
   always @(posedge clk)
-    \register$66  <= bank0_written[44:13];
+    \register$73  <= \$signature__addr ;
   always @(posedge clk)
-    \register$68  <= \register$66 ;
+    \register$75  <= bank0_written[12:0];
   always @(posedge clk)
-    \register$69  <= \$signature__data ;
+    \register$78  <= bank0_written[44:13];
   always @(posedge clk)
-    \register$76  <= \$signature__addr$77 ;
+    \register$80  <= \register$78 ;
   always @(posedge clk)
-    \register$78  <= bank1_written[12:0];
+    \register$81  <= \$signature__data ;
   always @(posedge clk)
-    \register$81  <= bank1_written[44:13];
+    read1_favoured <= \$256 ;
   always @(posedge clk)
-    \register$83  <= \register$81 ;
+    write1_favoured <= \$257 ;
   always @(posedge clk)
-    \register$84  <= \$signature__data$85 ;
+    \register$90  <= \$signature__addr$91 ;
+  always @(posedge clk)
+    \register$92  <= bank1_written[12:0];
+  always @(posedge clk)
+    \register$95  <= bank1_written[44:13];
+  always @(posedge clk)
+    \register$97  <= \register$95 ;
+  always @(posedge clk)
+    \register$98  <= \$signature__data$99 ;
   always @(posedge clk) begin
     turn <= \$1 [0];
     if (rst) begin
@@ -4852,8 +5003,14 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
+    units0_strayed <= \$3 ;
+    if (rst) begin
+      units0_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (units0_ready) begin
-      units0_full <= \$2 ;
+      units0_full <= \$4 ;
     end
     if (rst) begin
       units0_full <= 1'h0;
@@ -4877,15 +5034,21 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_asking <= { \$8 , \$5  };
+      units0_asking <= \$9 ;
     end
     if (rst) begin
       units0_asking <= 2'h0;
     end
   end
   always @(posedge clk) begin
+    units1_strayed <= \$11 ;
+    if (rst) begin
+      units1_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (units1_ready) begin
-      units1_full <= \$9 ;
+      units1_full <= \$12 ;
     end
     if (rst) begin
       units1_full <= 1'h0;
@@ -4909,7 +5072,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (units1_ready) begin
-      units1_asking <= { \$15 , \$12  };
+      units1_asking <= \$17 ;
     end
     if (rst) begin
       units1_asking <= 2'h0;
@@ -4932,8 +5095,14 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
+    transfer0_0_strayed <= \$19 ;
+    if (rst) begin
+      transfer0_0_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_full <= \$16 ;
+      transfer0_0_full <= \$20 ;
     end
     if (transfer_abort[0]) begin
       transfer0_0_full <= 1'h0;
@@ -4960,7 +5129,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_asking <= { \$22 , \$19  };
+      transfer0_0_asking <= \$25 ;
     end
     if (transfer_abort[0]) begin
       transfer0_0_asking <= 2'h0;
@@ -4970,8 +5139,14 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
+    transfer0_1_strayed <= \$27 ;
+    if (rst) begin
+      transfer0_1_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_full <= \$23 ;
+      transfer0_1_full <= \$28 ;
     end
     if (transfer_abort[0]) begin
       transfer0_1_full <= 1'h0;
@@ -4998,7 +5173,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_asking <= { \$29 , \$26  };
+      transfer0_1_asking <= \$33 ;
     end
     if (transfer_abort[0]) begin
       transfer0_1_asking <= 2'h0;
@@ -5024,8 +5199,14 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
+    transfer1_0_strayed <= \$35 ;
+    if (rst) begin
+      transfer1_0_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (transfer1_0_ready) begin
-      transfer1_0_full <= \$30 ;
+      transfer1_0_full <= \$36 ;
     end
     if (transfer_abort[1]) begin
       transfer1_0_full <= 1'h0;
@@ -5052,7 +5233,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_0_ready) begin
-      transfer1_0_asking <= { \$36 , \$33  };
+      transfer1_0_asking <= \$41 ;
     end
     if (transfer_abort[1]) begin
       transfer1_0_asking <= 2'h0;
@@ -5062,8 +5243,14 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
+    transfer1_1_strayed <= \$43 ;
+    if (rst) begin
+      transfer1_1_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (transfer1_1_ready) begin
-      transfer1_1_full <= \$37 ;
+      transfer1_1_full <= \$44 ;
     end
     if (transfer_abort[1]) begin
       transfer1_1_full <= 1'h0;
@@ -5090,7 +5277,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_1_ready) begin
-      transfer1_1_asking <= { \$43 , \$40  };
+      transfer1_1_asking <= \$49 ;
     end
     if (transfer_abort[1]) begin
       transfer1_1_asking <= 2'h0;
@@ -5115,6 +5302,32 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
       transfer1_1_data <= 32'd0;
     end
   end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    casez (turn)
+      1'h0:
+          \$251  = \$51 ;
+      1'h1:
+          \$251  = \$53 ;
+    endcase
+    if (rst) begin
+      \$251  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    casez (turn)
+      1'h0:
+          \$252  = \$55 ;
+      1'h1:
+          \$252  = \$57 ;
+    endcase
+    if (rst) begin
+      \$252  = 1'h0;
+    end
+  end
   always @(posedge clk) begin
     register <= bank0_write;
     if (rst) begin
@@ -5127,15 +5340,41 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    \register$65  <= \$44 ;
+    \register$77  <= \$58 ;
     if (rst) begin
-      \register$65  <= 1'h0;
+      \register$77  <= 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    casez (turn)
+      1'h0:
+          \$256  = \$60 ;
+      1'h1:
+          \$256  = \$62 ;
+    endcase
+    if (rst) begin
+      \$256  = 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    casez (turn)
+      1'h0:
+          \$257  = \$64 ;
+      1'h1:
+          \$257  = \$66 ;
+    endcase
+    if (rst) begin
+      \$257  = 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$71  <= bank1_write;
+    \register$85  <= bank1_write;
     if (rst) begin
-      \register$71  <= 1'h0;
+      \register$85  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -5144,73 +5383,73 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    \register$80  <= \$45 ;
+    \register$94  <= \$67 ;
     if (rst) begin
-      \register$80  <= 1'h0;
+      \register$94  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$86  <= units0_bank;
+    \register$100  <= units0_bank;
     if (rst) begin
-      \register$86  <= 1'h0;
+      \register$100  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$87  <= \register$86 ;
+    \register$101  <= \register$100 ;
     if (rst) begin
-      \register$87  <= 1'h0;
+      \register$101  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$88  <= transfer0_0_bank;
+    \register$102  <= transfer0_0_bank;
     if (rst) begin
-      \register$88  <= 1'h0;
+      \register$102  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$89  <= \register$88 ;
+    \register$103  <= \register$102 ;
     if (rst) begin
-      \register$89  <= 1'h0;
+      \register$103  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$90  <= transfer1_0_bank;
+    \register$104  <= transfer1_0_bank;
     if (rst) begin
-      \register$90  <= 1'h0;
+      \register$104  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$91  <= \register$90 ;
+    \register$105  <= \register$104 ;
     if (rst) begin
-      \register$91  <= 1'h0;
+      \register$105  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$92  <= tenant;
+    \register$106  <= tenant;
     if (rst) begin
-      \register$92  <= 1'h0;
+      \register$106  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    reading0 <= \$47 ;
+    reading0 <= \$69 ;
     if (rst) begin
       reading0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    valid0 <= \$49 ;
+    valid0 <= \$71 ;
     if (rst) begin
       valid0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    reading1 <= \$51 ;
+    reading1 <= \$73 ;
     if (rst) begin
       reading1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    valid1 <= \$53 ;
+    valid1 <= \$75 ;
     if (rst) begin
       valid1 <= 1'h0;
     end
@@ -5218,132 +5457,88 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    casez (turn)
+    if (units0_asking[0]) begin
+      \$signature__addr  = units0_word;
+    end else begin
+      (* full_case = 32'd1 *)
+      casez (read0_favoured)
+        1'h0:
+            \$signature__addr  = transfer0_0_word;
+        1'h1:
+            \$signature__addr  = transfer1_0_word;
+      endcase
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (units1_asking[0]) begin
+      write0_word = { units1_data, units1_word };
+    end else begin
+      (* full_case = 32'd1 *)
+      casez (write0_favoured)
+        1'h0:
+            write0_word = { transfer0_1_data, transfer0_1_word };
+        1'h1:
+            write0_word = { transfer1_1_data, transfer1_1_word };
+      endcase
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (units0_asking[1]) begin
+      \$signature__addr$91  = units0_word;
+    end else begin
+      (* full_case = 32'd1 *)
+      casez (read1_favoured)
+        1'h0:
+            \$signature__addr$91  = transfer0_0_word;
+        1'h1:
+            \$signature__addr$91  = transfer1_0_word;
+      endcase
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    if (units1_asking[1]) begin
+      write1_word = { units1_data, units1_word };
+    end else begin
+      (* full_case = 32'd1 *)
+      casez (write1_favoured)
+        1'h0:
+            write1_word = { transfer0_1_data, transfer0_1_word };
+        1'h1:
+            write1_word = { transfer1_1_data, transfer1_1_word };
+      endcase
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    (* full_case = 32'd1 *)
+    casez (\register$101 )
       1'h0:
-        begin
-          read0_chosen[1] = \$93 ;
-          read0_chosen[2] = \$96 ;
-        end
+          read_data = \$204 ;
       1'h1:
-        begin
-          read0_chosen[2] = \$98 ;
-          read0_chosen[1] = \$101 ;
-        end
+          read_data = \$205 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    casez (turn)
+    casez (\register$103 )
       1'h0:
-          \$signature__addr  = \$103 ;
+          transfer_read_data[31:0] = \$206 ;
       1'h1:
-          \$signature__addr  = \$105 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    casez (turn)
-      1'h0:
-        begin
-          write0_chosen[1] = \$107 ;
-          write0_chosen[2] = \$110 ;
-        end
-      1'h1:
-        begin
-          write0_chosen[2] = \$112 ;
-          write0_chosen[1] = \$115 ;
-        end
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    casez (turn)
-      1'h0:
-          write0_word = \$117 ;
-      1'h1:
-          write0_word = \$119 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    casez (turn)
-      1'h0:
-        begin
-          read1_chosen[1] = \$121 ;
-          read1_chosen[2] = \$124 ;
-        end
-      1'h1:
-        begin
-          read1_chosen[2] = \$126 ;
-          read1_chosen[1] = \$129 ;
-        end
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    casez (turn)
-      1'h0:
-          \$signature__addr$77  = \$131 ;
-      1'h1:
-          \$signature__addr$77  = \$133 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    casez (turn)
-      1'h0:
-        begin
-          write1_chosen[1] = \$135 ;
-          write1_chosen[2] = \$138 ;
-        end
-      1'h1:
-        begin
-          write1_chosen[2] = \$140 ;
-          write1_chosen[1] = \$143 ;
-        end
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    casez (turn)
-      1'h0:
-          write1_word = \$145 ;
-      1'h1:
-          write1_word = \$147 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    casez (\register$87 )
-      1'h0:
-          read_data = \$148 ;
-      1'h1:
-          read_data = \$149 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    casez (\register$89 )
-      1'h0:
-          transfer_read_data[31:0] = \$150 ;
-      1'h1:
-          transfer_read_data[31:0] = \$151 ;
+          transfer_read_data[31:0] = \$207 ;
     endcase
     (* full_case = 32'd1 *)
-    casez (\register$91 )
+    casez (\register$105 )
       1'h0:
-          transfer_read_data[63:32] = \$152 ;
+          transfer_read_data[63:32] = \$208 ;
       1'h1:
-          transfer_read_data[63:32] = \$153 ;
+          transfer_read_data[63:32] = \$209 ;
     endcase
   end
   always @* begin
@@ -5351,7 +5546,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     written[0] = transfer0_1_taken;
     written[16:1] = transfer0_1_address;
     written[48:17] = transfer0_1_data;
-    if (\$155 ) begin
+    if (\$211 ) begin
       written[0] = 1'h1;
       written[16:1] = units1_address;
       written[48:17] = units1_data;
@@ -5363,7 +5558,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
         written[97:66] = transfer1_1_data;
       end
     end
-    if (\$157 ) begin
+    if (\$213 ) begin
       written[49] = 1'h1;
       written[65:50] = units1_address;
       written[97:66] = units1_data;
@@ -5375,16 +5570,12 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign write__data = bank0_written[44:13];
   assign bank1_word = write1_word[12:0];
   assign bank1_data = write1_word[44:13];
-  assign \write__addr$79  = bank1_written[12:0];
-  assign \write__data$82  = bank1_written[44:13];
-  assign read0_asking = { transfer1_0_asking[0], transfer0_0_asking[0], units0_asking[0] };
+  assign \write__addr$93  = bank1_written[12:0];
+  assign \write__data$96  = bank1_written[44:13];
   assign read0_word = \$signature__addr ;
-  assign write0_asking = { transfer1_1_asking[0], transfer0_1_asking[0], units1_asking[0] };
   assign write__en = register;
-  assign read1_asking = { transfer1_0_asking[1], transfer0_0_asking[1], units0_asking[1] };
-  assign read1_word = \$signature__addr$77 ;
-  assign write1_asking = { transfer1_1_asking[1], transfer0_1_asking[1], units1_asking[1] };
-  assign \write__en$124  = \register$71 ;
+  assign read1_word = \$signature__addr$91 ;
+  assign \write__en$139  = \register$85 ;
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -5449,25 +5640,37 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign transfer_write_ready[0] = transfer0_1_ready;
   assign transfer_read_ready[1] = transfer1_0_ready;
   assign transfer_read_ready[0] = transfer0_0_ready;
-  always @*
-    write1_chosen[0] = units1_asking[1];
-  always @*
-    read1_chosen[0] = units0_asking[1];
-  always @*
-    write0_chosen[0] = units1_asking[0];
-  always @*
-    read0_chosen[0] = units0_asking[0];
-  assign transfer_beyond[1] = \$91 ;
-  assign transfer_beyond[0] = \$78 ;
-  assign outside[1] = \$65 ;
-  assign outside[0] = \$59 ;
-  assign \$7  = units0_place[13];
-  assign \$14  = units1_place[13];
-  assign \$21  = transfer0_0_place[13];
-  assign \$28  = transfer0_1_place[13];
-  assign \$35  = transfer1_0_place[13];
-  assign \$42  = transfer1_1_place[13];
-  assign \$156  = \register$92 ;
+  assign transfer_beyond[1] = \$179 ;
+  assign transfer_beyond[0] = \$144 ;
+  assign \$8  = units0_place[13];
+  assign \$16  = units1_place[13];
+  assign \$24  = transfer0_0_place[13];
+  assign \$32  = transfer0_1_place[13];
+  assign \$40  = transfer1_0_place[13];
+  assign \$48  = transfer1_1_place[13];
+  assign \$150  = transfer1_0_place[13];
+  assign \$183  = read0_favoured;
+  assign \$195  = read1_favoured;
+  assign \$115  = transfer0_0_place[13];
+  assign \$167  = transfer1_1_place[13];
+  assign \$189  = write0_favoured;
+  assign \$201  = write1_favoured;
+  assign \$132  = transfer0_1_place[13];
+  assign \$81  = units0_place[13];
+  assign \$83  = 1'h1;
+  assign \$84  = \$82 ;
+  assign \$86  = 1'h1;
+  assign \$87  = \$85 ;
+  assign \$89  = units0_taken;
+  assign \$90  = units0_taken;
+  assign \$98  = units1_place[13];
+  assign \$100  = 1'h1;
+  assign \$101  = \$99 ;
+  assign \$103  = 1'h1;
+  assign \$104  = \$102 ;
+  assign \$106  = units1_taken;
+  assign \$107  = units1_taken;
+  assign \$212  = \register$106 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
@@ -5728,7 +5931,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, done, write_address, write_data, out_valid, \port$7849$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$7947$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -5775,10 +5978,10 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [6:0] \$9 ;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$18  = 12'h000;
-  reg [15:0] \$signal$49  = 16'h0000;
+  reg [15:0] \$signal$48  = 16'h0000;
   reg active = 1'h0;
   reg [31:0] added = 32'd0;
-  wire [26:0] \added$54 ;
+  wire [26:0] \added$53 ;
   (* init = 32'd0 *)
   wire [31:0] added_tag;
   wire \added_tag.end ;
@@ -5826,8 +6029,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [31:0] \descriptor[7] ;
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
-  output done;
-  reg done = 1'h0;
   output drain_clear;
   reg drain_clear = 1'h0;
   output [2:0] drain_group;
@@ -5842,6 +6043,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [24:0] \drain_sums[3] ;
   (* init = 1'h0 *)
   wire drain_valid;
+  output ending;
+  wire ending;
   reg [1:0] finished0 = 2'h0;
   reg [1:0] finished1 = 2'h0;
   reg [1:0] finished2 = 2'h0;
@@ -5863,8 +6066,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$7849$0 ;
-  wire [56:0] \port$7849$0 ;
+  output [56:0] \port$7947$0 ;
+  wire [56:0] \port$7947$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -5891,7 +6094,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   input start;
   wire start;
   reg [28:0] sum = 29'h00000000;
-  wire [26:0] \sum$58 ;
+  wire [26:0] \sum$57 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -5914,7 +6117,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
-  assign \$21  = active & last_kernel;
   assign \$22  = position + 1'h1;
   assign \$23  = \$signal$18  + 1'h1;
   assign \$24  = y + 1'h1;
@@ -5925,8 +6127,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$29  = out_tag[28:27] == 2'h3;
   assign \$30  = \$29  | out_tag[57];
   assign \$31  = address + 1'h1;
-  assign \$32  = \$signal$49  + descriptor[183:172];
-  assign \$33  = \$signal$49  + descriptor[183:172];
+  assign \$32  = \$signal$48  + descriptor[183:172];
+  assign \$33  = \$signal$48  + descriptor[183:172];
   assign \$34  = | finished0;
   assign \$35  = | finished1;
   assign \$36  = | finished2;
@@ -5937,6 +6139,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$40  = last_kernel & \$signal ;
   assign \$41  = \$40  & last_y;
   assign \$42  = descriptor[303:288] + adding[5:0];
+  assign ending = out_valid & out_tag[58];
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -5957,11 +6160,12 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$18  = \$17  == descriptor[107:96];
   assign \$19  = y + 1'h1;
   assign \$20  = \$19  == descriptor[119:108];
+  assign \$21  = active & last_kernel;
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$6092$0 (constant[52:0]),
+    .\port$6174$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -6312,18 +6516,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    done <= 1'h0;
-    if (out_valid) begin
-      done <= out_tag[58];
-    end
-    if (clear) begin
-      done <= 1'h0;
-    end
-    if (rst) begin
-      done <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
     if (out_valid) begin
       word <= merged;
       if (\$30 ) begin
@@ -6388,17 +6580,17 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   always @(posedge clk) begin
     if (out_valid) begin
       if (out_tag[57]) begin
-        \$signal$49  <= \$32 [15:0];
+        \$signal$48  <= \$32 [15:0];
       end
     end
     if (start) begin
-      \$signal$49  <= descriptor[63:48];
+      \$signal$48  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$49  <= 16'h0000;
+      \$signal$48  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$49  <= 16'h0000;
+      \$signal$48  <= 16'h0000;
     end
   end
   always @* begin
@@ -6418,10 +6610,10 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   assign adding_tag = adding;
   assign added_tag = added;
-  assign \added$54  = sum[26:0];
+  assign \added$53  = sum[26:0];
   assign drain_valid = \register$23 ;
   assign valid = \register$28 ;
-  assign \sum$58  = sum[26:0];
+  assign \sum$57  = sum[26:0];
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
   assign shift = constant[52:48];
@@ -6434,7 +6626,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
   assign drain_lane = kernel[2:0];
-  assign \port$7849$0  = out_tag[56:0];
+  assign \port$7947$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6488,7 +6680,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$39  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$6092$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$6174$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [44:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -6524,8 +6716,8 @@ module \crossloom.collector.requantizer (rst, \port$6092$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$6092$0 ;
-  wire [52:0] \port$6092$0 ;
+  input [52:0] \port$6174$0 ;
+  wire [52:0] \port$6174$0 ;
   wire [42:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -6593,10 +6785,10 @@ module \crossloom.collector.requantizer (rst, \port$6092$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$7771$0 (register),
-    .\port$7773$0 (\register$4 ),
-    .\port$7775$0 (\register$5 ),
-    .\port$7777$0 (\register$6 ),
+    .\port$7869$0 (register),
+    .\port$7871$0 (\register$4 ),
+    .\port$7873$0 (\register$5 ),
+    .\port$7875$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -6776,17 +6968,17 @@ module \crossloom.collector.requantizer (rst, \port$6092$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$6092$0 [47:32];
+      multiplier <= \port$6174$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$6092$0 [52:48];
+      shift <= \port$6174$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$6092$0 [31:0];
+      bias <= \port$6174$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -6854,9 +7046,9 @@ module \crossloom.collector.requantizer (rst, \port$6092$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$6092$0 [47:32];
-  assign \shift$18  = \port$6092$0 [52:48];
-  assign \bias$20  = \port$6092$0 [31:0];
+  assign \multiplier$16  = \port$6174$0 [47:32];
+  assign \shift$18  = \port$6174$0 [52:48];
+  assign \bias$20  = \port$6174$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -6882,7 +7074,7 @@ module \crossloom.collector.requantizer (rst, \port$6092$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[58];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7771$0 , \port$7773$0 , \port$7775$0 , \port$7777$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7869$0 , \port$7871$0 , \port$7873$0 , \port$7875$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -6961,14 +7153,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7771$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
-  input \port$7771$0 ;
-  wire \port$7771$0 ;
-  input \port$7773$0 ;
-  wire \port$7773$0 ;
-  input \port$7775$0 ;
-  wire \port$7775$0 ;
-  input \port$7777$0 ;
-  wire \port$7777$0 ;
+  input \port$7869$0 ;
+  wire \port$7869$0 ;
+  input \port$7871$0 ;
+  wire \port$7871$0 ;
+  input \port$7873$0 ;
+  wire \port$7873$0 ;
+  input \port$7875$0 ;
+  wire \port$7875$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -7013,81 +7205,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7771$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 28'h0000000;
   always @(posedge clk) begin
-    if (\port$7771$0 ) begin
+    if (\port$7869$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7771$0 ) begin
+    if (\port$7869$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7771$0 ) begin
+    if (\port$7869$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7771$0 ) begin
+    if (\port$7869$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7771$0 ) begin
+    if (\port$7869$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7771$0 ) begin
+    if (\port$7869$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7771$0 ) begin
+    if (\port$7869$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7771$0 ) begin
+    if (\port$7869$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7773$0 ) begin
+    if (\port$7871$0 ) begin
       total <= \$43 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7773$0 ) begin
+    if (\port$7871$0 ) begin
       \total$14  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7773$0 ) begin
+    if (\port$7871$0 ) begin
       \total$15  <= \$49 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7773$0 ) begin
+    if (\port$7871$0 ) begin
       \total$16  <= \$52 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7775$0 ) begin
+    if (\port$7873$0 ) begin
       \total$17  <= \$55 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7775$0 ) begin
+    if (\port$7873$0 ) begin
       \total$18  <= \$58 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7777$0 ) begin
+    if (\port$7875$0 ) begin
       \total$19  <= \$61 [43:0];
     end
   end
-  assign valid = { \port$7777$0 , \port$7775$0 , \port$7773$0 , \port$7771$0  };
+  assign valid = { \port$7875$0 , \port$7873$0 , \port$7871$0 , \port$7869$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -7245,7 +7437,7 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$174 , busy, write_address, clk);
+module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, busy, write_address, clk);
   wire \$1 ;
   wire \$10 ;
   wire [4:0] \$11 ;
@@ -7298,16 +7490,15 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [7:0] \$54 ;
   wire [7:0] \$55 ;
   wire \$56 ;
-  wire \$57 ;
+  wire [16:0] \$57 ;
   wire [16:0] \$58 ;
   wire [16:0] \$59 ;
   wire \$6 ;
-  wire [16:0] \$60 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   wire \$signal ;
-  reg \$signal$115  = 1'h0;
+  reg \$signal$117  = 1'h0;
   reg \$signal$21  = 1'h0;
   (* init = 17'h00000 *)
   wire [16:0] \$signal$47 ;
@@ -7367,8 +7558,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$174 ;
-  reg \done$174  = 1'h0;
+  output ending;
+  wire ending;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
@@ -7431,8 +7622,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire register;
   (* init = 1'h0 *)
   wire \register$110 ;
-  reg \register$120  = 1'h0;
-  reg \register$121  = 1'h0;
+  reg \register$112  = 1'h0;
   reg \register$122  = 1'h0;
   reg \register$123  = 1'h0;
   reg \register$124  = 1'h0;
@@ -7443,8 +7633,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   reg \register$129  = 1'h0;
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
+  reg \register$132  = 1'h0;
   reg \register$133  = 1'h0;
-  reg \register$134  = 1'h0;
   reg \register$135  = 1'h0;
   reg \register$136  = 1'h0;
   reg \register$137  = 1'h0;
@@ -7484,6 +7674,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   reg \register$171  = 1'h0;
   reg \register$172  = 1'h0;
   reg \register$173  = 1'h0;
+  reg \register$174  = 1'h0;
   wire relu;
   wire \relu$107 ;
   wire \relu$89 ;
@@ -7557,6 +7748,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign \$6  = pixel_y < descriptor[87:76];
   assign \$7  = \$5  & \$6 ;
   assign \inside  = \$signal$62  ? \$4  : \$7 ;
+  assign ending = write_enable & \register$112 ;
   assign \$8  = combining | clear;
   assign \$9  = descriptor[3:0] == 3'h4;
   assign \$10  = descriptor[3:0] == 3'h6;
@@ -7594,22 +7786,21 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign \$42  = \$41  & y_last;
   assign \$43  = advance & \inside ;
   assign \$44  = \$signal$62  ? second : address;
-  assign \$45  = \register$127  ? descriptor[415:400] : descriptor[399:384];
+  assign \$45  = \register$129  ? descriptor[415:400] : descriptor[399:384];
   assign \$46  = 1'h1 << descriptor[452:448];
   assign \$47  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$46 [31:1] });
   assign \$48  = maximum ? 8'h80 : 8'h00;
-  assign \$49  = \register$123  ? read_data[7:0] : \$48 ;
+  assign \$49  = \register$125  ? read_data[7:0] : \$48 ;
   assign \$50  = maximum ? 8'h80 : 8'h00;
-  assign \$51  = \register$123  ? read_data[15:8] : \$50 ;
+  assign \$51  = \register$125  ? read_data[15:8] : \$50 ;
   assign \$52  = maximum ? 8'h80 : 8'h00;
-  assign \$53  = \register$123  ? read_data[23:16] : \$52 ;
+  assign \$53  = \register$125  ? read_data[23:16] : \$52 ;
   assign \$54  = maximum ? 8'h80 : 8'h00;
-  assign \$55  = \register$123  ? read_data[31:24] : \$54 ;
+  assign \$55  = \register$125  ? read_data[31:24] : \$54 ;
   assign \$56  = advance & last;
-  assign \$57  = write_enable & \register$160 ;
-  assign \$58  = write_address + 1'h1;
+  assign \$57  = write_address + 1'h1;
+  assign \$58  = \pixel$175  + descriptor[183:172];
   assign \$59  = \pixel$175  + descriptor[183:172];
-  assign \$60  = \pixel$175  + descriptor[183:172];
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -7685,9 +7876,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$7227$136 (descriptor[139:136]),
-    .\port$7227$160 (descriptor[171:160]),
-    .\port$7227$96 (descriptor[119:96]),
+    .\port$7313$136 (descriptor[139:136]),
+    .\port$7313$160 (descriptor[171:160]),
+    .\port$7313$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7709,7 +7900,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$7227$136 (descriptor[147:136]),
+    .\port$7313$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7723,7 +7914,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$7227$320 (descriptor[347:320]),
+    .\port$7313$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -7812,16 +8003,16 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   always @(posedge clk) begin
     if (\$8 ) begin
       if (load) begin
-        \$signal$115  <= 1'h1;
+        \$signal$117  <= 1'h1;
       end else if (advance) begin
-        \$signal$115  <= last;
+        \$signal$117  <= last;
       end
       if (clear) begin
-        \$signal$115  <= 1'h0;
+        \$signal$117  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$115  <= 1'h0;
+      \$signal$117  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -7848,29 +8039,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$120  <= \inside ;
-      if (clear) begin
-        \register$120  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$120  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$121  <= \register$120 ;
-      if (clear) begin
-        \register$121  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$121  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$122  <= \register$121 ;
+      \register$122  <= \inside ;
       if (clear) begin
         \register$122  <= 1'h0;
       end
@@ -7892,7 +8061,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$124  <= \$signal$62 ;
+      \register$124  <= \register$123 ;
       if (clear) begin
         \register$124  <= 1'h0;
       end
@@ -7914,7 +8083,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$126  <= \register$125 ;
+      \register$126  <= \$signal$62 ;
       if (clear) begin
         \register$126  <= 1'h0;
       end
@@ -7936,17 +8105,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      multiplier <= \$45 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      addend <= { \$47 [32], \$47  };
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$128  <= \$signal$115 ;
+      \register$128  <= \register$127 ;
       if (clear) begin
         \register$128  <= 1'h0;
       end
@@ -7968,7 +8127,17 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$130  <= \register$129 ;
+      multiplier <= \$45 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      addend <= { \$47 [32], \$47  };
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$130  <= \$signal$117 ;
       if (clear) begin
         \register$130  <= 1'h0;
       end
@@ -7990,7 +8159,29 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      first <= \register$131 ;
+      \register$132  <= \register$131 ;
+      if (clear) begin
+        \register$132  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$132  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$133  <= \register$132 ;
+      if (clear) begin
+        \register$133  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$133  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      first <= \register$133 ;
       if (clear) begin
         first <= 1'h0;
       end
@@ -8021,29 +8212,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$133  <= \$signal$57 ;
-      if (clear) begin
-        \register$133  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$133  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$134  <= \register$133 ;
-      if (clear) begin
-        \register$134  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$134  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$135  <= \register$134 ;
+      \register$135  <= \$signal$57 ;
       if (clear) begin
         \register$135  <= 1'h0;
       end
@@ -8175,7 +8344,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$147  <= \final ;
+      \register$147  <= \register$146 ;
       if (clear) begin
         \register$147  <= 1'h0;
       end
@@ -8197,7 +8366,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$149  <= \register$148 ;
+      \register$149  <= \final ;
       if (clear) begin
         \register$149  <= 1'h0;
       end
@@ -8329,7 +8498,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$161  <= \$56 ;
+      \register$161  <= \register$160 ;
       if (clear) begin
         \register$161  <= 1'h0;
       end
@@ -8340,7 +8509,18 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$162  <= \register$161 ;
+      \register$112  <= \register$161 ;
+      if (clear) begin
+        \register$112  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$112  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$162  <= \$56 ;
       if (clear) begin
         \register$162  <= 1'h0;
       end
@@ -8472,7 +8652,18 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      write_enable <= \register$173 ;
+      \register$174  <= \register$173 ;
+      if (clear) begin
+        \register$174  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$174  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      write_enable <= \register$174 ;
       if (clear) begin
         write_enable <= 1'h0;
       end
@@ -8483,21 +8674,10 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \done$174  <= \$57 ;
-      if (clear) begin
-        \done$174  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \done$174  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
       if (\$signal ) begin
         busy <= 1'h1;
       end else if (write_enable) begin
-        if (\register$160 ) begin
+        if (\register$112 ) begin
           busy <= 1'h0;
         end
       end
@@ -8514,8 +8694,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
       if (\$signal ) begin
         \pixel$175  <= descriptor[63:48];
       end else if (write_enable) begin
-        if (\register$146 ) begin
-          \pixel$175  <= \$59 [15:0];
+        if (\register$148 ) begin
+          \pixel$175  <= \$58 [15:0];
         end
       end
       if (clear) begin
@@ -8531,9 +8711,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
       if (\$signal ) begin
         write_address <= descriptor[63:48];
       end else if (write_enable) begin
-        write_address <= \$58 [15:0];
-        if (\register$146 ) begin
-          write_address <= \$60 [15:0];
+        write_address <= \$57 [15:0];
+        if (\register$148 ) begin
+          write_address <= \$59 [15:0];
         end
       end
       if (clear) begin
@@ -8692,7 +8872,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7940$0 (multiplier),
+    .\port$8038$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8762,7 +8942,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$7940$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8038$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -8808,8 +8988,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7940$0 ;
-  wire [15:0] \port$7940$0 ;
+  input [15:0] \port$8038$0 ;
+  wire [15:0] \port$8038$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -8871,17 +9051,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7940$0  };
+  assign multiplicand = { 1'h0, \port$8038$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7940$0  };
-  assign \$4  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7940$0  };
-  assign \$9  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7940$0  };
-  assign \$14  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7940$0  };
-  assign \$19  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$8038$0  };
+  assign \$4  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$8038$0  };
+  assign \$9  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$8038$0  };
+  assign \$14  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$8038$0  };
+  assign \$19  = { 1'h0, \port$8038$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -9065,7 +9245,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7940$0 (multiplier),
+    .\port$8038$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9135,7 +9315,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$7940$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8038$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9181,8 +9361,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7940$0 ;
-  wire [15:0] \port$7940$0 ;
+  input [15:0] \port$8038$0 ;
+  wire [15:0] \port$8038$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9244,17 +9424,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7940$0  };
+  assign multiplicand = { 1'h0, \port$8038$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7940$0  };
-  assign \$4  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7940$0  };
-  assign \$9  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7940$0  };
-  assign \$14  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7940$0  };
-  assign \$19  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$8038$0  };
+  assign \$4  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$8038$0  };
+  assign \$9  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$8038$0  };
+  assign \$14  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$8038$0  };
+  assign \$19  = { 1'h0, \port$8038$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -9438,7 +9618,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7940$0 (multiplier),
+    .\port$8038$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9508,7 +9688,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$7940$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8038$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9554,8 +9734,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7940$0 ;
-  wire [15:0] \port$7940$0 ;
+  input [15:0] \port$8038$0 ;
+  wire [15:0] \port$8038$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9617,17 +9797,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7940$0  };
+  assign multiplicand = { 1'h0, \port$8038$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7940$0  };
-  assign \$4  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7940$0  };
-  assign \$9  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7940$0  };
-  assign \$14  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7940$0  };
-  assign \$19  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$8038$0  };
+  assign \$4  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$8038$0  };
+  assign \$9  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$8038$0  };
+  assign \$14  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$8038$0  };
+  assign \$19  = { 1'h0, \port$8038$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -9811,7 +9991,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$7940$0 (multiplier),
+    .\port$8038$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9881,7 +10061,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$7940$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8038$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -9927,8 +10107,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$7940$0 ;
-  wire [15:0] \port$7940$0 ;
+  input [15:0] \port$8038$0 ;
+  wire [15:0] \port$8038$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9990,17 +10170,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$7940$0  };
+  assign multiplicand = { 1'h0, \port$8038$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$7940$0  };
-  assign \$4  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$7940$0  };
-  assign \$9  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$7940$0  };
-  assign \$14  = { 1'h0, \port$7940$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$7940$0  };
-  assign \$19  = { 1'h0, \port$7940$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$8038$0  };
+  assign \$4  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$8038$0  };
+  assign \$9  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$8038$0  };
+  assign \$14  = { 1'h0, \port$8038$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$8038$0  };
+  assign \$19  = { 1'h0, \port$8038$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -10124,7 +10304,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$7227$96 , \port$7227$136 , \port$7227$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$7313$96 , \port$7313$136 , \port$7313$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -10982,12 +11162,12 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$7227$136 ;
-  wire [3:0] \port$7227$136 ;
-  input [11:0] \port$7227$160 ;
-  wire [11:0] \port$7227$160 ;
-  input [23:0] \port$7227$96 ;
-  wire [23:0] \port$7227$96 ;
+  input [3:0] \port$7313$136 ;
+  wire [3:0] \port$7313$136 ;
+  input [11:0] \port$7313$160 ;
+  wire [11:0] \port$7313$160 ;
+  input [23:0] \port$7313$96 ;
+  wire [23:0] \port$7313$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -11414,7 +11594,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$567  = \$565  | \$566 ;
   assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$569  = \$567  | \$568 ;
-  assign \$570  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$570  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$572  = \$570  | \$571 ;
   assign \$574  = \$572  | \$573 ;
@@ -11436,7 +11616,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$590  = \$588  | \$589 ;
   assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$592  = \$590  | \$591 ;
-  assign \$593  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$593  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$595  = \$593  | \$594 ;
   assign \$597  = \$595  | \$596 ;
@@ -11458,7 +11638,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$613  = \$611  | \$612 ;
   assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$615  = \$613  | \$614 ;
-  assign \$616  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$616  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$618  = \$616  | \$617 ;
   assign \$620  = \$618  | \$619 ;
@@ -11480,7 +11660,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$636  = \$634  | \$635 ;
   assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$638  = \$636  | \$637 ;
-  assign \$639  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$639  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$641  = \$639  | \$640 ;
   assign \$643  = \$641  | \$642 ;
@@ -11502,7 +11682,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$659  = \$657  | \$658 ;
   assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$661  = \$659  | \$660 ;
-  assign \$662  = { 4'h0, \port$7227$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$662  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$664  = \$662  | \$663 ;
   assign \$666  = \$664  | \$665 ;
@@ -11576,7 +11756,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$738  = \$736  | \$737 ;
   assign \$739  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$740  = \$738  | \$739 ;
-  assign \$742  = { 13'h0000, \port$7227$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$742  = { 13'h0000, \port$7313$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$743  = \$741  | \$742 ;
   assign \$744  = \$740  + \$743 ;
   assign \$745  = advance & x_moves;
@@ -11592,7 +11772,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$755  = \$753  | \$754 ;
   assign \$756  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$757  = \$755  | \$756 ;
-  assign \$759  = { 13'h0000, \port$7227$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$759  = { 13'h0000, \port$7313$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$760  = \$758  | \$759 ;
   assign \$761  = \$757  + \$760 ;
   assign \$762  = advance & row_moves;
@@ -11606,7 +11786,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$770  = \$768  | \$769 ;
   assign \$771  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$772  = \$770  | \$771 ;
-  assign \$774  = { 13'h0000, \port$7227$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$774  = { 13'h0000, \port$7313$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$775  = \$773  | \$774 ;
   assign \$776  = \$772  + \$775 ;
   assign \$777  = advance & y_moves;
@@ -11620,7 +11800,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$785  = \$783  | \$784 ;
   assign \$786  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$787  = \$785  | \$786 ;
-  assign \$789  = { 13'h0000, \port$7227$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$789  = { 13'h0000, \port$7313$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$790  = \$788  | \$789 ;
   assign \$791  = \$787  + \$790 ;
   assign \$1  = combining | clear;
@@ -11643,15 +11823,15 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$20  = load | \$19 ;
   assign \$21  = word_left - 1'h1;
   assign \$22  = word_left == 2'h3;
-  assign \$23  = \port$7227$96 [11:0] == 1'h1;
-  assign \$24  = \port$7227$96 [11:0] == 2'h2;
+  assign \$23  = \port$7313$96 [11:0] == 1'h1;
+  assign \$24  = \port$7313$96 [11:0] == 2'h2;
   assign \$25  = & { word_single, row_single, column_single, 1'h1 };
   assign \$26  = advance & x_moves;
   assign \$27  = load | \$26 ;
   assign \$28  = x_left - 1'h1;
   assign \$29  = x_left == 2'h3;
-  assign \$30  = \port$7227$96 [23:12] == 1'h1;
-  assign \$31  = \port$7227$96 [23:12] == 2'h2;
+  assign \$30  = \port$7313$96 [23:12] == 1'h1;
+  assign \$31  = \port$7313$96 [23:12] == 2'h2;
   assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$33  = advance & y_moves;
   assign \$34  = load | \$33 ;
@@ -12047,7 +12227,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$27 ) begin
-        x_left <= \port$7227$96 [11:0];
+        x_left <= \port$7313$96 [11:0];
         if (x_step) begin
           x_left <= \$28 [11:0];
         end
@@ -12128,7 +12308,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$34 ) begin
-        y_left <= \port$7227$96 [23:12];
+        y_left <= \port$7313$96 [23:12];
         if (y_step) begin
           y_left <= \$35 [11:0];
         end
@@ -12492,16 +12672,16 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$7227$96 [11:0];
-  assign y_count = \port$7227$96 [23:12];
-  assign address_column_step = { 4'h0, \port$7227$160  };
+  assign x_count = \port$7313$96 [11:0];
+  assign y_count = \port$7313$96 [23:12];
+  assign address_column_step = { 4'h0, \port$7313$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$7227$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$7313$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$7227$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$7313$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -12591,7 +12771,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$788 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$7227$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$7313$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -12643,8 +12823,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$7227$136 ;
-  wire [11:0] \port$7227$136 ;
+  input [11:0] \port$7313$136 ;
+  wire [11:0] \port$7313$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12751,7 +12931,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$7227$136 [3:0];
+        rotating_stride <= \port$7313$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -12766,7 +12946,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_left <= \port$7227$136 [7:4];
+        rotating_left <= \port$7313$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -12781,7 +12961,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_top <= \port$7227$136 [11:8];
+        rotating_top <= \port$7313$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -12898,9 +13078,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$7227$136 [3:0];
-  assign pad_left = \port$7227$136 [7:4];
-  assign pad_top = \port$7227$136 [11:8];
+  assign stride = \port$7313$136 [3:0];
+  assign pad_left = \port$7313$136 [7:4];
+  assign pad_top = \port$7313$136 [11:8];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -12910,7 +13090,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$7227$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$7313$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -12960,8 +13140,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$7227$320 ;
-  wire [27:0] \port$7227$320 ;
+  input [27:0] \port$7313$320 ;
+  wire [27:0] \port$7313$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12979,14 +13159,14 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$1  = combining | clear;
   assign \$2  = clock + 1'h1;
   assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$7227$320 [11:0] : 12'h000;
+  assign \$6  = width[11] ? \port$7313$320 [11:0] : 12'h000;
   assign \$7  = \$5  + \$6 ;
   assign \$8  = clock >= 4'h8;
   assign \$9  = clock < 4'hc;
   assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$7227$320 [11:0] : 12'h000;
+  assign \$12  = rotating_stride[3] ? \port$7313$320 [11:0] : 12'h000;
   assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$7227$320 [11:0] : 12'h000;
+  assign \$15  = rotating_left[3] ? \port$7313$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
   assign \$17  = clock >= 4'hc;
   assign \$18  = clock < 5'h10;
@@ -13051,7 +13231,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        width <= \port$7227$320 [27:16];
+        width <= \port$7313$320 [27:16];
       end else if (running) begin
         width <= \$3 [11:0];
       end
@@ -13066,7 +13246,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$7227$320 [15:12];
+        rotating_stride <= \port$7313$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -13213,11 +13393,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       origin <= 16'h0000;
     end
   end
-  assign \width$9  = \port$7227$320 [27:16];
-  assign stride = \port$7227$320 [15:12];
+  assign \width$9  = \port$7313$320 [27:16];
+  assign stride = \port$7313$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$7227$320 [11:0];
+  assign pixel = \port$7313$320 [11:0];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -13227,7 +13407,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7481$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7581$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -13263,8 +13443,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
   wire pad;
-  input [25:0] \port$7481$0 ;
-  wire [25:0] \port$7481$0 ;
+  input [25:0] \port$7581$0 ;
+  wire [25:0] \port$7581$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -13297,10 +13477,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$7481$0 [23];
+  assign \$1  = ~ \port$7581$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$7481$0 [23];
+  assign chunk_begin = \$signal  & \port$7581$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -13334,7 +13514,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$7481$0 [16];
+    \register$14  <= \port$7581$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -13361,7 +13541,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$7481$0 [23];
+    \register$18  <= \port$7581$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -13388,7 +13568,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$7481$0 [24];
+    \register$21  <= \port$7581$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -13415,7 +13595,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$7481$0 [25];
+    \register$25  <= \port$7581$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -13442,7 +13622,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$7481$0 [22:17];
+    \register$29  <= \port$7581$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -13545,13 +13725,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$7481$0 [23];
-  assign read_address = \port$7481$0 [15:0];
-  assign address = \port$7481$0 [15:0];
-  assign pad = \port$7481$0 [16];
-  assign last = \port$7481$0 [24];
-  assign last_chunk = \port$7481$0 [25];
-  assign row_word = \port$7481$0 [22:17];
+  assign first = \port$7581$0 [23];
+  assign read_address = \port$7581$0 [15:0];
+  assign address = \port$7581$0 [15:0];
+  assign pad = \port$7581$0 [16];
+  assign last = \port$7581$0 [24];
+  assign last_chunk = \port$7581$0 [25];
+  assign row_word = \port$7581$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -20983,8 +21163,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$796  = \$795 ;
 endmodule
 
-module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, host_late, timed_out, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy, clear, convolve, calibrate, combine
-, tenant, window, turn, layer_done, ended, transfer, transfer_clear, failed, failed_cause, read_enable, fetching, read_address, working, clk);
+module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, unit_done, timed_out, windows, start, abort, descriptor, constants, coefficients, layer, transferring, busy, clear, convolve, calibrate, combine, tenant
+, window, turn, layer_done, ended, transfer, transfer_clear, failed, failed_cause, read_enable, fetching, read_address, layer_begin, working, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
@@ -20998,7 +21178,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire \$11 ;
+  wire [12:0] \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
@@ -21009,24 +21189,22 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
-  wire [32:0] \$12 ;
+  wire [12:0] \$12 ;
   wire \$120 ;
   wire \$121 ;
   wire \$122 ;
-  wire \$123 ;
+  wire [1:0] \$123 ;
   wire \$124 ;
-  wire [1:0] \$125 ;
+  wire \$125 ;
   wire \$126 ;
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire [12:0] \$13 ;
+  wire \$13 ;
   wire \$130 ;
-  wire \$131 ;
-  wire \$132 ;
-  wire [12:0] \$14 ;
+  wire [6:0] \$14 ;
   wire \$15 ;
-  wire [6:0] \$16 ;
+  wire \$16 ;
   wire \$17 ;
   wire \$18 ;
   wire \$19 ;
@@ -21041,7 +21219,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire [32:0] \$3 ;
+  wire [12:0] \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
@@ -21055,27 +21233,27 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   wire [12:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
-  wire \$42 ;
+  wire [5:0] \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire [5:0] \$46 ;
+  wire \$46 ;
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [12:0] \$5 ;
+  wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
-  wire \$53 ;
-  wire \$54 ;
+  wire [1:0] \$53 ;
+  wire [1:0] \$54 ;
   wire \$55 ;
   wire \$56 ;
   wire \$57 ;
   wire \$58 ;
-  wire [1:0] \$59 ;
-  wire \$6 ;
-  wire [1:0] \$60 ;
+  wire \$59 ;
+  wire [6:0] \$6 ;
+  wire \$60 ;
   wire \$61 ;
   wire \$62 ;
   wire \$63 ;
@@ -21085,7 +21263,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [6:0] \$7 ;
+  wire \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -21120,10 +21298,10 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   wire \$99 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  reg \$signal$40  = 1'h0;
-  wire [1:0] \$signal$42 ;
-  reg \$signal$61 ;
-  reg \$signal$68 ;
+  reg \$signal$39  = 1'h0;
+  wire [1:0] \$signal$41 ;
+  reg \$signal$60 ;
+  reg \$signal$67 ;
   reg \$signal_opcode  = 1'h0;
   input [1:0] abort;
   wire [1:0] abort;
@@ -21157,23 +21335,23 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$49 ;
-  wire [31:0] \descriptor$49[0] ;
-  wire [31:0] \descriptor$49[10] ;
-  wire [31:0] \descriptor$49[11] ;
-  wire [31:0] \descriptor$49[12] ;
-  wire [31:0] \descriptor$49[13] ;
-  wire [31:0] \descriptor$49[14] ;
-  wire [31:0] \descriptor$49[15] ;
-  wire [31:0] \descriptor$49[1] ;
-  wire [31:0] \descriptor$49[2] ;
-  wire [31:0] \descriptor$49[3] ;
-  wire [31:0] \descriptor$49[4] ;
-  wire [31:0] \descriptor$49[5] ;
-  wire [31:0] \descriptor$49[6] ;
-  wire [31:0] \descriptor$49[7] ;
-  wire [31:0] \descriptor$49[8] ;
-  wire [31:0] \descriptor$49[9] ;
+  wire [511:0] \descriptor$48 ;
+  wire [31:0] \descriptor$48[0] ;
+  wire [31:0] \descriptor$48[10] ;
+  wire [31:0] \descriptor$48[11] ;
+  wire [31:0] \descriptor$48[12] ;
+  wire [31:0] \descriptor$48[13] ;
+  wire [31:0] \descriptor$48[14] ;
+  wire [31:0] \descriptor$48[15] ;
+  wire [31:0] \descriptor$48[1] ;
+  wire [31:0] \descriptor$48[2] ;
+  wire [31:0] \descriptor$48[3] ;
+  wire [31:0] \descriptor$48[4] ;
+  wire [31:0] \descriptor$48[5] ;
+  wire [31:0] \descriptor$48[6] ;
+  wire [31:0] \descriptor$48[7] ;
+  wire [31:0] \descriptor$48[8] ;
+  wire [31:0] \descriptor$48[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -21218,10 +21396,8 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   reg [23:0] layer = 24'h000000;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
-  output [63:0] layer_cycles;
-  reg [63:0] layer_cycles = 64'h0000000000000000;
-  wire [31:0] \layer_cycles.tenant0 ;
-  wire [31:0] \layer_cycles.tenant1 ;
+  output [1:0] layer_begin;
+  reg [1:0] layer_begin;
   output [1:0] layer_done;
   wire [1:0] layer_done;
   reg [11:0] left0 = 12'h000;
@@ -21270,16 +21446,16 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   output [134:0] window;
   reg [134:0] window = 135'h0000000000000000000000000000000000;
   (* init = 135'h0000000000000000000000000000000000 *)
-  wire [134:0] \window$51 ;
-  wire [15:0] \window$51.activation_base ;
-  wire [16:0] \window$51.activation_words ;
-  wire [20:0] \window$51.coefficient_words ;
-  wire [19:0] \window$51.coefficients_base ;
-  wire [16:0] \window$51.constant_entries ;
-  wire [15:0] \window$51.constants_base ;
-  wire [11:0] \window$51.program_base ;
-  wire [11:0] \window$51.program_length ;
-  wire [3:0] \window$51.tiles ;
+  wire [134:0] \window$50 ;
+  wire [15:0] \window$50.activation_base ;
+  wire [16:0] \window$50.activation_words ;
+  wire [20:0] \window$50.coefficient_words ;
+  wire [19:0] \window$50.coefficients_base ;
+  wire [16:0] \window$50.constant_entries ;
+  wire [15:0] \window$50.constants_base ;
+  wire [11:0] \window$50.program_base ;
+  wire [11:0] \window$50.program_length ;
+  wire [3:0] \window$50.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -21316,138 +21492,138 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   reg working;
   assign \$1  = window[72:57] + descriptor[303:288];
   assign \$2  = window[109:90] + descriptor[339:320];
-  assign \$3  = layer_cycles[31:0] + 1'h1;
-  assign \$4  = layer[11:0] + 1'h1;
-  assign \$5  = left0 - 1'h1;
-  assign \$6  = left0 == 2'h2;
-  assign \$7  = index0 + 1'h1;
-  assign \$8  = ended[0] | failed[0];
-  assign \$9  = ~ busy[0];
-  assign \$10  = start[0] & \$9 ;
-  assign \$11  = ! windows[23:13];
-  assign \$12  = layer_cycles[63:32] + 1'h1;
-  assign \$13  = layer[23:12] + 1'h1;
-  assign \$14  = left1 - 1'h1;
-  assign \$15  = left1 == 2'h2;
-  assign \$16  = index1 + 1'h1;
-  assign \$17  = ended[1] | failed[1];
-  assign \$18  = ~ busy[1];
-  assign \$19  = start[1] & \$18 ;
-  assign \$20  = ! windows[158:148];
-  assign \$21  = descriptor[3:0] == 2'h3;
-  assign \$22  = descriptor[3:0] == 3'h7;
-  assign \$23  = | { \$22 , \$21  };
-  assign \$24  = opening & convolve_opcode;
-  assign \$25  = descriptor[3:0] == 3'h7;
-  assign \$27  = opening & calibrate_opcode;
-  assign \$28  = descriptor[3:0] == 3'h4;
-  assign \$29  = descriptor[3:0] == 3'h5;
-  assign \$30  = descriptor[3:0] == 3'h6;
-  assign \$31  = | { \$30 , \$29 , \$28  };
-  assign \$32  = opening & combine_opcode;
-  assign \$33  = descriptor[3:0] == 1'h1;
-  assign \$34  = descriptor[3:0] == 2'h2;
-  assign \$35  = | { \$34 , \$33  };
-  assign \$36  = opening & \$signal_opcode ;
-  assign \$37  = | \$signal$42 ;
-  assign \$38  = ! \$like ;
-  assign \$40  = ! tenant;
-  assign \$41  = ! word;
-  assign \$42  = \$41  & busy[0];
-  assign \$44  = ! word;
-  assign \$45  = \$44  & busy[1];
-  assign \$46  = word + 1'h1;
-  assign \$47  = word == 5'h10;
-  assign \$48  = ~ alive;
-  assign \$49  = halt | \$48 ;
-  assign \$50  = convolve | combine;
-  assign \$51  = ~ halt;
+  assign \$3  = layer[11:0] + 1'h1;
+  assign \$4  = left0 - 1'h1;
+  assign \$5  = left0 == 2'h2;
+  assign \$6  = index0 + 1'h1;
+  assign \$7  = ended[0] | failed[0];
+  assign \$8  = ~ busy[0];
+  assign \$9  = start[0] & \$8 ;
+  assign \$10  = ! windows[23:13];
+  assign \$11  = layer[23:12] + 1'h1;
+  assign \$12  = left1 - 1'h1;
+  assign \$13  = left1 == 2'h2;
+  assign \$14  = index1 + 1'h1;
+  assign \$15  = ended[1] | failed[1];
+  assign \$16  = ~ busy[1];
+  assign \$17  = start[1] & \$16 ;
+  assign \$18  = ! windows[158:148];
+  assign \$19  = descriptor[3:0] == 2'h3;
+  assign \$20  = descriptor[3:0] == 3'h7;
+  assign \$21  = | { \$20 , \$19  };
+  assign \$22  = opening & convolve_opcode;
+  assign \$23  = descriptor[3:0] == 3'h7;
+  assign \$25  = opening & calibrate_opcode;
+  assign \$26  = descriptor[3:0] == 3'h4;
+  assign \$27  = descriptor[3:0] == 3'h5;
+  assign \$28  = descriptor[3:0] == 3'h6;
+  assign \$29  = | { \$28 , \$27 , \$26  };
+  assign \$30  = opening & combine_opcode;
+  assign \$31  = descriptor[3:0] == 1'h1;
+  assign \$32  = descriptor[3:0] == 2'h2;
+  assign \$33  = | { \$32 , \$31  };
+  assign \$34  = opening & \$signal_opcode ;
+  assign \$35  = | \$signal$41 ;
+  assign \$36  = ! tenant;
+  assign \$37  = ! word;
+  assign \$38  = \$37  & busy[0];
+  assign \$40  = ! word;
+  assign \$41  = \$40  & busy[1];
+  assign \$42  = word + 1'h1;
+  assign \$43  = word == 5'h10;
+  assign \$44  = ~ alive;
+  assign \$45  = halt | \$44 ;
+  assign \$46  = convolve | combine;
+  assign \$47  = ~ halt;
+  assign \$48  = \$46  & \$47 ;
+  assign \$49  = | \$signal$41 ;
+  assign \$50  = halt | timed_out;
+  assign \$51  = ~ unit_done;
   assign \$52  = \$50  & \$51 ;
-  assign \$53  = | \$signal$42 ;
-  assign \$54  = ! \$like ;
-  assign \$56  = halt | timed_out;
-  assign \$57  = ~ unit_done;
-  assign \$58  = \$56  & \$57 ;
-  assign \$59  = abort | illegal;
-  assign \$60  = \$59  | host_late;
-  assign halted = busy & \$60 ;
-  assign \$61  = ! tenant;
-  assign present0 = engaged & \$61 ;
-  assign \$62  = ! tenant;
+  assign \$53  = abort | illegal;
+  assign \$54  = \$53  | host_late;
+  assign halted = busy & \$54 ;
+  assign \$55  = ! tenant;
+  assign present0 = engaged & \$55 ;
+  assign \$56  = ! tenant;
   assign transfer_done0 = transfer_done[0] & transferring[0];
-  assign \$63  = \$signal$61  & present0;
-  assign advance0 = \$63  | transfer_done0;
+  assign \$57  = \$signal$60  & present0;
+  assign advance0 = \$57  | transfer_done0;
   assign aborted0 = abort[0] & busy[0];
-  assign \$64  = ~ present0;
-  assign \$65  = busy[0] & \$64 ;
-  assign \$66  = ~ transferring[0];
+  assign \$58  = ~ present0;
+  assign \$59  = busy[0] & \$58 ;
+  assign \$60  = ~ transferring[0];
+  assign \$61  = \$59  & \$60 ;
+  assign \$62  = ending & present0;
+  assign \$63  = advance0 | \$62 ;
+  assign \$64  = ~ aborted0;
+  assign \$65  = \$63  & \$64 ;
+  assign \$66  = ~ failed[0];
   assign \$67  = \$65  & \$66 ;
   assign \$68  = ending & present0;
-  assign \$69  = advance0 | \$68 ;
-  assign \$70  = ~ aborted0;
-  assign \$71  = \$69  & \$70 ;
-  assign \$72  = ~ failed[0];
-  assign \$73  = \$71  & \$72 ;
-  assign \$74  = ending & present0;
-  assign \$75  = ~ failed[0];
-  assign \$76  = \$74  & \$75 ;
-  assign \$77  = \$76  | aborted0;
-  assign \$78  = \$signal$40  & present0;
-  assign \$79  = busy[0] | start[0];
-  assign \$80  = ~ transferring[0];
-  assign \$81  = \$80  | transfer_done0;
-  assign \$82  = \$79  & \$81 ;
-  assign \$83  = ~ aborted0;
-  assign \$84  = busy[0] & \$83 ;
-  assign \$85  = advance0 & last0;
-  assign \$86  = \$signal$68  & present0;
-  assign \$87  = aborted0 | failed[0];
-  assign \$88  = present0 & \$87 ;
-  assign present1 = engaged & \$89 ;
+  assign \$69  = ~ failed[0];
+  assign \$70  = \$68  & \$69 ;
+  assign \$71  = \$70  | aborted0;
+  assign \$72  = \$signal$39  & present0;
+  assign \$73  = busy[0] | start[0];
+  assign \$74  = ~ transferring[0];
+  assign \$75  = \$74  | transfer_done0;
+  assign \$76  = \$73  & \$75 ;
+  assign \$77  = ~ aborted0;
+  assign \$78  = busy[0] & \$77 ;
+  assign \$79  = advance0 & last0;
+  assign \$80  = \$signal$67  & present0;
+  assign \$81  = aborted0 | failed[0];
+  assign \$82  = present0 & \$81 ;
+  assign present1 = engaged & \$83 ;
   assign transfer_done1 = transfer_done[1] & transferring[1];
-  assign \$91  = \$signal$61  & present1;
-  assign advance1 = \$91  | transfer_done1;
+  assign \$85  = \$signal$60  & present1;
+  assign advance1 = \$85  | transfer_done1;
   assign aborted1 = abort[1] & busy[1];
-  assign \$92  = ~ present1;
-  assign \$93  = busy[1] & \$92 ;
-  assign \$94  = ~ transferring[1];
+  assign \$86  = ~ present1;
+  assign \$87  = busy[1] & \$86 ;
+  assign \$88  = ~ transferring[1];
+  assign \$89  = \$87  & \$88 ;
+  assign \$90  = ending & present1;
+  assign \$91  = advance1 | \$90 ;
+  assign \$92  = ~ aborted1;
+  assign \$93  = \$91  & \$92 ;
+  assign \$94  = ~ failed[1];
   assign \$95  = \$93  & \$94 ;
   assign \$96  = ending & present1;
-  assign \$97  = advance1 | \$96 ;
-  assign \$98  = ~ aborted1;
-  assign \$99  = \$97  & \$98 ;
-  assign \$100  = ~ failed[1];
-  assign \$101  = \$99  & \$100 ;
-  assign \$102  = ending & present1;
-  assign \$103  = ~ failed[1];
-  assign \$104  = \$102  & \$103 ;
-  assign \$105  = \$104  | aborted1;
-  assign \$106  = \$signal$40  & present1;
-  assign \$107  = busy[1] | start[1];
-  assign \$108  = ~ transferring[1];
-  assign \$109  = \$108  | transfer_done1;
-  assign \$110  = \$107  & \$109 ;
-  assign \$111  = ~ aborted1;
-  assign \$112  = busy[1] & \$111 ;
-  assign \$113  = advance1 & last1;
-  assign \$114  = \$signal$68  & present1;
-  assign \$115  = aborted1 | failed[1];
-  assign \$116  = present1 & \$115 ;
-  assign \$117  = word != 5'h10;
-  assign \$118  = alive & \$117 ;
-  assign \$119  = ! tenant;
-  assign \$121  = word == 5'h10;
-  assign \$122  = ~ halt;
-  assign \$123  = alive & \$122 ;
-  assign \$124  = \$123  & legal;
-  assign \$125  = 1'h1 << tenant;
-  assign \$126  = ! descriptor[3:0];
-  assign \$127  = descriptor[3:0] > 3'h7;
-  assign \$128  = ~ lawful;
-  assign \$129  = ! program_state;
-  assign \$130  = program_state == 1'h1;
-  assign \$131  = program_state == 2'h2;
-  assign \$132  = program_state == 2'h3;
+  assign \$97  = ~ failed[1];
+  assign \$98  = \$96  & \$97 ;
+  assign \$99  = \$98  | aborted1;
+  assign \$100  = \$signal$39  & present1;
+  assign \$101  = busy[1] | start[1];
+  assign \$102  = ~ transferring[1];
+  assign \$103  = \$102  | transfer_done1;
+  assign \$104  = \$101  & \$103 ;
+  assign \$105  = ~ aborted1;
+  assign \$106  = busy[1] & \$105 ;
+  assign \$107  = advance1 & last1;
+  assign \$108  = \$signal$67  & present1;
+  assign \$109  = aborted1 | failed[1];
+  assign \$110  = present1 & \$109 ;
+  assign \$111  = word != 5'h10;
+  assign \$112  = alive & \$111 ;
+  assign \$113  = ! tenant;
+  assign \$114  = ! word;
+  assign \$115  = \$114  & busy[0];
+  assign \$117  = ! word;
+  assign \$118  = \$117  & busy[1];
+  assign \$119  = word == 5'h10;
+  assign \$120  = ~ halt;
+  assign \$121  = alive & \$120 ;
+  assign \$122  = \$121  & legal;
+  assign \$123  = 1'h1 << tenant;
+  assign \$124  = ! descriptor[3:0];
+  assign \$125  = descriptor[3:0] > 3'h7;
+  assign \$126  = ~ lawful;
+  assign \$127  = ! program_state;
+  assign \$128  = program_state == 1'h1;
+  assign \$129  = program_state == 2'h2;
+  assign \$130  = program_state == 2'h3;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -21523,54 +21699,16 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     end
   end
   always @(posedge clk) begin
-    if (busy[0]) begin
-      layer_cycles [31:0] <= \$3 [31:0];
-    end
-    if (busy[1]) begin
-      layer_cycles [63:32] <= \$12 [31:0];
-    end
-    (* full_case = 32'd1 *)
-    casez (program_state)
-      2'h0:
-          if (\$37 ) begin
-            if (\$38 ) begin
-              layer_cycles [31:0] <= 32'd1;
-            end
-            if (\$39 ) begin
-              layer_cycles [63:32] <= 32'd1;
-            end
-          end
-      2'h1:
-          /* empty */;
-      2'h2:
-          /* empty */;
-      2'h3:
-          if (unit_done) begin
-            if (\$53 ) begin
-              if (\$54 ) begin
-                layer_cycles [31:0] <= 32'd1;
-              end
-              if (\$55 ) begin
-                layer_cycles [63:32] <= 32'd1;
-              end
-            end
-          end
-    endcase
-    if (rst) begin
-      layer_cycles <= 64'h0000000000000000;
-    end
-  end
-  always @(posedge clk) begin
     if (advance0) begin
-      layer [11:0] <= \$4 [11:0];
+      layer [11:0] <= \$3 [11:0];
     end
-    if (\$10 ) begin
+    if (\$9 ) begin
       layer [11:0] <= 12'h000;
     end
     if (advance1) begin
-      layer [23:12] <= \$13 [11:0];
+      layer [23:12] <= \$11 [11:0];
     end
-    if (\$19 ) begin
+    if (\$17 ) begin
       layer [23:12] <= 12'h000;
     end
     if (rst) begin
@@ -21579,9 +21717,9 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   end
   always @(posedge clk) begin
     if (advance0) begin
-      left0 <= \$5 [11:0];
+      left0 <= \$4 [11:0];
     end
-    if (\$10 ) begin
+    if (\$9 ) begin
       left0 <= windows[23:12];
     end
     if (rst) begin
@@ -21590,10 +21728,10 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   end
   always @(posedge clk) begin
     if (advance0) begin
-      last0 <= \$6 ;
+      last0 <= \$5 ;
     end
-    if (\$10 ) begin
-      last0 <= \$11 ;
+    if (\$9 ) begin
+      last0 <= \$10 ;
     end
     if (rst) begin
       last0 <= 1'h0;
@@ -21601,9 +21739,9 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   end
   always @(posedge clk) begin
     if (advance0) begin
-      index0 <= \$7 [5:0];
+      index0 <= \$6 [5:0];
     end
-    if (\$10 ) begin
+    if (\$9 ) begin
       index0 <= windows[5:0];
     end
     if (rst) begin
@@ -21617,7 +21755,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     if (transfer[0]) begin
       transferring [0] <= 1'h1;
     end
-    if (\$8 ) begin
+    if (\$7 ) begin
       transferring [0] <= 1'h0;
     end
     if (advance1) begin
@@ -21626,7 +21764,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     if (transfer[1]) begin
       transferring [1] <= 1'h1;
     end
-    if (\$17 ) begin
+    if (\$15 ) begin
       transferring [1] <= 1'h0;
     end
     if (rst) begin
@@ -21634,16 +21772,16 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (\$7 ) begin
       busy [0] <= 1'h0;
     end
-    if (\$10 ) begin
+    if (\$9 ) begin
       busy [0] <= 1'h1;
     end
-    if (\$17 ) begin
+    if (\$15 ) begin
       busy [1] <= 1'h0;
     end
-    if (\$19 ) begin
+    if (\$17 ) begin
       busy [1] <= 1'h1;
     end
     if (rst) begin
@@ -21652,9 +21790,9 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   end
   always @(posedge clk) begin
     if (advance1) begin
-      left1 <= \$14 [11:0];
+      left1 <= \$12 [11:0];
     end
-    if (\$19 ) begin
+    if (\$17 ) begin
       left1 <= windows[158:147];
     end
     if (rst) begin
@@ -21663,10 +21801,10 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   end
   always @(posedge clk) begin
     if (advance1) begin
-      last1 <= \$15 ;
+      last1 <= \$13 ;
     end
-    if (\$19 ) begin
-      last1 <= \$20 ;
+    if (\$17 ) begin
+      last1 <= \$18 ;
     end
     if (rst) begin
       last1 <= 1'h0;
@@ -21674,9 +21812,9 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   end
   always @(posedge clk) begin
     if (advance1) begin
-      index1 <= \$16 [5:0];
+      index1 <= \$14 [5:0];
     end
-    if (\$19 ) begin
+    if (\$17 ) begin
       index1 <= windows[140:135];
     end
     if (rst) begin
@@ -21696,51 +21834,51 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     end
   end
   always @(posedge clk) begin
-    convolve_opcode <= \$23 ;
+    convolve_opcode <= \$21 ;
     if (rst) begin
       convolve_opcode <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    convolve <= \$24 ;
+    convolve <= \$22 ;
     if (rst) begin
       convolve <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    calibrate_opcode <= \$26 ;
+    calibrate_opcode <= \$24 ;
     if (rst) begin
       calibrate_opcode <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    calibrate <= \$27 ;
+    calibrate <= \$25 ;
     if (rst) begin
       calibrate <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    combine_opcode <= \$31 ;
+    combine_opcode <= \$29 ;
     if (rst) begin
       combine_opcode <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    combine <= \$32 ;
+    combine <= \$30 ;
     if (rst) begin
       combine <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \$signal_opcode  <= \$35 ;
+    \$signal_opcode  <= \$33 ;
     if (rst) begin
       \$signal_opcode  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \$signal$40  <= \$36 ;
+    \$signal$39  <= \$34 ;
     if (rst) begin
-      \$signal$40  <= 1'h0;
+      \$signal$39  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -21749,13 +21887,11 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
       2'h0:
           word <= 5'h00;
       2'h1:
-          word <= \$46 [4:0];
+          word <= \$42 [4:0];
       2'h2:
           /* empty */;
       2'h3:
-          if (unit_done) begin
-            word <= 5'h00;
-          end
+          word <= 5'h00;
     endcase
     if (rst) begin
       word <= 5'h00;
@@ -21765,7 +21901,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$37 ) begin
+          if (\$35 ) begin
             tenant <= \$like ;
           end
       2'h1:
@@ -21774,7 +21910,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$53 ) begin
+            if (\$49 ) begin
               tenant <= \$like ;
             end
           end
@@ -21788,24 +21924,24 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$37 ) begin
+          if (\$35 ) begin
             program_state <= 2'h1;
           end else begin
             program_state <= 2'h0;
           end
       2'h1:
         begin
-          if (\$47 ) begin
+          if (\$43 ) begin
             program_state <= 2'h2;
           end
-          if (\$49 ) begin
+          if (\$45 ) begin
             program_state <= 2'h0;
           end
         end
       2'h2:
         begin
           program_state <= 2'h0;
-          if (\$52 ) begin
+          if (\$48 ) begin
             program_state <= 2'h3;
           end
         end
@@ -21813,13 +21949,13 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
         begin
           if (unit_done) begin
             (* full_case = 32'd1 *)
-            if (\$53 ) begin
+            if (\$49 ) begin
               program_state <= 2'h1;
             end else begin
               program_state <= 2'h0;
             end
           end
-          if (\$58 ) begin
+          if (\$52 ) begin
             program_state <= 2'h0;
           end
         end
@@ -21834,13 +21970,13 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
           /* empty */;
       2'h1:
         begin
-          if (\$40 ) begin
-            if (\$42 ) begin
+          if (\$36 ) begin
+            if (\$38 ) begin
               window <= windows[134:0];
             end
           end
-          if (\$43 ) begin
-            if (\$45 ) begin
+          if (\$39 ) begin
+            if (\$41 ) begin
               window <= windows[269:135];
             end
           end
@@ -21857,19 +21993,19 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
     casez (tenant)
       1'h0:
         begin
-          if (\$signal$42 [0]) begin
+          if (\$signal$41 [0]) begin
             \$like  = 1'h0;
           end
-          if (\$signal$42 [1]) begin
+          if (\$signal$41 [1]) begin
             \$like  = 1'h1;
           end
         end
       1'h1:
         begin
-          if (\$signal$42 [1]) begin
+          if (\$signal$41 [1]) begin
             \$like  = 1'h1;
           end
-          if (\$signal$42 [0]) begin
+          if (\$signal$41 [0]) begin
             \$like  = 1'h0;
           end
         end
@@ -21878,21 +22014,21 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     halt = 1'h0;
-    if (\$62 ) begin
+    if (\$56 ) begin
       halt = halted[0];
     end
-    if (\$90 ) begin
+    if (\$84 ) begin
       halt = halted[1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed = 2'h0;
-    if (\$84 ) begin
-      if (\$85 ) begin
+    if (\$78 ) begin
+      if (\$79 ) begin
         failed[0] = 1'h1;
       end
-      if (\$86 ) begin
+      if (\$80 ) begin
         failed[0] = 1'h1;
       end
       if (host_late[0]) begin
@@ -21902,11 +22038,11 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
         failed[0] = 1'h1;
       end
     end
-    if (\$112 ) begin
-      if (\$113 ) begin
+    if (\$106 ) begin
+      if (\$107 ) begin
         failed[1] = 1'h1;
       end
-      if (\$114 ) begin
+      if (\$108 ) begin
         failed[1] = 1'h1;
       end
       if (host_late[1]) begin
@@ -21920,11 +22056,11 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed_cause = 8'h00;
-    if (\$84 ) begin
-      if (\$85 ) begin
+    if (\$78 ) begin
+      if (\$79 ) begin
         failed_cause[3:0] = 4'h1;
       end
-      if (\$86 ) begin
+      if (\$80 ) begin
         failed_cause[3:0] = refusal;
       end
       if (host_late[0]) begin
@@ -21934,11 +22070,11 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
         failed_cause[3:0] = 4'h2;
       end
     end
-    if (\$112 ) begin
-      if (\$113 ) begin
+    if (\$106 ) begin
+      if (\$107 ) begin
         failed_cause[7:4] = 4'h1;
       end
-      if (\$114 ) begin
+      if (\$108 ) begin
         failed_cause[7:4] = refusal;
       end
       if (host_late[1]) begin
@@ -21952,10 +22088,10 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     stopped = 1'h0;
-    if (\$88 ) begin
+    if (\$82 ) begin
       stopped = 1'h1;
     end
-    if (\$116 ) begin
+    if (\$110 ) begin
       stopped = 1'h1;
     end
   end
@@ -21981,7 +22117,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
       2'h0:
           /* empty */;
       2'h1:
-          read_enable = \$118 ;
+          read_enable = \$112 ;
     endcase
   end
   always @* begin
@@ -21992,10 +22128,10 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
           /* empty */;
       2'h1:
         begin
-          if (\$119 ) begin
+          if (\$113 ) begin
             alive = busy[0];
           end
-          if (\$120 ) begin
+          if (\$116 ) begin
             alive = busy[1];
           end
         end
@@ -22009,15 +22145,15 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
           /* empty */;
       2'h1:
         begin
-          if (\$119 ) begin
+          if (\$113 ) begin
             fetching[0] = busy[0];
           end
-          if (\$120 ) begin
+          if (\$116 ) begin
             fetching[1] = busy[1];
           end
         end
       2'h2:
-          fetching = \$125 ;
+          fetching = \$123 ;
     endcase
   end
   always @* begin
@@ -22028,11 +22164,32 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
           /* empty */;
       2'h1:
         begin
-          if (\$119 ) begin
+          if (\$113 ) begin
             read_address = { index0, word[3:0] };
           end
-          if (\$120 ) begin
+          if (\$116 ) begin
             read_address = { index1, word[3:0] };
+          end
+        end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    layer_begin = 2'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+        begin
+          if (\$113 ) begin
+            if (\$115 ) begin
+              layer_begin[0] = 1'h1;
+            end
+          end
+          if (\$116 ) begin
+            if (\$118 ) begin
+              layer_begin[1] = 1'h1;
+            end
           end
         end
     endcase
@@ -22044,8 +22201,8 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
       2'h0:
           /* empty */;
       2'h1:
-          if (\$121 ) begin
-            opening = \$124 ;
+          if (\$119 ) begin
+            opening = \$122 ;
           end
     endcase
   end
@@ -22058,12 +22215,12 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
       2'h1:
           /* empty */;
       2'h2:
-          ending = \$126 ;
+          ending = \$124 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$68  = 1'h0;
+    \$signal$67  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -22072,16 +22229,16 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
           /* empty */;
       2'h2:
         begin
-          if (\$127 ) begin
-            \$signal$68  = 1'h1;
+          if (\$125 ) begin
+            \$signal$67  = 1'h1;
           end
-          if (\$128 ) begin
-            \$signal$68  = 1'h1;
+          if (\$126 ) begin
+            \$signal$67  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$68  = 1'h1;
+            \$signal$67  = 1'h1;
           end
     endcase
   end
@@ -22096,10 +22253,10 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
           /* empty */;
       2'h2:
         begin
-          if (\$127 ) begin
+          if (\$125 ) begin
             refusal = 4'h1;
           end
-          if (\$128 ) begin
+          if (\$126 ) begin
             refusal = 4'h2;
           end
         end
@@ -22126,7 +22283,7 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$61  = 1'h0;
+    \$signal$60  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -22137,13 +22294,13 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$61  = 1'h1;
+            \$signal$60  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$49  = descriptor;
+  assign \descriptor$48  = descriptor;
   assign clock = word;
-  assign \window$51  = window;
+  assign \window$50  = window;
   assign first_request = \$like ;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -22170,8 +22327,6 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[134:131];
-  assign \layer_cycles.tenant0  = layer_cycles[31:0];
-  assign \layer_cycles.tenant1  = layer_cycles[63:32];
   assign \layer.tenant0  = layer[11:0];
   assign \layer.tenant1  = layer[23:12];
   assign \windows.tenant0  = windows[134:0];
@@ -22194,52 +22349,50 @@ module \crossloom.scheduler (rst, unit_done, read_data, transfer_done, illegal, 
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \descriptor$49[0]  = descriptor[31:0];
-  assign \descriptor$49[1]  = descriptor[63:32];
-  assign \descriptor$49[2]  = descriptor[95:64];
-  assign \descriptor$49[3]  = descriptor[127:96];
-  assign \descriptor$49[4]  = descriptor[159:128];
-  assign \descriptor$49[5]  = descriptor[191:160];
-  assign \descriptor$49[6]  = descriptor[223:192];
-  assign \descriptor$49[7]  = descriptor[255:224];
-  assign \descriptor$49[8]  = descriptor[287:256];
-  assign \descriptor$49[9]  = descriptor[319:288];
-  assign \descriptor$49[10]  = descriptor[351:320];
-  assign \descriptor$49[11]  = descriptor[383:352];
-  assign \descriptor$49[12]  = descriptor[415:384];
-  assign \descriptor$49[13]  = descriptor[447:416];
-  assign \descriptor$49[14]  = descriptor[479:448];
-  assign \descriptor$49[15]  = descriptor[511:480];
-  assign \window$51.program_base  = window[11:0];
-  assign \window$51.program_length  = window[23:12];
-  assign \window$51.activation_base  = window[39:24];
-  assign \window$51.activation_words  = window[56:40];
-  assign \window$51.constants_base  = window[72:57];
-  assign \window$51.constant_entries  = window[89:73];
-  assign \window$51.coefficients_base  = window[109:90];
-  assign \window$51.coefficient_words  = window[130:110];
-  assign \window$51.tiles  = window[134:131];
+  assign \descriptor$48[0]  = descriptor[31:0];
+  assign \descriptor$48[1]  = descriptor[63:32];
+  assign \descriptor$48[2]  = descriptor[95:64];
+  assign \descriptor$48[3]  = descriptor[127:96];
+  assign \descriptor$48[4]  = descriptor[159:128];
+  assign \descriptor$48[5]  = descriptor[191:160];
+  assign \descriptor$48[6]  = descriptor[223:192];
+  assign \descriptor$48[7]  = descriptor[255:224];
+  assign \descriptor$48[8]  = descriptor[287:256];
+  assign \descriptor$48[9]  = descriptor[319:288];
+  assign \descriptor$48[10]  = descriptor[351:320];
+  assign \descriptor$48[11]  = descriptor[383:352];
+  assign \descriptor$48[12]  = descriptor[415:384];
+  assign \descriptor$48[13]  = descriptor[447:416];
+  assign \descriptor$48[14]  = descriptor[479:448];
+  assign \descriptor$48[15]  = descriptor[511:480];
+  assign \window$50.program_base  = window[11:0];
+  assign \window$50.program_length  = window[23:12];
+  assign \window$50.activation_base  = window[39:24];
+  assign \window$50.activation_words  = window[56:40];
+  assign \window$50.constants_base  = window[72:57];
+  assign \window$50.constant_entries  = window[89:73];
+  assign \window$50.coefficients_base  = window[109:90];
+  assign \window$50.coefficient_words  = window[130:110];
+  assign \window$50.tiles  = window[134:131];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \$signal$42 [1] = \$110 ;
-  assign \$signal$42 [0] = \$82 ;
+  assign \$signal$41 [1] = \$104 ;
+  assign \$signal$41 [0] = \$76 ;
   assign transfer_clear[1] = halted[1];
   assign transfer_clear[0] = halted[0];
-  assign transfer[1] = \$106 ;
-  assign transfer[0] = \$78 ;
-  assign ended[1] = \$105 ;
-  assign ended[0] = \$77 ;
-  assign layer_done[1] = \$101 ;
-  assign layer_done[0] = \$73 ;
-  assign turn[1] = \$95 ;
-  assign turn[0] = \$67 ;
-  assign \$89  = tenant;
-  assign \$26  = \$25 ;
-  assign \$39  = \$like ;
-  assign \$43  = tenant;
-  assign \$55  = \$like ;
-  assign \$90  = tenant;
-  assign \$120  = tenant;
+  assign transfer[1] = \$100 ;
+  assign transfer[0] = \$72 ;
+  assign ended[1] = \$99 ;
+  assign ended[0] = \$71 ;
+  assign layer_done[1] = \$95 ;
+  assign layer_done[0] = \$67 ;
+  assign turn[1] = \$89 ;
+  assign turn[0] = \$61 ;
+  assign \$83  = tenant;
+  assign \$24  = \$23 ;
+  assign \$39  = tenant;
+  assign \$84  = tenant;
+  assign \$116  = tenant;
 endmodule
 
 module \crossloom.scheduler.check (rst, legal, descriptor, clock, window, clk);
@@ -22855,7 +23008,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7279$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7363$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23009,8 +23162,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7279$90 ;
-  wire [40:0] \port$7279$90 ;
+  input [40:0] \port$7363$90 ;
+  wire [40:0] \port$7363$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23071,10 +23224,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7279$90 [19:0]),
+    .coefficient_base(\port$7363$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7279$90 [40:20]),
+    .coefficient_words(\port$7363$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23153,8 +23306,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7279$90 [19:0];
-  assign coefficient_words = \port$7279$90 [40:20];
+  assign coefficient_base = \port$7363$90 [19:0];
+  assign coefficient_words = \port$7363$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23200,7 +23353,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7279$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7363$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23354,8 +23507,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7279$90 ;
-  wire [40:0] \port$7279$90 ;
+  input [40:0] \port$7363$90 ;
+  wire [40:0] \port$7363$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23416,10 +23569,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7279$90 [19:0]),
+    .coefficient_base(\port$7363$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7279$90 [40:20]),
+    .coefficient_words(\port$7363$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23498,8 +23651,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7279$90 [19:0];
-  assign coefficient_words = \port$7279$90 [40:20];
+  assign coefficient_base = \port$7363$90 [19:0];
+  assign coefficient_words = \port$7363$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23545,7 +23698,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7279$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7363$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23699,8 +23852,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7279$90 ;
-  wire [40:0] \port$7279$90 ;
+  input [40:0] \port$7363$90 ;
+  wire [40:0] \port$7363$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23761,10 +23914,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7279$90 [19:0]),
+    .coefficient_base(\port$7363$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7279$90 [40:20]),
+    .coefficient_words(\port$7363$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23843,8 +23996,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7279$90 [19:0];
-  assign coefficient_words = \port$7279$90 [40:20];
+  assign coefficient_base = \port$7363$90 [19:0];
+  assign coefficient_words = \port$7363$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23890,7 +24043,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7279$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7363$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -24044,8 +24197,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7279$90 ;
-  wire [40:0] \port$7279$90 ;
+  input [40:0] \port$7363$90 ;
+  wire [40:0] \port$7363$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -24106,10 +24259,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7279$90 [19:0]),
+    .coefficient_base(\port$7363$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7279$90 [40:20]),
+    .coefficient_words(\port$7363$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -24188,8 +24341,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7279$90 [19:0];
-  assign coefficient_words = \port$7279$90 [40:20];
+  assign coefficient_base = \port$7363$90 [19:0];
+  assign coefficient_words = \port$7363$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -25416,7 +25569,7 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7481$0 , busy, clk);
+module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7581$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -25557,8 +25710,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [25:0] \port$7481$0 ;
-  wire [25:0] \port$7481$0 ;
+  output [25:0] \port$7581$0 ;
+  wire [25:0] \port$7581$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -25666,7 +25819,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
   assign \$27  = advance & \$signal$7 ;
-  \crossloom.window$876.nest  nest (
+  \crossloom.window$877.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(address),
@@ -25682,17 +25835,17 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$6189$128 (descriptor[139:128]),
-    .\port$6189$160 (descriptor[171:160]),
-    .\port$6189$192 (descriptor[215:192]),
-    .\port$6189$96 (descriptor[119:96]),
+    .\port$6271$128 (descriptor[139:128]),
+    .\port$6271$160 (descriptor[171:160]),
+    .\port$6271$192 (descriptor[215:192]),
+    .\port$6271$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$876.pitches  pitches (
+  \crossloom.window$877.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -25700,7 +25853,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$6189$136 (descriptor[147:136]),
+    .\port$6271$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -25909,7 +26062,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[24];
   assign \last_chunk$73  = shown[25];
   assign \last_position$74  = shown[26];
-  assign \port$7481$0  = shown[25:0];
+  assign \port$7581$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -25960,7 +26113,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 , \port$6189$160 , \port$6189$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 , \port$6271$160 , \port$6271$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -27131,14 +27284,14 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$6189$128 ;
-  wire [11:0] \port$6189$128 ;
-  input [11:0] \port$6189$160 ;
-  wire [11:0] \port$6189$160 ;
-  input [23:0] \port$6189$192 ;
-  wire [23:0] \port$6189$192 ;
-  input [23:0] \port$6189$96 ;
-  wire [23:0] \port$6189$96 ;
+  input [11:0] \port$6271$128 ;
+  wire [11:0] \port$6271$128 ;
+  input [11:0] \port$6271$160 ;
+  wire [11:0] \port$6271$160 ;
+  input [23:0] \port$6271$192 ;
+  wire [23:0] \port$6271$192 ;
+  input [23:0] \port$6271$96 ;
+  wire [23:0] \port$6271$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -27181,41 +27334,41 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$6189$192 [11:0] == 1'h1;
-  assign \$2  = \port$6189$192 [11:0] == 2'h2;
+  assign \$1  = \port$6271$192 [11:0] == 1'h1;
+  assign \$2  = \port$6271$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$6189$128 [3:0] == 1'h1;
-  assign \$9  = \port$6189$128 [3:0] == 2'h2;
+  assign \$8  = \port$6271$128 [3:0] == 1'h1;
+  assign \$9  = \port$6271$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$6189$128 [7:4] == 1'h1;
-  assign \$16  = \port$6189$128 [7:4] == 2'h2;
+  assign \$15  = \port$6271$128 [7:4] == 1'h1;
+  assign \$16  = \port$6271$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$6189$192 [23:12] == 1'h1;
-  assign \$23  = \port$6189$192 [23:12] == 2'h2;
+  assign \$22  = \port$6271$192 [23:12] == 1'h1;
+  assign \$23  = \port$6271$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$6189$96 [11:0] == 1'h1;
-  assign \$30  = \port$6189$96 [11:0] == 2'h2;
+  assign \$29  = \port$6271$96 [11:0] == 1'h1;
+  assign \$30  = \port$6271$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$6189$96 [23:12] == 1'h1;
-  assign \$37  = \port$6189$96 [23:12] == 2'h2;
+  assign \$36  = \port$6271$96 [23:12] == 1'h1;
+  assign \$37  = \port$6271$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -27996,11 +28149,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -28022,11 +28175,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -28048,11 +28201,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -28074,11 +28227,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -28100,11 +28253,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -28126,11 +28279,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$6189$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$6189$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -28150,7 +28303,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$6189$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$6271$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -28166,7 +28319,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$6189$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$6271$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -28180,7 +28333,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$6189$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$6271$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -28194,7 +28347,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$6189$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$6271$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -28226,7 +28379,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$6189$192 [11:0];
+      word_left <= \port$6271$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -28295,7 +28448,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$6189$128 [3:0];
+      column_left <= \port$6271$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -28364,7 +28517,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$6189$128 [7:4];
+      row_left <= \port$6271$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -28433,7 +28586,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$6189$192 [23:12];
+      block_left <= \port$6271$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -28502,7 +28655,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$6189$96 [11:0];
+      x_left <= \port$6271$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -28571,7 +28724,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$6189$96 [23:12];
+      y_left <= \port$6271$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -28877,19 +29030,19 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$6189$192 [11:0];
-  assign column_count = \port$6189$128 [3:0];
-  assign row_count = \port$6189$128 [7:4];
-  assign block_count = \port$6189$192 [23:12];
-  assign x_count = \port$6189$96 [11:0];
-  assign y_count = \port$6189$96 [23:12];
+  assign word_count = \port$6271$192 [11:0];
+  assign column_count = \port$6271$128 [3:0];
+  assign row_count = \port$6271$128 [7:4];
+  assign block_count = \port$6271$192 [23:12];
+  assign x_count = \port$6271$96 [11:0];
+  assign y_count = \port$6271$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$6189$160  };
-  assign address_block_step = { 4'h0, \port$6189$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$6271$160  };
+  assign address_block_step = { 4'h0, \port$6271$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$6189$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$6271$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$6189$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$6271$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -28992,7 +29145,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6189$96 , \port$6189$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6189$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -29041,8 +29194,8 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6189$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$6189$136 ;
-  wire [11:0] \port$6189$136 ;
+  input [11:0] \port$6271$136 ;
+  wire [11:0] \port$6271$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -29139,7 +29292,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6189$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$6189$136 [3:0];
+      rotating_stride <= \port$6271$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -29152,7 +29305,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6189$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$6189$136 [7:4];
+      rotating_left <= \port$6271$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -29165,7 +29318,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6189$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$6189$136 [11:8];
+      rotating_top <= \port$6271$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -29269,9 +29422,9 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6189$13
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$6189$136 [3:0];
-  assign pad_left = \port$6189$136 [7:4];
-  assign pad_top = \port$6189$136 [11:8];
+  assign stride = \port$6271$136 [3:0];
+  assign pad_left = \port$6271$136 [7:4];
+  assign pad_top = \port$6271$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -29781,6 +29934,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [3:0] write_group;
   input [7:0] write_row;
   wire [7:0] write_row;
+  (* no_rw_check = 32'd1 *)
   reg [31:0] coefficients [32767:0];
 `ifndef SYNTHESIS
   initial begin : zero_coefficients
@@ -29842,8 +29996,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$18 [3:0]),
-    .\port$1431$0 (\$31 ),
-    .\port$1431$23 (\$32 ),
+    .\port$1433$0 (\$31 ),
+    .\port$1433$23 (\$32 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -29889,7 +30043,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .averaging(averaging),
     .bank_released(bank_released),
     .clear(macro__clear),
-    .\clear$36 (clear),
+    .\clear$38 (clear),
     .clk(clk),
     .convert_side(macro__convert_side),
     .drive(macro__drive),
@@ -29899,7 +30053,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1298$0 (\$30 ),
+    .\port$1296$0 (\$30 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -30323,7 +30477,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1431$0 , trace__void, \port$1431$23 , read_address, drain_sum, clear);
+, trace__valid, \port$1433$0 , trace__void, \port$1433$23 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -30677,10 +30831,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 9'h000 *)
   wire [8:0] operand;
   reg [8:0] operand_1 = 9'h000;
-  output [16:0] \port$1431$0 ;
-  wire [16:0] \port$1431$0 ;
-  output [47:0] \port$1431$23 ;
-  wire [47:0] \port$1431$23 ;
+  output [16:0] \port$1433$0 ;
+  wire [16:0] \port$1433$0 ;
+  output [47:0] \port$1433$23 ;
+  wire [47:0] \port$1433$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -31018,8 +31172,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1447$0 (register),
-    .\port$1449$0 (\register$44 ),
+    .\port$1449$0 (register),
+    .\port$1451$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -31028,8 +31182,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1447$0 (register),
-    .\port$1449$0 (\register$44 ),
+    .\port$1449$0 (register),
+    .\port$1451$0 (\register$44 ),
     .product(\product$90 ),
     .rst(rst)
   );
@@ -31038,8 +31192,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$50 ),
-    .\port$1447$0 (register),
-    .\port$1449$0 (\register$44 ),
+    .\port$1449$0 (register),
+    .\port$1451$0 (\register$44 ),
     .product(\product$91 ),
     .rst(rst)
   );
@@ -31048,8 +31202,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$54 ),
-    .\port$1447$0 (register),
-    .\port$1449$0 (\register$44 ),
+    .\port$1449$0 (register),
+    .\port$1451$0 (\register$44 ),
     .product(\product$92 ),
     .rst(rst)
   );
@@ -31058,8 +31212,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$58 ),
-    .\port$1447$0 (register),
-    .\port$1449$0 (\register$44 ),
+    .\port$1449$0 (register),
+    .\port$1451$0 (\register$44 ),
     .product(\product$93 ),
     .rst(rst)
   );
@@ -31068,8 +31222,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$62 ),
-    .\port$1447$0 (register),
-    .\port$1449$0 (\register$44 ),
+    .\port$1449$0 (register),
+    .\port$1451$0 (\register$44 ),
     .product(\product$94 ),
     .rst(rst)
   );
@@ -31078,8 +31232,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$66 ),
-    .\port$1447$0 (register),
-    .\port$1449$0 (\register$44 ),
+    .\port$1449$0 (register),
+    .\port$1451$0 (\register$44 ),
     .product(\product$95 ),
     .rst(rst)
   );
@@ -31088,8 +31242,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$70 ),
-    .\port$1447$0 (register),
-    .\port$1449$0 (\register$44 ),
+    .\port$1449$0 (register),
+    .\port$1451$0 (\register$44 ),
     .product(\product$96 ),
     .rst(rst)
   );
@@ -31601,9 +31755,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient7 = \multiplier$70 ;
   assign \valid$72  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1431$0  = held[16:0];
+  assign \port$1433$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$1431$23  = held[70:23];
+  assign \port$1433$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -31648,7 +31802,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$173  = \$172 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31673,10 +31827,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1447$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1447$0 ;
-  wire \port$1447$0 ;
   input \port$1449$0 ;
   wire \port$1449$0 ;
+  input \port$1451$0 ;
+  wire \port$1451$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31692,21 +31846,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1447$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1451$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1449$0 , \port$1447$0  };
+  assign valid = { \port$1451$0 , \port$1449$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31716,7 +31870,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1447$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31741,10 +31895,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1447$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1447$0 ;
-  wire \port$1447$0 ;
   input \port$1449$0 ;
   wire \port$1449$0 ;
+  input \port$1451$0 ;
+  wire \port$1451$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31760,21 +31914,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1447$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1451$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1449$0 , \port$1447$0  };
+  assign valid = { \port$1451$0 , \port$1449$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31784,7 +31938,7 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1447$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31809,10 +31963,10 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1447$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1447$0 ;
-  wire \port$1447$0 ;
   input \port$1449$0 ;
   wire \port$1449$0 ;
+  input \port$1451$0 ;
+  wire \port$1451$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31828,21 +31982,21 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1447$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1451$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1449$0 , \port$1447$0  };
+  assign valid = { \port$1451$0 , \port$1449$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31852,7 +32006,7 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1447$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31877,10 +32031,10 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1447$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1447$0 ;
-  wire \port$1447$0 ;
   input \port$1449$0 ;
   wire \port$1449$0 ;
+  input \port$1451$0 ;
+  wire \port$1451$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31896,21 +32050,21 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1447$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1451$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1449$0 , \port$1447$0  };
+  assign valid = { \port$1451$0 , \port$1449$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31920,7 +32074,7 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1447$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31945,10 +32099,10 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1447$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1447$0 ;
-  wire \port$1447$0 ;
   input \port$1449$0 ;
   wire \port$1449$0 ;
+  input \port$1451$0 ;
+  wire \port$1451$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31964,21 +32118,21 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1447$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1451$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1449$0 , \port$1447$0  };
+  assign valid = { \port$1451$0 , \port$1449$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31988,7 +32142,7 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1447$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32013,10 +32167,10 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1447$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1447$0 ;
-  wire \port$1447$0 ;
   input \port$1449$0 ;
   wire \port$1449$0 ;
+  input \port$1451$0 ;
+  wire \port$1451$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32032,21 +32186,21 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1447$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1451$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1449$0 , \port$1447$0  };
+  assign valid = { \port$1451$0 , \port$1449$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32056,7 +32210,7 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1447$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32081,10 +32235,10 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1447$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1447$0 ;
-  wire \port$1447$0 ;
   input \port$1449$0 ;
   wire \port$1449$0 ;
+  input \port$1451$0 ;
+  wire \port$1451$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32100,21 +32254,21 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1447$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1451$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1449$0 , \port$1447$0  };
+  assign valid = { \port$1451$0 , \port$1449$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32124,7 +32278,7 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1447$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1447$0 , \port$1449$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32149,10 +32303,10 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1447$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1447$0 ;
-  wire \port$1447$0 ;
   input \port$1449$0 ;
   wire \port$1449$0 ;
+  input \port$1451$0 ;
+  wire \port$1451$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32168,21 +32322,21 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1447$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1447$0 ) begin
+    if (\port$1449$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1451$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1449$0 , \port$1447$0  };
+  assign valid = { \port$1451$0 , \port$1449$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32791,31 +32945,31 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$16  = { 1'h0, \$signal$12 [14:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1298$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
-, negate, add, product_ready, bank_released, \clear$36 );
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1296$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
+, negate, add, product_ready, bank_released, \clear$38 );
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
-  wire [6:0] \$1 ;
-  wire [6:0] \$10 ;
+  wire \$1 ;
+  wire \$10 ;
   wire \$11 ;
-  wire [6:0] \$12 ;
+  wire \$12 ;
   wire [6:0] \$13 ;
-  wire [6:0] \$14 ;
+  wire \$14 ;
   wire \$15 ;
   wire [6:0] \$16 ;
   wire \$17 ;
   wire \$18 ;
   wire \$19 ;
   wire [6:0] \$2 ;
-  wire [6:0] \$20 ;
-  wire [6:0] \$21 ;
+  wire \$20 ;
+  wire \$21 ;
   wire [6:0] \$22 ;
   wire \$23 ;
-  wire [6:0] \$24 ;
-  wire \$25 ;
-  wire [6:0] \$26 ;
+  wire \$24 ;
+  wire [6:0] \$25 ;
+  wire \$26 ;
   wire \$27 ;
   wire \$28 ;
-  wire \$29 ;
+  wire [6:0] \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
@@ -32827,41 +32981,41 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire [6:0] \$4 ;
+  wire \$4 ;
   wire \$40 ;
   wire \$41 ;
-  wire [7:0] \$42 ;
+  wire \$42 ;
   wire \$43 ;
   wire \$44 ;
-  wire [16:0] \$45 ;
-  wire [6:0] \$46 ;
+  wire \$45 ;
+  wire [7:0] \$46 ;
   wire \$47 ;
   wire \$48 ;
-  wire \$49 ;
+  wire [16:0] \$49 ;
   wire \$5 ;
-  wire [7:0] \$50 ;
-  wire [8:0] \$51 ;
+  wire \$50 ;
+  wire \$51 ;
   wire \$52 ;
   wire \$53 ;
-  wire \$54 ;
-  wire [16:0] \$55 ;
-  wire [6:0] \$56 ;
-  wire [6:0] \$57 ;
+  wire [7:0] \$54 ;
+  wire [8:0] \$55 ;
+  wire \$56 ;
+  wire \$57 ;
   wire \$58 ;
-  wire [6:0] \$59 ;
+  wire [16:0] \$59 ;
   wire [6:0] \$6 ;
-  wire [6:0] \$60 ;
-  wire \$61 ;
-  wire [6:0] \$62 ;
-  wire [6:0] \$63 ;
-  wire \$64 ;
-  wire [6:0] \$65 ;
-  wire [6:0] \$66 ;
-  wire \$67 ;
+  wire \$60 ;
+  wire [6:0] \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire [6:0] \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire [6:0] \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [6:0] \$7 ;
-  wire \$70 ;
+  wire \$7 ;
+  wire [6:0] \$70 ;
   wire \$71 ;
   wire \$72 ;
   wire \$73 ;
@@ -32871,7 +33025,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$77 ;
   wire \$78 ;
   wire \$79 ;
-  wire [6:0] \$8 ;
+  wire \$8 ;
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
@@ -32882,7 +33036,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire \$9 ;
+  wire [6:0] \$9 ;
+  wire \$90 ;
+  wire \$91 ;
+  wire \$92 ;
   output add;
   reg add = 1'h0;
   reg [2:0] adder_phase_state = 3'h0;
@@ -32895,15 +33052,17 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   reg bank_released;
   output clear;
   reg clear = 1'h0;
-  input \clear$36 ;
-  wire \clear$36 ;
+  input \clear$38 ;
+  wire \clear$38 ;
   input clk;
   wire clk;
   wire [15:0] conversion;
   output convert_side;
   reg convert_side = 1'h1;
   reg [5:0] count = 6'h00;
-  reg [5:0] \count$29  = 6'h00;
+  reg [5:0] \count$30  = 6'h00;
+  reg count_over = 1'h0;
+  reg \count_over$31  = 1'h0;
   reg [43:0] current = 44'h00000000000;
   wire \current.bank ;
   wire \current.final ;
@@ -32950,8 +33109,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$1298$0 ;
-  wire [41:0] \port$1298$0 ;
+  output [41:0] \port$1296$0 ;
+  wire [41:0] \port$1296$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -32992,96 +33151,99 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \tag.release ;
   wire \tag.stop ;
   wire \tag.void ;
-  assign \$1  = lengths[5:0] - 1'h1;
+  assign \$1  = lengths[5:0] == 1'h1;
   assign \$2  = count - 1'h1;
-  assign \$3  = ! count;
-  assign \$4  = lengths[41:36] - 1'h1;
-  assign \$5  = | count;
+  assign \$3  = count == 2'h2;
+  assign \$4  = lengths[41:36] == 1'h1;
+  assign \$5  = ~ count_over;
   assign \$6  = count - 1'h1;
-  assign \$7  = lengths[11:6] - 1'h1;
-  assign \$8  = count - 1'h1;
-  assign \$9  = ! count;
-  assign \$10  = lengths[41:36] - 1'h1;
-  assign \$11  = | count;
-  assign \$12  = count - 1'h1;
-  assign \$13  = lengths[17:12] - 1'h1;
-  assign \$14  = count - 1'h1;
-  assign \$15  = ! count;
-  assign \$16  = lengths[41:36] - 1'h1;
-  assign \$17  = | count;
-  assign \$18  = ~ held_valid;
-  assign \$19  = \$18  | ending;
-  assign \$20  = count - 1'h1;
-  assign \$21  = lengths[23:18] - 1'h1;
+  assign \$7  = count == 2'h2;
+  assign \$8  = lengths[11:6] == 1'h1;
+  assign \$9  = count - 1'h1;
+  assign \$10  = count == 2'h2;
+  assign \$11  = lengths[41:36] == 1'h1;
+  assign \$12  = ~ count_over;
+  assign \$13  = count - 1'h1;
+  assign \$14  = count == 2'h2;
+  assign \$15  = lengths[17:12] == 1'h1;
+  assign \$16  = count - 1'h1;
+  assign \$17  = count == 2'h2;
+  assign \$18  = lengths[41:36] == 1'h1;
+  assign \$19  = ~ count_over;
+  assign \$20  = ~ held_valid;
+  assign \$21  = \$20  | ending;
   assign \$22  = count - 1'h1;
-  assign \$23  = ! count;
-  assign \$24  = lengths[41:36] - 1'h1;
-  assign \$25  = | count;
-  assign \$26  = count - 1'h1;
-  assign \$27  = sample_valid & sample_ready;
-  assign \$28  = ~ tag[9];
-  assign \$29  = ~ side;
-  assign \$30  = job_valid & job_ready;
-  assign \$31  = ~ \$30 ;
-  assign \$32  = idle & \$31 ;
-  assign \$33  = ~ again;
-  assign \$34  = \$32  & \$33 ;
-  assign \$35  = held_valid | holds;
-  assign \$36  = \$34  & \$35 ;
-  assign \$37  = ~ sample_valid;
-  assign \$38  = \$37  | sample_ready;
-  assign \$39  = \$36  & \$38 ;
-  assign \$40  = ~ sample_valid;
-  assign \$41  = again & \$40 ;
-  assign \$42  = left - 1'h1;
-  assign \$43  = left != 1'h1;
-  assign \$44  = left != 1'h1;
-  assign \$45  = next_conversion + 1'h1;
-  assign \$46  = lengths[29:24] - 1'h1;
-  assign \$47  = left == 1'h1;
-  assign \$48  = tag[10] & \$47 ;
-  assign \$49  = job_valid & job_ready;
-  assign \$50  = 1'h1 << averaging;
-  assign \$51  = \$50  - 1'h1;
-  assign \$52  = ~ repeated;
-  assign \$53  = job[138] & \$52 ;
-  assign \$54  = ~ job[137];
-  assign \$55  = next_conversion + 1'h1;
-  assign \$56  = lengths[29:24] - 1'h1;
-  assign \$57  = \count$29  - 1'h1;
-  assign \$58  = ! \count$29 ;
-  assign \$59  = lengths[41:36] - 1'h1;
-  assign \$60  = \count$29  - 1'h1;
-  assign \$61  = ! \count$29 ;
-  assign \$62  = lengths[35:30] - 1'h1;
-  assign \$63  = \count$29  - 1'h1;
-  assign \$64  = ! \count$29 ;
-  assign \$65  = lengths[41:36] - 1'h1;
-  assign \$66  = \count$29  - 1'h1;
-  assign \$67  = ! \count$29 ;
-  assign \$68  = | count;
-  assign \$69  = | count;
-  assign \$70  = | averaging;
-  assign \$71  = ~ job[137];
-  assign repeated = \$70  & \$71 ;
-  assign \$72  = job_valid & job_ready;
-  assign \$73  = ! \count$29 ;
-  assign \$74  = ~ again;
-  assign \$75  = tag[10] & \$74 ;
-  assign \$76  = ! array_phase_state;
-  assign \$77  = array_phase_state == 1'h1;
-  assign \$78  = array_phase_state == 2'h2;
-  assign \$79  = array_phase_state == 2'h3;
-  assign \$80  = array_phase_state == 3'h4;
-  assign \$81  = array_phase_state == 3'h5;
-  assign \$82  = array_phase_state == 3'h6;
-  assign \$83  = array_phase_state == 3'h7;
-  assign \$84  = array_phase_state == 4'h8;
-  assign \$85  = ! adder_phase_state;
-  assign \$86  = adder_phase_state == 1'h1;
-  assign \$87  = adder_phase_state == 2'h2;
-  assign \$88  = adder_phase_state == 2'h3;
-  assign \$89  = adder_phase_state == 3'h4;
+  assign \$23  = count == 2'h2;
+  assign \$24  = lengths[23:18] == 1'h1;
+  assign \$25  = count - 1'h1;
+  assign \$26  = count == 2'h2;
+  assign \$27  = lengths[41:36] == 1'h1;
+  assign \$28  = ~ count_over;
+  assign \$29  = count - 1'h1;
+  assign \$30  = count == 2'h2;
+  assign \$31  = sample_valid & sample_ready;
+  assign \$32  = ~ tag[9];
+  assign \$33  = ~ side;
+  assign \$34  = job_valid & job_ready;
+  assign \$35  = ~ \$34 ;
+  assign \$36  = idle & \$35 ;
+  assign \$37  = ~ again;
+  assign \$38  = \$36  & \$37 ;
+  assign \$39  = held_valid | holds;
+  assign \$40  = \$38  & \$39 ;
+  assign \$41  = ~ sample_valid;
+  assign \$42  = \$41  | sample_ready;
+  assign \$43  = \$40  & \$42 ;
+  assign \$44  = ~ sample_valid;
+  assign \$45  = again & \$44 ;
+  assign \$46  = left - 1'h1;
+  assign \$47  = left != 1'h1;
+  assign \$48  = left != 1'h1;
+  assign \$49  = next_conversion + 1'h1;
+  assign \$50  = lengths[29:24] == 1'h1;
+  assign \$51  = left == 1'h1;
+  assign \$52  = tag[10] & \$51 ;
+  assign \$53  = job_valid & job_ready;
+  assign \$54  = 1'h1 << averaging;
+  assign \$55  = \$54  - 1'h1;
+  assign \$56  = ~ repeated;
+  assign \$57  = job[138] & \$56 ;
+  assign \$58  = ~ job[137];
+  assign \$59  = next_conversion + 1'h1;
+  assign \$60  = lengths[29:24] == 1'h1;
+  assign \$61  = \count$30  - 1'h1;
+  assign \$62  = \count$30  == 2'h2;
+  assign \$63  = lengths[41:36] == 1'h1;
+  assign \$64  = \count$30  - 1'h1;
+  assign \$65  = \count$30  == 2'h2;
+  assign \$66  = lengths[35:30] == 1'h1;
+  assign \$67  = \count$30  - 1'h1;
+  assign \$68  = \count$30  == 2'h2;
+  assign \$69  = lengths[41:36] == 1'h1;
+  assign \$70  = \count$30  - 1'h1;
+  assign \$71  = \count$30  == 2'h2;
+  assign \$72  = ~ count_over;
+  assign \$73  = ~ count_over;
+  assign \$74  = | averaging;
+  assign \$75  = ~ job[137];
+  assign repeated = \$74  & \$75 ;
+  assign \$76  = job_valid & job_ready;
+  assign \$77  = ~ again;
+  assign \$78  = tag[10] & \$77 ;
+  assign \$79  = ! array_phase_state;
+  assign \$80  = array_phase_state == 1'h1;
+  assign \$81  = array_phase_state == 2'h2;
+  assign \$82  = array_phase_state == 2'h3;
+  assign \$83  = array_phase_state == 3'h4;
+  assign \$84  = array_phase_state == 3'h5;
+  assign \$85  = array_phase_state == 3'h6;
+  assign \$86  = array_phase_state == 3'h7;
+  assign \$87  = array_phase_state == 4'h8;
+  assign \$88  = ! adder_phase_state;
+  assign \$89  = adder_phase_state == 1'h1;
+  assign \$90  = adder_phase_state == 2'h2;
+  assign \$91  = adder_phase_state == 2'h3;
+  assign \$92  = adder_phase_state == 3'h4;
   always @(posedge clk) begin
     if (ending) begin
       held_valid <= 1'h0;
@@ -33105,12 +33267,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h8:
           (* full_case = 32'd1 *)
-          if (\$25 ) begin
+          if (\$28 ) begin
           end else begin
             held_valid <= 1'h1;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       held_valid <= 1'h0;
     end
     if (rst) begin
@@ -33124,7 +33286,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             current <= product;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       current <= 44'h00000000000;
     end
     if (rst) begin
@@ -33138,11 +33300,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             reset <= 1'h1;
           end
       4'h1:
-          if (\$3 ) begin
+          if (count_over) begin
             reset <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       reset <= 1'h0;
     end
     if (rst) begin
@@ -33153,13 +33315,13 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (array_phase_state)
       4'h0:
           if (product_valid) begin
-            count <= \$1 [5:0];
+            count <= lengths[5:0];
           end
       4'h1:
         begin
           count <= \$2 [5:0];
-          if (\$3 ) begin
-            count <= \$4 [5:0];
+          if (count_over) begin
+            count <= lengths[41:36];
           end
         end
       4'h2:
@@ -33167,52 +33329,118 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           if (\$5 ) begin
             count <= \$6 [5:0];
           end else if (1'h1) begin
-            count <= \$7 [5:0];
+            count <= lengths[11:6];
           end
       4'h3:
         begin
-          count <= \$8 [5:0];
-          if (\$9 ) begin
-            count <= \$10 [5:0];
+          count <= \$9 [5:0];
+          if (count_over) begin
+            count <= lengths[41:36];
           end
         end
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$11 ) begin
-            count <= \$12 [5:0];
-          end else if (1'h1) begin
+          if (\$12 ) begin
             count <= \$13 [5:0];
+          end else if (1'h1) begin
+            count <= lengths[17:12];
           end
       4'h5:
         begin
-          count <= \$14 [5:0];
-          if (\$15 ) begin
-            count <= \$16 [5:0];
+          count <= \$16 [5:0];
+          if (count_over) begin
+            count <= lengths[41:36];
           end
         end
       4'h6:
-          if (\$17 ) begin
-            count <= \$20 [5:0];
-          end else if (\$19 ) begin
-            count <= \$21 [5:0];
+          if (\$19 ) begin
+            count <= \$22 [5:0];
+          end else if (\$21 ) begin
+            count <= lengths[23:18];
           end
       4'h7:
         begin
-          count <= \$22 [5:0];
-          if (\$23 ) begin
-            count <= \$24 [5:0];
+          count <= \$25 [5:0];
+          if (count_over) begin
+            count <= lengths[41:36];
           end
         end
       4'h8:
-          if (\$25 ) begin
-            count <= \$26 [5:0];
+          if (\$28 ) begin
+            count <= \$29 [5:0];
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       count <= 6'h00;
     end
     if (rst) begin
       count <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    casez (array_phase_state)
+      4'h0:
+          if (product_valid) begin
+            count_over <= \$1 ;
+          end
+      4'h1:
+        begin
+          count_over <= \$3 ;
+          if (count_over) begin
+            count_over <= \$4 ;
+          end
+        end
+      4'h2:
+          (* full_case = 32'd1 *)
+          if (\$5 ) begin
+            count_over <= \$7 ;
+          end else if (1'h1) begin
+            count_over <= \$8 ;
+          end
+      4'h3:
+        begin
+          count_over <= \$10 ;
+          if (count_over) begin
+            count_over <= \$11 ;
+          end
+        end
+      4'h4:
+          (* full_case = 32'd1 *)
+          if (\$12 ) begin
+            count_over <= \$14 ;
+          end else if (1'h1) begin
+            count_over <= \$15 ;
+          end
+      4'h5:
+        begin
+          count_over <= \$17 ;
+          if (count_over) begin
+            count_over <= \$18 ;
+          end
+        end
+      4'h6:
+          if (\$19 ) begin
+            count_over <= \$23 ;
+          end else if (\$21 ) begin
+            count_over <= \$24 ;
+          end
+      4'h7:
+        begin
+          count_over <= \$26 ;
+          if (count_over) begin
+            count_over <= \$27 ;
+          end
+        end
+      4'h8:
+          if (\$28 ) begin
+            count_over <= \$30 ;
+          end
+    endcase
+    if (\clear$38 ) begin
+      count_over <= 1'h0;
+    end
+    if (rst) begin
+      count_over <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -33222,7 +33450,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h1;
           end
       4'h1:
-          if (\$3 ) begin
+          if (count_over) begin
             array_phase_state <= 4'h2;
           end
       4'h2:
@@ -33232,36 +33460,36 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h3;
           end
       4'h3:
-          if (\$9 ) begin
+          if (count_over) begin
             array_phase_state <= 4'h4;
           end
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$11 ) begin
+          if (\$12 ) begin
           end else if (1'h1) begin
             array_phase_state <= 4'h5;
           end
       4'h5:
-          if (\$15 ) begin
+          if (count_over) begin
             array_phase_state <= 4'h6;
           end
       4'h6:
-          if (\$17 ) begin
-          end else if (\$19 ) begin
+          if (\$19 ) begin
+          end else if (\$21 ) begin
             array_phase_state <= 4'h7;
           end
       4'h7:
-          if (\$23 ) begin
+          if (count_over) begin
             array_phase_state <= 4'h8;
           end
       4'h8:
           (* full_case = 32'd1 *)
-          if (\$25 ) begin
+          if (\$28 ) begin
           end else begin
             array_phase_state <= 4'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       array_phase_state <= 4'h0;
     end
     if (rst) begin
@@ -33281,11 +33509,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             drive <= 1'h1;
           end
       4'h3:
-          if (\$9 ) begin
+          if (count_over) begin
             drive <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       drive <= 1'h0;
     end
     if (rst) begin
@@ -33304,16 +33532,16 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$11 ) begin
+          if (\$12 ) begin
           end else if (1'h1) begin
             share <= 1'h1;
           end
       4'h5:
-          if (\$15 ) begin
+          if (count_over) begin
             share <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       share <= 1'h0;
     end
     if (rst) begin
@@ -33335,16 +33563,16 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h5:
           /* empty */;
       4'h6:
-          if (\$17 ) begin
-          end else if (\$19 ) begin
+          if (\$19 ) begin
+          end else if (\$21 ) begin
             hold <= 1'h1;
           end
       4'h7:
-          if (\$23 ) begin
+          if (count_over) begin
             hold <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       hold <= 1'h0;
     end
     if (rst) begin
@@ -33371,12 +33599,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h8:
           (* full_case = 32'd1 *)
-          if (\$25 ) begin
+          if (\$28 ) begin
           end else begin
             held <= current;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       held <= 44'h00000000000;
     end
     if (rst) begin
@@ -33384,12 +33612,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$27 ) begin
+    if (\$31 ) begin
       sample_valid <= 1'h0;
     end
     casez (adder_phase_state)
       3'h0:
-          if (\$49 ) begin
+          if (\$53 ) begin
             if (job[137]) begin
               sample_valid <= 1'h1;
             end
@@ -33401,11 +33629,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\$67 ) begin
+          if (\count_over$31 ) begin
             sample_valid <= 1'h1;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       sample_valid <= 1'h0;
     end
     if (rst) begin
@@ -33413,12 +33641,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$27 ) begin
-      if (\$28 ) begin
-        side <= \$29 ;
+    if (\$31 ) begin
+      if (\$32 ) begin
+        side <= \$33 ;
       end
     end
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       side <= 1'h0;
     end
     if (rst) begin
@@ -33426,12 +33654,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$27 ) begin
-      if (\$28 ) begin
+    if (\$31 ) begin
+      if (\$32 ) begin
         convert_side <= side;
       end
     end
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       convert_side <= 1'h1;
     end
     if (rst) begin
@@ -33439,8 +33667,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    job_ready <= \$39 ;
-    if (\clear$36 ) begin
+    job_ready <= \$43 ;
+    if (\clear$38 ) begin
       job_ready <= 1'h0;
     end
     if (rst) begin
@@ -33451,15 +33679,15 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            left <= \$42 [6:0];
+          if (\$45 ) begin
+            left <= \$46 [6:0];
           end
-          if (\$49 ) begin
-            left <= \$51 [6:0];
+          if (\$53 ) begin
+            left <= \$55 [6:0];
           end
         end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       left <= 7'h00;
     end
     if (rst) begin
@@ -33470,15 +33698,15 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            again <= \$43 ;
+          if (\$45 ) begin
+            again <= \$47 ;
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             again <= repeated;
           end
         end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       again <= 1'h0;
     end
     if (rst) begin
@@ -33489,11 +33717,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            tag [13] <= \$44 ;
+          if (\$45 ) begin
+            tag [13] <= \$48 ;
             tag [61:46] <= next_conversion;
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             tag [5:0] <= job[133:128];
             tag [7:6] <= job[135:134];
             tag [8] <= job[136];
@@ -33507,7 +33735,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       tag <= 62'h0000000000000000;
     end
     if (rst) begin
@@ -33518,22 +33746,22 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            next_conversion <= \$45 [15:0];
-            if (\$48 ) begin
+          if (\$45 ) begin
+            next_conversion <= \$49 [15:0];
+            if (\$52 ) begin
               next_conversion <= 16'h0000;
             end
           end
-          if (\$49 ) begin
-            if (\$53 ) begin
+          if (\$53 ) begin
+            if (\$57 ) begin
               next_conversion <= 16'h0000;
-            end else if (\$54 ) begin
-              next_conversion <= \$55 [15:0];
+            end else if (\$58 ) begin
+              next_conversion <= \$59 [15:0];
             end
           end
         end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       next_conversion <= 16'h0000;
     end
     if (rst) begin
@@ -33544,10 +33772,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
+          if (\$45 ) begin
             clear <= 1'h1;
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -33556,11 +33784,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\$58 ) begin
+          if (\count_over$31 ) begin
             clear <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       clear <= 1'h0;
     end
     if (rst) begin
@@ -33571,56 +33799,102 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            \count$29  <= \$46 [5:0];
+          if (\$45 ) begin
+            \count$30  <= lengths[29:24];
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
-              \count$29  <= \$56 [5:0];
+              \count$30  <= lengths[29:24];
             end
           end
         end
       3'h1:
         begin
-          \count$29  <= \$57 [5:0];
-          if (\$58 ) begin
-            \count$29  <= \$59 [5:0];
+          \count$30  <= \$61 [5:0];
+          if (\count_over$31 ) begin
+            \count$30  <= lengths[41:36];
           end
         end
       3'h2:
         begin
-          \count$29  <= \$60 [5:0];
-          if (\$61 ) begin
-            \count$29  <= \$62 [5:0];
+          \count$30  <= \$64 [5:0];
+          if (\count_over$31 ) begin
+            \count$30  <= lengths[35:30];
           end
         end
       3'h3:
         begin
-          \count$29  <= \$63 [5:0];
-          if (\$64 ) begin
-            \count$29  <= \$65 [5:0];
+          \count$30  <= \$67 [5:0];
+          if (\count_over$31 ) begin
+            \count$30  <= lengths[41:36];
           end
         end
       3'h4:
-          \count$29  <= \$66 [5:0];
+          \count$30  <= \$70 [5:0];
     endcase
-    if (\clear$36 ) begin
-      \count$29  <= 6'h00;
+    if (\clear$38 ) begin
+      \count$30  <= 6'h00;
     end
     if (rst) begin
-      \count$29  <= 6'h00;
+      \count$30  <= 6'h00;
     end
   end
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
+          if (\$45 ) begin
+            \count_over$31  <= \$50 ;
+          end
+          if (\$53 ) begin
+            (* full_case = 32'd1 *)
+            if (job[137]) begin
+            end else begin
+              \count_over$31  <= \$60 ;
+            end
+          end
+        end
+      3'h1:
+        begin
+          \count_over$31  <= \$62 ;
+          if (\count_over$31 ) begin
+            \count_over$31  <= \$63 ;
+          end
+        end
+      3'h2:
+        begin
+          \count_over$31  <= \$65 ;
+          if (\count_over$31 ) begin
+            \count_over$31  <= \$66 ;
+          end
+        end
+      3'h3:
+        begin
+          \count_over$31  <= \$68 ;
+          if (\count_over$31 ) begin
+            \count_over$31  <= \$69 ;
+          end
+        end
+      3'h4:
+          \count_over$31  <= \$71 ;
+    endcase
+    if (\clear$38 ) begin
+      \count_over$31  <= 1'h0;
+    end
+    if (rst) begin
+      \count_over$31  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$45 ) begin
             adder_phase_state <= 3'h1;
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -33629,23 +33903,23 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\$58 ) begin
+          if (\count_over$31 ) begin
             adder_phase_state <= 3'h2;
           end
       3'h2:
-          if (\$61 ) begin
+          if (\count_over$31 ) begin
             adder_phase_state <= 3'h3;
           end
       3'h3:
-          if (\$64 ) begin
+          if (\count_over$31 ) begin
             adder_phase_state <= 3'h4;
           end
       3'h4:
-          if (\$67 ) begin
+          if (\count_over$31 ) begin
             adder_phase_state <= 3'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       adder_phase_state <= 3'h0;
     end
     if (rst) begin
@@ -33655,7 +33929,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -33663,7 +33937,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             end
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       select <= 64'h0000000000000000;
     end
     if (rst) begin
@@ -33673,7 +33947,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -33681,7 +33955,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             end
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       negate <= 64'h0000000000000000;
     end
     if (rst) begin
@@ -33695,15 +33969,15 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h1:
           /* empty */;
       3'h2:
-          if (\$61 ) begin
+          if (\count_over$31 ) begin
             add <= 1'h1;
           end
       3'h3:
-          if (\$64 ) begin
+          if (\count_over$31 ) begin
             add <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       add <= 1'h0;
     end
     if (rst) begin
@@ -33732,7 +34006,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$68 ) begin
+          if (\$72 ) begin
           end else if (1'h1) begin
             bank_released = current[42];
           end
@@ -33760,7 +34034,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h8:
           (* full_case = 32'd1 *)
-          if (\$69 ) begin
+          if (\$73 ) begin
           end else begin
             holds = 1'h1;
           end
@@ -33779,7 +34053,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          if (\$72 ) begin
+          if (\$76 ) begin
             if (job[137]) begin
               ending = job[138];
             end
@@ -33791,8 +34065,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\$73 ) begin
-            ending = \$75 ;
+          if (\count_over$31 ) begin
+            ending = \$78 ;
           end
     endcase
   end
@@ -33800,7 +34074,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
   assign conversion = tag[61:46];
-  assign \port$1298$0  = current[41:0];
+  assign \port$1296$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];

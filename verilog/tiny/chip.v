@@ -5,19 +5,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
 , macro0__bank, macro0__row_enable, macro0__reset, macro0__drive, macro0__share, macro0__hold, macro0__clear, macro0__add, macro0__side, macro0__select, macro0__negate, macro0__convert, macro0__convert_side, macro0__trial, macro0__level, macro0__reference, macro0__product, macro0__conversion, macro1__write_enable, macro1__write_row, macro1__write_group
 , macro1__write_data, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset, macro1__drive, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__level
 , macro1__reference, macro1__product, macro1__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code, trace1__compensated, trace1__stopped, trace1__void
-, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_layer__done, trace_layer__index, trace_layer__cycles, aclk);
+, trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_layer__begin, trace_layer__done, trace_layer__index, aclk);
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire \$14 ;
+  wire [1:0] \$14 ;
   wire \$15 ;
   wire [1:0] \$16 ;
-  wire \$17 ;
-  wire [1:0] \$18 ;
-  wire [1:0] \$19 ;
+  wire [1:0] \$17 ;
+  wire \$18 ;
+  wire \$19 ;
   wire \$2 ;
   wire \$20 ;
   wire \$21 ;
@@ -54,61 +54,63 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$5 ;
   wire \$50 ;
   wire \$51 ;
-  wire \$52 ;
-  wire \$53 ;
+  wire [1:0] \$52 ;
+  wire [1:0] \$53 ;
   wire \$54 ;
-  wire [1:0] \$55 ;
-  wire [1:0] \$56 ;
+  wire [19:0] \$55 ;
+  wire \$56 ;
   wire \$57 ;
-  wire [19:0] \$58 ;
+  wire \$58 ;
   wire \$59 ;
-  wire \$6 ;
-  wire \$60 ;
-  wire \$61 ;
+  wire [15:0] \$6 ;
+  wire [17:0] \$60 ;
+  wire [19:0] \$61 ;
   wire \$62 ;
-  wire [17:0] \$63 ;
-  wire [19:0] \$64 ;
+  wire \$63 ;
+  wire \$64 ;
   wire \$65 ;
-  wire \$66 ;
+  wire [17:0] \$66 ;
   wire \$67 ;
   wire \$68 ;
-  wire [17:0] \$69 ;
-  wire [15:0] \$7 ;
+  wire \$69 ;
+  wire \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
-  wire [1:0] \$73 ;
+  wire \$73 ;
   wire [1:0] \$74 ;
-  wire \$75 ;
+  wire [1:0] \$75 ;
   wire \$76 ;
   wire \$77 ;
-  wire [1:0] \$78 ;
-  wire [1:0] \$79 ;
+  wire \$78 ;
+  wire \$79 ;
   wire \$8 ;
   wire \$80 ;
-  wire \$81 ;
-  wire \$82 ;
-  wire [30:0] \$83 ;
+  wire [1:0] \$81 ;
+  wire [1:0] \$82 ;
+  wire \$83 ;
+  wire \$84 ;
+  wire \$85 ;
+  wire [30:0] \$86 ;
   wire \$9 ;
-  wire [21:0] \$91 ;
-  wire [45:0] \$92 ;
-  reg \$signal  = 1'h0;
+  wire [21:0] \$95 ;
+  wire [45:0] \$96 ;
   wire abort;
-  wire \abort$261 ;
-  wire \abort$289 ;
+  wire \abort$259 ;
+  wire \abort$287 ;
   input aclk;
   wire aclk;
   wire active;
   wire adder;
-  wire \adder$301 ;
+  wire \adder$299 ;
   wire [15:0] address;
-  wire [15:0] \address$330 ;
+  wire [15:0] \address$325 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$303 ;
+  wire \array$301 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -116,56 +118,56 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$341 ;
-  wire \bank_free$342 ;
+  wire \bank_free$336 ;
+  wire \bank_free$337 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
   wire busy;
-  wire \busy$126 ;
-  wire \busy$241 ;
-  wire \busy$263 ;
-  wire \busy$264 ;
+  wire \busy$125 ;
+  wire \busy$239 ;
+  wire \busy$261 ;
+  wire \busy$262 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$401 ;
-  wire \calibrate$490 ;
-  reg calibrated = 1'h0;
-  wire \calibrated$547 ;
+  wire \calibrate$396 ;
+  wire \calibrate$485 ;
+  wire calibrated;
   wire \calibrated$548 ;
+  reg calibrating = 1'h0;
   wire chunk_begin;
-  wire \chunk_begin$370 ;
-  wire \chunk_begin$471 ;
+  wire \chunk_begin$365 ;
+  wire \chunk_begin$466 ;
   wire chunk_final;
-  wire \chunk_final$376 ;
-  wire \chunk_final$474 ;
+  wire \chunk_final$371 ;
+  wire \chunk_final$469 ;
   wire chunk_loaded;
-  wire \chunk_loaded$372 ;
-  wire \chunk_loaded$472 ;
+  wire \chunk_loaded$367 ;
+  wire \chunk_loaded$467 ;
   wire clear;
-  wire \clear$256 ;
-  wire \clear$354 ;
-  wire \clear$355 ;
-  wire \clear$465 ;
+  wire \clear$254 ;
+  wire \clear$349 ;
+  wire \clear$350 ;
+  wire \clear$460 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$467 ;
+  wire [19:0] \coefficient_base$462 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$485 ;
+  wire [7:0] \coefficient_data$480 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$484 ;
+  wire [8:0] \coefficient_index$479 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$468 ;
+  wire [20:0] \coefficient_words$463 ;
   wire coefficient_write;
-  wire \coefficient_write$483 ;
+  wire \coefficient_write$478 ;
   wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
   wire combining;
-  reg \combining$280  = 1'h0;
+  reg \combining$278  = 1'h0;
   wire comparator;
-  wire \comparator$299 ;
+  wire \comparator$297 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [5:0] constant__addr;
@@ -177,14 +179,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [1:0] conversions;
   wire convert_side;
-  wire \convert_side$257 ;
+  wire \convert_side$255 ;
   wire converted;
-  wire \converted$275 ;
+  wire \converted$273 ;
   wire converting;
-  wire \converting$243 ;
-  wire \converting$251 ;
-  wire \converting$252 ;
-  wire \converting$279 ;
+  wire \converting$241 ;
+  wire \converting$249 ;
+  wire \converting$250 ;
+  wire \converting$277 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -204,117 +206,117 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$488 ;
+  wire [3:0] \correction_data$483 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$487 ;
+  wire [5:0] \correction_index$482 ;
   wire correction_write;
-  wire \correction_write$486 ;
+  wire \correction_write$481 ;
   wire [1:0] corrections_write;
   wire decided;
-  wire \decided$253 ;
+  wire \decided$251 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$293 ;
-  wire [31:0] \descriptor$293[0] ;
-  wire [31:0] \descriptor$293[10] ;
-  wire [31:0] \descriptor$293[11] ;
-  wire [31:0] \descriptor$293[12] ;
-  wire [31:0] \descriptor$293[13] ;
-  wire [31:0] \descriptor$293[14] ;
-  wire [31:0] \descriptor$293[15] ;
-  wire [31:0] \descriptor$293[1] ;
-  wire [31:0] \descriptor$293[2] ;
-  wire [31:0] \descriptor$293[3] ;
-  wire [31:0] \descriptor$293[4] ;
-  wire [31:0] \descriptor$293[5] ;
-  wire [31:0] \descriptor$293[6] ;
-  wire [31:0] \descriptor$293[7] ;
-  wire [31:0] \descriptor$293[8] ;
-  wire [31:0] \descriptor$293[9] ;
-  wire [511:0] \descriptor$322 ;
-  wire [31:0] \descriptor$322[0] ;
-  wire [31:0] \descriptor$322[10] ;
-  wire [31:0] \descriptor$322[11] ;
-  wire [31:0] \descriptor$322[12] ;
-  wire [31:0] \descriptor$322[13] ;
-  wire [31:0] \descriptor$322[14] ;
-  wire [31:0] \descriptor$322[15] ;
-  wire [31:0] \descriptor$322[1] ;
-  wire [31:0] \descriptor$322[2] ;
-  wire [31:0] \descriptor$322[3] ;
-  wire [31:0] \descriptor$322[4] ;
-  wire [31:0] \descriptor$322[5] ;
-  wire [31:0] \descriptor$322[6] ;
-  wire [31:0] \descriptor$322[7] ;
-  wire [31:0] \descriptor$322[8] ;
-  wire [31:0] \descriptor$322[9] ;
-  wire [511:0] \descriptor$343 ;
-  wire [31:0] \descriptor$343[0] ;
-  wire [31:0] \descriptor$343[10] ;
-  wire [31:0] \descriptor$343[11] ;
-  wire [31:0] \descriptor$343[12] ;
-  wire [31:0] \descriptor$343[13] ;
-  wire [31:0] \descriptor$343[14] ;
-  wire [31:0] \descriptor$343[15] ;
-  wire [31:0] \descriptor$343[1] ;
-  wire [31:0] \descriptor$343[2] ;
-  wire [31:0] \descriptor$343[3] ;
-  wire [31:0] \descriptor$343[4] ;
-  wire [31:0] \descriptor$343[5] ;
-  wire [31:0] \descriptor$343[6] ;
-  wire [31:0] \descriptor$343[7] ;
-  wire [31:0] \descriptor$343[8] ;
-  wire [31:0] \descriptor$343[9] ;
-  wire [511:0] \descriptor$345 ;
-  wire [31:0] \descriptor$345[0] ;
-  wire [31:0] \descriptor$345[10] ;
-  wire [31:0] \descriptor$345[11] ;
-  wire [31:0] \descriptor$345[12] ;
-  wire [31:0] \descriptor$345[13] ;
-  wire [31:0] \descriptor$345[14] ;
-  wire [31:0] \descriptor$345[15] ;
-  wire [31:0] \descriptor$345[1] ;
-  wire [31:0] \descriptor$345[2] ;
-  wire [31:0] \descriptor$345[3] ;
-  wire [31:0] \descriptor$345[4] ;
-  wire [31:0] \descriptor$345[5] ;
-  wire [31:0] \descriptor$345[6] ;
-  wire [31:0] \descriptor$345[7] ;
-  wire [31:0] \descriptor$345[8] ;
-  wire [31:0] \descriptor$345[9] ;
-  wire [511:0] \descriptor$458 ;
-  wire [31:0] \descriptor$458[0] ;
-  wire [31:0] \descriptor$458[10] ;
-  wire [31:0] \descriptor$458[11] ;
-  wire [31:0] \descriptor$458[12] ;
-  wire [31:0] \descriptor$458[13] ;
-  wire [31:0] \descriptor$458[14] ;
-  wire [31:0] \descriptor$458[15] ;
-  wire [31:0] \descriptor$458[1] ;
-  wire [31:0] \descriptor$458[2] ;
-  wire [31:0] \descriptor$458[3] ;
-  wire [31:0] \descriptor$458[4] ;
-  wire [31:0] \descriptor$458[5] ;
-  wire [31:0] \descriptor$458[6] ;
-  wire [31:0] \descriptor$458[7] ;
-  wire [31:0] \descriptor$458[8] ;
-  wire [31:0] \descriptor$458[9] ;
-  wire [511:0] \descriptor$539 ;
-  wire [31:0] \descriptor$539[0] ;
-  wire [31:0] \descriptor$539[10] ;
-  wire [31:0] \descriptor$539[11] ;
-  wire [31:0] \descriptor$539[12] ;
-  wire [31:0] \descriptor$539[13] ;
-  wire [31:0] \descriptor$539[14] ;
-  wire [31:0] \descriptor$539[15] ;
-  wire [31:0] \descriptor$539[1] ;
-  wire [31:0] \descriptor$539[2] ;
-  wire [31:0] \descriptor$539[3] ;
-  wire [31:0] \descriptor$539[4] ;
-  wire [31:0] \descriptor$539[5] ;
-  wire [31:0] \descriptor$539[6] ;
-  wire [31:0] \descriptor$539[7] ;
-  wire [31:0] \descriptor$539[8] ;
-  wire [31:0] \descriptor$539[9] ;
+  wire [511:0] \descriptor$291 ;
+  wire [31:0] \descriptor$291[0] ;
+  wire [31:0] \descriptor$291[10] ;
+  wire [31:0] \descriptor$291[11] ;
+  wire [31:0] \descriptor$291[12] ;
+  wire [31:0] \descriptor$291[13] ;
+  wire [31:0] \descriptor$291[14] ;
+  wire [31:0] \descriptor$291[15] ;
+  wire [31:0] \descriptor$291[1] ;
+  wire [31:0] \descriptor$291[2] ;
+  wire [31:0] \descriptor$291[3] ;
+  wire [31:0] \descriptor$291[4] ;
+  wire [31:0] \descriptor$291[5] ;
+  wire [31:0] \descriptor$291[6] ;
+  wire [31:0] \descriptor$291[7] ;
+  wire [31:0] \descriptor$291[8] ;
+  wire [31:0] \descriptor$291[9] ;
+  wire [511:0] \descriptor$317 ;
+  wire [31:0] \descriptor$317[0] ;
+  wire [31:0] \descriptor$317[10] ;
+  wire [31:0] \descriptor$317[11] ;
+  wire [31:0] \descriptor$317[12] ;
+  wire [31:0] \descriptor$317[13] ;
+  wire [31:0] \descriptor$317[14] ;
+  wire [31:0] \descriptor$317[15] ;
+  wire [31:0] \descriptor$317[1] ;
+  wire [31:0] \descriptor$317[2] ;
+  wire [31:0] \descriptor$317[3] ;
+  wire [31:0] \descriptor$317[4] ;
+  wire [31:0] \descriptor$317[5] ;
+  wire [31:0] \descriptor$317[6] ;
+  wire [31:0] \descriptor$317[7] ;
+  wire [31:0] \descriptor$317[8] ;
+  wire [31:0] \descriptor$317[9] ;
+  wire [511:0] \descriptor$338 ;
+  wire [31:0] \descriptor$338[0] ;
+  wire [31:0] \descriptor$338[10] ;
+  wire [31:0] \descriptor$338[11] ;
+  wire [31:0] \descriptor$338[12] ;
+  wire [31:0] \descriptor$338[13] ;
+  wire [31:0] \descriptor$338[14] ;
+  wire [31:0] \descriptor$338[15] ;
+  wire [31:0] \descriptor$338[1] ;
+  wire [31:0] \descriptor$338[2] ;
+  wire [31:0] \descriptor$338[3] ;
+  wire [31:0] \descriptor$338[4] ;
+  wire [31:0] \descriptor$338[5] ;
+  wire [31:0] \descriptor$338[6] ;
+  wire [31:0] \descriptor$338[7] ;
+  wire [31:0] \descriptor$338[8] ;
+  wire [31:0] \descriptor$338[9] ;
+  wire [511:0] \descriptor$340 ;
+  wire [31:0] \descriptor$340[0] ;
+  wire [31:0] \descriptor$340[10] ;
+  wire [31:0] \descriptor$340[11] ;
+  wire [31:0] \descriptor$340[12] ;
+  wire [31:0] \descriptor$340[13] ;
+  wire [31:0] \descriptor$340[14] ;
+  wire [31:0] \descriptor$340[15] ;
+  wire [31:0] \descriptor$340[1] ;
+  wire [31:0] \descriptor$340[2] ;
+  wire [31:0] \descriptor$340[3] ;
+  wire [31:0] \descriptor$340[4] ;
+  wire [31:0] \descriptor$340[5] ;
+  wire [31:0] \descriptor$340[6] ;
+  wire [31:0] \descriptor$340[7] ;
+  wire [31:0] \descriptor$340[8] ;
+  wire [31:0] \descriptor$340[9] ;
+  wire [511:0] \descriptor$453 ;
+  wire [31:0] \descriptor$453[0] ;
+  wire [31:0] \descriptor$453[10] ;
+  wire [31:0] \descriptor$453[11] ;
+  wire [31:0] \descriptor$453[12] ;
+  wire [31:0] \descriptor$453[13] ;
+  wire [31:0] \descriptor$453[14] ;
+  wire [31:0] \descriptor$453[15] ;
+  wire [31:0] \descriptor$453[1] ;
+  wire [31:0] \descriptor$453[2] ;
+  wire [31:0] \descriptor$453[3] ;
+  wire [31:0] \descriptor$453[4] ;
+  wire [31:0] \descriptor$453[5] ;
+  wire [31:0] \descriptor$453[6] ;
+  wire [31:0] \descriptor$453[7] ;
+  wire [31:0] \descriptor$453[8] ;
+  wire [31:0] \descriptor$453[9] ;
+  wire [511:0] \descriptor$534 ;
+  wire [31:0] \descriptor$534[0] ;
+  wire [31:0] \descriptor$534[10] ;
+  wire [31:0] \descriptor$534[11] ;
+  wire [31:0] \descriptor$534[12] ;
+  wire [31:0] \descriptor$534[13] ;
+  wire [31:0] \descriptor$534[14] ;
+  wire [31:0] \descriptor$534[15] ;
+  wire [31:0] \descriptor$534[1] ;
+  wire [31:0] \descriptor$534[2] ;
+  wire [31:0] \descriptor$534[3] ;
+  wire [31:0] \descriptor$534[4] ;
+  wire [31:0] \descriptor$534[5] ;
+  wire [31:0] \descriptor$534[6] ;
+  wire [31:0] \descriptor$534[7] ;
+  wire [31:0] \descriptor$534[8] ;
+  wire [31:0] \descriptor$534[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -332,43 +334,43 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$127 ;
-  wire \done$319 ;
   wire drain;
-  wire \drain$307 ;
+  wire \drain$305 ;
   wire drain_clear;
-  wire \drain_clear$419 ;
-  wire \drain_clear$500 ;
+  wire \drain_clear$414 ;
+  wire \drain_clear$495 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$415 ;
-  wire [1:0] \drain_group$498 ;
+  wire [1:0] \drain_group$410 ;
+  wire [1:0] \drain_group$493 ;
   wire drain_lane;
-  wire \drain_lane$417 ;
-  wire \drain_lane$499 ;
+  wire \drain_lane$412 ;
+  wire \drain_lane$494 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$541 ;
+  wire [17:0] \drain_sum$536 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
   wire drain_valid;
-  wire \drain_valid$409 ;
-  wire \drain_valid$494 ;
+  wire \drain_valid$404 ;
+  wire \drain_valid$489 ;
   wire [1:0] early_stops;
   wire ended;
-  wire \ended$268 ;
+  wire \ended$266 ;
+  wire ending;
+  wire \ending$545 ;
   wire failed;
-  wire \failed$270 ;
+  wire \failed$268 ;
   wire [3:0] failed_cause;
-  wire [3:0] \failed_cause$272 ;
-  wire [3:0] \failed_cause$272.tenant0 ;
+  wire [3:0] \failed_cause$270 ;
+  wire [3:0] \failed_cause$270.tenant0 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire fetching;
   wire first;
-  wire \first$335 ;
+  wire \first$330 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$540 ;
+  wire [31:0] \first_product$535 ;
   wire hold;
-  wire \hold$255 ;
+  wire \hold$253 ;
   reg host_late = 1'h0;
   wire [23:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
@@ -379,28 +381,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$321 ;
+  wire \irq$316 ;
   wire last;
-  wire \last$337 ;
+  wire \last$332 ;
   wire last_chunk;
-  wire \last_chunk$339 ;
+  wire \last_chunk$334 ;
   wire late;
   wire [11:0] layer;
-  wire [11:0] \layer$266 ;
-  wire [11:0] \layer$266.tenant0 ;
+  wire [11:0] \layer$264 ;
+  wire [11:0] \layer$264.tenant0 ;
   wire [11:0] \layer.tenant0 ;
-  wire [31:0] layer_cycles;
-  wire [31:0] \layer_cycles.tenant0 ;
+  wire layer_begin;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$470 ;
-  wire [5:0] \lengths$470.add ;
-  wire [5:0] \lengths$470.clear ;
-  wire [5:0] \lengths$470.drive ;
-  wire [5:0] \lengths$470.gap ;
-  wire [5:0] \lengths$470.hold ;
-  wire [5:0] \lengths$470.reset ;
-  wire [5:0] \lengths$470.share ;
+  wire [41:0] \lengths$465 ;
+  wire [5:0] \lengths$465.add ;
+  wire [5:0] \lengths$465.clear ;
+  wire [5:0] \lengths$465.drive ;
+  wire [5:0] \lengths$465.gap ;
+  wire [5:0] \lengths$465.hold ;
+  wire [5:0] \lengths$465.reset ;
+  wire [5:0] \lengths$465.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -409,29 +410,29 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [9:0] level_data;
-  wire [9:0] \level_data$497 ;
+  wire [9:0] \level_data$492 ;
   wire [5:0] level_index;
-  wire [5:0] \level_index$496 ;
+  wire [5:0] \level_index$491 ;
   wire level_write;
-  wire \level_write$495 ;
+  wire \level_write$490 ;
   wire [1:0] levels_write;
   wire load_bank;
-  wire \load_bank$378 ;
-  wire \load_bank$475 ;
+  wire \load_bank$373 ;
+  wire \load_bank$470 ;
   wire load_clear;
-  wire \load_clear$380 ;
-  wire \load_clear$476 ;
+  wire \load_clear$375 ;
+  wire \load_clear$471 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$384 ;
-  wire [31:0] \load_codes$478 ;
+  wire [31:0] \load_codes$379 ;
+  wire [31:0] \load_codes$473 ;
   wire load_enable;
-  wire \load_enable$374 ;
-  wire \load_enable$473 ;
+  wire \load_enable$369 ;
+  wire \load_enable$468 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$382 ;
-  wire [1:0] \load_row$477 ;
+  wire [1:0] \load_row$377 ;
+  wire [1:0] \load_row$472 ;
   wire loading;
-  wire \loading$250 ;
+  wire \loading$248 ;
   output [31:0] m_axis_tdata;
   wire [31:0] m_axis_tdata;
   output m_axis_tlast;
@@ -557,80 +558,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$526 ;
+  wire \macro__add$521 ;
   wire macro__bank;
-  wire \macro__bank$519 ;
+  wire \macro__bank$514 ;
   wire macro__clear;
-  wire \macro__clear$525 ;
+  wire \macro__clear$520 ;
   wire macro__comparator;
-  wire \macro__comparator$537 ;
+  wire \macro__comparator$532 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$536 ;
+  wire [15:0] \macro__conversion$531 ;
   wire macro__convert;
-  wire \macro__convert$530 ;
+  wire \macro__convert$525 ;
   wire macro__convert_side;
-  wire \macro__convert_side$531 ;
+  wire \macro__convert_side$526 ;
   wire macro__decided;
-  wire \macro__decided$538 ;
+  wire \macro__decided$533 ;
   wire macro__drive;
-  wire \macro__drive$522 ;
+  wire \macro__drive$517 ;
   wire macro__hold;
-  wire \macro__hold$524 ;
+  wire \macro__hold$519 ;
   wire [9:0] macro__level;
-  wire [9:0] \macro__level$533 ;
+  wire [9:0] \macro__level$528 ;
   wire macro__load_bank;
-  wire \macro__load_bank$515 ;
+  wire \macro__load_bank$510 ;
   wire macro__load_clear;
-  wire \macro__load_clear$516 ;
+  wire \macro__load_clear$511 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$518 ;
+  wire [31:0] \macro__load_codes$513 ;
   wire macro__load_enable;
-  wire \macro__load_enable$514 ;
+  wire \macro__load_enable$509 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$517 ;
+  wire [1:0] \macro__load_row$512 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$529 ;
+  wire [7:0] \macro__negate$524 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$535 ;
+  wire [31:0] \macro__product$530 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$534 ;
+  wire [18:0] \macro__reference$529 ;
   wire macro__reset;
-  wire \macro__reset$521 ;
+  wire \macro__reset$516 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$520 ;
+  wire [1:0] \macro__row_enable$515 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$528 ;
+  wire [7:0] \macro__select$523 ;
   wire macro__share;
-  wire \macro__share$523 ;
+  wire \macro__share$518 ;
   wire macro__side;
-  wire \macro__side$527 ;
+  wire \macro__side$522 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$532 ;
+  wire [5:0] \macro__trial$527 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$513 ;
+  wire [31:0] \macro__write_data$508 ;
   wire macro__write_enable;
-  wire \macro__write_enable$510 ;
+  wire \macro__write_enable$505 ;
   wire macro__write_group;
-  wire \macro__write_group$512 ;
+  wire \macro__write_group$507 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$511 ;
+  wire [3:0] \macro__write_row$506 ;
   wire [71:0] measured;
-  wire [35:0] \measured$405 ;
-  wire \measured$405.failed ;
-  wire [15:0] \measured$405.gain ;
-  wire [9:0] \measured$405.gain_reference ;
-  wire \measured$405.gain_valid ;
-  wire [5:0] \measured$405.offset ;
-  wire \measured$405.offset_valid ;
-  wire \measured$405.reference_valid ;
-  wire [35:0] \measured$492 ;
-  wire \measured$492.failed ;
-  wire [15:0] \measured$492.gain ;
-  wire [9:0] \measured$492.gain_reference ;
-  wire \measured$492.gain_valid ;
-  wire [5:0] \measured$492.offset ;
-  wire \measured$492.offset_valid ;
-  wire \measured$492.reference_valid ;
+  wire [35:0] \measured$400 ;
+  wire \measured$400.failed ;
+  wire [15:0] \measured$400.gain ;
+  wire [9:0] \measured$400.gain_reference ;
+  wire \measured$400.gain_valid ;
+  wire [5:0] \measured$400.offset ;
+  wire \measured$400.offset_valid ;
+  wire \measured$400.reference_valid ;
+  wire [35:0] \measured$487 ;
+  wire \measured$487.failed ;
+  wire [15:0] \measured$487.gain ;
+  wire [9:0] \measured$487.gain_reference ;
+  wire \measured$487.gain_valid ;
+  wire [5:0] \measured$487.offset ;
+  wire \measured$487.offset_valid ;
+  wire \measured$487.reference_valid ;
   wire [35:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -657,9 +658,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire out_ready;
   wire out_valid;
   wire overrun;
-  wire \overrun$236 ;
+  wire \overrun$234 ;
   wire pad;
-  wire \pad$331 ;
+  wire \pad$326 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -668,15 +669,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$461 ;
-  wire \position_done$462 ;
+  wire \position_done$456 ;
+  wire \position_done$457 ;
   wire position_freed;
-  wire \position_freed$399 ;
-  wire \position_freed$489 ;
+  wire \position_freed$394 ;
+  wire \position_freed$484 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   wire product_started;
-  wire \product_started$285 ;
+  wire \product_started$283 ;
   wire program_write;
   wire [31:0] rdata;
   wire [16:0] read;
@@ -686,37 +687,38 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$157 ;
-  wire [7:0] \read_address$177 ;
+  wire [23:0] \read_address$156 ;
+  wire [7:0] \read_address$176 ;
+  wire [15:0] \read_address$197 ;
   wire [15:0] \read_address$198 ;
-  wire [15:0] \read_address$199 ;
-  wire [15:0] \read_address$216 ;
+  wire [15:0] \read_address$215 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$161 ;
-  wire [31:0] \read_data$178 ;
+  wire [31:0] \read_data$160 ;
+  wire [31:0] \read_data$177 ;
+  wire [31:0] \read_data$190 ;
   wire [31:0] \read_data$191 ;
   wire [31:0] \read_data$192 ;
-  wire [31:0] \read_data$193 ;
-  wire [31:0] \read_data$221 ;
+  wire [31:0] \read_data$220 ;
   wire read_enable;
+  wire \read_enable$194 ;
   wire \read_enable$195 ;
-  wire \read_enable$196 ;
-  wire \read_enable$215 ;
+  wire \read_enable$214 ;
   wire read_error;
-  wire \read_error$163 ;
+  wire \read_error$162 ;
   wire read_ready;
   wire read_valid;
-  wire \read_valid$155 ;
-  wire \read_valid$219 ;
+  wire \read_valid$154 ;
+  wire \read_valid$218 ;
   wire ready;
   wire refused;
-  wire \refused$237 ;
+  wire \refused$235 ;
+  reg register = 1'h0;
   wire reset;
-  wire \reset$254 ;
+  wire \reset$252 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$333 ;
+  wire [1:0] \row_word$328 ;
   wire rows;
-  wire \rows$305 ;
+  wire \rows$303 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -768,55 +770,55 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [1:0] saturated;
-  wire \saturated$407 ;
-  wire \saturated$493 ;
+  wire \saturated$402 ;
+  wire \saturated$488 ;
   wire [32:0] settings;
-  wire [65:0] \settings$403 ;
-  wire [32:0] \settings$403[0] ;
-  wire [15:0] \settings$403[0].gain ;
-  wire [9:0] \settings$403[0].gain_reference ;
-  wire \settings$403[0].levels ;
-  wire [5:0] \settings$403[0].offset ;
-  wire [32:0] \settings$403[1] ;
-  wire [15:0] \settings$403[1].gain ;
-  wire [9:0] \settings$403[1].gain_reference ;
-  wire \settings$403[1].levels ;
-  wire [5:0] \settings$403[1].offset ;
-  wire [32:0] \settings$491 ;
-  wire [15:0] \settings$491.gain ;
-  wire [9:0] \settings$491.gain_reference ;
-  wire \settings$491.levels ;
-  wire [5:0] \settings$491.offset ;
+  wire [65:0] \settings$398 ;
+  wire [32:0] \settings$398[0] ;
+  wire [15:0] \settings$398[0].gain ;
+  wire [9:0] \settings$398[0].gain_reference ;
+  wire \settings$398[0].levels ;
+  wire [5:0] \settings$398[0].offset ;
+  wire [32:0] \settings$398[1] ;
+  wire [15:0] \settings$398[1].gain ;
+  wire [9:0] \settings$398[1].gain_reference ;
+  wire \settings$398[1].levels ;
+  wire [5:0] \settings$398[1].offset ;
+  wire [32:0] \settings$486 ;
+  wire [15:0] \settings$486.gain ;
+  wire [9:0] \settings$486.gain_reference ;
+  wire \settings$486.levels ;
+  wire [5:0] \settings$486.offset ;
   wire [15:0] \settings.gain ;
   wire [9:0] \settings.gain_reference ;
   wire \settings.levels ;
   wire [5:0] \settings.offset ;
   wire start;
-  wire \start$249 ;
-  wire \start$258 ;
-  wire \start$259 ;
-  wire \start$294 ;
-  wire \start$323 ;
-  wire \start$324 ;
-  wire \start$344 ;
-  wire \start$346 ;
-  wire \start$356 ;
-  wire \start$466 ;
+  wire \start$247 ;
+  wire \start$256 ;
+  wire \start$257 ;
+  wire \start$292 ;
+  wire \start$318 ;
+  wire \start$319 ;
+  wire \start$339 ;
+  wire \start$341 ;
+  wire \start$351 ;
+  wire \start$461 ;
   wire stopped;
-  wire \stopped$278 ;
+  wire \stopped$276 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [18:0] sum_value;
   wire tenant;
-  wire \tenant$186 ;
+  wire \tenant$185 ;
   reg timed_out = 1'h0;
   wire \timed_out$550 ;
   wire \timed_out$551 ;
   wire [23:0] timeout;
-  wire [15:0] \timeout$359 ;
-  wire [15:0] \timeout$469 ;
+  wire [15:0] \timeout$354 ;
+  wire [15:0] \timeout$464 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -854,25 +856,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$506 ;
+  wire [5:0] \trace__code$501 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$507 ;
+  wire [6:0] \trace__compensated$502 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$503 ;
+  wire [15:0] \trace__conversion$498 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$504 ;
+  wire [2:0] \trace__index$499 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$505 ;
+  wire [1:0] \trace__plane$500 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$502 ;
+  wire [31:0] \trace__product$497 ;
   wire trace__stopped;
-  wire \trace__stopped$508 ;
+  wire \trace__stopped$503 ;
   wire trace__valid;
-  wire \trace__valid$501 ;
+  wire \trace__valid$496 ;
   wire trace__void;
-  wire \trace__void$509 ;
-  output [31:0] trace_layer__cycles;
-  wire [31:0] trace_layer__cycles;
+  wire \trace__void$504 ;
+  output trace_layer__begin;
+  wire trace_layer__begin;
   output trace_layer__done;
   wire trace_layer__done;
   output [11:0] trace_layer__index;
@@ -917,23 +919,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire transfer_write_ready;
   wire transferring;
   wire turn;
-  wire unit_done;
+  reg unit_done = 1'h0;
   wire valid;
   wire [10:0] waiting;
   wire [10:0] \waiting.tenant0 ;
   wire [31:0] wdata;
   wire [1:0] weights_write;
   wire [132:0] window;
-  wire [132:0] \window$188 ;
-  wire [15:0] \window$188.activation_base ;
-  wire [16:0] \window$188.activation_words ;
-  wire [20:0] \window$188.coefficient_words ;
-  wire [19:0] \window$188.coefficients_base ;
-  wire [16:0] \window$188.constant_entries ;
-  wire [15:0] \window$188.constants_base ;
-  wire [11:0] \window$188.program_base ;
-  wire [11:0] \window$188.program_length ;
-  wire [1:0] \window$188.tiles ;
+  wire [132:0] \window$187 ;
+  wire [15:0] \window$187.activation_base ;
+  wire [16:0] \window$187.activation_words ;
+  wire [20:0] \window$187.coefficient_words ;
+  wire [19:0] \window$187.coefficients_base ;
+  wire [16:0] \window$187.constant_entries ;
+  wire [15:0] \window$187.constants_base ;
+  wire [11:0] \window$187.program_base ;
+  wire [11:0] \window$187.program_length ;
+  wire [1:0] \window$187.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -944,28 +946,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \window.program_length ;
   wire [1:0] \window.tiles ;
   wire [132:0] windows;
-  wire [132:0] \windows$190 ;
-  wire [132:0] \windows$190.tenant0 ;
-  wire [15:0] \windows$190.tenant0.activation_base ;
-  wire [16:0] \windows$190.tenant0.activation_words ;
-  wire [20:0] \windows$190.tenant0.coefficient_words ;
-  wire [19:0] \windows$190.tenant0.coefficients_base ;
-  wire [16:0] \windows$190.tenant0.constant_entries ;
-  wire [15:0] \windows$190.tenant0.constants_base ;
-  wire [11:0] \windows$190.tenant0.program_base ;
-  wire [11:0] \windows$190.tenant0.program_length ;
-  wire [1:0] \windows$190.tenant0.tiles ;
-  wire [132:0] \windows$262 ;
-  wire [132:0] \windows$262.tenant0 ;
-  wire [15:0] \windows$262.tenant0.activation_base ;
-  wire [16:0] \windows$262.tenant0.activation_words ;
-  wire [20:0] \windows$262.tenant0.coefficient_words ;
-  wire [19:0] \windows$262.tenant0.coefficients_base ;
-  wire [16:0] \windows$262.tenant0.constant_entries ;
-  wire [15:0] \windows$262.tenant0.constants_base ;
-  wire [11:0] \windows$262.tenant0.program_base ;
-  wire [11:0] \windows$262.tenant0.program_length ;
-  wire [1:0] \windows$262.tenant0.tiles ;
+  wire [132:0] \windows$189 ;
+  wire [132:0] \windows$189.tenant0 ;
+  wire [15:0] \windows$189.tenant0.activation_base ;
+  wire [16:0] \windows$189.tenant0.activation_words ;
+  wire [20:0] \windows$189.tenant0.coefficient_words ;
+  wire [19:0] \windows$189.tenant0.coefficients_base ;
+  wire [16:0] \windows$189.tenant0.constant_entries ;
+  wire [15:0] \windows$189.tenant0.constants_base ;
+  wire [11:0] \windows$189.tenant0.program_base ;
+  wire [11:0] \windows$189.tenant0.program_length ;
+  wire [1:0] \windows$189.tenant0.tiles ;
+  wire [132:0] \windows$260 ;
+  wire [132:0] \windows$260.tenant0 ;
+  wire [15:0] \windows$260.tenant0.activation_base ;
+  wire [16:0] \windows$260.tenant0.activation_words ;
+  wire [20:0] \windows$260.tenant0.coefficient_words ;
+  wire [19:0] \windows$260.tenant0.coefficients_base ;
+  wire [16:0] \windows$260.tenant0.constant_entries ;
+  wire [15:0] \windows$260.tenant0.constants_base ;
+  wire [11:0] \windows$260.tenant0.program_base ;
+  wire [11:0] \windows$260.tenant0.program_length ;
+  wire [1:0] \windows$260.tenant0.tiles ;
   wire [132:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -981,44 +983,44 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working;
   wire working0;
   wire works;
-  wire \works$282 ;
+  wire \works$280 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire [7:0] write__addr;
-  wire [5:0] \write__addr$172 ;
+  wire [5:0] \write__addr$171 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$173 ;
+  wire [63:0] \write__data$172 ;
   wire write__en;
-  wire \write__en$170 ;
+  wire \write__en$169 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$151 ;
-  wire [15:0] \write_address$202 ;
-  wire [15:0] \write_address$205 ;
-  wire [15:0] \write_address$225 ;
+  wire [23:0] \write_address$150 ;
+  wire [15:0] \write_address$201 ;
+  wire [15:0] \write_address$204 ;
+  wire [15:0] \write_address$224 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$153 ;
-  wire [31:0] \write_data$203 ;
-  wire [31:0] \write_data$206 ;
-  wire [31:0] \write_data$226 ;
-  wire [31:0] \write_data$389 ;
-  wire [31:0] \write_data$482 ;
+  wire [31:0] \write_data$152 ;
+  wire [31:0] \write_data$202 ;
+  wire [31:0] \write_data$205 ;
+  wire [31:0] \write_data$225 ;
+  wire [31:0] \write_data$384 ;
+  wire [31:0] \write_data$477 ;
   wire write_enable;
-  wire \write_enable$204 ;
-  wire \write_enable$224 ;
-  wire \write_enable$385 ;
-  wire \write_enable$479 ;
+  wire \write_enable$203 ;
+  wire \write_enable$223 ;
+  wire \write_enable$380 ;
+  wire \write_enable$474 ;
   wire write_error;
-  wire \write_error$159 ;
+  wire \write_error$158 ;
   wire write_group;
-  wire \write_group$481 ;
+  wire \write_group$476 ;
   wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$480 ;
+  wire [3:0] \write_row$475 ;
   wire write_valid;
-  wire \write_valid$149 ;
+  wire \write_valid$148 ;
   wire [48:0] written;
   wire [48:0] \written.tenant0 ;
   wire [15:0] \written.tenant0.address ;
@@ -1026,6 +1028,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \written.tenant0.enable ;
   wire [3:0] wstrb;
   wire wvalid;
+  (* no_rw_check = 32'd1 *)
   reg [63:0] \constants$564  [63:0];
 `ifndef SYNTHESIS
   initial begin : zero_constants$564
@@ -1034,7 +1037,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   end
 `endif
   always @(posedge aclk) begin
-    if (\write__en$170 )
+    if (\write__en$169 )
       \constants$564 [memory_index[5:0]] <= memory_data;
   end
   reg [63:0] _0_;
@@ -1042,6 +1045,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     _0_ <= \constants$564 [constant__addr];
   end
   assign constant = _0_;
+  (* no_rw_check = 32'd1 *)
   reg [31:0] \program  [255:0];
 `ifndef SYNTHESIS
   initial begin : zero_program
@@ -1059,131 +1063,133 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
       _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$178  = _1_;
-  assign \$5  = \read_enable$196  & \$4 ;
-  assign \$6  = \read_enable$195  | \$5 ;
-  assign \$7  = \read_enable$195  ? \read_address$199  : \$91 [15:0];
-  assign \$8  = beyond | mismatch;
-  assign \$9  = overrun | refused;
-  assign \$10  = \overrun$236  | \refused$237 ;
-  assign \$11  = | { \$10 , \$9  };
-  assign met = \$8  | \$11 ;
-  assign conversions = converted + \converted$275 ;
-  assign early_stops = stopped + \stopped$278 ;
-  assign \$12  = ~ \combining$280 ;
-  assign \$13  = window[132] ? works : 1'h0;
-  assign \$14  = window[131] ? \works$282  : \$13 ;
-  assign \converting$279  = \$12  & \$14 ;
-  assign \$15  = window[132] ? product_started : 1'h0;
-  assign product = window[131] ? \product_started$285  : \$15 ;
-  assign \$16  = { \converting$251 , converting } & window[132:131];
-  assign \$17  = | \$16 ;
-  assign \$18  = ~ { \converting$251 , converting };
-  assign \$19  = \$18  & window[132:131];
-  assign \$20  = | \$19 ;
-  assign contest = \$17  & \$20 ;
-  assign \$21  = ! trace_tenant;
-  assign working0 = working & \$21 ;
-  assign \$22  = ~ \combining$280 ;
-  assign \$23  = window[132] ? comparator : 1'h0;
-  assign \$24  = window[131] ? \comparator$299  : \$23 ;
-  assign \$25  = \$22  & \$24 ;
-  assign \$26  = working0 & \$25 ;
-  assign \$27  = ~ \combining$280 ;
-  assign \$28  = window[132] ? adder : 1'h0;
-  assign \$29  = window[131] ? \adder$301  : \$28 ;
-  assign \$30  = \$27  & \$29 ;
-  assign \$31  = working0 & \$30 ;
-  assign \$32  = ~ \combining$280 ;
-  assign \$33  = window[132] ? array : 1'h0;
-  assign \$34  = window[131] ? \array$303  : \$33 ;
-  assign \$35  = \$32  & \$34 ;
-  assign \$36  = working0 & \$35 ;
-  assign \$37  = ~ \combining$280 ;
-  assign \$38  = window[132] ? rows : 1'h0;
-  assign \$39  = window[131] ? \rows$305  : \$38 ;
-  assign \$40  = \$37  & \$39 ;
-  assign \$41  = working0 & \$40 ;
-  assign \$42  = ~ \combining$280 ;
-  assign \$43  = window[132] ? drain : 1'h0;
-  assign \$44  = window[131] ? \drain$307  : \$43 ;
-  assign \$45  = \$42  & \$44 ;
-  assign \$46  = working0 & \$45 ;
-  assign \$47  = working0 & \combining$280 ;
-  assign \$48  = ~ host_wait;
-  assign \$49  = transferring & \$48 ;
-  assign \$50  = ~ buffer_wait;
-  assign \$51  = \$49  & \$50 ;
-  assign \$52  = transferring & host_wait;
-  assign \$53  = transferring & buffer_wait;
-  assign \$54  = \done$319  | done;
-  assign unit_done = \$54  | calibrated;
-  assign \$55  = ~ window[132:131];
-  assign \$56  = { \bank_free$342 , \bank_free$341  } | \$55 ;
-  assign bank_free = & \$56 ;
-  assign \$57  = ! trace_tenant;
-  assign \start$356  = start & window[131];
-  assign chunk_begin = \chunk_begin$370  & window[131];
-  assign chunk_loaded = \chunk_loaded$372  & window[131];
-  assign load_enable = \load_enable$374  & window[131];
-  assign position_freed = \position_freed$399  & window[131];
-  assign calibrate = \calibrate$401  & window[131];
-  assign \$59  = \saturated$407  & window[131];
-  assign drain_clear = \drain_clear$419  & window[131];
-  assign \$60  = window[132] ? \position_done$462  : 1'h0;
-  assign \$61  = window[131] ? \position_done$461  : \$60 ;
-  assign \$62  = window[131] ? \position_done$461  : \$61 ;
-  assign \$63  = window[131] ? drain_sum : 18'h00000;
-  assign \start$466  = start & window[132];
-  assign \chunk_begin$471  = \chunk_begin$370  & window[132];
-  assign \chunk_loaded$472  = \chunk_loaded$372  & window[132];
-  assign \load_enable$473  = \load_enable$374  & window[132];
-  assign \position_freed$489  = \position_freed$399  & window[132];
-  assign \calibrate$490  = \calibrate$401  & window[132];
-  assign \$65  = \saturated$493  & window[132];
-  assign \drain_clear$500  = \drain_clear$419  & window[132];
-  assign \$66  = window[132] ? \position_done$462  : 1'h0;
-  assign \$67  = window[131] ? \position_done$461  : \$66 ;
-  assign \$68  = window[132] ? \position_done$462  : \$67 ;
-  assign \$69  = window[132] ? \drain_sum$541  : 18'h00000;
-  assign \$70  = start | combine;
-  assign \$71  = working0 & met;
-  assign \$72  = \$71  | transfer_beyond;
-  assign \$73  = ~ window[132:131];
-  assign \$74  = { \calibrated$548 , \calibrated$547  } | \$73 ;
-  assign \$75  = & \$74 ;
-  assign \$76  = \$signal  & \$75 ;
-  assign \$77  = | { \timed_out$551 , \timed_out$550  };
-  assign \$78  = ~ window[132:131];
-  assign \$79  = { \calibrated$548 , \calibrated$547  } | \$78 ;
-  assign \$80  = & \$79 ;
-  assign \$81  = \$80  | \clear$354 ;
-  assign \$82  = product & working0;
-  assign \$83  = product0 + 1'h1;
+  assign \read_data$177  = _1_;
+  assign \$2  = \$1  | done;
+  assign transfer0_moving = \$2  | transfer_clear;
+  assign \$3  = ~ \$95 [16];
+  assign \$4  = \read_enable$195  & \$3 ;
+  assign \$5  = \read_enable$194  | \$4 ;
+  assign \$6  = \read_enable$194  ? \read_address$198  : \$95 [15:0];
+  assign \$7  = overrun | refused;
+  assign \$8  = \overrun$234  | \refused$235 ;
+  assign \$9  = | { \$8 , \$7  };
+  assign met = mismatch | \$9 ;
+  assign conversions = converted + \converted$273 ;
+  assign early_stops = stopped + \stopped$276 ;
+  assign \$10  = ~ \combining$278 ;
+  assign \$11  = window[132] ? works : 1'h0;
+  assign \$12  = window[131] ? \works$280  : \$11 ;
+  assign \converting$277  = \$10  & \$12 ;
+  assign \$13  = window[132] ? product_started : 1'h0;
+  assign product = window[131] ? \product_started$283  : \$13 ;
+  assign \$14  = { \converting$249 , converting } & window[132:131];
+  assign \$15  = | \$14 ;
+  assign \$16  = ~ { \converting$249 , converting };
+  assign \$17  = \$16  & window[132:131];
+  assign \$18  = | \$17 ;
+  assign contest = \$15  & \$18 ;
+  assign \$19  = ! trace_tenant;
+  assign working0 = working & \$19 ;
+  assign \$20  = ~ \combining$278 ;
+  assign \$21  = window[132] ? comparator : 1'h0;
+  assign \$22  = window[131] ? \comparator$297  : \$21 ;
+  assign \$23  = \$20  & \$22 ;
+  assign \$24  = working0 & \$23 ;
+  assign \$25  = ~ \combining$278 ;
+  assign \$26  = window[132] ? adder : 1'h0;
+  assign \$27  = window[131] ? \adder$299  : \$26 ;
+  assign \$28  = \$25  & \$27 ;
+  assign \$29  = working0 & \$28 ;
+  assign \$30  = ~ \combining$278 ;
+  assign \$31  = window[132] ? array : 1'h0;
+  assign \$32  = window[131] ? \array$301  : \$31 ;
+  assign \$33  = \$30  & \$32 ;
+  assign \$34  = working0 & \$33 ;
+  assign \$35  = ~ \combining$278 ;
+  assign \$36  = window[132] ? rows : 1'h0;
+  assign \$37  = window[131] ? \rows$303  : \$36 ;
+  assign \$38  = \$35  & \$37 ;
+  assign \$39  = working0 & \$38 ;
+  assign \$40  = ~ \combining$278 ;
+  assign \$41  = window[132] ? drain : 1'h0;
+  assign \$42  = window[131] ? \drain$305  : \$41 ;
+  assign \$43  = \$40  & \$42 ;
+  assign \$44  = working0 & \$43 ;
+  assign \$45  = working0 & \combining$278 ;
+  assign \$46  = ~ host_wait;
+  assign \$47  = transferring & \$46 ;
+  assign \$48  = ~ buffer_wait;
+  assign \$49  = \$47  & \$48 ;
+  assign \$50  = transferring & host_wait;
+  assign \$51  = transferring & buffer_wait;
+  assign \$52  = ~ window[132:131];
+  assign \$53  = { \bank_free$337 , \bank_free$336  } | \$52 ;
+  assign bank_free = & \$53 ;
+  assign \$54  = ! trace_tenant;
+  assign \start$351  = start & window[131];
+  assign chunk_begin = \chunk_begin$365  & window[131];
+  assign chunk_loaded = \chunk_loaded$367  & window[131];
+  assign load_enable = \load_enable$369  & window[131];
+  assign position_freed = \position_freed$394  & window[131];
+  assign calibrate = \calibrate$396  & window[131];
+  assign \$56  = \saturated$402  & window[131];
+  assign drain_clear = \drain_clear$414  & window[131];
+  assign \$57  = window[132] ? \position_done$457  : 1'h0;
+  assign \$58  = window[131] ? \position_done$456  : \$57 ;
+  assign \$59  = window[131] ? \position_done$456  : \$58 ;
+  assign \$60  = window[131] ? drain_sum : 18'h00000;
+  assign \start$461  = start & window[132];
+  assign \chunk_begin$466  = \chunk_begin$365  & window[132];
+  assign \chunk_loaded$467  = \chunk_loaded$367  & window[132];
+  assign \load_enable$468  = \load_enable$369  & window[132];
+  assign \position_freed$484  = \position_freed$394  & window[132];
+  assign \calibrate$485  = \calibrate$396  & window[132];
+  assign \$62  = \saturated$488  & window[132];
+  assign \drain_clear$495  = \drain_clear$414  & window[132];
+  assign \$63  = window[132] ? \position_done$457  : 1'h0;
+  assign \$64  = window[131] ? \position_done$456  : \$63 ;
+  assign \$65  = window[132] ? \position_done$457  : \$64 ;
+  assign \$66  = window[132] ? \drain_sum$536  : 18'h00000;
+  assign \$67  = start | combine;
+  assign \$68  = working0 & met;
+  assign \$69  = register & beyond;
+  assign \$70  = \$68  | \$69 ;
+  assign \$71  = \$70  | transfer_beyond;
+  assign \$72  = ~ \clear$349 ;
+  assign \$73  = ending | \ending$545 ;
+  assign \$74  = ~ window[132:131];
+  assign \$75  = { \calibrated$548 , calibrated } | \$74 ;
+  assign \$76  = & \$75 ;
+  assign \$77  = calibrating & \$76 ;
+  assign \$78  = \$73  | \$77 ;
+  assign \$79  = \$72  & \$78 ;
+  assign \$80  = | { \timed_out$551 , \timed_out$550  };
+  assign \$81  = ~ window[132:131];
+  assign \$82  = { \calibrated$548 , calibrated } | \$81 ;
+  assign \$83  = & \$82 ;
+  assign \$84  = \$83  | \clear$349 ;
+  assign \$85  = product & working0;
+  assign \$86  = product0 + 1'h1;
   assign rst = ~ aresetn;
-  assign \$1  = combine | busy;
-  assign combining = \$1  | done;
-  assign \$2  = transfer | \busy$126 ;
-  assign \$3  = \$2  | \done$127 ;
-  assign transfer0_moving = \$3  | transfer_clear;
-  assign \$4  = ~ \$91 [16];
+  assign combining = combine | busy;
+  assign \$1  = transfer | \busy$125 ;
   \crossloom.activity0  activity0 (
-    .adder(\adder$301 ),
-    .array(\array$303 ),
+    .adder(\adder$299 ),
+    .array(\array$301 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$299 ),
+    .comparator(\comparator$297 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$307 ),
+    .drain(\drain$305 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$305 ),
+    .rows(\rows$303 ),
     .rst(rst),
     .start(start),
-    .works(\works$282 )
+    .works(\works$280 )
   );
   \crossloom.activity1  activity1 (
     .adder(adder),
@@ -1192,7 +1198,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro1__convert_side),
-    .converting(\converting$251 ),
+    .converting(\converting$249 ),
     .decided(macro1__decided),
     .drain(drain),
     .hold(macro1__hold),
@@ -1207,7 +1213,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .beyond(beyond),
     .clk(aclk),
     .read(read),
-    .read_data(\read_data$191 ),
+    .read_data(\read_data$190 ),
     .rst(rst),
     .tenant(trace_tenant),
     .transfer0_0_ready(read_ready),
@@ -1215,8 +1221,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .transfer_abort(transfer_clear),
     .transfer_beyond(transfer_beyond),
     .transfer_read(transfer_read),
-    .transfer_read_data(\read_data$221 ),
-    .transfer_read_valid(\read_valid$219 ),
+    .transfer_read_data(\read_data$220 ),
+    .transfer_read_valid(\read_valid$218 ),
     .transfer_write(transfer_write),
     .window(window),
     .windows(windows),
@@ -1253,59 +1259,59 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$354 ),
+    .clear(\clear$349 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .done(\done$319 ),
-    .drain_clear(\drain_clear$419 ),
+    .drain_clear(\drain_clear$414 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
+    .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$5984$0 (\$92 ),
+    .\port$6031$0 (\$96 ),
     .position_done(position_done),
-    .position_freed(\position_freed$399 ),
+    .position_freed(\position_freed$394 ),
     .\register$21 (drain_valid),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$202 ),
-    .write_data(\write_data$203 ),
+    .write_address(\write_address$201 ),
+    .write_data(\write_data$202 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
     .busy(busy),
-    .clear(\clear$354 ),
+    .clear(\clear$349 ),
     .clk(aclk),
     .combining(combining),
     .descriptor(descriptor),
-    .\done$174 (done),
-    .read_address(\read_address$199 ),
-    .read_data(\read_data$191 ),
-    .read_enable(\read_enable$195 ),
+    .ending(\ending$545 ),
+    .read_address(\read_address$198 ),
+    .read_data(\read_data$190 ),
+    .read_enable(\read_enable$194 ),
     .rst(rst),
     .start(combine),
-    .write_address(\write_address$205 ),
-    .write_data(\write_data$206 ),
-    .write_enable(\write_enable$204 )
+    .write_address(\write_address$204 ),
+    .write_data(\write_data$205 ),
+    .write_enable(\write_enable$203 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$370 ),
+    .chunk_begin(\chunk_begin$365 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$372 ),
-    .clear(\clear$354 ),
+    .chunk_loaded(\chunk_loaded$367 ),
+    .clear(\clear$349 ),
     .clk(aclk),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$374 ),
+    .load_enable(\load_enable$369 ),
     .load_row(load_row),
-    .\port$5620$0 (\$91 ),
-    .read_data(\read_data$191 ),
-    .read_enable(\read_enable$196 ),
+    .\port$5669$0 (\$95 ),
+    .read_data(\read_data$190 ),
+    .read_enable(\read_enable$195 ),
     .rst(rst),
     .start(start),
     .word_ready(ready),
@@ -1314,14 +1320,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(working0),
-    .busy(\busy$263 ),
+    .busy(\busy$261 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$359 ),
-    .constants_write(\write__en$170 ),
+    .comparator_timeout_clocks(\timeout$354 ),
+    .constants_write(\write__en$169 ),
     .contest(contest),
     .conversions(conversions),
-    .converting(\converting$279 ),
+    .converting(\converting$277 ),
     .corrections_write(corrections_write),
     .early_stops(early_stops),
     .ended(ended),
@@ -1341,17 +1347,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$1407$0 (turn),
-    .\port$40$0 (\$26 ),
-    .\port$45$0 (\$31 ),
-    .\port$50$0 (\$36 ),
-    .\port$5482$0 (fetching),
-    .\port$55$0 (\$41 ),
-    .\port$60$0 (\$46 ),
-    .\port$61$0 (\$47 ),
+    .\port$1400$0 (turn),
+    .\port$38$0 (\$24 ),
+    .\port$43$0 (\$29 ),
+    .\port$48$0 (\$34 ),
+    .\port$53$0 (\$39 ),
+    .\port$5525$0 (fetching),
+    .\port$58$0 (\$44 ),
+    .\port$59$0 (\$45 ),
+    .\port$63$0 (\$49 ),
+    .\port$64$0 (\$50 ),
     .\port$65$0 (\$51 ),
-    .\port$66$0 (\$52 ),
-    .\port$67$0 (\$53 ),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -1360,8 +1366,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$403 ),
-    .start(\start$258 ),
+    .settings(\settings$398 ),
+    .start(\start$256 ),
     .weights_write(weights_write),
     .windows(windows),
     .write_address(write_address),
@@ -1371,9 +1377,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$263 ),
-    .calibrate(\calibrate$401 ),
-    .clear(\clear$354 ),
+    .busy(\busy$261 ),
+    .calibrate(\calibrate$396 ),
+    .clear(\clear$349 ),
     .clk(aclk),
     .coefficients(coefficients),
     .combine(combine),
@@ -1388,17 +1394,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .host_late(host_late),
     .illegal(illegal),
     .layer(trace_layer__index),
-    .layer_cycles(trace_layer__cycles),
+    .layer_begin(trace_layer__begin),
     .layer_done(trace_layer__done),
     .read_address(read__addr),
-    .read_data(\read_data$178 ),
+    .read_data(\read_data$177 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$258 ),
+    .start(\start$256 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
-    .transfer_done(\done$127 ),
+    .transfer_done(done),
     .transferring(transferring),
     .turn(turn),
     .unit_done(unit_done),
@@ -1407,13 +1413,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$341 ),
+    .bank_free(\bank_free$336 ),
     .calibrate(calibrate),
-    .calibrated(\calibrated$547 ),
+    .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$354 ),
+    .clear(\clear$349 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
@@ -1463,20 +1469,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$405 ),
+    .measured(\measured$400 ),
     .overrun(overrun),
-    .\port$5473$90 (window[130:90]),
-    .position_done(\position_done$461 ),
+    .\port$5516$90 (window[130:90]),
+    .position_done(\position_done$456 ),
     .position_freed(position_freed),
-    .product_started(\product_started$285 ),
+    .product_started(\product_started$283 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$407 ),
-    .settings(\settings$403 [32:0]),
-    .start(\start$356 ),
+    .saturated(\saturated$402 ),
+    .settings(\settings$398 [32:0]),
+    .start(\start$351 ),
     .stopped(stopped),
     .timed_out(\timed_out$550 ),
-    .timeout(\timeout$359 ),
+    .timeout(\timeout$354 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1488,35 +1494,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$58 [3:0])
+    .write_row(\$55 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$342 ),
-    .calibrate(\calibrate$490 ),
+    .bank_free(\bank_free$337 ),
+    .calibrate(\calibrate$485 ),
     .calibrated(\calibrated$548 ),
-    .chunk_begin(\chunk_begin$471 ),
+    .chunk_begin(\chunk_begin$466 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$472 ),
-    .clear(\clear$354 ),
+    .chunk_loaded(\chunk_loaded$467 ),
+    .clear(\clear$349 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$275 ),
-    .converting(\converting$251 ),
+    .converted(\converted$273 ),
+    .converting(\converting$249 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$500 ),
+    .drain_clear(\drain_clear$495 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$541 ),
+    .drain_sum(\drain_sum$536 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$470 ),
+    .lengths(\lengths$465 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$473 ),
+    .load_enable(\load_enable$468 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1547,20 +1553,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$492 ),
-    .overrun(\overrun$236 ),
-    .\port$5473$90 (window[130:90]),
-    .position_done(\position_done$462 ),
-    .position_freed(\position_freed$489 ),
+    .measured(\measured$487 ),
+    .overrun(\overrun$234 ),
+    .\port$5516$90 (window[130:90]),
+    .position_done(\position_done$457 ),
+    .position_freed(\position_freed$484 ),
     .product_started(product_started),
-    .refused(\refused$237 ),
+    .refused(\refused$235 ),
     .rst(rst),
-    .saturated(\saturated$493 ),
-    .settings(\settings$403 [65:33]),
-    .start(\start$466 ),
-    .stopped(\stopped$278 ),
+    .saturated(\saturated$488 ),
+    .settings(\settings$398 [65:33]),
+    .start(\start$461 ),
+    .stopped(\stopped$276 ),
     .timed_out(\timed_out$551 ),
-    .timeout(\timeout$359 ),
+    .timeout(\timeout$354 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1572,15 +1578,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$64 [3:0])
+    .write_row(\$61 [3:0])
   );
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear),
     .buffer_wait(buffer_wait),
-    .busy(\busy$126 ),
+    .busy(\busy$125 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(\done$127 ),
+    .done(done),
     .in_data(s_axis_tdata),
     .in_ready(s_axis_tready),
     .in_valid(s_axis_tvalid),
@@ -1589,28 +1595,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .out_last(m_axis_tlast),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .read_address(\read_address$216 ),
-    .read_enable(\read_enable$215 ),
+    .read_address(\read_address$215 ),
+    .read_enable(\read_enable$214 ),
     .read_ready(read_ready),
     .rst(rst),
     .start(transfer),
     .timeout(timeout),
     .transfer0_moving(transfer0_moving),
-    .w_data(\read_data$221 ),
-    .w_en(\read_valid$219 ),
+    .w_data(\read_data$220 ),
+    .w_en(\read_valid$218 ),
     .waiting(host_wait),
-    .write_address(\write_address$225 ),
-    .write_data(\write_data$226 ),
-    .write_enable(\write_enable$224 ),
+    .write_address(\write_address$224 ),
+    .write_data(\write_data$225 ),
+    .write_enable(\write_enable$223 ),
     .write_ready(write_ready)
   );
   \crossloom.window$556  \window$556  (
     .busy(loading),
-    .clear(\clear$354 ),
+    .clear(\clear$349 ),
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$5620$0 (\$91 ),
+    .\port$5669$0 (\$95 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -1621,32 +1627,38 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     write = 49'h0000000000000;
     if (write_enable) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$202 ;
-      write[48:17] = \write_data$203 ;
+      write[16:1] = \write_address$201 ;
+      write[48:17] = \write_data$202 ;
     end
-    if (\write_enable$204 ) begin
+    if (\write_enable$203 ) begin
       write[0] = 1'h1;
-      write[16:1] = \write_address$205 ;
-      write[48:17] = \write_data$206 ;
+      write[16:1] = \write_address$204 ;
+      write[48:17] = \write_data$205 ;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     next_number = 32'd0;
-    if (\$57 ) begin
+    if (\$54 ) begin
       next_number = { 2'h0, product0 };
     end
   end
   always @(posedge aclk) begin
-    if (\$70 ) begin
-      \combining$280  <= combine;
+    if (\$67 ) begin
+      \combining$278  <= combine;
     end
     if (rst) begin
-      \combining$280  <= 1'h0;
+      \combining$278  <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    illegal <= \$72 ;
+    register <= working0;
+    if (rst) begin
+      register <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    illegal <= \$71 ;
     if (rst) begin
       illegal <= 1'h0;
     end
@@ -1658,32 +1670,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    calibrated <= \$76 ;
+    unit_done <= \$79 ;
     if (rst) begin
-      calibrated <= 1'h0;
+      unit_done <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    timed_out <= \$77 ;
+    timed_out <= \$80 ;
     if (rst) begin
       timed_out <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\calibrate$401 ) begin
-      \$signal  <= 1'h1;
-    end else if (\$81 ) begin
-      \$signal  <= 1'h0;
+    if (\calibrate$396 ) begin
+      calibrating <= 1'h1;
+    end else if (\$84 ) begin
+      calibrating <= 1'h0;
     end
     if (rst) begin
-      \$signal  <= 1'h0;
+      calibrating <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\$82 ) begin
-      product0 <= \$83 [29:0];
+    if (\$85 ) begin
+      product0 <= \$86 [29:0];
     end
-    if (\start$258 ) begin
+    if (\start$256 ) begin
       product0 <= 30'h00000000;
     end
     if (rst) begin
@@ -1710,34 +1722,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$149  = write_valid;
-  assign \write_address$151  = write_address;
-  assign \write_data$153  = write_data;
-  assign \read_valid$155  = read_valid;
-  assign \read_address$157  = read_address;
-  assign \write_error$159  = write_error;
-  assign \read_data$161  = read_data;
-  assign \read_error$163  = read_error;
+  assign \write_valid$148  = write_valid;
+  assign \write_address$150  = write_address;
+  assign \write_data$152  = write_data;
+  assign \read_valid$154  = read_valid;
+  assign \read_address$156  = read_address;
+  assign \write_error$158  = write_error;
+  assign \read_data$160  = read_data;
+  assign \read_error$162  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[7:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$170 ;
-  assign \write__addr$172  = memory_index[5:0];
-  assign \write__data$173  = memory_data;
+  assign constants_write = \write__en$169 ;
+  assign \write__addr$171  = memory_index[5:0];
+  assign \write__data$172  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$177  = read__addr;
-  assign read__data = \read_data$178 ;
+  assign \read_address$176  = read__addr;
+  assign read__data = \read_data$177 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
   assign tenant = trace_tenant;
-  assign \tenant$186  = trace_tenant;
-  assign \window$188  = window;
-  assign \windows$190  = windows;
-  assign \read_data$192  = \read_data$191 ;
-  assign \read_data$193  = \read_data$191 ;
-  assign pad = \$91 [16];
-  assign \read_address$198  = \$91 [15:0];
+  assign \tenant$185  = trace_tenant;
+  assign \window$187  = window;
+  assign \windows$189  = windows;
+  assign \read_data$191  = \read_data$190 ;
+  assign \read_data$192  = \read_data$190 ;
+  assign pad = \$95 [16];
+  assign \read_address$197  = \$95 [15:0];
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -1746,96 +1758,96 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign out_data = m_axis_tdata;
   assign out_last = m_axis_tlast;
   assign transfer_read_ready = read_ready;
-  assign transfer_read_valid = \read_valid$219 ;
-  assign transfer_read_data = \read_data$221 ;
+  assign transfer_read_valid = \read_valid$218 ;
+  assign transfer_read_data = \read_data$220 ;
   assign transfer_write_ready = write_ready;
   assign transfer_abort = transfer_clear;
   assign convolve = start;
-  assign \busy$241  = loading;
-  assign \converting$243  = converting;
+  assign \busy$239  = loading;
+  assign \converting$241  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$249  = start;
-  assign \loading$250  = loading;
-  assign \converting$252  = \converting$251 ;
-  assign \decided$253  = macro1__decided;
-  assign \reset$254  = macro1__reset;
-  assign \hold$255  = macro1__hold;
-  assign \clear$256  = macro1__clear;
-  assign \convert_side$257  = macro1__convert_side;
-  assign \start$259  = \start$258 ;
-  assign \abort$261  = abort;
-  assign \windows$262  = windows;
-  assign \busy$264  = \busy$263 ;
+  assign \start$247  = start;
+  assign \loading$248  = loading;
+  assign \converting$250  = \converting$249 ;
+  assign \decided$251  = macro1__decided;
+  assign \reset$252  = macro1__reset;
+  assign \hold$253  = macro1__hold;
+  assign \clear$254  = macro1__clear;
+  assign \convert_side$255  = macro1__convert_side;
+  assign \start$257  = \start$256 ;
+  assign \abort$259  = abort;
+  assign \windows$260  = windows;
+  assign \busy$262  = \busy$261 ;
   assign layer = trace_layer__index;
-  assign \layer$266  = trace_layer__index;
-  assign \ended$268  = ended;
-  assign \failed$270  = failed;
-  assign \failed_cause$272  = failed_cause;
-  assign \abort$289  = transfer_clear;
+  assign \layer$264  = trace_layer__index;
+  assign \ended$266  = ended;
+  assign \failed$268  = failed;
+  assign \failed_cause$270  = failed_cause;
+  assign \abort$287  = transfer_clear;
   assign host_timeout = timeout;
-  assign \descriptor$293  = descriptor;
-  assign \start$294  = transfer;
-  assign transfer_done = \done$127 ;
+  assign \descriptor$291  = descriptor;
+  assign \start$292  = transfer;
+  assign transfer_done = done;
   assign active = working0;
-  assign waiting = { turn, fetching, \$53 , \$52 , \$51 , \$47 , \$46 , \$41 , \$36 , \$31 , \$26  };
+  assign waiting = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
+  assign layer_begin = trace_layer__begin;
   assign layer_done = trace_layer__done;
-  assign layer_cycles = trace_layer__cycles;
-  assign \irq$321  = irq;
-  assign \descriptor$322  = convolution;
-  assign \start$323  = start;
-  assign \start$324  = start;
+  assign \irq$316  = irq;
+  assign \descriptor$317  = convolution;
+  assign \start$318  = start;
+  assign \start$319  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \$91 [15:0];
-  assign \address$330  = \$91 [15:0];
-  assign \pad$331  = \$91 [16];
-  assign row_word = \$91 [18:17];
-  assign \row_word$333  = \$91 [18:17];
-  assign first = \$91 [19];
-  assign \first$335  = \$91 [19];
-  assign last = \$91 [20];
-  assign \last$337  = \$91 [20];
-  assign last_chunk = \$91 [21];
-  assign \last_chunk$339  = \$91 [21];
-  assign \descriptor$343  = convolution;
-  assign \start$344  = start;
-  assign \descriptor$345  = descriptor;
-  assign \start$346  = combine;
+  assign address = \$95 [15:0];
+  assign \address$325  = \$95 [15:0];
+  assign \pad$326  = \$95 [16];
+  assign row_word = \$95 [18:17];
+  assign \row_word$328  = \$95 [18:17];
+  assign first = \$95 [19];
+  assign \first$330  = \$95 [19];
+  assign last = \$95 [20];
+  assign \last$332  = \$95 [20];
+  assign last_chunk = \$95 [21];
+  assign \last_chunk$334  = \$95 [21];
+  assign \descriptor$338  = convolution;
+  assign \start$339  = start;
+  assign \descriptor$340  = descriptor;
+  assign \start$341  = combine;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$92 [21:19];
-  assign sum_position = \$92 [45:22];
-  assign sum_value = \$92 [18:0];
+  assign sum_kernel = \$96 [21:19];
+  assign sum_position = \$96 [45:22];
+  assign sum_value = \$96 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$355  = \clear$354 ;
+  assign \clear$350  = \clear$349 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$359 ;
-  assign \chunk_final$376  = chunk_final;
-  assign \load_bank$378  = load_bank;
-  assign \load_clear$380  = load_clear;
-  assign \load_row$382  = load_row;
-  assign \load_codes$384  = load_codes;
-  assign \write_enable$385  = weights_write[0];
-  assign write_row = \$58 [3:0];
+  assign comparator_timeout = \timeout$354 ;
+  assign \chunk_final$371  = chunk_final;
+  assign \load_bank$373  = load_bank;
+  assign \load_clear$375  = load_clear;
+  assign \load_row$377  = load_row;
+  assign \load_codes$379  = load_codes;
+  assign \write_enable$380  = weights_write[0];
+  assign write_row = \$55 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$389  = memory_data[31:0];
+  assign \write_data$384  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign settings = \settings$403 [32:0];
-  assign \drain_valid$409  = drain_valid;
+  assign settings = \settings$398 [32:0];
+  assign \drain_valid$404  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[5:0];
   assign level_data = memory_data[9:0];
-  assign \drain_group$415  = drain_group;
-  assign \drain_lane$417  = drain_lane;
+  assign \drain_group$410  = drain_group;
+  assign \drain_lane$412  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1874,77 +1886,77 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$458  = convolution;
+  assign \descriptor$453  = convolution;
   assign first_product = next_number;
-  assign \clear$465  = \clear$354 ;
-  assign \coefficient_base$467  = window[109:90];
-  assign \coefficient_words$468  = window[130:110];
-  assign \timeout$469  = \timeout$359 ;
-  assign \chunk_final$474  = chunk_final;
-  assign \load_bank$475  = load_bank;
-  assign \load_clear$476  = load_clear;
-  assign \load_row$477  = load_row;
-  assign \load_codes$478  = load_codes;
-  assign \write_enable$479  = weights_write[1];
-  assign \write_row$480  = \$64 [3:0];
-  assign \write_group$481  = memory_index[0];
-  assign \write_data$482  = memory_data[31:0];
-  assign \coefficient_write$483  = coefficients_write[1];
-  assign \coefficient_index$484  = memory_index[8:0];
-  assign \coefficient_data$485  = memory_data[7:0];
-  assign \correction_write$486  = corrections_write[1];
-  assign \correction_index$487  = memory_index[5:0];
-  assign \correction_data$488  = memory_data[3:0];
-  assign \settings$491  = \settings$403 [65:33];
-  assign \drain_valid$494  = drain_valid;
-  assign \level_write$495  = levels_write[1];
-  assign \level_index$496  = memory_index[5:0];
-  assign \level_data$497  = memory_data[9:0];
-  assign \drain_group$498  = drain_group;
-  assign \drain_lane$499  = drain_lane;
-  assign \trace__valid$501  = trace1__valid;
-  assign \trace__product$502  = trace1__product;
-  assign \trace__conversion$503  = trace1__conversion;
-  assign \trace__index$504  = trace1__index;
-  assign \trace__plane$505  = trace1__plane;
-  assign \trace__code$506  = trace1__code;
-  assign \trace__compensated$507  = trace1__compensated;
-  assign \trace__stopped$508  = trace1__stopped;
-  assign \trace__void$509  = trace1__void;
-  assign \macro__write_enable$510  = macro1__write_enable;
-  assign \macro__write_row$511  = macro1__write_row;
-  assign \macro__write_group$512  = macro1__write_group;
-  assign \macro__write_data$513  = macro1__write_data;
-  assign \macro__load_enable$514  = macro1__load_enable;
-  assign \macro__load_bank$515  = macro1__load_bank;
-  assign \macro__load_clear$516  = macro1__load_clear;
-  assign \macro__load_row$517  = macro1__load_row;
-  assign \macro__load_codes$518  = macro1__load_codes;
-  assign \macro__bank$519  = macro1__bank;
-  assign \macro__row_enable$520  = macro1__row_enable;
-  assign \macro__reset$521  = macro1__reset;
-  assign \macro__drive$522  = macro1__drive;
-  assign \macro__share$523  = macro1__share;
-  assign \macro__hold$524  = macro1__hold;
-  assign \macro__clear$525  = macro1__clear;
-  assign \macro__add$526  = macro1__add;
-  assign \macro__side$527  = macro1__side;
-  assign \macro__select$528  = macro1__select;
-  assign \macro__negate$529  = macro1__negate;
-  assign \macro__convert$530  = macro1__convert;
-  assign \macro__convert_side$531  = macro1__convert_side;
-  assign \macro__trial$532  = macro1__trial;
-  assign \macro__level$533  = macro1__level;
-  assign \macro__reference$534  = macro1__reference;
-  assign \macro__product$535  = macro1__product;
-  assign \macro__conversion$536  = macro1__conversion;
-  assign \macro__comparator$537  = macro1__comparator;
-  assign \macro__decided$538  = macro1__decided;
-  assign \descriptor$539  = convolution;
-  assign \first_product$540  = next_number;
-  assign trace_sum__kernel = \$92 [21:19];
-  assign trace_sum__position = \$92 [45:22];
-  assign trace_sum__value = \$92 [18:0];
+  assign \clear$460  = \clear$349 ;
+  assign \coefficient_base$462  = window[109:90];
+  assign \coefficient_words$463  = window[130:110];
+  assign \timeout$464  = \timeout$354 ;
+  assign \chunk_final$469  = chunk_final;
+  assign \load_bank$470  = load_bank;
+  assign \load_clear$471  = load_clear;
+  assign \load_row$472  = load_row;
+  assign \load_codes$473  = load_codes;
+  assign \write_enable$474  = weights_write[1];
+  assign \write_row$475  = \$61 [3:0];
+  assign \write_group$476  = memory_index[0];
+  assign \write_data$477  = memory_data[31:0];
+  assign \coefficient_write$478  = coefficients_write[1];
+  assign \coefficient_index$479  = memory_index[8:0];
+  assign \coefficient_data$480  = memory_data[7:0];
+  assign \correction_write$481  = corrections_write[1];
+  assign \correction_index$482  = memory_index[5:0];
+  assign \correction_data$483  = memory_data[3:0];
+  assign \settings$486  = \settings$398 [65:33];
+  assign \drain_valid$489  = drain_valid;
+  assign \level_write$490  = levels_write[1];
+  assign \level_index$491  = memory_index[5:0];
+  assign \level_data$492  = memory_data[9:0];
+  assign \drain_group$493  = drain_group;
+  assign \drain_lane$494  = drain_lane;
+  assign \trace__valid$496  = trace1__valid;
+  assign \trace__product$497  = trace1__product;
+  assign \trace__conversion$498  = trace1__conversion;
+  assign \trace__index$499  = trace1__index;
+  assign \trace__plane$500  = trace1__plane;
+  assign \trace__code$501  = trace1__code;
+  assign \trace__compensated$502  = trace1__compensated;
+  assign \trace__stopped$503  = trace1__stopped;
+  assign \trace__void$504  = trace1__void;
+  assign \macro__write_enable$505  = macro1__write_enable;
+  assign \macro__write_row$506  = macro1__write_row;
+  assign \macro__write_group$507  = macro1__write_group;
+  assign \macro__write_data$508  = macro1__write_data;
+  assign \macro__load_enable$509  = macro1__load_enable;
+  assign \macro__load_bank$510  = macro1__load_bank;
+  assign \macro__load_clear$511  = macro1__load_clear;
+  assign \macro__load_row$512  = macro1__load_row;
+  assign \macro__load_codes$513  = macro1__load_codes;
+  assign \macro__bank$514  = macro1__bank;
+  assign \macro__row_enable$515  = macro1__row_enable;
+  assign \macro__reset$516  = macro1__reset;
+  assign \macro__drive$517  = macro1__drive;
+  assign \macro__share$518  = macro1__share;
+  assign \macro__hold$519  = macro1__hold;
+  assign \macro__clear$520  = macro1__clear;
+  assign \macro__add$521  = macro1__add;
+  assign \macro__side$522  = macro1__side;
+  assign \macro__select$523  = macro1__select;
+  assign \macro__negate$524  = macro1__negate;
+  assign \macro__convert$525  = macro1__convert;
+  assign \macro__convert_side$526  = macro1__convert_side;
+  assign \macro__trial$527  = macro1__trial;
+  assign \macro__level$528  = macro1__level;
+  assign \macro__reference$529  = macro1__reference;
+  assign \macro__product$530  = macro1__product;
+  assign \macro__conversion$531  = macro1__conversion;
+  assign \macro__comparator$532  = macro1__comparator;
+  assign \macro__decided$533  = macro1__decided;
+  assign \descriptor$534  = convolution;
+  assign \first_product$535  = next_number;
+  assign trace_sum__kernel = \$96 [21:19];
+  assign trace_sum__position = \$96 [45:22];
+  assign trace_sum__value = \$96 [18:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
   assign trace_word__data = written[48:17];
@@ -1957,15 +1969,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
-  assign \window$188.program_base  = window[11:0];
-  assign \window$188.program_length  = window[23:12];
-  assign \window$188.activation_base  = window[39:24];
-  assign \window$188.activation_words  = window[56:40];
-  assign \window$188.constants_base  = window[72:57];
-  assign \window$188.constant_entries  = window[89:73];
-  assign \window$188.coefficients_base  = window[109:90];
-  assign \window$188.coefficient_words  = window[130:110];
-  assign \window$188.tiles  = window[132:131];
+  assign \window$187.program_base  = window[11:0];
+  assign \window$187.program_length  = window[23:12];
+  assign \window$187.activation_base  = window[39:24];
+  assign \window$187.activation_words  = window[56:40];
+  assign \window$187.constants_base  = window[72:57];
+  assign \window$187.constant_entries  = window[89:73];
+  assign \window$187.coefficients_base  = window[109:90];
+  assign \window$187.coefficient_words  = window[130:110];
+  assign \window$187.tiles  = window[132:131];
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -1976,16 +1988,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \windows$190.tenant0  = windows;
-  assign \windows$190.tenant0.program_base  = windows[11:0];
-  assign \windows$190.tenant0.program_length  = windows[23:12];
-  assign \windows$190.tenant0.activation_base  = windows[39:24];
-  assign \windows$190.tenant0.activation_words  = windows[56:40];
-  assign \windows$190.tenant0.constants_base  = windows[72:57];
-  assign \windows$190.tenant0.constant_entries  = windows[89:73];
-  assign \windows$190.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$190.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$190.tenant0.tiles  = windows[132:131];
+  assign \windows$189.tenant0  = windows;
+  assign \windows$189.tenant0.program_base  = windows[11:0];
+  assign \windows$189.tenant0.program_length  = windows[23:12];
+  assign \windows$189.tenant0.activation_base  = windows[39:24];
+  assign \windows$189.tenant0.activation_words  = windows[56:40];
+  assign \windows$189.tenant0.constants_base  = windows[72:57];
+  assign \windows$189.tenant0.constant_entries  = windows[89:73];
+  assign \windows$189.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$189.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$189.tenant0.tiles  = windows[132:131];
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -1994,7 +2006,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_read.tenant0  = transfer_read;
   assign \transfer_read.tenant0.enable  = transfer_read[0];
   assign \transfer_read.tenant0.address  = transfer_read[16:1];
-  assign \transfer_read_data.tenant0  = \read_data$221 ;
+  assign \transfer_read_data.tenant0  = \read_data$220 ;
   assign \transfer_write.tenant0  = transfer_write;
   assign \transfer_write.tenant0.enable  = transfer_write[0];
   assign \transfer_write.tenant0.address  = transfer_write[16:1];
@@ -2003,20 +2015,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \written.tenant0.enable  = written[0];
   assign \written.tenant0.address  = written[16:1];
   assign \written.tenant0.data  = written[48:17];
-  assign \windows$262.tenant0  = windows;
-  assign \windows$262.tenant0.program_base  = windows[11:0];
-  assign \windows$262.tenant0.program_length  = windows[23:12];
-  assign \windows$262.tenant0.activation_base  = windows[39:24];
-  assign \windows$262.tenant0.activation_words  = windows[56:40];
-  assign \windows$262.tenant0.constants_base  = windows[72:57];
-  assign \windows$262.tenant0.constant_entries  = windows[89:73];
-  assign \windows$262.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$262.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$262.tenant0.tiles  = windows[132:131];
+  assign \windows$260.tenant0  = windows;
+  assign \windows$260.tenant0.program_base  = windows[11:0];
+  assign \windows$260.tenant0.program_length  = windows[23:12];
+  assign \windows$260.tenant0.activation_base  = windows[39:24];
+  assign \windows$260.tenant0.activation_words  = windows[56:40];
+  assign \windows$260.tenant0.constants_base  = windows[72:57];
+  assign \windows$260.tenant0.constant_entries  = windows[89:73];
+  assign \windows$260.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$260.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$260.tenant0.tiles  = windows[132:131];
   assign \layer.tenant0  = trace_layer__index;
-  assign \layer$266.tenant0  = trace_layer__index;
+  assign \layer$264.tenant0  = trace_layer__index;
   assign \failed_cause.tenant0  = failed_cause;
-  assign \failed_cause$272.tenant0  = failed_cause;
+  assign \failed_cause$270.tenant0  = failed_cause;
   assign \host_timeout.tenant0  = timeout;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -2034,24 +2046,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$293[0]  = descriptor[31:0];
-  assign \descriptor$293[1]  = descriptor[63:32];
-  assign \descriptor$293[2]  = descriptor[95:64];
-  assign \descriptor$293[3]  = descriptor[127:96];
-  assign \descriptor$293[4]  = descriptor[159:128];
-  assign \descriptor$293[5]  = descriptor[191:160];
-  assign \descriptor$293[6]  = descriptor[223:192];
-  assign \descriptor$293[7]  = descriptor[255:224];
-  assign \descriptor$293[8]  = descriptor[287:256];
-  assign \descriptor$293[9]  = descriptor[319:288];
-  assign \descriptor$293[10]  = descriptor[351:320];
-  assign \descriptor$293[11]  = descriptor[383:352];
-  assign \descriptor$293[12]  = descriptor[415:384];
-  assign \descriptor$293[13]  = descriptor[447:416];
-  assign \descriptor$293[14]  = descriptor[479:448];
-  assign \descriptor$293[15]  = descriptor[511:480];
-  assign \waiting.tenant0  = { turn, fetching, \$53 , \$52 , \$51 , \$47 , \$46 , \$41 , \$36 , \$31 , \$26  };
-  assign \layer_cycles.tenant0  = trace_layer__cycles;
+  assign \descriptor$291[0]  = descriptor[31:0];
+  assign \descriptor$291[1]  = descriptor[63:32];
+  assign \descriptor$291[2]  = descriptor[95:64];
+  assign \descriptor$291[3]  = descriptor[127:96];
+  assign \descriptor$291[4]  = descriptor[159:128];
+  assign \descriptor$291[5]  = descriptor[191:160];
+  assign \descriptor$291[6]  = descriptor[223:192];
+  assign \descriptor$291[7]  = descriptor[255:224];
+  assign \descriptor$291[8]  = descriptor[287:256];
+  assign \descriptor$291[9]  = descriptor[319:288];
+  assign \descriptor$291[10]  = descriptor[351:320];
+  assign \descriptor$291[11]  = descriptor[383:352];
+  assign \descriptor$291[12]  = descriptor[415:384];
+  assign \descriptor$291[13]  = descriptor[447:416];
+  assign \descriptor$291[14]  = descriptor[479:448];
+  assign \descriptor$291[15]  = descriptor[511:480];
+  assign \waiting.tenant0  = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
   assign \convolution[2]  = convolution[95:64];
@@ -2068,54 +2079,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$322[0]  = convolution[31:0];
-  assign \descriptor$322[1]  = convolution[63:32];
-  assign \descriptor$322[2]  = convolution[95:64];
-  assign \descriptor$322[3]  = convolution[127:96];
-  assign \descriptor$322[4]  = convolution[159:128];
-  assign \descriptor$322[5]  = convolution[191:160];
-  assign \descriptor$322[6]  = convolution[223:192];
-  assign \descriptor$322[7]  = convolution[255:224];
-  assign \descriptor$322[8]  = convolution[287:256];
-  assign \descriptor$322[9]  = convolution[319:288];
-  assign \descriptor$322[10]  = convolution[351:320];
-  assign \descriptor$322[11]  = convolution[383:352];
-  assign \descriptor$322[12]  = convolution[415:384];
-  assign \descriptor$322[13]  = convolution[447:416];
-  assign \descriptor$322[14]  = convolution[479:448];
-  assign \descriptor$322[15]  = convolution[511:480];
-  assign \descriptor$343[0]  = convolution[31:0];
-  assign \descriptor$343[1]  = convolution[63:32];
-  assign \descriptor$343[2]  = convolution[95:64];
-  assign \descriptor$343[3]  = convolution[127:96];
-  assign \descriptor$343[4]  = convolution[159:128];
-  assign \descriptor$343[5]  = convolution[191:160];
-  assign \descriptor$343[6]  = convolution[223:192];
-  assign \descriptor$343[7]  = convolution[255:224];
-  assign \descriptor$343[8]  = convolution[287:256];
-  assign \descriptor$343[9]  = convolution[319:288];
-  assign \descriptor$343[10]  = convolution[351:320];
-  assign \descriptor$343[11]  = convolution[383:352];
-  assign \descriptor$343[12]  = convolution[415:384];
-  assign \descriptor$343[13]  = convolution[447:416];
-  assign \descriptor$343[14]  = convolution[479:448];
-  assign \descriptor$343[15]  = convolution[511:480];
-  assign \descriptor$345[0]  = descriptor[31:0];
-  assign \descriptor$345[1]  = descriptor[63:32];
-  assign \descriptor$345[2]  = descriptor[95:64];
-  assign \descriptor$345[3]  = descriptor[127:96];
-  assign \descriptor$345[4]  = descriptor[159:128];
-  assign \descriptor$345[5]  = descriptor[191:160];
-  assign \descriptor$345[6]  = descriptor[223:192];
-  assign \descriptor$345[7]  = descriptor[255:224];
-  assign \descriptor$345[8]  = descriptor[287:256];
-  assign \descriptor$345[9]  = descriptor[319:288];
-  assign \descriptor$345[10]  = descriptor[351:320];
-  assign \descriptor$345[11]  = descriptor[383:352];
-  assign \descriptor$345[12]  = descriptor[415:384];
-  assign \descriptor$345[13]  = descriptor[447:416];
-  assign \descriptor$345[14]  = descriptor[479:448];
-  assign \descriptor$345[15]  = descriptor[511:480];
+  assign \descriptor$317[0]  = convolution[31:0];
+  assign \descriptor$317[1]  = convolution[63:32];
+  assign \descriptor$317[2]  = convolution[95:64];
+  assign \descriptor$317[3]  = convolution[127:96];
+  assign \descriptor$317[4]  = convolution[159:128];
+  assign \descriptor$317[5]  = convolution[191:160];
+  assign \descriptor$317[6]  = convolution[223:192];
+  assign \descriptor$317[7]  = convolution[255:224];
+  assign \descriptor$317[8]  = convolution[287:256];
+  assign \descriptor$317[9]  = convolution[319:288];
+  assign \descriptor$317[10]  = convolution[351:320];
+  assign \descriptor$317[11]  = convolution[383:352];
+  assign \descriptor$317[12]  = convolution[415:384];
+  assign \descriptor$317[13]  = convolution[447:416];
+  assign \descriptor$317[14]  = convolution[479:448];
+  assign \descriptor$317[15]  = convolution[511:480];
+  assign \descriptor$338[0]  = convolution[31:0];
+  assign \descriptor$338[1]  = convolution[63:32];
+  assign \descriptor$338[2]  = convolution[95:64];
+  assign \descriptor$338[3]  = convolution[127:96];
+  assign \descriptor$338[4]  = convolution[159:128];
+  assign \descriptor$338[5]  = convolution[191:160];
+  assign \descriptor$338[6]  = convolution[223:192];
+  assign \descriptor$338[7]  = convolution[255:224];
+  assign \descriptor$338[8]  = convolution[287:256];
+  assign \descriptor$338[9]  = convolution[319:288];
+  assign \descriptor$338[10]  = convolution[351:320];
+  assign \descriptor$338[11]  = convolution[383:352];
+  assign \descriptor$338[12]  = convolution[415:384];
+  assign \descriptor$338[13]  = convolution[447:416];
+  assign \descriptor$338[14]  = convolution[479:448];
+  assign \descriptor$338[15]  = convolution[511:480];
+  assign \descriptor$340[0]  = descriptor[31:0];
+  assign \descriptor$340[1]  = descriptor[63:32];
+  assign \descriptor$340[2]  = descriptor[95:64];
+  assign \descriptor$340[3]  = descriptor[127:96];
+  assign \descriptor$340[4]  = descriptor[159:128];
+  assign \descriptor$340[5]  = descriptor[191:160];
+  assign \descriptor$340[6]  = descriptor[223:192];
+  assign \descriptor$340[7]  = descriptor[255:224];
+  assign \descriptor$340[8]  = descriptor[287:256];
+  assign \descriptor$340[9]  = descriptor[319:288];
+  assign \descriptor$340[10]  = descriptor[351:320];
+  assign \descriptor$340[11]  = descriptor[383:352];
+  assign \descriptor$340[12]  = descriptor[415:384];
+  assign \descriptor$340[13]  = descriptor[447:416];
+  assign \descriptor$340[14]  = descriptor[479:448];
+  assign \descriptor$340[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -2123,20 +2134,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$403 [0];
-  assign \settings.offset  = \settings$403 [6:1];
-  assign \settings.gain  = \settings$403 [22:7];
-  assign \settings.gain_reference  = \settings$403 [32:23];
-  assign \settings$403[0]  = \settings$403 [32:0];
-  assign \settings$403[0].levels  = \settings$403 [0];
-  assign \settings$403[0].offset  = \settings$403 [6:1];
-  assign \settings$403[0].gain  = \settings$403 [22:7];
-  assign \settings$403[0].gain_reference  = \settings$403 [32:23];
-  assign \settings$403[1]  = \settings$403 [65:33];
-  assign \settings$403[1].levels  = \settings$403 [33];
-  assign \settings$403[1].offset  = \settings$403 [39:34];
-  assign \settings$403[1].gain  = \settings$403 [55:40];
-  assign \settings$403[1].gain_reference  = \settings$403 [65:56];
+  assign \settings.levels  = \settings$398 [0];
+  assign \settings.offset  = \settings$398 [6:1];
+  assign \settings.gain  = \settings$398 [22:7];
+  assign \settings.gain_reference  = \settings$398 [32:23];
+  assign \settings$398[0]  = \settings$398 [32:0];
+  assign \settings$398[0].levels  = \settings$398 [0];
+  assign \settings$398[0].offset  = \settings$398 [6:1];
+  assign \settings$398[0].gain  = \settings$398 [22:7];
+  assign \settings$398[0].gain_reference  = \settings$398 [32:23];
+  assign \settings$398[1]  = \settings$398 [65:33];
+  assign \settings$398[1].levels  = \settings$398 [33];
+  assign \settings$398[1].offset  = \settings$398 [39:34];
+  assign \settings$398[1].gain  = \settings$398 [55:40];
+  assign \settings$398[1].gain_reference  = \settings$398 [65:56];
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[6:1];
@@ -2153,80 +2164,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[1].reference_valid  = measured[60];
   assign \measured[1].gain_reference  = measured[70:61];
   assign \measured[1].failed  = measured[71];
-  assign \measured$405.offset_valid  = \measured$405 [0];
-  assign \measured$405.offset  = \measured$405 [6:1];
-  assign \measured$405.gain_valid  = \measured$405 [7];
-  assign \measured$405.gain  = \measured$405 [23:8];
-  assign \measured$405.reference_valid  = \measured$405 [24];
-  assign \measured$405.gain_reference  = \measured$405 [34:25];
-  assign \measured$405.failed  = \measured$405 [35];
-  assign \descriptor$458[0]  = convolution[31:0];
-  assign \descriptor$458[1]  = convolution[63:32];
-  assign \descriptor$458[2]  = convolution[95:64];
-  assign \descriptor$458[3]  = convolution[127:96];
-  assign \descriptor$458[4]  = convolution[159:128];
-  assign \descriptor$458[5]  = convolution[191:160];
-  assign \descriptor$458[6]  = convolution[223:192];
-  assign \descriptor$458[7]  = convolution[255:224];
-  assign \descriptor$458[8]  = convolution[287:256];
-  assign \descriptor$458[9]  = convolution[319:288];
-  assign \descriptor$458[10]  = convolution[351:320];
-  assign \descriptor$458[11]  = convolution[383:352];
-  assign \descriptor$458[12]  = convolution[415:384];
-  assign \descriptor$458[13]  = convolution[447:416];
-  assign \descriptor$458[14]  = convolution[479:448];
-  assign \descriptor$458[15]  = convolution[511:480];
+  assign \measured$400.offset_valid  = \measured$400 [0];
+  assign \measured$400.offset  = \measured$400 [6:1];
+  assign \measured$400.gain_valid  = \measured$400 [7];
+  assign \measured$400.gain  = \measured$400 [23:8];
+  assign \measured$400.reference_valid  = \measured$400 [24];
+  assign \measured$400.gain_reference  = \measured$400 [34:25];
+  assign \measured$400.failed  = \measured$400 [35];
+  assign \descriptor$453[0]  = convolution[31:0];
+  assign \descriptor$453[1]  = convolution[63:32];
+  assign \descriptor$453[2]  = convolution[95:64];
+  assign \descriptor$453[3]  = convolution[127:96];
+  assign \descriptor$453[4]  = convolution[159:128];
+  assign \descriptor$453[5]  = convolution[191:160];
+  assign \descriptor$453[6]  = convolution[223:192];
+  assign \descriptor$453[7]  = convolution[255:224];
+  assign \descriptor$453[8]  = convolution[287:256];
+  assign \descriptor$453[9]  = convolution[319:288];
+  assign \descriptor$453[10]  = convolution[351:320];
+  assign \descriptor$453[11]  = convolution[383:352];
+  assign \descriptor$453[12]  = convolution[415:384];
+  assign \descriptor$453[13]  = convolution[447:416];
+  assign \descriptor$453[14]  = convolution[479:448];
+  assign \descriptor$453[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \lengths$470.reset  = \lengths$470 [5:0];
-  assign \lengths$470.drive  = \lengths$470 [11:6];
-  assign \lengths$470.share  = \lengths$470 [17:12];
-  assign \lengths$470.hold  = \lengths$470 [23:18];
-  assign \lengths$470.clear  = \lengths$470 [29:24];
-  assign \lengths$470.add  = \lengths$470 [35:30];
-  assign \lengths$470.gap  = \lengths$470 [41:36];
-  assign \settings$491.levels  = \settings$403 [33];
-  assign \settings$491.offset  = \settings$403 [39:34];
-  assign \settings$491.gain  = \settings$403 [55:40];
-  assign \settings$491.gain_reference  = \settings$403 [65:56];
-  assign \measured$492.offset_valid  = \measured$492 [0];
-  assign \measured$492.offset  = \measured$492 [6:1];
-  assign \measured$492.gain_valid  = \measured$492 [7];
-  assign \measured$492.gain  = \measured$492 [23:8];
-  assign \measured$492.reference_valid  = \measured$492 [24];
-  assign \measured$492.gain_reference  = \measured$492 [34:25];
-  assign \measured$492.failed  = \measured$492 [35];
-  assign \descriptor$539[0]  = convolution[31:0];
-  assign \descriptor$539[1]  = convolution[63:32];
-  assign \descriptor$539[2]  = convolution[95:64];
-  assign \descriptor$539[3]  = convolution[127:96];
-  assign \descriptor$539[4]  = convolution[159:128];
-  assign \descriptor$539[5]  = convolution[191:160];
-  assign \descriptor$539[6]  = convolution[223:192];
-  assign \descriptor$539[7]  = convolution[255:224];
-  assign \descriptor$539[8]  = convolution[287:256];
-  assign \descriptor$539[9]  = convolution[319:288];
-  assign \descriptor$539[10]  = convolution[351:320];
-  assign \descriptor$539[11]  = convolution[383:352];
-  assign \descriptor$539[12]  = convolution[415:384];
-  assign \descriptor$539[13]  = convolution[447:416];
-  assign \descriptor$539[14]  = convolution[479:448];
-  assign \descriptor$539[15]  = convolution[511:480];
-  assign \lengths$470 [41:36] = phase_gap;
-  assign \lengths$470 [35:30] = phase_add;
-  assign \lengths$470 [29:24] = phase_clear;
-  assign \lengths$470 [23:18] = phase_hold;
-  assign \lengths$470 [17:12] = phase_share;
-  assign \lengths$470 [11:6] = phase_drive;
-  assign \lengths$470 [5:0] = phase_reset;
-  assign drain_sums[35:18] = \$69 ;
-  assign drain_sums[17:0] = \$63 ;
-  assign position_done[1] = \$68 ;
-  assign position_done[0] = \$62 ;
-  assign saturated[1] = \$65 ;
-  assign saturated[0] = \$59 ;
-  assign measured[71:36] = \measured$492 ;
-  assign measured[35:0] = \measured$405 ;
+  assign \lengths$465.reset  = \lengths$465 [5:0];
+  assign \lengths$465.drive  = \lengths$465 [11:6];
+  assign \lengths$465.share  = \lengths$465 [17:12];
+  assign \lengths$465.hold  = \lengths$465 [23:18];
+  assign \lengths$465.clear  = \lengths$465 [29:24];
+  assign \lengths$465.add  = \lengths$465 [35:30];
+  assign \lengths$465.gap  = \lengths$465 [41:36];
+  assign \settings$486.levels  = \settings$398 [33];
+  assign \settings$486.offset  = \settings$398 [39:34];
+  assign \settings$486.gain  = \settings$398 [55:40];
+  assign \settings$486.gain_reference  = \settings$398 [65:56];
+  assign \measured$487.offset_valid  = \measured$487 [0];
+  assign \measured$487.offset  = \measured$487 [6:1];
+  assign \measured$487.gain_valid  = \measured$487 [7];
+  assign \measured$487.gain  = \measured$487 [23:8];
+  assign \measured$487.reference_valid  = \measured$487 [24];
+  assign \measured$487.gain_reference  = \measured$487 [34:25];
+  assign \measured$487.failed  = \measured$487 [35];
+  assign \descriptor$534[0]  = convolution[31:0];
+  assign \descriptor$534[1]  = convolution[63:32];
+  assign \descriptor$534[2]  = convolution[95:64];
+  assign \descriptor$534[3]  = convolution[127:96];
+  assign \descriptor$534[4]  = convolution[159:128];
+  assign \descriptor$534[5]  = convolution[191:160];
+  assign \descriptor$534[6]  = convolution[223:192];
+  assign \descriptor$534[7]  = convolution[255:224];
+  assign \descriptor$534[8]  = convolution[287:256];
+  assign \descriptor$534[9]  = convolution[319:288];
+  assign \descriptor$534[10]  = convolution[351:320];
+  assign \descriptor$534[11]  = convolution[383:352];
+  assign \descriptor$534[12]  = convolution[415:384];
+  assign \descriptor$534[13]  = convolution[447:416];
+  assign \descriptor$534[14]  = convolution[479:448];
+  assign \descriptor$534[15]  = convolution[511:480];
+  assign \lengths$465 [41:36] = phase_gap;
+  assign \lengths$465 [35:30] = phase_add;
+  assign \lengths$465 [29:24] = phase_clear;
+  assign \lengths$465 [23:18] = phase_hold;
+  assign \lengths$465 [17:12] = phase_share;
+  assign \lengths$465 [11:6] = phase_drive;
+  assign \lengths$465 [5:0] = phase_reset;
+  assign drain_sums[35:18] = \$66 ;
+  assign drain_sums[17:0] = \$60 ;
+  assign position_done[1] = \$65 ;
+  assign position_done[0] = \$59 ;
+  assign saturated[1] = \$62 ;
+  assign saturated[0] = \$56 ;
+  assign measured[71:36] = \measured$487 ;
+  assign measured[35:0] = \measured$400 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -2237,15 +2248,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign transfer_write[48:17] = \write_data$226 ;
-  assign transfer_write[16:1] = \write_address$225 ;
-  assign transfer_write[0] = \write_enable$224 ;
-  assign transfer_read[16:1] = \read_address$216 ;
-  assign transfer_read[0] = \read_enable$215 ;
-  assign read[16:1] = \$7 ;
-  assign read[0] = \$6 ;
-  assign \$58  = { 1'h0, memory_index[19:1] };
-  assign \$64  = { 1'h0, memory_index[19:1] };
+  assign transfer_write[48:17] = \write_data$225 ;
+  assign transfer_write[16:1] = \write_address$224 ;
+  assign transfer_write[0] = \write_enable$223 ;
+  assign transfer_read[16:1] = \read_address$215 ;
+  assign transfer_read[0] = \read_enable$214 ;
+  assign read[16:1] = \$6 ;
+  assign read[0] = \$5 ;
+  assign \$55  = { 1'h0, memory_index[19:1] };
+  assign \$61  = { 1'h0, memory_index[19:1] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
@@ -2577,13 +2588,13 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
-  wire [7:0] \$27 ;
+  wire \$27 ;
   wire \$28 ;
   wire \$29 ;
   wire \$3 ;
-  wire [39:0] \$30 ;
-  wire [31:0] \$31 ;
-  wire [31:0] \$32 ;
+  wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
@@ -2608,10 +2619,44 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
-  wire \$55 ;
+  wire [31:0] \$55 ;
+  wire [31:0] \$56 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire \$59 ;
   wire \$6 ;
+  wire \$60 ;
+  wire \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire \$67 ;
+  wire \$68 ;
+  wire \$69 ;
   wire \$7 ;
+  wire \$70 ;
+  wire \$71 ;
+  wire \$72 ;
+  wire \$73 ;
+  wire \$74 ;
+  wire \$75 ;
+  wire \$76 ;
+  wire \$77 ;
+  wire \$78 ;
+  wire \$79 ;
   wire \$8 ;
+  wire \$80 ;
+  wire \$81 ;
+  wire \$82 ;
+  wire \$83 ;
+  wire \$84 ;
+  wire \$85 ;
+  wire \$86 ;
+  wire \$87 ;
+  wire \$88 ;
+  wire \$89 ;
   wire \$9 ;
   wire [7:0] \$signature__addr ;
   wire [31:0] \$signature__data ;
@@ -2624,52 +2669,55 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire beyond;
   input clk;
   wire clk;
-  wire [1:0] outside;
   input [16:0] read;
   wire [16:0] read;
   wire [15:0] \read.address ;
   wire \read.enable ;
-  wire [1:0] read0_asking;
-  wire [1:0] read0_chosen;
-  wire [7:0] read0_word;
+  wire read0_chosen0;
+  wire [-1:0] read0_favoured;
+  reg [7:0] read0_word;
   output [31:0] read_data;
   reg [31:0] read_data;
   reg reading0 = 1'h0;
   (* init = 1'h0 *)
   wire register;
-  reg \register$56  = 1'h0;
-  reg \register$58  = 1'h0;
-  reg [31:0] \register$59  = 32'd0;
-  reg [31:0] \register$60  = 32'd0;
-  reg \register$61  = 1'h0;
-  reg \register$69  = 1'h0;
-  reg [7:0] \register$78  = 8'h00;
-  reg [7:0] \register$79  = 8'h00;
-  reg [31:0] \register$80  = 32'd0;
-  reg \register$82  = 1'h0;
-  reg \register$83  = 1'h0;
+  reg \register$63  = 1'h0;
+  reg \register$65  = 1'h0;
+  reg [31:0] \register$66  = 32'd0;
+  reg [31:0] \register$67  = 32'd0;
+  reg \register$68  = 1'h0;
+  reg \register$76  = 1'h0;
+  reg [7:0] \register$85  = 8'h00;
+  reg [7:0] \register$86  = 8'h00;
+  reg [31:0] \register$87  = 32'd0;
+  reg \register$89  = 1'h0;
+  reg \register$90  = 1'h0;
   input rst;
   wire rst;
   input tenant;
   wire tenant;
   reg transfer0_0_asking = 1'h0;
   reg transfer0_0_bank = 1'h0;
+  wire transfer0_0_coming;
   reg transfer0_0_full = 1'h0;
   wire transfer0_0_inside;
   wire [16:0] transfer0_0_place;
   output transfer0_0_ready;
   wire transfer0_0_ready;
+  reg transfer0_0_strayed = 1'h0;
   wire transfer0_0_taken;
   reg [7:0] transfer0_0_word = 8'h00;
   reg [15:0] transfer0_1_address = 16'h0000;
   reg transfer0_1_asking = 1'h0;
   reg transfer0_1_bank = 1'h0;
+  wire transfer0_1_coming;
   reg [31:0] transfer0_1_data = 32'd0;
   reg transfer0_1_full = 1'h0;
   wire transfer0_1_inside;
   wire [16:0] transfer0_1_place;
   output transfer0_1_ready;
   wire transfer0_1_ready;
+  reg transfer0_1_strayed = 1'h0;
   wire transfer0_1_taken;
   reg [7:0] transfer0_1_word = 8'h00;
   input transfer_abort;
@@ -2697,20 +2745,24 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire turn;
   reg units0_asking = 1'h0;
   reg units0_bank = 1'h0;
+  wire units0_coming;
   reg units0_full = 1'h0;
   wire units0_inside;
   wire [16:0] units0_place;
   wire units0_ready;
+  reg units0_strayed = 1'h0;
   wire units0_taken;
   reg [7:0] units0_word = 8'h00;
   reg [15:0] units1_address = 16'h0000;
   reg units1_asking = 1'h0;
   reg units1_bank = 1'h0;
+  wire units1_coming;
   reg [31:0] units1_data = 32'd0;
   reg units1_full = 1'h0;
   wire units1_inside;
   wire [16:0] units1_place;
   wire units1_ready;
+  reg units1_strayed = 1'h0;
   wire units1_taken;
   reg [7:0] units1_word = 8'h00;
   (* init = 1'h0 *)
@@ -2743,9 +2795,9 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
-  wire [1:0] write0_asking;
-  wire [1:0] write0_chosen;
-  wire [39:0] write0_word;
+  wire write0_chosen0;
+  wire [-1:0] write0_favoured;
+  reg [39:0] write0_word;
   wire [7:0] write__addr;
   wire [31:0] write__data;
   reg write__en = 1'h0;
@@ -2774,65 +2826,6 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   assign \$signature__data  = _0_;
-  assign \$10  = ~ units1_full;
-  assign units1_ready = \$10  | units1_taken;
-  assign \$11  = ~ units1_inside;
-  assign \$12  = write[0] & \$11 ;
-  assign beyond = | outside;
-  assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
-  assign \$13  = transfer_read[16:1] < windows[56:40];
-  assign \$14  = | transfer0_0_place[16:8];
-  assign \$15  = ~ \$14 ;
-  assign transfer0_0_inside = \$13  & \$15 ;
-  assign \$16  = ~ transfer0_0_full;
-  assign transfer0_0_ready = \$16  | transfer0_0_taken;
-  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
-  assign \$17  = transfer_write[16:1] < windows[56:40];
-  assign \$18  = | transfer0_1_place[16:8];
-  assign \$19  = ~ \$18 ;
-  assign transfer0_1_inside = \$17  & \$19 ;
-  assign \$20  = ~ transfer0_1_full;
-  assign transfer0_1_ready = \$20  | transfer0_1_taken;
-  assign \$21  = ~ transfer0_0_inside;
-  assign \$22  = transfer_read[0] & \$21 ;
-  assign \$23  = ~ transfer0_1_inside;
-  assign \$24  = transfer_write[0] & \$23 ;
-  assign transfer_beyond = \$22  | \$24 ;
-  assign \$25  = ~ units0_asking;
-  assign \$26  = transfer0_0_asking & \$25 ;
-  assign \$27  = units0_asking ? units0_word : transfer0_0_word;
-  assign \$signature__en  = | { transfer0_0_asking, units0_asking };
-  assign \$28  = ~ units1_asking;
-  assign \$29  = transfer0_1_asking & \$28 ;
-  assign \$30  = units1_asking ? { units1_data, units1_word } : { transfer0_1_data, transfer0_1_word };
-  assign bank0_write = | { transfer0_1_asking, units1_asking };
-  assign \$31  = \register$58  ? \register$60  : \register$59 ;
-  assign \$32  = \register$58  ? \register$60  : \register$59 ;
-  assign \$33  = ! \register$69 ;
-  assign \$34  = units1_full & \$33 ;
-  assign \$35  = read[0] & units0_inside;
-  assign \$36  = read[0] & units0_inside;
-  assign \$39  = write[0] & units1_inside;
-  assign \$40  = write[0] & units1_inside;
-  assign \$43  = transfer_read[0] & transfer0_0_inside;
-  assign \$44  = transfer_read[0] & transfer0_0_inside;
-  assign \$47  = transfer_write[0] & transfer0_1_inside;
-  assign \$48  = transfer_write[0] & transfer0_1_inside;
-  assign \$51  = \register$78  == \register$79 ;
-  assign \$52  = ~ transfer_abort;
-  assign \$53  = transfer0_0_taken & \$52 ;
-  assign \$54  = ~ transfer_abort;
-  assign \$55  = reading0 & \$54 ;
-  always @(posedge clk)
-    \register$78  <= read0_word;
-  always @(posedge clk)
-    \register$79  <= bank0_written[7:0];
-  always @(posedge clk)
-    \register$80  <= bank0_written[39:8];
-  always @(posedge clk)
-    \register$60  <= \register$80 ;
-  always @(posedge clk)
-    \register$59  <= \$signature__data ;
   assign units0_place = read[16:1] + window[39:24];
   assign \$1  = read[16:1] < window[56:40];
   assign \$2  = | units0_place[16:8];
@@ -2840,27 +2833,120 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign units0_inside = \$1  & \$3 ;
   assign \$4  = ~ units0_full;
   assign units0_ready = \$4  | units0_taken;
-  assign \$5  = ~ units0_inside;
-  assign \$6  = read[0] & \$5 ;
+  assign \$6  = units0_ready & read[0];
+  assign \$11  = ~ \$10 ;
   assign units1_place = write[16:1] + window[39:24];
-  assign \$7  = write[16:1] < window[56:40];
-  assign \$8  = | units1_place[16:8];
-  assign \$9  = ~ \$8 ;
-  assign units1_inside = \$7  & \$9 ;
+  assign \$13  = write[16:1] < window[56:40];
+  assign \$14  = | units1_place[16:8];
+  assign \$15  = ~ \$14 ;
+  assign units1_inside = \$13  & \$15 ;
+  assign \$16  = ~ units1_full;
+  assign units1_ready = \$16  | units1_taken;
+  assign \$18  = units1_ready & write[0];
+  assign \$23  = ~ \$22 ;
+  assign beyond = units0_strayed | units1_strayed;
+  assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
+  assign \$25  = transfer_read[16:1] < windows[56:40];
+  assign \$26  = | transfer0_0_place[16:8];
+  assign \$27  = ~ \$26 ;
+  assign transfer0_0_inside = \$25  & \$27 ;
+  assign \$28  = ~ transfer0_0_full;
+  assign transfer0_0_ready = \$28  | transfer0_0_taken;
+  assign \$30  = transfer0_0_ready & transfer_read[0];
+  assign \$31  = ~ transfer_abort;
+  assign \$32  = \$30  & \$31 ;
+  assign \$34  = transfer0_0_taken | transfer_abort;
+  assign \$35  = ~ \$34 ;
+  assign \$36  = transfer0_0_asking & \$35 ;
+  assign transfer0_0_coming = \$33  | \$36 ;
+  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
+  assign \$37  = transfer_write[16:1] < windows[56:40];
+  assign \$38  = | transfer0_1_place[16:8];
+  assign \$39  = ~ \$38 ;
+  assign transfer0_1_inside = \$37  & \$39 ;
+  assign \$40  = ~ transfer0_1_full;
+  assign transfer0_1_ready = \$40  | transfer0_1_taken;
+  assign \$42  = transfer0_1_ready & transfer_write[0];
+  assign \$43  = ~ transfer_abort;
+  assign \$44  = \$42  & \$43 ;
+  assign \$46  = transfer0_1_taken | transfer_abort;
+  assign \$47  = ~ \$46 ;
+  assign \$48  = transfer0_1_asking & \$47 ;
+  assign transfer0_1_coming = \$45  | \$48 ;
+  assign transfer_beyond = transfer0_0_strayed | transfer0_1_strayed;
+  assign \$51  = ~ units0_asking;
+  assign read0_chosen0 = \$50  & \$51 ;
+  assign \$signature__en  = | { read0_chosen0, units0_asking };
+  assign \$54  = ~ units1_asking;
+  assign write0_chosen0 = \$53  & \$54 ;
+  assign bank0_write = | { write0_chosen0, units1_asking };
+  assign \$55  = \register$65  ? \register$67  : \register$66 ;
+  assign \$56  = \register$65  ? \register$67  : \register$66 ;
+  assign \$57  = ! \register$76 ;
+  assign \$58  = units1_full & \$57 ;
+  assign \$59  = ~ units0_inside;
+  assign \$60  = read[0] & \$59 ;
+  assign \$61  = read[0] & units0_inside;
+  assign \$62  = read[0] & units0_inside;
+  assign \$65  = ~ units1_inside;
+  assign \$66  = write[0] & \$65 ;
+  assign \$67  = write[0] & units1_inside;
+  assign \$68  = write[0] & units1_inside;
+  assign \$71  = ~ transfer0_0_inside;
+  assign \$72  = transfer_read[0] & \$71 ;
+  assign \$73  = transfer_read[0] & transfer0_0_inside;
+  assign \$74  = transfer_read[0] & transfer0_0_inside;
+  assign \$77  = ~ transfer0_1_inside;
+  assign \$78  = transfer_write[0] & \$77 ;
+  assign \$79  = transfer_write[0] & transfer0_1_inside;
+  assign \$80  = transfer_write[0] & transfer0_1_inside;
+  assign \$85  = \register$85  == \register$86 ;
+  assign \$86  = ~ transfer_abort;
+  assign \$87  = transfer0_0_taken & \$86 ;
+  assign \$88  = ~ transfer_abort;
+  assign \$89  = reading0 & \$88 ;
+  always @(posedge clk)
+    \register$85  <= read0_word;
+  always @(posedge clk)
+    \register$86  <= bank0_written[7:0];
+  always @(posedge clk)
+    \register$87  <= bank0_written[39:8];
+  always @(posedge clk)
+    \register$67  <= \register$87 ;
+  always @(posedge clk)
+    \register$66  <= \$signature__data ;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    (* full_case = 32'd1 *)
+    if (units0_asking) begin
+      read0_word = units0_word;
+    end else begin
+      read0_word = transfer0_0_word;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
+    (* full_case = 32'd1 *)
+    if (units1_asking) begin
+      write0_word = { units1_data, units1_word };
+    end else begin
+      write0_word = { transfer0_1_data, transfer0_1_word };
+    end
+  end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     read_data = 32'd0;
-    casez (\register$56 )
+    casez (\register$63 )
       1'h0:
-          read_data = \$31 ;
+          read_data = \$55 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     transfer_read_data = 32'd0;
-    casez (\register$61 )
+    casez (\register$68 )
       1'h0:
-          transfer_read_data = \$32 ;
+          transfer_read_data = \$56 ;
     endcase
   end
   always @* begin
@@ -2868,15 +2954,21 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     written[0] = transfer0_1_taken;
     written[16:1] = transfer0_1_address;
     written[48:17] = transfer0_1_data;
-    if (\$34 ) begin
+    if (\$58 ) begin
       written[0] = 1'h1;
       written[16:1] = units1_address;
       written[48:17] = units1_data;
     end
   end
   always @(posedge clk) begin
+    units0_strayed <= \$60 ;
+    if (rst) begin
+      units0_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (units0_ready) begin
-      units0_full <= \$35 ;
+      units0_full <= \$61 ;
     end
     if (rst) begin
       units0_full <= 1'h0;
@@ -2900,15 +2992,21 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_asking <= \$38 ;
+      units0_asking <= \$64 ;
     end
     if (rst) begin
       units0_asking <= 1'h0;
     end
   end
   always @(posedge clk) begin
+    units1_strayed <= \$66 ;
+    if (rst) begin
+      units1_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (units1_ready) begin
-      units1_full <= \$39 ;
+      units1_full <= \$67 ;
     end
     if (rst) begin
       units1_full <= 1'h0;
@@ -2932,7 +3030,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (units1_ready) begin
-      units1_asking <= \$42 ;
+      units1_asking <= \$70 ;
     end
     if (rst) begin
       units1_asking <= 1'h0;
@@ -2955,8 +3053,14 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
+    transfer0_0_strayed <= \$72 ;
+    if (rst) begin
+      transfer0_0_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_full <= \$43 ;
+      transfer0_0_full <= \$73 ;
     end
     if (transfer_abort) begin
       transfer0_0_full <= 1'h0;
@@ -2983,7 +3087,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_asking <= \$46 ;
+      transfer0_0_asking <= \$76 ;
     end
     if (transfer_abort) begin
       transfer0_0_asking <= 1'h0;
@@ -2993,8 +3097,14 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
+    transfer0_1_strayed <= \$78 ;
+    if (rst) begin
+      transfer0_1_strayed <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_full <= \$47 ;
+      transfer0_1_full <= \$79 ;
     end
     if (transfer_abort) begin
       transfer0_1_full <= 1'h0;
@@ -3021,7 +3131,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_asking <= \$50 ;
+      transfer0_1_asking <= \$82 ;
     end
     if (transfer_abort) begin
       transfer0_1_asking <= 1'h0;
@@ -3058,57 +3168,54 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
-    \register$58  <= \$51 ;
+    \register$65  <= \$85 ;
     if (rst) begin
-      \register$58  <= 1'h0;
+      \register$65  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$82  <= units0_bank;
+    \register$89  <= units0_bank;
     if (rst) begin
-      \register$82  <= 1'h0;
+      \register$89  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$56  <= \register$82 ;
+    \register$63  <= \register$89 ;
     if (rst) begin
-      \register$56  <= 1'h0;
+      \register$63  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$83  <= transfer0_0_bank;
+    \register$90  <= transfer0_0_bank;
     if (rst) begin
-      \register$83  <= 1'h0;
+      \register$90  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$61  <= \register$83 ;
+    \register$68  <= \register$90 ;
     if (rst) begin
-      \register$61  <= 1'h0;
+      \register$68  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$69  <= tenant;
+    \register$76  <= tenant;
     if (rst) begin
-      \register$69  <= 1'h0;
+      \register$76  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    reading0 <= \$53 ;
+    reading0 <= \$87 ;
     if (rst) begin
       reading0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    transfer_read_valid <= \$55 ;
+    transfer_read_valid <= \$89 ;
     if (rst) begin
       transfer_read_valid <= 1'h0;
     end
   end
-  assign read0_asking = { transfer0_0_asking, units0_asking };
-  assign turn = 1'h0;
   assign \$signature__addr  = read0_word;
-  assign write0_asking = { transfer0_1_asking, units1_asking };
   assign bank0_word = write0_word[7:0];
   assign bank0_data = write0_word[39:8];
   assign register = write__en;
@@ -3117,6 +3224,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign transfer_read_ready = transfer0_0_ready;
   assign transfer_write_ready = transfer0_1_ready;
   assign valid0 = transfer_read_valid;
+  assign turn = 1'h0;
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \window.program_base  = window[11:0];
@@ -3153,26 +3261,42 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \written.tenant0.enable  = written[0];
   assign \written.tenant0.address  = written[16:1];
   assign \written.tenant0.data  = written[48:17];
-  assign write0_word = \$30 ;
-  assign write0_chosen[1] = \$29 ;
-  assign write0_chosen[0] = units1_asking;
-  assign read0_word = \$27 ;
-  assign read0_chosen[1] = \$26 ;
-  assign read0_chosen[0] = units0_asking;
-  assign outside[1] = \$12 ;
-  assign outside[0] = \$6 ;
   assign units0_taken = units0_asking;
+  assign \$5  = 1'h1;
+  assign \$7  = 1'h1;
+  assign \$8  = \$6 ;
+  assign \$9  = \$6 ;
+  assign \$10  = units0_asking;
   assign units1_taken = units1_asking;
-  assign transfer0_0_taken = \$26 ;
-  assign transfer0_1_taken = \$29 ;
-  assign \$37  = 1'h1;
-  assign \$38  = \$36 ;
-  assign \$41  = 1'h1;
-  assign \$42  = \$40 ;
-  assign \$45  = 1'h1;
-  assign \$46  = \$44 ;
+  assign \$17  = 1'h1;
+  assign \$19  = 1'h1;
+  assign \$20  = \$18 ;
+  assign \$21  = \$18 ;
+  assign \$22  = units1_asking;
   assign \$49  = 1'h1;
-  assign \$50  = \$48 ;
+  assign \$50  = transfer0_0_asking;
+  assign transfer0_0_taken = read0_chosen0;
+  assign \$29  = 1'h1;
+  assign \$33  = \$32 ;
+  assign \$52  = 1'h1;
+  assign \$53  = transfer0_1_asking;
+  assign transfer0_1_taken = write0_chosen0;
+  assign \$41  = 1'h1;
+  assign \$45  = \$44 ;
+  assign \$63  = 1'h1;
+  assign \$64  = \$62 ;
+  assign \$69  = 1'h1;
+  assign \$70  = \$68 ;
+  assign \$75  = 1'h1;
+  assign \$76  = \$74 ;
+  assign \$81  = 1'h1;
+  assign \$82  = \$80 ;
+  assign \$83  = 1'h0;
+  assign \$84  = 1'h0;
+  assign \$12  = 1'h0;
+  assign units0_coming = \$6 ;
+  assign \$24  = 1'h0;
+  assign units1_coming = \$18 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
@@ -3433,7 +3557,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, done, write_address, write_data, out_valid, \port$5984$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, write_address, write_data, out_valid, \port$6031$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3472,10 +3596,10 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire \$9 ;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$16  = 12'h000;
-  reg [15:0] \$signal$47  = 16'h0000;
+  reg [15:0] \$signal$46  = 16'h0000;
   reg active = 1'h0;
   reg [28:0] added = 29'h00000000;
-  wire [18:0] \added$52 ;
+  wire [18:0] \added$51 ;
   (* init = 29'h00000000 *)
   wire [28:0] added_tag;
   wire \added_tag.end ;
@@ -3523,8 +3647,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [31:0] \descriptor[7] ;
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
-  output done;
-  reg done = 1'h0;
   output drain_clear;
   reg drain_clear = 1'h0;
   output [1:0] drain_group;
@@ -3537,6 +3659,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [17:0] \drain_sums[1] ;
   (* init = 1'h0 *)
   wire drain_valid;
+  output ending;
+  wire ending;
   reg [1:0] finished0 = 2'h0;
   reg [1:0] finished1 = 2'h0;
   reg [2:0] kernel = 3'h0;
@@ -3556,8 +3680,8 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$5984$0 ;
-  wire [45:0] \port$5984$0 ;
+  output [45:0] \port$6031$0 ;
+  wire [45:0] \port$6031$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3584,7 +3708,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   input start;
   wire start;
   reg [19:0] sum = 20'h00000;
-  wire [18:0] \sum$56 ;
+  wire [18:0] \sum$55 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -3607,11 +3731,11 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
-  assign \$30  = ~ active;
   assign \begin  = ready & \$30 ;
   assign \$32  = last_kernel & \$signal ;
   assign \$33  = \$32  & last_y;
   assign \$34  = descriptor[303:288] + adding[2:0];
+  assign ending = out_valid & out_tag[47];
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -3636,16 +3760,17 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$23  = out_tag[20:19] == 2'h3;
   assign \$24  = \$23  | out_tag[46];
   assign \$25  = address + 1'h1;
-  assign \$26  = \$signal$47  + descriptor[183:172];
-  assign \$27  = \$signal$47  + descriptor[183:172];
+  assign \$26  = \$signal$46  + descriptor[183:172];
+  assign \$27  = \$signal$46  + descriptor[183:172];
   assign \$28  = | finished0;
   assign \$29  = | finished1;
   assign ready = & { \$29 , \$28  };
+  assign \$30  = ~ active;
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$4756$0 (constant[52:0]),
+    .\port$4799$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -3972,18 +4097,6 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
     end
   end
   always @(posedge clk) begin
-    done <= 1'h0;
-    if (out_valid) begin
-      done <= out_tag[47];
-    end
-    if (clear) begin
-      done <= 1'h0;
-    end
-    if (rst) begin
-      done <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
     if (out_valid) begin
       word <= merged;
       if (\$24 ) begin
@@ -4048,17 +4161,17 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   always @(posedge clk) begin
     if (out_valid) begin
       if (out_tag[46]) begin
-        \$signal$47  <= \$26 [15:0];
+        \$signal$46  <= \$26 [15:0];
       end
     end
     if (start) begin
-      \$signal$47  <= descriptor[63:48];
+      \$signal$46  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$47  <= 16'h0000;
+      \$signal$46  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$47  <= 16'h0000;
+      \$signal$46  <= 16'h0000;
     end
   end
   always @* begin
@@ -4078,10 +4191,10 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   end
   assign adding_tag = adding;
   assign added_tag = added;
-  assign \added$52  = sum[18:0];
+  assign \added$51  = sum[18:0];
   assign drain_valid = \register$21 ;
   assign valid = \register$26 ;
-  assign \sum$56  = sum[18:0];
+  assign \sum$55  = sum[18:0];
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
   assign shift = constant[52:48];
@@ -4094,7 +4207,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
   assign drain_lane = kernel[0];
-  assign \port$5984$0  = out_tag[45:0];
+  assign \port$6031$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4147,7 +4260,7 @@ module \crossloom.collector (rst, drain_group, constant_address, constant, descr
   assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$4756$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$4799$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [36:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -4183,8 +4296,8 @@ module \crossloom.collector.requantizer (rst, \port$4756$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$4756$0 ;
-  wire [52:0] \port$4756$0 ;
+  input [52:0] \port$4799$0 ;
+  wire [52:0] \port$4799$0 ;
   wire [34:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -4252,10 +4365,10 @@ module \crossloom.collector.requantizer (rst, \port$4756$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5906$0 (register),
-    .\port$5908$0 (\register$4 ),
-    .\port$5910$0 (\register$5 ),
-    .\port$5912$0 (\register$6 ),
+    .\port$5953$0 (register),
+    .\port$5955$0 (\register$4 ),
+    .\port$5957$0 (\register$5 ),
+    .\port$5959$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4435,17 +4548,17 @@ module \crossloom.collector.requantizer (rst, \port$4756$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$4756$0 [47:32];
+      multiplier <= \port$4799$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$4756$0 [52:48];
+      shift <= \port$4799$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$4756$0 [31:0];
+      bias <= \port$4799$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -4513,9 +4626,9 @@ module \crossloom.collector.requantizer (rst, \port$4756$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$4756$0 [47:32];
-  assign \shift$18  = \port$4756$0 [52:48];
-  assign \bias$20  = \port$4756$0 [31:0];
+  assign \multiplier$16  = \port$4799$0 [47:32];
+  assign \shift$18  = \port$4799$0 [52:48];
+  assign \bias$20  = \port$4799$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -4541,7 +4654,7 @@ module \crossloom.collector.requantizer (rst, \port$4756$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5906$0 , \port$5908$0 , \port$5910$0 , \port$5912$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5953$0 , \port$5955$0 , \port$5957$0 , \port$5959$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4620,14 +4733,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5906$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
-  input \port$5906$0 ;
-  wire \port$5906$0 ;
-  input \port$5908$0 ;
-  wire \port$5908$0 ;
-  input \port$5910$0 ;
-  wire \port$5910$0 ;
-  input \port$5912$0 ;
-  wire \port$5912$0 ;
+  input \port$5953$0 ;
+  wire \port$5953$0 ;
+  input \port$5955$0 ;
+  wire \port$5955$0 ;
+  input \port$5957$0 ;
+  wire \port$5957$0 ;
+  input \port$5959$0 ;
+  wire \port$5959$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4672,81 +4785,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5906$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 20'h00000;
   always @(posedge clk) begin
-    if (\port$5906$0 ) begin
+    if (\port$5953$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5906$0 ) begin
+    if (\port$5953$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5906$0 ) begin
+    if (\port$5953$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5906$0 ) begin
+    if (\port$5953$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5906$0 ) begin
+    if (\port$5953$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5906$0 ) begin
+    if (\port$5953$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5906$0 ) begin
+    if (\port$5953$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5906$0 ) begin
+    if (\port$5953$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5908$0 ) begin
+    if (\port$5955$0 ) begin
       total <= \$43 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5908$0 ) begin
+    if (\port$5955$0 ) begin
       \total$14  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5908$0 ) begin
+    if (\port$5955$0 ) begin
       \total$15  <= \$49 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5908$0 ) begin
+    if (\port$5955$0 ) begin
       \total$16  <= \$52 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5910$0 ) begin
+    if (\port$5957$0 ) begin
       \total$17  <= \$55 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5910$0 ) begin
+    if (\port$5957$0 ) begin
       \total$18  <= \$58 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5912$0 ) begin
+    if (\port$5959$0 ) begin
       \total$19  <= \$61 [35:0];
     end
   end
-  assign valid = { \port$5912$0 , \port$5910$0 , \port$5908$0 , \port$5906$0  };
+  assign valid = { \port$5959$0 , \port$5957$0 , \port$5955$0 , \port$5953$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -4904,7 +5017,7 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, \done$174 , busy, write_address, clk);
+module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, busy, write_address, clk);
   wire \$1 ;
   wire \$10 ;
   wire [4:0] \$11 ;
@@ -4957,16 +5070,15 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [7:0] \$54 ;
   wire [7:0] \$55 ;
   wire \$56 ;
-  wire \$57 ;
+  wire [16:0] \$57 ;
   wire [16:0] \$58 ;
   wire [16:0] \$59 ;
   wire \$6 ;
-  wire [16:0] \$60 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   wire \$signal ;
-  reg \$signal$115  = 1'h0;
+  reg \$signal$117  = 1'h0;
   reg \$signal$21  = 1'h0;
   (* init = 17'h00000 *)
   wire [16:0] \$signal$47 ;
@@ -5026,8 +5138,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  output \done$174 ;
-  reg \done$174  = 1'h0;
+  output ending;
+  wire ending;
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
@@ -5090,8 +5202,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   wire register;
   (* init = 1'h0 *)
   wire \register$110 ;
-  reg \register$120  = 1'h0;
-  reg \register$121  = 1'h0;
+  reg \register$112  = 1'h0;
   reg \register$122  = 1'h0;
   reg \register$123  = 1'h0;
   reg \register$124  = 1'h0;
@@ -5102,8 +5213,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   reg \register$129  = 1'h0;
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
+  reg \register$132  = 1'h0;
   reg \register$133  = 1'h0;
-  reg \register$134  = 1'h0;
   reg \register$135  = 1'h0;
   reg \register$136  = 1'h0;
   reg \register$137  = 1'h0;
@@ -5143,6 +5254,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   reg \register$171  = 1'h0;
   reg \register$172  = 1'h0;
   reg \register$173  = 1'h0;
+  reg \register$174  = 1'h0;
   wire relu;
   wire \relu$107 ;
   wire \relu$89 ;
@@ -5216,6 +5328,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign \$6  = pixel_y < descriptor[87:76];
   assign \$7  = \$5  & \$6 ;
   assign \inside  = \$signal$62  ? \$4  : \$7 ;
+  assign ending = write_enable & \register$112 ;
   assign \$8  = combining | clear;
   assign \$9  = descriptor[3:0] == 3'h4;
   assign \$10  = descriptor[3:0] == 3'h6;
@@ -5253,22 +5366,21 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   assign \$42  = \$41  & y_last;
   assign \$43  = advance & \inside ;
   assign \$44  = \$signal$62  ? second : address;
-  assign \$45  = \register$127  ? descriptor[415:400] : descriptor[399:384];
+  assign \$45  = \register$129  ? descriptor[415:400] : descriptor[399:384];
   assign \$46  = 1'h1 << descriptor[452:448];
   assign \$47  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$46 [31:1] });
   assign \$48  = maximum ? 8'h80 : 8'h00;
-  assign \$49  = \register$123  ? read_data[7:0] : \$48 ;
+  assign \$49  = \register$125  ? read_data[7:0] : \$48 ;
   assign \$50  = maximum ? 8'h80 : 8'h00;
-  assign \$51  = \register$123  ? read_data[15:8] : \$50 ;
+  assign \$51  = \register$125  ? read_data[15:8] : \$50 ;
   assign \$52  = maximum ? 8'h80 : 8'h00;
-  assign \$53  = \register$123  ? read_data[23:16] : \$52 ;
+  assign \$53  = \register$125  ? read_data[23:16] : \$52 ;
   assign \$54  = maximum ? 8'h80 : 8'h00;
-  assign \$55  = \register$123  ? read_data[31:24] : \$54 ;
+  assign \$55  = \register$125  ? read_data[31:24] : \$54 ;
   assign \$56  = advance & last;
-  assign \$57  = write_enable & \register$160 ;
-  assign \$58  = write_address + 1'h1;
+  assign \$57  = write_address + 1'h1;
+  assign \$58  = \pixel$175  + descriptor[183:172];
   assign \$59  = \pixel$175  + descriptor[183:172];
-  assign \$60  = \pixel$175  + descriptor[183:172];
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -5344,9 +5456,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$5427$136 (descriptor[139:136]),
-    .\port$5427$160 (descriptor[171:160]),
-    .\port$5427$96 (descriptor[119:96]),
+    .\port$5472$136 (descriptor[139:136]),
+    .\port$5472$160 (descriptor[171:160]),
+    .\port$5472$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5368,7 +5480,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5427$136 (descriptor[147:136]),
+    .\port$5472$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5382,7 +5494,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$5427$320 (descriptor[347:320]),
+    .\port$5472$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -5471,16 +5583,16 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   always @(posedge clk) begin
     if (\$8 ) begin
       if (load) begin
-        \$signal$115  <= 1'h1;
+        \$signal$117  <= 1'h1;
       end else if (advance) begin
-        \$signal$115  <= last;
+        \$signal$117  <= last;
       end
       if (clear) begin
-        \$signal$115  <= 1'h0;
+        \$signal$117  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$115  <= 1'h0;
+      \$signal$117  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -5507,29 +5619,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$120  <= \inside ;
-      if (clear) begin
-        \register$120  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$120  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$121  <= \register$120 ;
-      if (clear) begin
-        \register$121  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$121  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$122  <= \register$121 ;
+      \register$122  <= \inside ;
       if (clear) begin
         \register$122  <= 1'h0;
       end
@@ -5551,7 +5641,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$124  <= \$signal$62 ;
+      \register$124  <= \register$123 ;
       if (clear) begin
         \register$124  <= 1'h0;
       end
@@ -5573,7 +5663,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$126  <= \register$125 ;
+      \register$126  <= \$signal$62 ;
       if (clear) begin
         \register$126  <= 1'h0;
       end
@@ -5595,17 +5685,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      multiplier <= \$45 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      addend <= { \$47 [32], \$47  };
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$128  <= \$signal$115 ;
+      \register$128  <= \register$127 ;
       if (clear) begin
         \register$128  <= 1'h0;
       end
@@ -5627,7 +5707,17 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$130  <= \register$129 ;
+      multiplier <= \$45 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      addend <= { \$47 [32], \$47  };
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$130  <= \$signal$117 ;
       if (clear) begin
         \register$130  <= 1'h0;
       end
@@ -5649,7 +5739,29 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      first <= \register$131 ;
+      \register$132  <= \register$131 ;
+      if (clear) begin
+        \register$132  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$132  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$133  <= \register$132 ;
+      if (clear) begin
+        \register$133  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$133  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      first <= \register$133 ;
       if (clear) begin
         first <= 1'h0;
       end
@@ -5680,29 +5792,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$133  <= \$signal$57 ;
-      if (clear) begin
-        \register$133  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$133  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$134  <= \register$133 ;
-      if (clear) begin
-        \register$134  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$134  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$135  <= \register$134 ;
+      \register$135  <= \$signal$57 ;
       if (clear) begin
         \register$135  <= 1'h0;
       end
@@ -5834,7 +5924,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$147  <= \final ;
+      \register$147  <= \register$146 ;
       if (clear) begin
         \register$147  <= 1'h0;
       end
@@ -5856,7 +5946,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$149  <= \register$148 ;
+      \register$149  <= \final ;
       if (clear) begin
         \register$149  <= 1'h0;
       end
@@ -5988,7 +6078,7 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$161  <= \$56 ;
+      \register$161  <= \register$160 ;
       if (clear) begin
         \register$161  <= 1'h0;
       end
@@ -5999,7 +6089,18 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \register$162  <= \register$161 ;
+      \register$112  <= \register$161 ;
+      if (clear) begin
+        \register$112  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$112  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      \register$162  <= \$56 ;
       if (clear) begin
         \register$162  <= 1'h0;
       end
@@ -6131,7 +6232,18 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      write_enable <= \register$173 ;
+      \register$174  <= \register$173 ;
+      if (clear) begin
+        \register$174  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$174  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$8 ) begin
+      write_enable <= \register$174 ;
       if (clear) begin
         write_enable <= 1'h0;
       end
@@ -6142,21 +6254,10 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
   end
   always @(posedge clk) begin
     if (\$8 ) begin
-      \done$174  <= \$57 ;
-      if (clear) begin
-        \done$174  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \done$174  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
       if (\$signal ) begin
         busy <= 1'h1;
       end else if (write_enable) begin
-        if (\register$160 ) begin
+        if (\register$112 ) begin
           busy <= 1'h0;
         end
       end
@@ -6173,8 +6274,8 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
       if (\$signal ) begin
         \pixel$175  <= descriptor[63:48];
       end else if (write_enable) begin
-        if (\register$146 ) begin
-          \pixel$175  <= \$59 [15:0];
+        if (\register$148 ) begin
+          \pixel$175  <= \$58 [15:0];
         end
       end
       if (clear) begin
@@ -6190,9 +6291,9 @@ module \crossloom.elementwise (rst, combining, descriptor, clear, start, read_da
       if (\$signal ) begin
         write_address <= descriptor[63:48];
       end else if (write_enable) begin
-        write_address <= \$58 [15:0];
-        if (\register$146 ) begin
-          write_address <= \$60 [15:0];
+        write_address <= \$57 [15:0];
+        if (\register$148 ) begin
+          write_address <= \$59 [15:0];
         end
       end
       if (clear) begin
@@ -6351,7 +6452,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6075$0 (multiplier),
+    .\port$6122$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6421,7 +6522,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6075$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6122$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6467,8 +6568,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6075$0 ;
-  wire [15:0] \port$6075$0 ;
+  input [15:0] \port$6122$0 ;
+  wire [15:0] \port$6122$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6530,17 +6631,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6075$0  };
+  assign multiplicand = { 1'h0, \port$6122$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$6075$0  };
-  assign \$4  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$6075$0  };
-  assign \$9  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$6075$0  };
-  assign \$14  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$6075$0  };
-  assign \$19  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$6122$0  };
+  assign \$4  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$6122$0  };
+  assign \$9  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$6122$0  };
+  assign \$14  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$6122$0  };
+  assign \$19  = { 1'h0, \port$6122$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -6724,7 +6825,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6075$0 (multiplier),
+    .\port$6122$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6794,7 +6895,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6075$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6122$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -6840,8 +6941,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6075$0 ;
-  wire [15:0] \port$6075$0 ;
+  input [15:0] \port$6122$0 ;
+  wire [15:0] \port$6122$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6903,17 +7004,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6075$0  };
+  assign multiplicand = { 1'h0, \port$6122$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$6075$0  };
-  assign \$4  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$6075$0  };
-  assign \$9  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$6075$0  };
-  assign \$14  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$6075$0  };
-  assign \$19  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$6122$0  };
+  assign \$4  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$6122$0  };
+  assign \$9  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$6122$0  };
+  assign \$14  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$6122$0  };
+  assign \$19  = { 1'h0, \port$6122$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -7097,7 +7198,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6075$0 (multiplier),
+    .\port$6122$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7167,7 +7268,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6075$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6122$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7213,8 +7314,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6075$0 ;
-  wire [15:0] \port$6075$0 ;
+  input [15:0] \port$6122$0 ;
+  wire [15:0] \port$6122$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7276,17 +7377,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6075$0  };
+  assign multiplicand = { 1'h0, \port$6122$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$6075$0  };
-  assign \$4  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$6075$0  };
-  assign \$9  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$6075$0  };
-  assign \$14  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$6075$0  };
-  assign \$19  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$6122$0  };
+  assign \$4  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$6122$0  };
+  assign \$9  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$6122$0  };
+  assign \$14  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$6122$0  };
+  assign \$19  = { 1'h0, \port$6122$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -7470,7 +7571,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6075$0 (multiplier),
+    .\port$6122$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7540,7 +7641,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6075$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6122$0 , multiplier, product, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [18:0] \$11 ;
@@ -7586,8 +7687,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6075$0 ;
-  wire [15:0] \port$6075$0 ;
+  input [15:0] \port$6122$0 ;
+  wire [15:0] \port$6122$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7649,17 +7750,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6075$0  };
+  assign multiplicand = { 1'h0, \port$6122$0  };
   assign abort = 1'h0;
   assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$6075$0  };
-  assign \$4  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$6075$0  };
-  assign \$9  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$6075$0  };
-  assign \$14  = { 1'h0, \port$6075$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$6075$0  };
-  assign \$19  = { 1'h0, \port$6075$0 , 1'h0 };
+  assign \$2  = { 2'h0, \port$6122$0  };
+  assign \$4  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$7  = { 2'h0, \port$6122$0  };
+  assign \$9  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$12  = { 2'h0, \port$6122$0  };
+  assign \$14  = { 1'h0, \port$6122$0 , 1'h0 };
+  assign \$17  = { 2'h0, \port$6122$0  };
+  assign \$19  = { 1'h0, \port$6122$0 , 1'h0 };
   assign \$23  = { partial0[18], partial0 };
   assign \$24  = { partial2[18], partial2, 2'h0 };
   assign \$26  = { partial4[18], partial4 };
@@ -7783,7 +7884,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$5427$96 , \port$5427$136 , \port$5427$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$5472$96 , \port$5472$136 , \port$5472$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -8641,12 +8742,12 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$5427$136 ;
-  wire [3:0] \port$5427$136 ;
-  input [11:0] \port$5427$160 ;
-  wire [11:0] \port$5427$160 ;
-  input [23:0] \port$5427$96 ;
-  wire [23:0] \port$5427$96 ;
+  input [3:0] \port$5472$136 ;
+  wire [3:0] \port$5472$136 ;
+  input [11:0] \port$5472$160 ;
+  wire [11:0] \port$5472$160 ;
+  input [23:0] \port$5472$96 ;
+  wire [23:0] \port$5472$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -9073,7 +9174,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$567  = \$565  | \$566 ;
   assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$569  = \$567  | \$568 ;
-  assign \$570  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$570  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$572  = \$570  | \$571 ;
   assign \$574  = \$572  | \$573 ;
@@ -9095,7 +9196,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$590  = \$588  | \$589 ;
   assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$592  = \$590  | \$591 ;
-  assign \$593  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$593  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$595  = \$593  | \$594 ;
   assign \$597  = \$595  | \$596 ;
@@ -9117,7 +9218,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$613  = \$611  | \$612 ;
   assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$615  = \$613  | \$614 ;
-  assign \$616  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$616  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$618  = \$616  | \$617 ;
   assign \$620  = \$618  | \$619 ;
@@ -9139,7 +9240,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$636  = \$634  | \$635 ;
   assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$638  = \$636  | \$637 ;
-  assign \$639  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$639  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$641  = \$639  | \$640 ;
   assign \$643  = \$641  | \$642 ;
@@ -9161,7 +9262,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$659  = \$657  | \$658 ;
   assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$661  = \$659  | \$660 ;
-  assign \$662  = { 4'h0, \port$5427$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$662  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$664  = \$662  | \$663 ;
   assign \$666  = \$664  | \$665 ;
@@ -9235,7 +9336,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$738  = \$736  | \$737 ;
   assign \$739  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$740  = \$738  | \$739 ;
-  assign \$742  = { 13'h0000, \port$5427$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$742  = { 13'h0000, \port$5472$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$743  = \$741  | \$742 ;
   assign \$744  = \$740  + \$743 ;
   assign \$745  = advance & x_moves;
@@ -9251,7 +9352,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$755  = \$753  | \$754 ;
   assign \$756  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$757  = \$755  | \$756 ;
-  assign \$759  = { 13'h0000, \port$5427$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$759  = { 13'h0000, \port$5472$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$760  = \$758  | \$759 ;
   assign \$761  = \$757  + \$760 ;
   assign \$762  = advance & row_moves;
@@ -9265,7 +9366,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$770  = \$768  | \$769 ;
   assign \$771  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$772  = \$770  | \$771 ;
-  assign \$774  = { 13'h0000, \port$5427$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$774  = { 13'h0000, \port$5472$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$775  = \$773  | \$774 ;
   assign \$776  = \$772  + \$775 ;
   assign \$777  = advance & y_moves;
@@ -9279,7 +9380,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$785  = \$783  | \$784 ;
   assign \$786  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$787  = \$785  | \$786 ;
-  assign \$789  = { 13'h0000, \port$5427$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$789  = { 13'h0000, \port$5472$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$790  = \$788  | \$789 ;
   assign \$791  = \$787  + \$790 ;
   assign \$1  = combining | clear;
@@ -9302,15 +9403,15 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$20  = load | \$19 ;
   assign \$21  = word_left - 1'h1;
   assign \$22  = word_left == 2'h3;
-  assign \$23  = \port$5427$96 [11:0] == 1'h1;
-  assign \$24  = \port$5427$96 [11:0] == 2'h2;
+  assign \$23  = \port$5472$96 [11:0] == 1'h1;
+  assign \$24  = \port$5472$96 [11:0] == 2'h2;
   assign \$25  = & { word_single, row_single, column_single, 1'h1 };
   assign \$26  = advance & x_moves;
   assign \$27  = load | \$26 ;
   assign \$28  = x_left - 1'h1;
   assign \$29  = x_left == 2'h3;
-  assign \$30  = \port$5427$96 [23:12] == 1'h1;
-  assign \$31  = \port$5427$96 [23:12] == 2'h2;
+  assign \$30  = \port$5472$96 [23:12] == 1'h1;
+  assign \$31  = \port$5472$96 [23:12] == 2'h2;
   assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$33  = advance & y_moves;
   assign \$34  = load | \$33 ;
@@ -9706,7 +9807,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$27 ) begin
-        x_left <= \port$5427$96 [11:0];
+        x_left <= \port$5472$96 [11:0];
         if (x_step) begin
           x_left <= \$28 [11:0];
         end
@@ -9787,7 +9888,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   always @(posedge clk) begin
     if (\$1 ) begin
       if (\$34 ) begin
-        y_left <= \port$5427$96 [23:12];
+        y_left <= \port$5472$96 [23:12];
         if (y_step) begin
           y_left <= \$35 [11:0];
         end
@@ -10151,16 +10252,16 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$5427$96 [11:0];
-  assign y_count = \port$5427$96 [23:12];
-  assign address_column_step = { 4'h0, \port$5427$160  };
+  assign x_count = \port$5472$96 [11:0];
+  assign y_count = \port$5472$96 [23:12];
+  assign address_column_step = { 4'h0, \port$5472$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5427$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$5472$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5427$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$5472$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -10250,7 +10351,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   assign \$788 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$5427$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$5472$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -10302,8 +10403,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5427$136 ;
-  wire [11:0] \port$5427$136 ;
+  input [11:0] \port$5472$136 ;
+  wire [11:0] \port$5472$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10410,7 +10511,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$5427$136 [3:0];
+        rotating_stride <= \port$5472$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10425,7 +10526,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_left <= \port$5427$136 [7:4];
+        rotating_left <= \port$5472$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -10440,7 +10541,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_top <= \port$5427$136 [11:8];
+        rotating_top <= \port$5472$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -10557,9 +10658,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$5427$136 [3:0];
-  assign pad_left = \port$5427$136 [7:4];
-  assign pad_top = \port$5427$136 [11:8];
+  assign stride = \port$5472$136 [3:0];
+  assign pad_left = \port$5472$136 [7:4];
+  assign pad_top = \port$5472$136 [11:8];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -10569,7 +10670,7 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$5427$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$5472$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire \$10 ;
   wire [16:0] \$11 ;
@@ -10619,8 +10720,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$5427$320 ;
-  wire [27:0] \port$5427$320 ;
+  input [27:0] \port$5472$320 ;
+  wire [27:0] \port$5472$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10638,14 +10739,14 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$1  = combining | clear;
   assign \$2  = clock + 1'h1;
   assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$5427$320 [11:0] : 12'h000;
+  assign \$6  = width[11] ? \port$5472$320 [11:0] : 12'h000;
   assign \$7  = \$5  + \$6 ;
   assign \$8  = clock >= 4'h8;
   assign \$9  = clock < 4'hc;
   assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$5427$320 [11:0] : 12'h000;
+  assign \$12  = rotating_stride[3] ? \port$5472$320 [11:0] : 12'h000;
   assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$5427$320 [11:0] : 12'h000;
+  assign \$15  = rotating_left[3] ? \port$5472$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
   assign \$17  = clock >= 4'hc;
   assign \$18  = clock < 5'h10;
@@ -10710,7 +10811,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        width <= \port$5427$320 [27:16];
+        width <= \port$5472$320 [27:16];
       end else if (running) begin
         width <= \$3 [11:0];
       end
@@ -10725,7 +10826,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   always @(posedge clk) begin
     if (\$1 ) begin
       if (start) begin
-        rotating_stride <= \port$5427$320 [15:12];
+        rotating_stride <= \port$5472$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10872,11 +10973,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       origin <= 16'h0000;
     end
   end
-  assign \width$9  = \port$5427$320 [27:16];
-  assign stride = \port$5427$320 [15:12];
+  assign \width$9  = \port$5472$320 [27:16];
+  assign stride = \port$5472$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$5427$320 [11:0];
+  assign pixel = \port$5472$320 [11:0];
   assign abort = 1'h0;
   assign \$3  = { width, 1'h0 };
   assign \$5  = { row, 1'h0 };
@@ -10886,7 +10987,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   assign \$23  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5620$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5669$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -10922,8 +11023,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
   wire pad;
-  input [21:0] \port$5620$0 ;
-  wire [21:0] \port$5620$0 ;
+  input [21:0] \port$5669$0 ;
+  wire [21:0] \port$5669$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -10956,10 +11057,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$5620$0 [19];
+  assign \$1  = ~ \port$5669$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$5620$0 [19];
+  assign chunk_begin = \$signal  & \port$5669$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -10993,7 +11094,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$5620$0 [16];
+    \register$14  <= \port$5669$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -11020,7 +11121,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$5620$0 [19];
+    \register$18  <= \port$5669$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -11047,7 +11148,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$5620$0 [20];
+    \register$21  <= \port$5669$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -11074,7 +11175,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$5620$0 [21];
+    \register$25  <= \port$5669$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -11101,7 +11202,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$5620$0 [18:17];
+    \register$29  <= \port$5669$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -11204,19 +11305,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$5620$0 [19];
-  assign read_address = \port$5620$0 [15:0];
-  assign address = \port$5620$0 [15:0];
-  assign pad = \port$5620$0 [16];
-  assign last = \port$5620$0 [20];
-  assign last_chunk = \port$5620$0 [21];
-  assign row_word = \port$5620$0 [18:17];
+  assign first = \port$5669$0 [19];
+  assign read_address = \port$5669$0 [15:0];
+  assign address = \port$5669$0 [15:0];
+  assign pad = \port$5669$0 [16];
+  assign last = \port$5669$0 [20];
+  assign last_chunk = \port$5669$0 [21];
+  assign row_word = \port$5669$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
-module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$40$0 , \port$45$0 , \port$50$0 , \port$55$0 , \port$60$0 , \port$61$0 , \port$65$0 , \port$66$0 , \port$67$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$1407$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5482$0 , clk);
+module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$38$0 , \port$43$0 , \port$48$0 , \port$53$0 , \port$58$0 , \port$59$0 , \port$63$0 , \port$64$0 , \port$65$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
+, phase_hold, phase_clear, phase_add, phase_gap, \port$1400$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5525$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -12149,28 +12250,28 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$1407$0 ;
-  wire \port$1407$0 ;
-  input \port$40$0 ;
-  wire \port$40$0 ;
-  input \port$45$0 ;
-  wire \port$45$0 ;
-  input \port$50$0 ;
-  wire \port$50$0 ;
-  input \port$5482$0 ;
-  wire \port$5482$0 ;
-  input \port$55$0 ;
-  wire \port$55$0 ;
-  input \port$60$0 ;
-  wire \port$60$0 ;
-  input \port$61$0 ;
-  wire \port$61$0 ;
+  input \port$1400$0 ;
+  wire \port$1400$0 ;
+  input \port$38$0 ;
+  wire \port$38$0 ;
+  input \port$43$0 ;
+  wire \port$43$0 ;
+  input \port$48$0 ;
+  wire \port$48$0 ;
+  input \port$53$0 ;
+  wire \port$53$0 ;
+  input \port$5525$0 ;
+  wire \port$5525$0 ;
+  input \port$58$0 ;
+  wire \port$58$0 ;
+  input \port$59$0 ;
+  wire \port$59$0 ;
+  input \port$63$0 ;
+  wire \port$63$0 ;
+  input \port$64$0 ;
+  wire \port$64$0 ;
   input \port$65$0 ;
   wire \port$65$0 ;
-  input \port$66$0 ;
-  wire \port$66$0 ;
-  input \port$67$0 ;
-  wire \port$67$0 ;
   input product;
   wire product;
   reg products_adding = 1'h0;
@@ -14895,7 +14996,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$601 ) begin
-      comparator_counted <= \port$40$0 ;
+      comparator_counted <= \port$38$0 ;
     end
     if (rst) begin
       comparator_counted <= 1'h0;
@@ -14926,7 +15027,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$612 ) begin
-      adder_counted <= \port$45$0 ;
+      adder_counted <= \port$43$0 ;
     end
     if (rst) begin
       adder_counted <= 1'h0;
@@ -14957,7 +15058,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$623 ) begin
-      array_counted <= \port$50$0 ;
+      array_counted <= \port$48$0 ;
     end
     if (rst) begin
       array_counted <= 1'h0;
@@ -14988,7 +15089,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$634 ) begin
-      rows_counted <= \port$55$0 ;
+      rows_counted <= \port$53$0 ;
     end
     if (rst) begin
       rows_counted <= 1'h0;
@@ -15019,7 +15120,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$645 ) begin
-      drain_counted <= \port$60$0 ;
+      drain_counted <= \port$58$0 ;
     end
     if (rst) begin
       drain_counted <= 1'h0;
@@ -15050,7 +15151,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$656 ) begin
-      elementwise_counted <= \port$61$0 ;
+      elementwise_counted <= \port$59$0 ;
     end
     if (rst) begin
       elementwise_counted <= 1'h0;
@@ -15081,7 +15182,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$667 ) begin
-      transfer_counted <= \port$65$0 ;
+      transfer_counted <= \port$63$0 ;
     end
     if (rst) begin
       transfer_counted <= 1'h0;
@@ -15112,7 +15213,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$678 ) begin
-      host_counted <= \port$66$0 ;
+      host_counted <= \port$64$0 ;
     end
     if (rst) begin
       host_counted <= 1'h0;
@@ -15143,7 +15244,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$689 ) begin
-      buffer_counted <= \port$67$0 ;
+      buffer_counted <= \port$65$0 ;
     end
     if (rst) begin
       buffer_counted <= 1'h0;
@@ -15174,7 +15275,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$700 ) begin
-      fetch_counted <= \port$5482$0 ;
+      fetch_counted <= \port$5525$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
@@ -15205,7 +15306,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$711 ) begin
-      turn_counted <= \port$1407$0 ;
+      turn_counted <= \port$1400$0 ;
     end
     if (rst) begin
       turn_counted <= 1'h0;
@@ -15263,7 +15364,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1407$0 , \port$5482$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
+  assign waiting = { \port$1400$0 , \port$5525$0 , \port$65$0 , \port$64$0 , \port$63$0 , \port$59$0 , \port$58$0 , \port$53$0 , \port$48$0 , \port$43$0 , \port$38$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15286,7 +15387,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1407$0 , \port$5482$0 , \port$67$0 , \port$66$0 , \port$65$0 , \port$61$0 , \port$60$0 , \port$55$0 , \port$50$0 , \port$45$0 , \port$40$0  };
+  assign \waiting.tenant0  = { \port$1400$0 , \port$5525$0 , \port$65$0 , \port$64$0 , \port$63$0 , \port$59$0 , \port$58$0 , \port$53$0 , \port$48$0 , \port$43$0 , \port$38$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -15449,8 +15550,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$720  = \$719 ;
 endmodule
 
-module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, transfer, read_data, illegal, host_late, timed_out, windows, start, abort, descriptor, constants, coefficients, layer_cycles, layer, transferring, busy
-, clear, convolve, calibrate, combine, tenant, window, failed, failed_cause, read_enable, fetching, read_address, working, transfer_done, clk);
+module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, read_data, illegal, host_late, unit_done, timed_out, windows, start, abort, descriptor, constants, coefficients, layer, transferring, busy, clear
+, convolve, calibrate, combine, tenant, window, failed, failed_cause, read_enable, fetching, read_address, layer_begin, working, transfer_done, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
@@ -15474,11 +15575,11 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
-  wire [32:0] \$3 ;
+  wire [12:0] \$3 ;
   wire \$30 ;
-  wire \$31 ;
+  wire [5:0] \$31 ;
   wire \$32 ;
-  wire [5:0] \$33 ;
+  wire \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
@@ -15496,7 +15597,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire [12:0] \$5 ;
+  wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
@@ -15507,7 +15608,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire \$6 ;
+  wire [4:0] \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
@@ -15518,15 +15619,15 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [4:0] \$7 ;
+  wire \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
   wire \$73 ;
   wire \$74 ;
   wire \$75 ;
-  wire \$76 ;
-  wire [1:0] \$77 ;
+  wire [1:0] \$76 ;
+  wire \$77 ;
   wire \$78 ;
   wire \$79 ;
   wire \$8 ;
@@ -15534,14 +15635,13 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   wire \$81 ;
   wire \$82 ;
   wire \$83 ;
-  wire \$84 ;
   wire \$9 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  reg \$signal$36  = 1'h0;
-  wire \$signal$38 ;
-  reg \$signal$57 ;
-  reg \$signal$64 ;
+  reg \$signal$35  = 1'h0;
+  wire \$signal$37 ;
+  reg \$signal$56 ;
+  reg \$signal$63 ;
   reg \$signal_opcode  = 1'h0;
   input abort;
   wire abort;
@@ -15573,23 +15673,23 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$45 ;
-  wire [31:0] \descriptor$45[0] ;
-  wire [31:0] \descriptor$45[10] ;
-  wire [31:0] \descriptor$45[11] ;
-  wire [31:0] \descriptor$45[12] ;
-  wire [31:0] \descriptor$45[13] ;
-  wire [31:0] \descriptor$45[14] ;
-  wire [31:0] \descriptor$45[15] ;
-  wire [31:0] \descriptor$45[1] ;
-  wire [31:0] \descriptor$45[2] ;
-  wire [31:0] \descriptor$45[3] ;
-  wire [31:0] \descriptor$45[4] ;
-  wire [31:0] \descriptor$45[5] ;
-  wire [31:0] \descriptor$45[6] ;
-  wire [31:0] \descriptor$45[7] ;
-  wire [31:0] \descriptor$45[8] ;
-  wire [31:0] \descriptor$45[9] ;
+  wire [511:0] \descriptor$44 ;
+  wire [31:0] \descriptor$44[0] ;
+  wire [31:0] \descriptor$44[10] ;
+  wire [31:0] \descriptor$44[11] ;
+  wire [31:0] \descriptor$44[12] ;
+  wire [31:0] \descriptor$44[13] ;
+  wire [31:0] \descriptor$44[14] ;
+  wire [31:0] \descriptor$44[15] ;
+  wire [31:0] \descriptor$44[1] ;
+  wire [31:0] \descriptor$44[2] ;
+  wire [31:0] \descriptor$44[3] ;
+  wire [31:0] \descriptor$44[4] ;
+  wire [31:0] \descriptor$44[5] ;
+  wire [31:0] \descriptor$44[6] ;
+  wire [31:0] \descriptor$44[7] ;
+  wire [31:0] \descriptor$44[8] ;
+  wire [31:0] \descriptor$44[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -15631,9 +15731,8 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   output [11:0] layer;
   reg [11:0] layer = 12'h000;
   wire [11:0] \layer.tenant0 ;
-  output [31:0] layer_cycles;
-  reg [31:0] layer_cycles = 32'd0;
-  wire [31:0] \layer_cycles.tenant0 ;
+  output layer_begin;
+  reg layer_begin;
   output layer_done;
   wire layer_done;
   reg [11:0] left0 = 12'h000;
@@ -15678,16 +15777,16 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   output [132:0] window;
   reg [132:0] window = 133'h0000000000000000000000000000000000;
   (* init = 133'h0000000000000000000000000000000000 *)
-  wire [132:0] \window$47 ;
-  wire [15:0] \window$47.activation_base ;
-  wire [16:0] \window$47.activation_words ;
-  wire [20:0] \window$47.coefficient_words ;
-  wire [19:0] \window$47.coefficients_base ;
-  wire [16:0] \window$47.constant_entries ;
-  wire [15:0] \window$47.constants_base ;
-  wire [11:0] \window$47.program_base ;
-  wire [11:0] \window$47.program_length ;
-  wire [1:0] \window$47.tiles ;
+  wire [132:0] \window$46 ;
+  wire [15:0] \window$46.activation_base ;
+  wire [16:0] \window$46.activation_words ;
+  wire [20:0] \window$46.coefficient_words ;
+  wire [19:0] \window$46.coefficients_base ;
+  wire [16:0] \window$46.constant_entries ;
+  wire [15:0] \window$46.constants_base ;
+  wire [11:0] \window$46.program_base ;
+  wire [11:0] \window$46.program_length ;
+  wire [1:0] \window$46.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -15714,95 +15813,94 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   reg working;
   assign \$1  = window[72:57] + descriptor[303:288];
   assign \$2  = window[109:90] + descriptor[339:320];
-  assign \$3  = layer_cycles + 1'h1;
-  assign \$4  = layer + 1'h1;
-  assign \$5  = left0 - 1'h1;
-  assign \$6  = left0 == 2'h2;
-  assign \$7  = index0 + 1'h1;
-  assign \$8  = ended | failed;
-  assign \$9  = ~ busy;
-  assign \$10  = start & \$9 ;
-  assign \$11  = ! windows[23:13];
-  assign \$12  = descriptor[3:0] == 2'h3;
-  assign \$13  = descriptor[3:0] == 3'h7;
-  assign \$14  = | { \$13 , \$12  };
-  assign \$15  = opening & convolve_opcode;
-  assign \$16  = descriptor[3:0] == 3'h7;
-  assign \$18  = opening & calibrate_opcode;
-  assign \$19  = descriptor[3:0] == 3'h4;
-  assign \$20  = descriptor[3:0] == 3'h5;
-  assign \$21  = descriptor[3:0] == 3'h6;
-  assign \$22  = | { \$21 , \$20 , \$19  };
-  assign \$23  = opening & combine_opcode;
-  assign \$24  = descriptor[3:0] == 1'h1;
-  assign \$25  = descriptor[3:0] == 2'h2;
-  assign \$26  = | { \$25 , \$24  };
-  assign \$27  = opening & \$signal_opcode ;
-  assign \$29  = ! \$like ;
-  assign \$30  = ! tenant;
-  assign \$31  = ! word;
-  assign \$32  = \$31  & busy;
-  assign \$33  = word + 1'h1;
-  assign \$34  = word == 5'h10;
-  assign \$35  = ~ alive;
-  assign \$36  = halt | \$35 ;
-  assign \$37  = convolve | combine;
-  assign \$38  = ~ halt;
-  assign \$39  = \$37  & \$38 ;
-  assign \$41  = ! \$like ;
-  assign \$42  = halt | timed_out;
-  assign \$43  = ~ unit_done;
-  assign \$44  = \$42  & \$43 ;
-  assign \$45  = abort | illegal;
-  assign \$46  = \$45  | host_late;
-  assign halted = busy & \$46 ;
-  assign \$47  = ! tenant;
-  assign present0 = engaged & \$47 ;
-  assign \$48  = ! tenant;
+  assign \$3  = layer + 1'h1;
+  assign \$4  = left0 - 1'h1;
+  assign \$5  = left0 == 2'h2;
+  assign \$6  = index0 + 1'h1;
+  assign \$7  = ended | failed;
+  assign \$8  = ~ busy;
+  assign \$9  = start & \$8 ;
+  assign \$10  = ! windows[23:13];
+  assign \$11  = descriptor[3:0] == 2'h3;
+  assign \$12  = descriptor[3:0] == 3'h7;
+  assign \$13  = | { \$12 , \$11  };
+  assign \$14  = opening & convolve_opcode;
+  assign \$15  = descriptor[3:0] == 3'h7;
+  assign \$17  = opening & calibrate_opcode;
+  assign \$18  = descriptor[3:0] == 3'h4;
+  assign \$19  = descriptor[3:0] == 3'h5;
+  assign \$20  = descriptor[3:0] == 3'h6;
+  assign \$21  = | { \$20 , \$19 , \$18  };
+  assign \$22  = opening & combine_opcode;
+  assign \$23  = descriptor[3:0] == 1'h1;
+  assign \$24  = descriptor[3:0] == 2'h2;
+  assign \$25  = | { \$24 , \$23  };
+  assign \$26  = opening & \$signal_opcode ;
+  assign \$28  = ! tenant;
+  assign \$29  = ! word;
+  assign \$30  = \$29  & busy;
+  assign \$31  = word + 1'h1;
+  assign \$32  = word == 5'h10;
+  assign \$33  = ~ alive;
+  assign \$34  = halt | \$33 ;
+  assign \$35  = convolve | combine;
+  assign \$36  = ~ halt;
+  assign \$37  = \$35  & \$36 ;
+  assign \$39  = halt | timed_out;
+  assign \$40  = ~ unit_done;
+  assign \$41  = \$39  & \$40 ;
+  assign \$42  = abort | illegal;
+  assign \$43  = \$42  | host_late;
+  assign halted = busy & \$43 ;
+  assign \$44  = ! tenant;
+  assign present0 = engaged & \$44 ;
+  assign \$45  = ! tenant;
   assign transfer_done0 = transfer_done & transferring;
-  assign \$49  = \$signal$57  & present0;
-  assign advance0 = \$49  | transfer_done0;
+  assign \$46  = \$signal$56  & present0;
+  assign advance0 = \$46  | transfer_done0;
   assign aborted0 = abort & busy;
-  assign \$50  = ~ present0;
-  assign \$51  = busy & \$50 ;
-  assign \$52  = ~ transferring;
-  assign turn = \$51  & \$52 ;
-  assign \$53  = ending & present0;
-  assign \$54  = advance0 | \$53 ;
-  assign \$55  = ~ aborted0;
-  assign \$56  = \$54  & \$55 ;
-  assign \$57  = ~ failed;
-  assign layer_done = \$56  & \$57 ;
-  assign \$58  = ending & present0;
-  assign \$59  = ~ failed;
-  assign \$60  = \$58  & \$59 ;
-  assign ended = \$60  | aborted0;
-  assign transfer = \$signal$36  & present0;
-  assign \$61  = busy | start;
-  assign \$62  = ~ transferring;
-  assign \$63  = \$62  | transfer_done0;
-  assign \$signal$38  = \$61  & \$63 ;
-  assign \$64  = ~ aborted0;
-  assign \$65  = busy & \$64 ;
-  assign \$66  = advance0 & last0;
-  assign \$67  = \$signal$64  & present0;
-  assign \$68  = aborted0 | failed;
-  assign \$69  = present0 & \$68 ;
-  assign \$70  = word != 5'h10;
-  assign \$71  = alive & \$70 ;
-  assign \$72  = ! tenant;
-  assign \$73  = word == 5'h10;
-  assign \$74  = ~ halt;
-  assign \$75  = alive & \$74 ;
-  assign \$76  = \$75  & legal;
-  assign \$77  = 1'h1 << tenant;
-  assign \$78  = ! descriptor[3:0];
-  assign \$79  = descriptor[3:0] > 3'h7;
-  assign \$80  = ~ lawful;
-  assign \$81  = ! program_state;
-  assign \$82  = program_state == 1'h1;
-  assign \$83  = program_state == 2'h2;
-  assign \$84  = program_state == 2'h3;
+  assign \$47  = ~ present0;
+  assign \$48  = busy & \$47 ;
+  assign \$49  = ~ transferring;
+  assign turn = \$48  & \$49 ;
+  assign \$50  = ending & present0;
+  assign \$51  = advance0 | \$50 ;
+  assign \$52  = ~ aborted0;
+  assign \$53  = \$51  & \$52 ;
+  assign \$54  = ~ failed;
+  assign layer_done = \$53  & \$54 ;
+  assign \$55  = ending & present0;
+  assign \$56  = ~ failed;
+  assign \$57  = \$55  & \$56 ;
+  assign ended = \$57  | aborted0;
+  assign transfer = \$signal$35  & present0;
+  assign \$58  = busy | start;
+  assign \$59  = ~ transferring;
+  assign \$60  = \$59  | transfer_done0;
+  assign \$signal$37  = \$58  & \$60 ;
+  assign \$61  = ~ aborted0;
+  assign \$62  = busy & \$61 ;
+  assign \$63  = advance0 & last0;
+  assign \$64  = \$signal$63  & present0;
+  assign \$65  = aborted0 | failed;
+  assign \$66  = present0 & \$65 ;
+  assign \$67  = word != 5'h10;
+  assign \$68  = alive & \$67 ;
+  assign \$69  = ! tenant;
+  assign \$70  = ! word;
+  assign \$71  = \$70  & busy;
+  assign \$72  = word == 5'h10;
+  assign \$73  = ~ halt;
+  assign \$74  = alive & \$73 ;
+  assign \$75  = \$74  & legal;
+  assign \$76  = 1'h1 << tenant;
+  assign \$77  = ! descriptor[3:0];
+  assign \$78  = descriptor[3:0] > 3'h7;
+  assign \$79  = ~ lawful;
+  assign \$80  = ! program_state;
+  assign \$81  = program_state == 1'h1;
+  assign \$82  = program_state == 2'h2;
+  assign \$83  = program_state == 2'h3;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -15878,39 +15976,10 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     end
   end
   always @(posedge clk) begin
-    if (busy) begin
-      layer_cycles <= \$3 [31:0];
-    end
-    (* full_case = 32'd1 *)
-    casez (program_state)
-      2'h0:
-          if (\$28 ) begin
-            if (\$29 ) begin
-              layer_cycles <= 32'd1;
-            end
-          end
-      2'h1:
-          /* empty */;
-      2'h2:
-          /* empty */;
-      2'h3:
-          if (unit_done) begin
-            if (\$40 ) begin
-              if (\$41 ) begin
-                layer_cycles <= 32'd1;
-              end
-            end
-          end
-    endcase
-    if (rst) begin
-      layer_cycles <= 32'd0;
-    end
-  end
-  always @(posedge clk) begin
     if (advance0) begin
-      layer <= \$4 [11:0];
+      layer <= \$3 [11:0];
     end
-    if (\$10 ) begin
+    if (\$9 ) begin
       layer <= 12'h000;
     end
     if (rst) begin
@@ -15919,9 +15988,9 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   end
   always @(posedge clk) begin
     if (advance0) begin
-      left0 <= \$5 [11:0];
+      left0 <= \$4 [11:0];
     end
-    if (\$10 ) begin
+    if (\$9 ) begin
       left0 <= windows[23:12];
     end
     if (rst) begin
@@ -15930,10 +15999,10 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   end
   always @(posedge clk) begin
     if (advance0) begin
-      last0 <= \$6 ;
+      last0 <= \$5 ;
     end
-    if (\$10 ) begin
-      last0 <= \$11 ;
+    if (\$9 ) begin
+      last0 <= \$10 ;
     end
     if (rst) begin
       last0 <= 1'h0;
@@ -15941,9 +16010,9 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   end
   always @(posedge clk) begin
     if (advance0) begin
-      index0 <= \$7 [3:0];
+      index0 <= \$6 [3:0];
     end
-    if (\$10 ) begin
+    if (\$9 ) begin
       index0 <= windows[3:0];
     end
     if (rst) begin
@@ -15957,7 +16026,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     if (transfer) begin
       transferring <= 1'h1;
     end
-    if (\$8 ) begin
+    if (\$7 ) begin
       transferring <= 1'h0;
     end
     if (rst) begin
@@ -15965,10 +16034,10 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (\$7 ) begin
       busy <= 1'h0;
     end
-    if (\$10 ) begin
+    if (\$9 ) begin
       busy <= 1'h1;
     end
     if (rst) begin
@@ -15988,51 +16057,51 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     end
   end
   always @(posedge clk) begin
-    convolve_opcode <= \$14 ;
+    convolve_opcode <= \$13 ;
     if (rst) begin
       convolve_opcode <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    convolve <= \$15 ;
+    convolve <= \$14 ;
     if (rst) begin
       convolve <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    calibrate_opcode <= \$17 ;
+    calibrate_opcode <= \$16 ;
     if (rst) begin
       calibrate_opcode <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    calibrate <= \$18 ;
+    calibrate <= \$17 ;
     if (rst) begin
       calibrate <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    combine_opcode <= \$22 ;
+    combine_opcode <= \$21 ;
     if (rst) begin
       combine_opcode <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    combine <= \$23 ;
+    combine <= \$22 ;
     if (rst) begin
       combine <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \$signal_opcode  <= \$26 ;
+    \$signal_opcode  <= \$25 ;
     if (rst) begin
       \$signal_opcode  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \$signal$36  <= \$27 ;
+    \$signal$35  <= \$26 ;
     if (rst) begin
-      \$signal$36  <= 1'h0;
+      \$signal$35  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -16041,13 +16110,11 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
       2'h0:
           word <= 5'h00;
       2'h1:
-          word <= \$33 [4:0];
+          word <= \$31 [4:0];
       2'h2:
           /* empty */;
       2'h3:
-          if (unit_done) begin
-            word <= 5'h00;
-          end
+          word <= 5'h00;
     endcase
     if (rst) begin
       word <= 5'h00;
@@ -16057,7 +16124,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
-          if (\$28 ) begin
+          if (\$27 ) begin
             tenant <= \$like ;
           end
       2'h1:
@@ -16066,7 +16133,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$40 ) begin
+            if (\$38 ) begin
               tenant <= \$like ;
             end
           end
@@ -16080,24 +16147,24 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     casez (program_state)
       2'h0:
           (* full_case = 32'd1 *)
-          if (\$28 ) begin
+          if (\$27 ) begin
             program_state <= 2'h1;
           end else begin
             program_state <= 2'h0;
           end
       2'h1:
         begin
-          if (\$34 ) begin
+          if (\$32 ) begin
             program_state <= 2'h2;
           end
-          if (\$36 ) begin
+          if (\$34 ) begin
             program_state <= 2'h0;
           end
         end
       2'h2:
         begin
           program_state <= 2'h0;
-          if (\$39 ) begin
+          if (\$37 ) begin
             program_state <= 2'h3;
           end
         end
@@ -16105,13 +16172,13 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
         begin
           if (unit_done) begin
             (* full_case = 32'd1 *)
-            if (\$40 ) begin
+            if (\$38 ) begin
               program_state <= 2'h1;
             end else begin
               program_state <= 2'h0;
             end
           end
-          if (\$44 ) begin
+          if (\$41 ) begin
             program_state <= 2'h0;
           end
         end
@@ -16125,8 +16192,8 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
       2'h0:
           /* empty */;
       2'h1:
-          if (\$30 ) begin
-            if (\$32 ) begin
+          if (\$28 ) begin
+            if (\$30 ) begin
               window <= windows;
             end
           end
@@ -16140,7 +16207,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
     \$like  = 1'h0;
     casez (tenant)
       1'h0:
-          if (\$signal$38 ) begin
+          if (\$signal$37 ) begin
             \$like  = 1'h0;
           end
     endcase
@@ -16148,18 +16215,18 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     halt = 1'h0;
-    if (\$48 ) begin
+    if (\$45 ) begin
       halt = halted;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed = 1'h0;
-    if (\$65 ) begin
-      if (\$66 ) begin
+    if (\$62 ) begin
+      if (\$63 ) begin
         failed = 1'h1;
       end
-      if (\$67 ) begin
+      if (\$64 ) begin
         failed = 1'h1;
       end
       if (host_late) begin
@@ -16173,11 +16240,11 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed_cause = 4'h0;
-    if (\$65 ) begin
-      if (\$66 ) begin
+    if (\$62 ) begin
+      if (\$63 ) begin
         failed_cause = 4'h1;
       end
-      if (\$67 ) begin
+      if (\$64 ) begin
         failed_cause = refusal;
       end
       if (host_late) begin
@@ -16191,7 +16258,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     stopped = 1'h0;
-    if (\$69 ) begin
+    if (\$66 ) begin
       stopped = 1'h1;
     end
   end
@@ -16217,7 +16284,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
       2'h0:
           /* empty */;
       2'h1:
-          read_enable = \$71 ;
+          read_enable = \$68 ;
     endcase
   end
   always @* begin
@@ -16227,7 +16294,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
       2'h0:
           /* empty */;
       2'h1:
-          if (\$72 ) begin
+          if (\$69 ) begin
             alive = busy;
           end
     endcase
@@ -16239,11 +16306,11 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
       2'h0:
           /* empty */;
       2'h1:
-          if (\$72 ) begin
+          if (\$69 ) begin
             fetching = busy;
           end
       2'h2:
-          fetching = \$77 [0];
+          fetching = \$76 [0];
     endcase
   end
   always @* begin
@@ -16253,8 +16320,22 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
       2'h0:
           /* empty */;
       2'h1:
-          if (\$72 ) begin
+          if (\$69 ) begin
             read_address = { index0, word[3:0] };
+          end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    layer_begin = 1'h0;
+    casez (program_state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          if (\$69 ) begin
+            if (\$71 ) begin
+              layer_begin = 1'h1;
+            end
           end
     endcase
   end
@@ -16265,8 +16346,8 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
       2'h0:
           /* empty */;
       2'h1:
-          if (\$73 ) begin
-            opening = \$76 ;
+          if (\$72 ) begin
+            opening = \$75 ;
           end
     endcase
   end
@@ -16279,12 +16360,12 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
       2'h1:
           /* empty */;
       2'h2:
-          ending = \$78 ;
+          ending = \$77 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$64  = 1'h0;
+    \$signal$63  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16293,16 +16374,16 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
           /* empty */;
       2'h2:
         begin
-          if (\$79 ) begin
-            \$signal$64  = 1'h1;
+          if (\$78 ) begin
+            \$signal$63  = 1'h1;
           end
-          if (\$80 ) begin
-            \$signal$64  = 1'h1;
+          if (\$79 ) begin
+            \$signal$63  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$64  = 1'h1;
+            \$signal$63  = 1'h1;
           end
     endcase
   end
@@ -16317,10 +16398,10 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
           /* empty */;
       2'h2:
         begin
-          if (\$79 ) begin
+          if (\$78 ) begin
             refusal = 4'h1;
           end
-          if (\$80 ) begin
+          if (\$79 ) begin
             refusal = 4'h2;
           end
         end
@@ -16347,7 +16428,7 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$57  = 1'h0;
+    \$signal$56  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16358,13 +16439,13 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$57  = 1'h1;
+            \$signal$56  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$45  = descriptor;
+  assign \descriptor$44  = descriptor;
   assign clock = word;
-  assign \window$47  = window;
+  assign \window$46  = window;
   assign first_request = \$like ;
   assign transfer_clear = halted;
   assign \descriptor[0]  = descriptor[31:0];
@@ -16392,7 +16473,6 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
-  assign \layer_cycles.tenant0  = layer_cycles;
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -16404,35 +16484,35 @@ module \crossloom.scheduler (rst, unit_done, halted, turn, layer_done, ended, tr
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \descriptor$45[0]  = descriptor[31:0];
-  assign \descriptor$45[1]  = descriptor[63:32];
-  assign \descriptor$45[2]  = descriptor[95:64];
-  assign \descriptor$45[3]  = descriptor[127:96];
-  assign \descriptor$45[4]  = descriptor[159:128];
-  assign \descriptor$45[5]  = descriptor[191:160];
-  assign \descriptor$45[6]  = descriptor[223:192];
-  assign \descriptor$45[7]  = descriptor[255:224];
-  assign \descriptor$45[8]  = descriptor[287:256];
-  assign \descriptor$45[9]  = descriptor[319:288];
-  assign \descriptor$45[10]  = descriptor[351:320];
-  assign \descriptor$45[11]  = descriptor[383:352];
-  assign \descriptor$45[12]  = descriptor[415:384];
-  assign \descriptor$45[13]  = descriptor[447:416];
-  assign \descriptor$45[14]  = descriptor[479:448];
-  assign \descriptor$45[15]  = descriptor[511:480];
-  assign \window$47.program_base  = window[11:0];
-  assign \window$47.program_length  = window[23:12];
-  assign \window$47.activation_base  = window[39:24];
-  assign \window$47.activation_words  = window[56:40];
-  assign \window$47.constants_base  = window[72:57];
-  assign \window$47.constant_entries  = window[89:73];
-  assign \window$47.coefficients_base  = window[109:90];
-  assign \window$47.coefficient_words  = window[130:110];
-  assign \window$47.tiles  = window[132:131];
+  assign \descriptor$44[0]  = descriptor[31:0];
+  assign \descriptor$44[1]  = descriptor[63:32];
+  assign \descriptor$44[2]  = descriptor[95:64];
+  assign \descriptor$44[3]  = descriptor[127:96];
+  assign \descriptor$44[4]  = descriptor[159:128];
+  assign \descriptor$44[5]  = descriptor[191:160];
+  assign \descriptor$44[6]  = descriptor[223:192];
+  assign \descriptor$44[7]  = descriptor[255:224];
+  assign \descriptor$44[8]  = descriptor[287:256];
+  assign \descriptor$44[9]  = descriptor[319:288];
+  assign \descriptor$44[10]  = descriptor[351:320];
+  assign \descriptor$44[11]  = descriptor[383:352];
+  assign \descriptor$44[12]  = descriptor[415:384];
+  assign \descriptor$44[13]  = descriptor[447:416];
+  assign \descriptor$44[14]  = descriptor[479:448];
+  assign \descriptor$44[15]  = descriptor[511:480];
+  assign \window$46.program_base  = window[11:0];
+  assign \window$46.program_length  = window[23:12];
+  assign \window$46.activation_base  = window[39:24];
+  assign \window$46.activation_words  = window[56:40];
+  assign \window$46.constants_base  = window[72:57];
+  assign \window$46.constant_entries  = window[89:73];
+  assign \window$46.coefficients_base  = window[109:90];
+  assign \window$46.coefficient_words  = window[130:110];
+  assign \window$46.tiles  = window[132:131];
   assign \failed_cause.tenant0  = failed_cause;
-  assign \$17  = \$16 ;
-  assign \$28  = \$signal$38 ;
-  assign \$40  = \$signal$38 ;
+  assign \$16  = \$15 ;
+  assign \$27  = \$signal$37 ;
+  assign \$38  = \$signal$37 ;
 endmodule
 
 module \crossloom.scheduler.check (rst, legal, descriptor, clock, window, clk);
@@ -17048,7 +17128,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5473$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5516$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17202,8 +17282,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5473$90 ;
-  wire [40:0] \port$5473$90 ;
+  input [40:0] \port$5516$90 ;
+  wire [40:0] \port$5516$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17264,10 +17344,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5473$90 [19:0]),
+    .coefficient_base(\port$5516$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5473$90 [40:20]),
+    .coefficient_words(\port$5516$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17346,8 +17426,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5473$90 [19:0];
-  assign coefficient_words = \port$5473$90 [40:20];
+  assign coefficient_base = \port$5516$90 [19:0];
+  assign coefficient_words = \port$5516$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17393,7 +17473,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5473$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5516$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17547,8 +17627,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5473$90 ;
-  wire [40:0] \port$5473$90 ;
+  input [40:0] \port$5516$90 ;
+  wire [40:0] \port$5516$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17609,10 +17689,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5473$90 [19:0]),
+    .coefficient_base(\port$5516$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5473$90 [40:20]),
+    .coefficient_words(\port$5516$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17691,8 +17771,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5473$90 [19:0];
-  assign coefficient_words = \port$5473$90 [40:20];
+  assign coefficient_base = \port$5516$90 [19:0];
+  assign coefficient_words = \port$5516$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -18327,7 +18407,7 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5620$0 , busy, clk);
+module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5669$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -18468,8 +18548,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [21:0] \port$5620$0 ;
-  wire [21:0] \port$5620$0 ;
+  output [21:0] \port$5669$0 ;
+  wire [21:0] \port$5669$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -18593,10 +18673,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$4805$128 (descriptor[139:128]),
-    .\port$4805$160 (descriptor[171:160]),
-    .\port$4805$192 (descriptor[215:192]),
-    .\port$4805$96 (descriptor[119:96]),
+    .\port$4848$128 (descriptor[139:128]),
+    .\port$4848$160 (descriptor[171:160]),
+    .\port$4848$192 (descriptor[215:192]),
+    .\port$4848$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -18611,7 +18691,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4805$136 (descriptor[147:136]),
+    .\port$4848$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -18820,7 +18900,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[20];
   assign \last_chunk$73  = shown[21];
   assign \last_position$74  = shown[22];
-  assign \port$5620$0  = shown[21:0];
+  assign \port$5669$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -18871,7 +18951,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 , \port$4805$160 , \port$4805$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 , \port$4848$160 , \port$4848$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -20042,14 +20122,14 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$4805$128 ;
-  wire [11:0] \port$4805$128 ;
-  input [11:0] \port$4805$160 ;
-  wire [11:0] \port$4805$160 ;
-  input [23:0] \port$4805$192 ;
-  wire [23:0] \port$4805$192 ;
-  input [23:0] \port$4805$96 ;
-  wire [23:0] \port$4805$96 ;
+  input [11:0] \port$4848$128 ;
+  wire [11:0] \port$4848$128 ;
+  input [11:0] \port$4848$160 ;
+  wire [11:0] \port$4848$160 ;
+  input [23:0] \port$4848$192 ;
+  wire [23:0] \port$4848$192 ;
+  input [23:0] \port$4848$96 ;
+  wire [23:0] \port$4848$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -20092,41 +20172,41 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$4805$192 [11:0] == 1'h1;
-  assign \$2  = \port$4805$192 [11:0] == 2'h2;
+  assign \$1  = \port$4848$192 [11:0] == 1'h1;
+  assign \$2  = \port$4848$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$4805$128 [3:0] == 1'h1;
-  assign \$9  = \port$4805$128 [3:0] == 2'h2;
+  assign \$8  = \port$4848$128 [3:0] == 1'h1;
+  assign \$9  = \port$4848$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$4805$128 [7:4] == 1'h1;
-  assign \$16  = \port$4805$128 [7:4] == 2'h2;
+  assign \$15  = \port$4848$128 [7:4] == 1'h1;
+  assign \$16  = \port$4848$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$4805$192 [23:12] == 1'h1;
-  assign \$23  = \port$4805$192 [23:12] == 2'h2;
+  assign \$22  = \port$4848$192 [23:12] == 1'h1;
+  assign \$23  = \port$4848$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$4805$96 [11:0] == 1'h1;
-  assign \$30  = \port$4805$96 [11:0] == 2'h2;
+  assign \$29  = \port$4848$96 [11:0] == 1'h1;
+  assign \$30  = \port$4848$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$4805$96 [23:12] == 1'h1;
-  assign \$37  = \port$4805$96 [23:12] == 2'h2;
+  assign \$36  = \port$4848$96 [23:12] == 1'h1;
+  assign \$37  = \port$4848$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -20907,11 +20987,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -20933,11 +21013,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -20959,11 +21039,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -20985,11 +21065,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -21011,11 +21091,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -21037,11 +21117,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$4805$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$4805$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -21061,7 +21141,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$4805$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$4848$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -21077,7 +21157,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$4805$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$4848$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -21091,7 +21171,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$4805$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$4848$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -21105,7 +21185,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$4805$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$4848$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -21137,7 +21217,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$4805$192 [11:0];
+      word_left <= \port$4848$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -21206,7 +21286,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$4805$128 [3:0];
+      column_left <= \port$4848$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -21275,7 +21355,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$4805$128 [7:4];
+      row_left <= \port$4848$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -21344,7 +21424,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$4805$192 [23:12];
+      block_left <= \port$4848$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -21413,7 +21493,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$4805$96 [11:0];
+      x_left <= \port$4848$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -21482,7 +21562,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$4805$96 [23:12];
+      y_left <= \port$4848$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -21788,19 +21868,19 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$4805$192 [11:0];
-  assign column_count = \port$4805$128 [3:0];
-  assign row_count = \port$4805$128 [7:4];
-  assign block_count = \port$4805$192 [23:12];
-  assign x_count = \port$4805$96 [11:0];
-  assign y_count = \port$4805$96 [23:12];
+  assign word_count = \port$4848$192 [11:0];
+  assign column_count = \port$4848$128 [3:0];
+  assign row_count = \port$4848$128 [7:4];
+  assign block_count = \port$4848$192 [23:12];
+  assign x_count = \port$4848$96 [11:0];
+  assign y_count = \port$4848$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$4805$160  };
-  assign address_block_step = { 4'h0, \port$4805$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$4848$160  };
+  assign address_block_step = { 4'h0, \port$4848$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4805$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$4848$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4805$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$4848$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -21903,7 +21983,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4805$96 , \port$4805$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4805$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire [5:0] \$1 ;
   wire [16:0] \$10 ;
   wire [11:0] \$11 ;
@@ -21952,8 +22032,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4805$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4805$136 ;
-  wire [11:0] \port$4805$136 ;
+  input [11:0] \port$4848$136 ;
+  wire [11:0] \port$4848$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -22050,7 +22130,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4805$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$4805$136 [3:0];
+      rotating_stride <= \port$4848$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -22063,7 +22143,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4805$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$4805$136 [7:4];
+      rotating_left <= \port$4848$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -22076,7 +22156,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4805$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$4805$136 [11:8];
+      rotating_top <= \port$4848$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -22180,9 +22260,9 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4805$13
       origin <= 16'h0000;
     end
   end
-  assign stride = \port$4805$136 [3:0];
-  assign pad_left = \port$4805$136 [7:4];
-  assign pad_top = \port$4805$136 [11:8];
+  assign stride = \port$4848$136 [3:0];
+  assign pad_left = \port$4848$136 [7:4];
+  assign pad_top = \port$4848$136 [11:8];
   assign abort = 1'h0;
   assign \$2  = { width, 1'h0 };
   assign \$4  = { row, 1'h0 };
@@ -22692,6 +22772,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire write_group;
   input [3:0] write_row;
   wire [3:0] write_row;
+  (* no_rw_check = 32'd1 *)
   reg [7:0] coefficients [511:0];
 `ifndef SYNTHESIS
   initial begin : zero_coefficients
@@ -22753,8 +22834,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$18 [2:0]),
-    .\port$1177$0 (\$31 ),
-    .\port$1177$18 (\$32 ),
+    .\port$1179$0 (\$31 ),
+    .\port$1179$18 (\$32 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -22800,7 +22881,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .averaging(averaging),
     .bank_released(bank_released),
     .clear(macro__clear),
-    .\clear$36 (clear),
+    .\clear$38 (clear),
     .clk(clk),
     .convert_side(macro__convert_side),
     .drive(macro__drive),
@@ -22810,7 +22891,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1044$0 (\$30 ),
+    .\port$1042$0 (\$30 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -23234,7 +23315,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1177$0 , trace__void, \port$1177$18 , read_address, drain_sum, clear);
+, trace__valid, \port$1179$0 , trace__void, \port$1179$18 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire [17:0] \$100 ;
@@ -23450,10 +23531,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 7'h00 *)
   wire [6:0] operand;
   reg [6:0] operand_1 = 7'h00;
-  output [11:0] \port$1177$0 ;
-  wire [11:0] \port$1177$0 ;
-  output [47:0] \port$1177$18 ;
-  wire [47:0] \port$1177$18 ;
+  output [11:0] \port$1179$0 ;
+  wire [11:0] \port$1179$0 ;
+  output [47:0] \port$1179$18 ;
+  wire [47:0] \port$1179$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23680,8 +23761,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1193$0 (register),
-    .\port$1195$0 (\register$44 ),
+    .\port$1195$0 (register),
+    .\port$1197$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -23690,8 +23771,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1193$0 (register),
-    .\port$1195$0 (\register$44 ),
+    .\port$1195$0 (register),
+    .\port$1197$0 (\register$44 ),
     .product(\product$66 ),
     .rst(rst)
   );
@@ -24125,9 +24206,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient1 = \multiplier$46 ;
   assign \valid$48  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1177$0  = held[11:0];
+  assign \port$1179$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$1177$18  = held[65:18];
+  assign \port$1179$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -24169,7 +24250,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$95  = \$94 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1193$0 , \port$1195$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1195$0 , \port$1197$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24194,10 +24275,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1193$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1193$0 ;
-  wire \port$1193$0 ;
   input \port$1195$0 ;
   wire \port$1195$0 ;
+  input \port$1197$0 ;
+  wire \port$1197$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24213,21 +24294,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1193$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1193$0 ) begin
+    if (\port$1195$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1193$0 ) begin
+    if (\port$1195$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1195$0 ) begin
+    if (\port$1197$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1195$0 , \port$1193$0  };
+  assign valid = { \port$1197$0 , \port$1195$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24237,7 +24318,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1193$0 , \port$1
   assign \$13  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1193$0 , \port$1195$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1195$0 , \port$1197$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24262,10 +24343,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1193$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1193$0 ;
-  wire \port$1193$0 ;
   input \port$1195$0 ;
   wire \port$1195$0 ;
+  input \port$1197$0 ;
+  wire \port$1197$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24281,21 +24362,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1193$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1193$0 ) begin
+    if (\port$1195$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1193$0 ) begin
+    if (\port$1195$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1195$0 ) begin
+    if (\port$1197$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1195$0 , \port$1193$0  };
+  assign valid = { \port$1197$0 , \port$1195$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24904,31 +24985,31 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$16  = { 1'h0, \$signal$12 [9:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1044$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
-, negate, add, product_ready, bank_released, \clear$36 );
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1042$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
+, negate, add, product_ready, bank_released, \clear$38 );
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
-  wire [6:0] \$1 ;
-  wire [6:0] \$10 ;
+  wire \$1 ;
+  wire \$10 ;
   wire \$11 ;
-  wire [6:0] \$12 ;
+  wire \$12 ;
   wire [6:0] \$13 ;
-  wire [6:0] \$14 ;
+  wire \$14 ;
   wire \$15 ;
   wire [6:0] \$16 ;
   wire \$17 ;
   wire \$18 ;
   wire \$19 ;
   wire [6:0] \$2 ;
-  wire [6:0] \$20 ;
-  wire [6:0] \$21 ;
+  wire \$20 ;
+  wire \$21 ;
   wire [6:0] \$22 ;
   wire \$23 ;
-  wire [6:0] \$24 ;
-  wire \$25 ;
-  wire [6:0] \$26 ;
+  wire \$24 ;
+  wire [6:0] \$25 ;
+  wire \$26 ;
   wire \$27 ;
   wire \$28 ;
-  wire \$29 ;
+  wire [6:0] \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
@@ -24940,41 +25021,41 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire [6:0] \$4 ;
+  wire \$4 ;
   wire \$40 ;
   wire \$41 ;
-  wire [7:0] \$42 ;
+  wire \$42 ;
   wire \$43 ;
   wire \$44 ;
-  wire [16:0] \$45 ;
-  wire [6:0] \$46 ;
+  wire \$45 ;
+  wire [7:0] \$46 ;
   wire \$47 ;
   wire \$48 ;
-  wire \$49 ;
+  wire [16:0] \$49 ;
   wire \$5 ;
-  wire [7:0] \$50 ;
-  wire [8:0] \$51 ;
+  wire \$50 ;
+  wire \$51 ;
   wire \$52 ;
   wire \$53 ;
-  wire \$54 ;
-  wire [16:0] \$55 ;
-  wire [6:0] \$56 ;
-  wire [6:0] \$57 ;
+  wire [7:0] \$54 ;
+  wire [8:0] \$55 ;
+  wire \$56 ;
+  wire \$57 ;
   wire \$58 ;
-  wire [6:0] \$59 ;
+  wire [16:0] \$59 ;
   wire [6:0] \$6 ;
-  wire [6:0] \$60 ;
-  wire \$61 ;
-  wire [6:0] \$62 ;
-  wire [6:0] \$63 ;
-  wire \$64 ;
-  wire [6:0] \$65 ;
-  wire [6:0] \$66 ;
-  wire \$67 ;
+  wire \$60 ;
+  wire [6:0] \$61 ;
+  wire \$62 ;
+  wire \$63 ;
+  wire [6:0] \$64 ;
+  wire \$65 ;
+  wire \$66 ;
+  wire [6:0] \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire [6:0] \$7 ;
-  wire \$70 ;
+  wire \$7 ;
+  wire [6:0] \$70 ;
   wire \$71 ;
   wire \$72 ;
   wire \$73 ;
@@ -24984,7 +25065,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$77 ;
   wire \$78 ;
   wire \$79 ;
-  wire [6:0] \$8 ;
+  wire \$8 ;
   wire \$80 ;
   wire \$81 ;
   wire \$82 ;
@@ -24995,7 +25076,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire \$9 ;
+  wire [6:0] \$9 ;
+  wire \$90 ;
+  wire \$91 ;
+  wire \$92 ;
   output add;
   reg add = 1'h0;
   reg [2:0] adder_phase_state = 3'h0;
@@ -25008,15 +25092,17 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   reg bank_released;
   output clear;
   reg clear = 1'h0;
-  input \clear$36 ;
-  wire \clear$36 ;
+  input \clear$38 ;
+  wire \clear$38 ;
   input clk;
   wire clk;
   wire [15:0] conversion;
   output convert_side;
   reg convert_side = 1'h1;
   reg [5:0] count = 6'h00;
-  reg [5:0] \count$29  = 6'h00;
+  reg [5:0] \count$30  = 6'h00;
+  reg count_over = 1'h0;
+  reg \count_over$31  = 1'h0;
   reg [36:0] current = 37'h0000000000;
   wire \current.bank ;
   wire \current.final ;
@@ -25063,8 +25149,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$1044$0 ;
-  wire [34:0] \port$1044$0 ;
+  output [34:0] \port$1042$0 ;
+  wire [34:0] \port$1042$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -25105,96 +25191,99 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \tag.release ;
   wire \tag.stop ;
   wire \tag.void ;
-  assign \$1  = lengths[5:0] - 1'h1;
+  assign \$1  = lengths[5:0] == 1'h1;
   assign \$2  = count - 1'h1;
-  assign \$3  = ! count;
-  assign \$4  = lengths[41:36] - 1'h1;
-  assign \$5  = | count;
+  assign \$3  = count == 2'h2;
+  assign \$4  = lengths[41:36] == 1'h1;
+  assign \$5  = ~ count_over;
   assign \$6  = count - 1'h1;
-  assign \$7  = lengths[11:6] - 1'h1;
-  assign \$8  = count - 1'h1;
-  assign \$9  = ! count;
-  assign \$10  = lengths[41:36] - 1'h1;
-  assign \$11  = | count;
-  assign \$12  = count - 1'h1;
-  assign \$13  = lengths[17:12] - 1'h1;
-  assign \$14  = count - 1'h1;
-  assign \$15  = ! count;
-  assign \$16  = lengths[41:36] - 1'h1;
-  assign \$17  = | count;
-  assign \$18  = ~ held_valid;
-  assign \$19  = \$18  | ending;
-  assign \$20  = count - 1'h1;
-  assign \$21  = lengths[23:18] - 1'h1;
+  assign \$7  = count == 2'h2;
+  assign \$8  = lengths[11:6] == 1'h1;
+  assign \$9  = count - 1'h1;
+  assign \$10  = count == 2'h2;
+  assign \$11  = lengths[41:36] == 1'h1;
+  assign \$12  = ~ count_over;
+  assign \$13  = count - 1'h1;
+  assign \$14  = count == 2'h2;
+  assign \$15  = lengths[17:12] == 1'h1;
+  assign \$16  = count - 1'h1;
+  assign \$17  = count == 2'h2;
+  assign \$18  = lengths[41:36] == 1'h1;
+  assign \$19  = ~ count_over;
+  assign \$20  = ~ held_valid;
+  assign \$21  = \$20  | ending;
   assign \$22  = count - 1'h1;
-  assign \$23  = ! count;
-  assign \$24  = lengths[41:36] - 1'h1;
-  assign \$25  = | count;
-  assign \$26  = count - 1'h1;
-  assign \$27  = sample_valid & sample_ready;
-  assign \$28  = ~ tag[6];
-  assign \$29  = ~ side;
-  assign \$30  = job_valid & job_ready;
-  assign \$31  = ~ \$30 ;
-  assign \$32  = idle & \$31 ;
-  assign \$33  = ~ again;
-  assign \$34  = \$32  & \$33 ;
-  assign \$35  = held_valid | holds;
-  assign \$36  = \$34  & \$35 ;
-  assign \$37  = ~ sample_valid;
-  assign \$38  = \$37  | sample_ready;
-  assign \$39  = \$36  & \$38 ;
-  assign \$40  = ~ sample_valid;
-  assign \$41  = again & \$40 ;
-  assign \$42  = left - 1'h1;
-  assign \$43  = left != 1'h1;
-  assign \$44  = left != 1'h1;
-  assign \$45  = next_conversion + 1'h1;
-  assign \$46  = lengths[29:24] - 1'h1;
-  assign \$47  = left == 1'h1;
-  assign \$48  = tag[7] & \$47 ;
-  assign \$49  = job_valid & job_ready;
-  assign \$50  = 1'h1 << averaging;
-  assign \$51  = \$50  - 1'h1;
-  assign \$52  = ~ repeated;
-  assign \$53  = job[23] & \$52 ;
-  assign \$54  = ~ job[22];
-  assign \$55  = next_conversion + 1'h1;
-  assign \$56  = lengths[29:24] - 1'h1;
-  assign \$57  = \count$29  - 1'h1;
-  assign \$58  = ! \count$29 ;
-  assign \$59  = lengths[41:36] - 1'h1;
-  assign \$60  = \count$29  - 1'h1;
-  assign \$61  = ! \count$29 ;
-  assign \$62  = lengths[35:30] - 1'h1;
-  assign \$63  = \count$29  - 1'h1;
-  assign \$64  = ! \count$29 ;
-  assign \$65  = lengths[41:36] - 1'h1;
-  assign \$66  = \count$29  - 1'h1;
-  assign \$67  = ! \count$29 ;
-  assign \$68  = | count;
-  assign \$69  = | count;
-  assign \$70  = | averaging;
-  assign \$71  = ~ job[22];
-  assign repeated = \$70  & \$71 ;
-  assign \$72  = job_valid & job_ready;
-  assign \$73  = ! \count$29 ;
-  assign \$74  = ~ again;
-  assign \$75  = tag[7] & \$74 ;
-  assign \$76  = ! array_phase_state;
-  assign \$77  = array_phase_state == 1'h1;
-  assign \$78  = array_phase_state == 2'h2;
-  assign \$79  = array_phase_state == 2'h3;
-  assign \$80  = array_phase_state == 3'h4;
-  assign \$81  = array_phase_state == 3'h5;
-  assign \$82  = array_phase_state == 3'h6;
-  assign \$83  = array_phase_state == 3'h7;
-  assign \$84  = array_phase_state == 4'h8;
-  assign \$85  = ! adder_phase_state;
-  assign \$86  = adder_phase_state == 1'h1;
-  assign \$87  = adder_phase_state == 2'h2;
-  assign \$88  = adder_phase_state == 2'h3;
-  assign \$89  = adder_phase_state == 3'h4;
+  assign \$23  = count == 2'h2;
+  assign \$24  = lengths[23:18] == 1'h1;
+  assign \$25  = count - 1'h1;
+  assign \$26  = count == 2'h2;
+  assign \$27  = lengths[41:36] == 1'h1;
+  assign \$28  = ~ count_over;
+  assign \$29  = count - 1'h1;
+  assign \$30  = count == 2'h2;
+  assign \$31  = sample_valid & sample_ready;
+  assign \$32  = ~ tag[6];
+  assign \$33  = ~ side;
+  assign \$34  = job_valid & job_ready;
+  assign \$35  = ~ \$34 ;
+  assign \$36  = idle & \$35 ;
+  assign \$37  = ~ again;
+  assign \$38  = \$36  & \$37 ;
+  assign \$39  = held_valid | holds;
+  assign \$40  = \$38  & \$39 ;
+  assign \$41  = ~ sample_valid;
+  assign \$42  = \$41  | sample_ready;
+  assign \$43  = \$40  & \$42 ;
+  assign \$44  = ~ sample_valid;
+  assign \$45  = again & \$44 ;
+  assign \$46  = left - 1'h1;
+  assign \$47  = left != 1'h1;
+  assign \$48  = left != 1'h1;
+  assign \$49  = next_conversion + 1'h1;
+  assign \$50  = lengths[29:24] == 1'h1;
+  assign \$51  = left == 1'h1;
+  assign \$52  = tag[7] & \$51 ;
+  assign \$53  = job_valid & job_ready;
+  assign \$54  = 1'h1 << averaging;
+  assign \$55  = \$54  - 1'h1;
+  assign \$56  = ~ repeated;
+  assign \$57  = job[23] & \$56 ;
+  assign \$58  = ~ job[22];
+  assign \$59  = next_conversion + 1'h1;
+  assign \$60  = lengths[29:24] == 1'h1;
+  assign \$61  = \count$30  - 1'h1;
+  assign \$62  = \count$30  == 2'h2;
+  assign \$63  = lengths[41:36] == 1'h1;
+  assign \$64  = \count$30  - 1'h1;
+  assign \$65  = \count$30  == 2'h2;
+  assign \$66  = lengths[35:30] == 1'h1;
+  assign \$67  = \count$30  - 1'h1;
+  assign \$68  = \count$30  == 2'h2;
+  assign \$69  = lengths[41:36] == 1'h1;
+  assign \$70  = \count$30  - 1'h1;
+  assign \$71  = \count$30  == 2'h2;
+  assign \$72  = ~ count_over;
+  assign \$73  = ~ count_over;
+  assign \$74  = | averaging;
+  assign \$75  = ~ job[22];
+  assign repeated = \$74  & \$75 ;
+  assign \$76  = job_valid & job_ready;
+  assign \$77  = ~ again;
+  assign \$78  = tag[7] & \$77 ;
+  assign \$79  = ! array_phase_state;
+  assign \$80  = array_phase_state == 1'h1;
+  assign \$81  = array_phase_state == 2'h2;
+  assign \$82  = array_phase_state == 2'h3;
+  assign \$83  = array_phase_state == 3'h4;
+  assign \$84  = array_phase_state == 3'h5;
+  assign \$85  = array_phase_state == 3'h6;
+  assign \$86  = array_phase_state == 3'h7;
+  assign \$87  = array_phase_state == 4'h8;
+  assign \$88  = ! adder_phase_state;
+  assign \$89  = adder_phase_state == 1'h1;
+  assign \$90  = adder_phase_state == 2'h2;
+  assign \$91  = adder_phase_state == 2'h3;
+  assign \$92  = adder_phase_state == 3'h4;
   always @(posedge clk) begin
     if (ending) begin
       held_valid <= 1'h0;
@@ -25218,12 +25307,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h8:
           (* full_case = 32'd1 *)
-          if (\$25 ) begin
+          if (\$28 ) begin
           end else begin
             held_valid <= 1'h1;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       held_valid <= 1'h0;
     end
     if (rst) begin
@@ -25237,7 +25326,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             current <= product;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       current <= 37'h0000000000;
     end
     if (rst) begin
@@ -25251,11 +25340,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             reset <= 1'h1;
           end
       4'h1:
-          if (\$3 ) begin
+          if (count_over) begin
             reset <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       reset <= 1'h0;
     end
     if (rst) begin
@@ -25266,13 +25355,13 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (array_phase_state)
       4'h0:
           if (product_valid) begin
-            count <= \$1 [5:0];
+            count <= lengths[5:0];
           end
       4'h1:
         begin
           count <= \$2 [5:0];
-          if (\$3 ) begin
-            count <= \$4 [5:0];
+          if (count_over) begin
+            count <= lengths[41:36];
           end
         end
       4'h2:
@@ -25280,52 +25369,118 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           if (\$5 ) begin
             count <= \$6 [5:0];
           end else if (1'h1) begin
-            count <= \$7 [5:0];
+            count <= lengths[11:6];
           end
       4'h3:
         begin
-          count <= \$8 [5:0];
-          if (\$9 ) begin
-            count <= \$10 [5:0];
+          count <= \$9 [5:0];
+          if (count_over) begin
+            count <= lengths[41:36];
           end
         end
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$11 ) begin
-            count <= \$12 [5:0];
-          end else if (1'h1) begin
+          if (\$12 ) begin
             count <= \$13 [5:0];
+          end else if (1'h1) begin
+            count <= lengths[17:12];
           end
       4'h5:
         begin
-          count <= \$14 [5:0];
-          if (\$15 ) begin
-            count <= \$16 [5:0];
+          count <= \$16 [5:0];
+          if (count_over) begin
+            count <= lengths[41:36];
           end
         end
       4'h6:
-          if (\$17 ) begin
-            count <= \$20 [5:0];
-          end else if (\$19 ) begin
-            count <= \$21 [5:0];
+          if (\$19 ) begin
+            count <= \$22 [5:0];
+          end else if (\$21 ) begin
+            count <= lengths[23:18];
           end
       4'h7:
         begin
-          count <= \$22 [5:0];
-          if (\$23 ) begin
-            count <= \$24 [5:0];
+          count <= \$25 [5:0];
+          if (count_over) begin
+            count <= lengths[41:36];
           end
         end
       4'h8:
-          if (\$25 ) begin
-            count <= \$26 [5:0];
+          if (\$28 ) begin
+            count <= \$29 [5:0];
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       count <= 6'h00;
     end
     if (rst) begin
       count <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    casez (array_phase_state)
+      4'h0:
+          if (product_valid) begin
+            count_over <= \$1 ;
+          end
+      4'h1:
+        begin
+          count_over <= \$3 ;
+          if (count_over) begin
+            count_over <= \$4 ;
+          end
+        end
+      4'h2:
+          (* full_case = 32'd1 *)
+          if (\$5 ) begin
+            count_over <= \$7 ;
+          end else if (1'h1) begin
+            count_over <= \$8 ;
+          end
+      4'h3:
+        begin
+          count_over <= \$10 ;
+          if (count_over) begin
+            count_over <= \$11 ;
+          end
+        end
+      4'h4:
+          (* full_case = 32'd1 *)
+          if (\$12 ) begin
+            count_over <= \$14 ;
+          end else if (1'h1) begin
+            count_over <= \$15 ;
+          end
+      4'h5:
+        begin
+          count_over <= \$17 ;
+          if (count_over) begin
+            count_over <= \$18 ;
+          end
+        end
+      4'h6:
+          if (\$19 ) begin
+            count_over <= \$23 ;
+          end else if (\$21 ) begin
+            count_over <= \$24 ;
+          end
+      4'h7:
+        begin
+          count_over <= \$26 ;
+          if (count_over) begin
+            count_over <= \$27 ;
+          end
+        end
+      4'h8:
+          if (\$28 ) begin
+            count_over <= \$30 ;
+          end
+    endcase
+    if (\clear$38 ) begin
+      count_over <= 1'h0;
+    end
+    if (rst) begin
+      count_over <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -25335,7 +25490,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h1;
           end
       4'h1:
-          if (\$3 ) begin
+          if (count_over) begin
             array_phase_state <= 4'h2;
           end
       4'h2:
@@ -25345,36 +25500,36 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h3;
           end
       4'h3:
-          if (\$9 ) begin
+          if (count_over) begin
             array_phase_state <= 4'h4;
           end
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$11 ) begin
+          if (\$12 ) begin
           end else if (1'h1) begin
             array_phase_state <= 4'h5;
           end
       4'h5:
-          if (\$15 ) begin
+          if (count_over) begin
             array_phase_state <= 4'h6;
           end
       4'h6:
-          if (\$17 ) begin
-          end else if (\$19 ) begin
+          if (\$19 ) begin
+          end else if (\$21 ) begin
             array_phase_state <= 4'h7;
           end
       4'h7:
-          if (\$23 ) begin
+          if (count_over) begin
             array_phase_state <= 4'h8;
           end
       4'h8:
           (* full_case = 32'd1 *)
-          if (\$25 ) begin
+          if (\$28 ) begin
           end else begin
             array_phase_state <= 4'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       array_phase_state <= 4'h0;
     end
     if (rst) begin
@@ -25394,11 +25549,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             drive <= 1'h1;
           end
       4'h3:
-          if (\$9 ) begin
+          if (count_over) begin
             drive <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       drive <= 1'h0;
     end
     if (rst) begin
@@ -25417,16 +25572,16 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$11 ) begin
+          if (\$12 ) begin
           end else if (1'h1) begin
             share <= 1'h1;
           end
       4'h5:
-          if (\$15 ) begin
+          if (count_over) begin
             share <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       share <= 1'h0;
     end
     if (rst) begin
@@ -25448,16 +25603,16 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h5:
           /* empty */;
       4'h6:
-          if (\$17 ) begin
-          end else if (\$19 ) begin
+          if (\$19 ) begin
+          end else if (\$21 ) begin
             hold <= 1'h1;
           end
       4'h7:
-          if (\$23 ) begin
+          if (count_over) begin
             hold <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       hold <= 1'h0;
     end
     if (rst) begin
@@ -25484,12 +25639,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h8:
           (* full_case = 32'd1 *)
-          if (\$25 ) begin
+          if (\$28 ) begin
           end else begin
             held <= current;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       held <= 37'h0000000000;
     end
     if (rst) begin
@@ -25497,12 +25652,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$27 ) begin
+    if (\$31 ) begin
       sample_valid <= 1'h0;
     end
     casez (adder_phase_state)
       3'h0:
-          if (\$49 ) begin
+          if (\$53 ) begin
             if (job[22]) begin
               sample_valid <= 1'h1;
             end
@@ -25514,11 +25669,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\$67 ) begin
+          if (\count_over$31 ) begin
             sample_valid <= 1'h1;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       sample_valid <= 1'h0;
     end
     if (rst) begin
@@ -25526,12 +25681,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$27 ) begin
-      if (\$28 ) begin
-        side <= \$29 ;
+    if (\$31 ) begin
+      if (\$32 ) begin
+        side <= \$33 ;
       end
     end
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       side <= 1'h0;
     end
     if (rst) begin
@@ -25539,12 +25694,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$27 ) begin
-      if (\$28 ) begin
+    if (\$31 ) begin
+      if (\$32 ) begin
         convert_side <= side;
       end
     end
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       convert_side <= 1'h1;
     end
     if (rst) begin
@@ -25552,8 +25707,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    job_ready <= \$39 ;
-    if (\clear$36 ) begin
+    job_ready <= \$43 ;
+    if (\clear$38 ) begin
       job_ready <= 1'h0;
     end
     if (rst) begin
@@ -25564,15 +25719,15 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            left <= \$42 [6:0];
+          if (\$45 ) begin
+            left <= \$46 [6:0];
           end
-          if (\$49 ) begin
-            left <= \$51 [6:0];
+          if (\$53 ) begin
+            left <= \$55 [6:0];
           end
         end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       left <= 7'h00;
     end
     if (rst) begin
@@ -25583,15 +25738,15 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            again <= \$43 ;
+          if (\$45 ) begin
+            again <= \$47 ;
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             again <= repeated;
           end
         end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       again <= 1'h0;
     end
     if (rst) begin
@@ -25602,11 +25757,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            tag [10] <= \$44 ;
+          if (\$45 ) begin
+            tag [10] <= \$48 ;
             tag [58:43] <= next_conversion;
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             tag [2:0] <= job[18:16];
             tag [4:3] <= job[20:19];
             tag [5] <= job[21];
@@ -25620,7 +25775,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       tag <= 59'h000000000000000;
     end
     if (rst) begin
@@ -25631,22 +25786,22 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            next_conversion <= \$45 [15:0];
-            if (\$48 ) begin
+          if (\$45 ) begin
+            next_conversion <= \$49 [15:0];
+            if (\$52 ) begin
               next_conversion <= 16'h0000;
             end
           end
-          if (\$49 ) begin
-            if (\$53 ) begin
+          if (\$53 ) begin
+            if (\$57 ) begin
               next_conversion <= 16'h0000;
-            end else if (\$54 ) begin
-              next_conversion <= \$55 [15:0];
+            end else if (\$58 ) begin
+              next_conversion <= \$59 [15:0];
             end
           end
         end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       next_conversion <= 16'h0000;
     end
     if (rst) begin
@@ -25657,10 +25812,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
+          if (\$45 ) begin
             clear <= 1'h1;
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -25669,11 +25824,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\$58 ) begin
+          if (\count_over$31 ) begin
             clear <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       clear <= 1'h0;
     end
     if (rst) begin
@@ -25684,56 +25839,102 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
-            \count$29  <= \$46 [5:0];
+          if (\$45 ) begin
+            \count$30  <= lengths[29:24];
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
-              \count$29  <= \$56 [5:0];
+              \count$30  <= lengths[29:24];
             end
           end
         end
       3'h1:
         begin
-          \count$29  <= \$57 [5:0];
-          if (\$58 ) begin
-            \count$29  <= \$59 [5:0];
+          \count$30  <= \$61 [5:0];
+          if (\count_over$31 ) begin
+            \count$30  <= lengths[41:36];
           end
         end
       3'h2:
         begin
-          \count$29  <= \$60 [5:0];
-          if (\$61 ) begin
-            \count$29  <= \$62 [5:0];
+          \count$30  <= \$64 [5:0];
+          if (\count_over$31 ) begin
+            \count$30  <= lengths[35:30];
           end
         end
       3'h3:
         begin
-          \count$29  <= \$63 [5:0];
-          if (\$64 ) begin
-            \count$29  <= \$65 [5:0];
+          \count$30  <= \$67 [5:0];
+          if (\count_over$31 ) begin
+            \count$30  <= lengths[41:36];
           end
         end
       3'h4:
-          \count$29  <= \$66 [5:0];
+          \count$30  <= \$70 [5:0];
     endcase
-    if (\clear$36 ) begin
-      \count$29  <= 6'h00;
+    if (\clear$38 ) begin
+      \count$30  <= 6'h00;
     end
     if (rst) begin
-      \count$29  <= 6'h00;
+      \count$30  <= 6'h00;
     end
   end
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$41 ) begin
+          if (\$45 ) begin
+            \count_over$31  <= \$50 ;
+          end
+          if (\$53 ) begin
+            (* full_case = 32'd1 *)
+            if (job[22]) begin
+            end else begin
+              \count_over$31  <= \$60 ;
+            end
+          end
+        end
+      3'h1:
+        begin
+          \count_over$31  <= \$62 ;
+          if (\count_over$31 ) begin
+            \count_over$31  <= \$63 ;
+          end
+        end
+      3'h2:
+        begin
+          \count_over$31  <= \$65 ;
+          if (\count_over$31 ) begin
+            \count_over$31  <= \$66 ;
+          end
+        end
+      3'h3:
+        begin
+          \count_over$31  <= \$68 ;
+          if (\count_over$31 ) begin
+            \count_over$31  <= \$69 ;
+          end
+        end
+      3'h4:
+          \count_over$31  <= \$71 ;
+    endcase
+    if (\clear$38 ) begin
+      \count_over$31  <= 1'h0;
+    end
+    if (rst) begin
+      \count_over$31  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$45 ) begin
             adder_phase_state <= 3'h1;
           end
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -25742,23 +25943,23 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\$58 ) begin
+          if (\count_over$31 ) begin
             adder_phase_state <= 3'h2;
           end
       3'h2:
-          if (\$61 ) begin
+          if (\count_over$31 ) begin
             adder_phase_state <= 3'h3;
           end
       3'h3:
-          if (\$64 ) begin
+          if (\count_over$31 ) begin
             adder_phase_state <= 3'h4;
           end
       3'h4:
-          if (\$67 ) begin
+          if (\count_over$31 ) begin
             adder_phase_state <= 3'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       adder_phase_state <= 3'h0;
     end
     if (rst) begin
@@ -25768,7 +25969,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -25776,7 +25977,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             end
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       select <= 8'h00;
     end
     if (rst) begin
@@ -25786,7 +25987,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$49 ) begin
+          if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -25794,7 +25995,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             end
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       negate <= 8'h00;
     end
     if (rst) begin
@@ -25808,15 +26009,15 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h1:
           /* empty */;
       3'h2:
-          if (\$61 ) begin
+          if (\count_over$31 ) begin
             add <= 1'h1;
           end
       3'h3:
-          if (\$64 ) begin
+          if (\count_over$31 ) begin
             add <= 1'h0;
           end
     endcase
-    if (\clear$36 ) begin
+    if (\clear$38 ) begin
       add <= 1'h0;
     end
     if (rst) begin
@@ -25845,7 +26046,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h4:
           (* full_case = 32'd1 *)
-          if (\$68 ) begin
+          if (\$72 ) begin
           end else if (1'h1) begin
             bank_released = current[35];
           end
@@ -25873,7 +26074,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       4'h8:
           (* full_case = 32'd1 *)
-          if (\$69 ) begin
+          if (\$73 ) begin
           end else begin
             holds = 1'h1;
           end
@@ -25892,7 +26093,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     ending = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          if (\$72 ) begin
+          if (\$76 ) begin
             if (job[22]) begin
               ending = job[23];
             end
@@ -25904,8 +26105,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\$73 ) begin
-            ending = \$75 ;
+          if (\count_over$31 ) begin
+            ending = \$78 ;
           end
     endcase
   end
@@ -25913,7 +26114,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$1044$0  = current[34:0];
+  assign \port$1042$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];

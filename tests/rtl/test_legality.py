@@ -1,0 +1,46 @@
+"""Descriptor check: what is refused, and that nothing else is, at the ends of every range."""
+
+import random
+
+import pytest
+
+from golden.chip.descriptor import DESCRIPTOR_WORDS, Opcode
+from rtl.legality import DescriptorCheck
+from tests.rtl.descriptors import (
+    CHIP, LOOKED_AT, disturb, fields_of, lawful, legal_case, words_of,
+)
+from tests.rtl.simulation import simulate
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("opcodes", [
+    *((opcode,) for opcode in (Opcode.CONVOLVE, Opcode.CALIBRATE, Opcode.ADD)),
+    (*Opcode, 8, 9, 12, 15)], ids=lambda opcodes: Opcode(opcodes[0]).name if len(opcodes) == 1
+    else "any")
+def test_ranges(opcodes, seed):
+    generator = random.Random(f"{opcodes} {seed}")
+    dut = DescriptorCheck(CHIP)
+    told = {False: 0, True: 0}
+
+    async def testbench(context):
+        for case in range(300):
+            opcode = generator.choice(opcodes)
+            fields, window = legal_case(generator, opcode if opcode in LOOKED_AT else Opcode.END)
+            for _ in range(generator.choice((0, 1, 1, 1, 2)) if LOOKED_AT.get(opcode) else 0):
+                disturb(generator, opcode, fields, window)
+            words = words_of(generator, opcode, fields)
+            expected = lawful(opcode, fields_of(words), window)
+            for clock in range(DESCRIPTOR_WORDS + 2):
+                context.set(dut.clock, clock)
+                if clock == 1:
+                    for name, value in window.items():
+                        context.set(getattr(dut.window, name), value)
+                if clock >= 2:
+                    context.set(dut.descriptor[clock - 2], words[clock - 2])
+                if clock == DESCRIPTOR_WORDS:
+                    assert context.get(dut.legal) == expected, (case, fields_of(words), window)
+                    told[expected] += 1
+                await context.tick()
+
+    simulate(dut, testbench)
+    assert min(told.values()) > 30
