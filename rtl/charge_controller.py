@@ -166,6 +166,8 @@ class ChargeController(Component):
         m.d.sync += self.job_ready.eq(
             idle & ~(self.job_valid & self.job_ready) & ~again & (held_valid | holds)
             & (~self.sample_valid | self.sample_ready))
+        # A void job is sampled at once. While `job_ready` this sequencer is idle.
+        m.d.comb += ending.eq(self.job_valid & self.job_ready & job.void & job.last)
         with m.FSM(name="adder_phase"):
             with m.State("IDLE"):
                 m.d.comb += idle.eq(1)
@@ -193,7 +195,6 @@ class ChargeController(Component):
                         m.d.sync += next_conversion.eq(next_conversion + 1)
                     with m.If(job.void):
                         m.d.sync += self.sample_valid.eq(1)
-                        m.d.comb += ending.eq(job.last)
                     with m.Else():
                         m.d.sync += [self.select.eq(job.select), self.negate.eq(job.negate),
                                      self.clear.eq(1)]

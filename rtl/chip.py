@@ -19,7 +19,7 @@ from .buffer import ActivationBuffer
 from .collisions import COLLISIONS_ARE_AVOIDED
 from .collector import POSITION_BITS, Collector
 from .delay import delayed
-from .descriptor import DescriptorLayout, read_field
+from .descriptor import COMBINING, DescriptorLayout, read_field
 from .elementwise import ElementwiseUnit
 from .gating import gated
 from .loader import RowLoader
@@ -111,9 +111,11 @@ class ChipTop(Component):
         m.submodules.window = window = ResetInserter(clear)(WindowGenerator(chip))
         m.submodules.loader = loader = ResetInserter(clear)(RowLoader(chip))
         m.submodules.collector = collector = ResetInserter(clear)(Collector(chip))
+        # A register, which stands as the descriptor does: it is the enable of a whole unit.
         combining = Signal()
         m.submodules.elementwise = elementwise = gated(ElementwiseUnit(chip), combining, clear)
-        m.d.comb += combining.eq(scheduler.combine | elementwise.busy)
+        opcode = read_field(scheduler.descriptor, "opcode")
+        m.d.sync += combining.eq(Cat(*(opcode == each for each in COMBINING)).any())
         transfers, tiles = [], []
         for t in range(chip.tenants):
             transfer, moving = TransferUnit(chip), Signal(name=f"transfer{t}_moving")

@@ -3,9 +3,12 @@
 from amaranth.hdl import Value
 from amaranth.lib import data
 
-from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS
+from golden.chip.descriptor import DESCRIPTOR_WORDS, FIELDS, Opcode
 
-__all__ = ["DescriptorLayout", "read_field"]
+__all__ = ["COMBINING", "DescriptorLayout", "read_field"]
+
+#: What the elementwise unit runs.
+COMBINING = (Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL)
 
 #: A descriptor as an array of words; every unit takes it as an input that is stable while it runs.
 DescriptorLayout = data.ArrayLayout(32, DESCRIPTOR_WORDS)

@@ -33,7 +33,7 @@ class DescriptorCheck(Component):
     descriptor : in
         Holds word i from clock ``i + 2`` of its fetch on.
     window : in
-        The tenant's windows, from clock 1 of the fetch on.
+        The tenant's windows, from clock 2 of the fetch on.
     clock : in
         Clock of the fetch, from 0.
     legal : out

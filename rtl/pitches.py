@@ -67,7 +67,8 @@ class Pitches(Component):
         def accumulate(total: Signal, digit: Signal, multiplicand: Signal) -> object:
             return total.eq(modulo((total << 1) + Mux(digit, multiplicand, 0), ADDRESS_BITS))
 
-        m.d.sync += self.done.eq(0)
+        last = clock == _SIZE_BITS + _SMALL_BITS
+        m.d.sync += self.done.eq(running & last & ~self.start)
         with m.If(self.start):
             m.d.sync += [
                 running.eq(1), clock.eq(0), width.eq(self.width), stride.eq(self.stride),
@@ -91,7 +92,7 @@ class Pitches(Component):
                              accumulate(pad_rows, top[-1], self.row)]
             with m.If(clock == _SIZE_BITS):
                 m.d.sync += self.origin.eq(modulo(self.origin - pad_columns, ADDRESS_BITS))
-            with m.If(clock == _SIZE_BITS + _SMALL_BITS):
+            with m.If(last):
                 m.d.sync += [self.origin.eq(modulo(self.origin - pad_rows, ADDRESS_BITS)),
-                             running.eq(0), self.done.eq(1)]
+                             running.eq(0)]
         return m

@@ -8,7 +8,7 @@ from golden.chip import Chip, bits_for
 from golden.chip.descriptor import DESCRIPTOR_WORDS, Opcode
 
 from .arithmetic import modulo
-from .descriptor import DescriptorLayout, read_field
+from .descriptor import COMBINING, DescriptorLayout, read_field
 from .legality import DescriptorCheck
 from .tenants import each_tenant, tenant_windows
 
@@ -158,6 +158,13 @@ class TileScheduler(Component):
             with m.Else():
                 m.next = "CHOOSE"
 
+        # Behind a register, since the windows are many bits.
+        begun = Signal(tenants)
+        m.d.sync += begun.eq(self.layer_begin)
+        for t in range(tenants):
+            with m.If(begun[t]):
+                m.d.sync += self.window.eq(self.windows[t])
+
         # Starts reach every unit, so they are registers: where the tenant is stopped in the same
         # clock, `clear` follows.
         opcode = read_field(self.descriptor, "opcode")
@@ -166,7 +173,7 @@ class TileScheduler(Component):
         m.d.sync += lawful.eq(check.legal)
         for start, opcodes in ((self.convolve, (Opcode.CONVOLVE, Opcode.CALIBRATE)),
                                (self.calibrate, (Opcode.CALIBRATE,)),
-                               (self.combine, (Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL)),
+                               (self.combine, COMBINING),
                                (handed, (Opcode.LOAD, Opcode.STORE))):
             kind = Signal(name=f"{start.name}_opcode")
             m.d.sync += [kind.eq(Cat(*(opcode == each for each in opcodes)).any()),
@@ -184,9 +191,7 @@ class TileScheduler(Component):
                     with m.If(self.tenant == t):
                         m.d.comb += [alive.eq(self.busy[t]), self.fetching[t].eq(self.busy[t]),
                                      self.read_address.eq(Cat(word[:4], index[t]))]
-                        with m.If((word == 0) & self.busy[t]):
-                            m.d.comb += self.layer_begin[t].eq(1)
-                            m.d.sync += self.window.eq(self.windows[t])
+                        m.d.comb += self.layer_begin[t].eq((word == 0) & self.busy[t])
                 m.d.sync += word.eq(word + 1)
                 with m.If(word == DESCRIPTOR_WORDS):
                     m.d.comb += opening.eq(alive & ~halt & check.legal)

@@ -121,8 +121,8 @@ class Tile(Component):
         m = Module()
         chip, macro = self.chip, self.macro
         clearable = ResetInserter(self.clear)
-        feeding, calibrating = Signal(), Signal()
-        m.submodules.feed = feed = gated(ProductFeed(chip), feeding, self.clear)
+        calibrating = Signal()
+        m.submodules.feed = feed = clearable(ProductFeed(chip))
         m.submodules.jobs = jobs = clearable(JobSource(chip))
         m.submodules.controller = controller = clearable(ChargeController(chip))
         m.submodules.converter = converter = clearable(Converter(chip))
@@ -178,8 +178,6 @@ class Tile(Component):
             feed.chunk_final.eq(self.chunk_final), self.bank_free.eq(feed.bank_free),
             feed.bank_released.eq(controller.bank_released),
             self.product_started.eq(feed.started),
-            feeding.eq(self.start | self.chunk_begin | self.chunk_loaded
-                       | controller.bank_released | feed.started),
 
             jobs.start.eq(self.start), jobs.stream.eq(stream), jobs.base.eq(base),
             jobs.unselected.eq(unselected),

@@ -218,7 +218,7 @@ def _legality(dut: Component) -> Contract:
         changes={
             "clock": lambda before, now: (now == before + 1) | (now == 0),
             "descriptor": descriptor,
-            "window": lambda before, now: (now == before) | (clock <= 1)},
+            "window": lambda before, now: (now == before) | (clock <= 2)},
         masks={"legal": clock[4] & ~clock[0]})
 
 

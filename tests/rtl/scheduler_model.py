@@ -48,6 +48,7 @@ class SchedulerModel:
         self.window = dict.fromkeys(windows[0], 0)
         self.unit = ""              # what starts in this clock
         self.clear = False
+        self.begun = None           # whose windows are looked at in this clock
         self.words = [0] * DESCRIPTOR_WORDS
         self.arriving: list[tuple[int, int]] = []       # words of the descriptor on their way
         self.sums = 0, 0            # of the bases and the descriptor as they were a clock before
@@ -155,8 +156,10 @@ class SchedulerModel:
 
     def _read(self, shown: dict[str, object]) -> None:
         fields = fields_of(self.words)
+        looked_at = self.window if self.begun is None else dict(self.windows[self.begun])
         self.sums = ((self.window["constants_base"] + fields["constants"]) % (1 << 16),
                      (self.window["coefficients_base"] + fields["coefficients"]) % (1 << 20))
+        self.window, self.begun = looked_at, None
         words = list(self.words)
         for place, word in self.arriving:
             words[place] = word
@@ -181,7 +184,7 @@ class SchedulerModel:
             choose()
         elif self.state == "fetch":
             if self.clock == 0 and was.busy:
-                self.window = dict(self.windows[self.tenant])
+                self.begun = self.tenant
             self.clock += 1
             if halted or not was.busy:
                 self.state = "choose"

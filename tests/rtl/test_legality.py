@@ -32,7 +32,7 @@ def test_ranges(opcodes, seed):
             expected = lawful(opcode, fields_of(words), window)
             for clock in range(DESCRIPTOR_WORDS + 2):
                 context.set(dut.clock, clock)
-                if clock == 1:
+                if clock == 2:
                     for name, value in window.items():
                         context.set(getattr(dut.window, name), value)
                 if clock >= 2:

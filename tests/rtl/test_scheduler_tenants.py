@@ -23,7 +23,8 @@ def random_window(generator):
     return {
         "program_base": generator.choice((0, generator.getrandbits(12))),
         "program_length": generator.choice((
-            generator.randrange(6), generator.randrange(DESCRIPTORS), 0xFFF)),
+            generator.randrange(6), generator.randrange(DESCRIPTORS),
+            (1 << generator.randrange(12)) + generator.randrange(3), 0xFFF)),
         "activation_base": generator.getrandbits(16),
         "activation_words": (1 << 17) - 1 - generator.getrandbits(generator.choice((0, 10))),
         "constants_base": generator.getrandbits(16),
