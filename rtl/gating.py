@@ -11,10 +11,11 @@ __all__ = ["carried", "gated", "stages"]
 def gated(component: Component, moving: Value, clear: Value) -> Component:
     """``component``, whose flip-flops and memories move only while ``moving``.
 
-    Under ``clear`` they return to their reset values, whether ``moving`` or not. All of them have
-    one enable, which becomes a clock gate where the technology has one.
+    Under ``clear`` they return to their reset values. ``moving`` is high from before the
+    component's work begins until it has ended or was cleared. All of them have one enable, which
+    becomes a clock gate where the technology has one.
     """
-    return EnableInserter(moving | clear)(ResetInserter(clear)(component))
+    return EnableInserter(moving)(ResetInserter(clear)(component))
 
 
 def stages(m: Module, valid: ValueLike, clocks: int) -> list[Value]:

@@ -19,18 +19,20 @@ OPCODES = [opcode for opcode in Opcode if opcode is not Opcode.END] * 4 + [Opcod
 
 
 def random_window(generator):
-    """Wide enough for most of what `random_descriptor` has."""
+    """Mostly wide enough for what `random_descriptor` has."""
+    narrow = generator.random() < 0.1
+
+    def length(bits):
+        return (1 << bits) - 1 - generator.getrandbits(bits if narrow else bits // 2)
+
     return {
         "program_base": generator.choice((0, generator.getrandbits(12))),
         "program_length": generator.choice((
             generator.randrange(6), generator.randrange(DESCRIPTORS),
-            (1 << generator.randrange(12)) + generator.randrange(3), 0xFFF)),
-        "activation_base": generator.getrandbits(16),
-        "activation_words": (1 << 17) - 1 - generator.getrandbits(generator.choice((0, 10))),
-        "constants_base": generator.getrandbits(16),
-        "constant_entries": (1 << 17) - 1 - generator.getrandbits(generator.choice((0, 10))),
-        "coefficients_base": generator.getrandbits(20),
-        "coefficient_words": (1 << 21) - 1 - generator.getrandbits(generator.choice((0, 14))),
+            *((1 << generator.randrange(12)) + extra for extra in (1, 2, 2)), 0xFFF)),
+        "activation_base": generator.getrandbits(16), "activation_words": length(17),
+        "constants_base": generator.getrandbits(16), "constant_entries": length(17),
+        "coefficients_base": generator.getrandbits(20), "coefficient_words": length(21),
         "tiles": generator.choice((1, 2, 3) * 5 + (0,))}
 
 
@@ -40,6 +42,10 @@ def random_descriptor(generator, calm):
     fields, window = legal_case(generator, opcode if opcode in LOOKED_AT else Opcode.END)
     if opcode in LOOKED_AT and LOOKED_AT[opcode] and generator.random() < (0.02 if calm else 0.15):
         disturb(generator, opcode, fields, window)
+    if opcode == Opcode.CONVOLVE and not calm and generator.random() < 0.2:
+        # Each in its range, and often more together than may be summed.
+        fields["chunks"], fields["row_groups"] = (
+            generator.randint(1, CHIP.accumulator.products) for _ in range(2))
     return words_of(generator, opcode, fields)
 
 

@@ -85,26 +85,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$163 ;
   wire \$164 ;
   wire \$165 ;
-  wire [3:0] \$166 ;
-  wire [3:0] \$167 ;
+  wire \$166 ;
+  wire \$167 ;
   wire \$168 ;
   wire \$169 ;
   wire [1:0] \$17 ;
-  wire \$170 ;
-  wire \$171 ;
+  wire [3:0] \$170 ;
+  wire [3:0] \$171 ;
   wire \$172 ;
-  wire [3:0] \$173 ;
-  wire [3:0] \$174 ;
+  wire \$173 ;
+  wire \$174 ;
   wire \$175 ;
   wire \$176 ;
-  wire \$177 ;
-  wire [30:0] \$178 ;
+  wire [3:0] \$177 ;
+  wire [3:0] \$178 ;
   wire \$179 ;
   wire [2:0] \$18 ;
-  wire [30:0] \$180 ;
+  wire \$180 ;
+  wire \$181 ;
+  wire [30:0] \$182 ;
+  wire \$183 ;
+  wire [30:0] \$184 ;
   wire [3:0] \$19 ;
-  wire [25:0] \$191 ;
-  wire [56:0] \$192 ;
+  wire [25:0] \$196 ;
+  wire [56:0] \$197 ;
   wire \$2 ;
   wire \$20 ;
   wire \$21 ;
@@ -194,26 +198,26 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$98 ;
   wire \$99 ;
   wire [1:0] abort;
-  wire [1:0] \abort$390 ;
-  wire \abort$426 ;
-  wire \abort$463 ;
+  wire [1:0] \abort$387 ;
+  wire \abort$423 ;
+  wire \abort$460 ;
   input aclk;
   wire aclk;
   wire [1:0] active;
   wire adder;
-  wire \adder$440 ;
-  wire \adder$441 ;
-  wire \adder$442 ;
+  wire \adder$437 ;
+  wire \adder$438 ;
+  wire \adder$439 ;
   wire [15:0] address;
-  wire [15:0] \address$481 ;
+  wire [15:0] \address$478 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$444 ;
-  wire \array$445 ;
-  wire \array$446 ;
+  wire \array$441 ;
+  wire \array$442 ;
+  wire \array$443 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -221,86 +225,85 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
+  wire \bank_free$489 ;
+  wire \bank_free$490 ;
+  wire \bank_free$491 ;
   wire \bank_free$492 ;
-  wire \bank_free$493 ;
-  wire \bank_free$494 ;
-  wire \bank_free$495 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
-  wire \buffer_wait$468 ;
+  wire \buffer_wait$465 ;
   wire busy;
-  wire \busy$215 ;
-  wire \busy$219 ;
-  wire \busy$352 ;
-  wire [1:0] \busy$392 ;
-  wire [1:0] \busy$393 ;
+  wire \busy$216 ;
+  wire \busy$349 ;
+  wire [1:0] \busy$389 ;
+  wire [1:0] \busy$390 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$555 ;
-  wire \calibrate$646 ;
-  wire \calibrate$723 ;
-  wire \calibrate$800 ;
+  wire \calibrate$553 ;
+  wire \calibrate$644 ;
+  wire \calibrate$721 ;
+  wire \calibrate$798 ;
   wire calibrated;
+  wire \calibrated$864 ;
   wire \calibrated$865 ;
   wire \calibrated$866 ;
-  wire \calibrated$867 ;
   reg calibrating = 1'h0;
   wire chunk_begin;
-  wire \chunk_begin$524 ;
-  wire \chunk_begin$627 ;
-  wire \chunk_begin$704 ;
-  wire \chunk_begin$781 ;
+  wire \chunk_begin$522 ;
+  wire \chunk_begin$625 ;
+  wire \chunk_begin$702 ;
+  wire \chunk_begin$779 ;
   wire chunk_final;
-  wire \chunk_final$530 ;
-  wire \chunk_final$630 ;
-  wire \chunk_final$707 ;
-  wire \chunk_final$784 ;
+  wire \chunk_final$528 ;
+  wire \chunk_final$628 ;
+  wire \chunk_final$705 ;
+  wire \chunk_final$782 ;
   wire chunk_loaded;
-  wire \chunk_loaded$526 ;
-  wire \chunk_loaded$628 ;
-  wire \chunk_loaded$705 ;
-  wire \chunk_loaded$782 ;
+  wire \chunk_loaded$524 ;
+  wire \chunk_loaded$626 ;
+  wire \chunk_loaded$703 ;
+  wire \chunk_loaded$780 ;
   wire clear;
-  wire \clear$367 ;
-  wire \clear$376 ;
-  wire \clear$385 ;
-  wire \clear$508 ;
-  wire \clear$509 ;
-  wire \clear$621 ;
-  wire \clear$698 ;
-  wire \clear$775 ;
+  wire \clear$364 ;
+  wire \clear$373 ;
+  wire \clear$382 ;
+  wire \clear$506 ;
+  wire \clear$507 ;
+  wire \clear$619 ;
+  wire \clear$696 ;
+  wire \clear$773 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$623 ;
-  wire [19:0] \coefficient_base$700 ;
-  wire [19:0] \coefficient_base$777 ;
+  wire [19:0] \coefficient_base$621 ;
+  wire [19:0] \coefficient_base$698 ;
+  wire [19:0] \coefficient_base$775 ;
   wire [31:0] coefficient_data;
-  wire [31:0] \coefficient_data$641 ;
-  wire [31:0] \coefficient_data$718 ;
-  wire [31:0] \coefficient_data$795 ;
+  wire [31:0] \coefficient_data$639 ;
+  wire [31:0] \coefficient_data$716 ;
+  wire [31:0] \coefficient_data$793 ;
   wire [14:0] coefficient_index;
-  wire [14:0] \coefficient_index$640 ;
-  wire [14:0] \coefficient_index$717 ;
-  wire [14:0] \coefficient_index$794 ;
+  wire [14:0] \coefficient_index$638 ;
+  wire [14:0] \coefficient_index$715 ;
+  wire [14:0] \coefficient_index$792 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$624 ;
-  wire [20:0] \coefficient_words$701 ;
-  wire [20:0] \coefficient_words$778 ;
+  wire [20:0] \coefficient_words$622 ;
+  wire [20:0] \coefficient_words$699 ;
+  wire [20:0] \coefficient_words$776 ;
   wire coefficient_write;
-  wire \coefficient_write$639 ;
-  wire \coefficient_write$716 ;
-  wire \coefficient_write$793 ;
+  wire \coefficient_write$637 ;
+  wire \coefficient_write$714 ;
+  wire \coefficient_write$791 ;
   wire [19:0] coefficients;
   wire [3:0] coefficients_write;
   wire combine;
-  wire combining;
-  reg \combining$413  = 1'h0;
+  reg combining = 1'h0;
+  reg \combining$850  = 1'h0;
   wire comparator;
-  wire \comparator$436 ;
-  wire \comparator$437 ;
-  wire \comparator$438 ;
+  wire \comparator$433 ;
+  wire \comparator$434 ;
+  wire \comparator$435 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [10:0] constant__addr;
@@ -312,22 +315,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [2:0] conversions;
   wire convert_side;
-  wire \convert_side$368 ;
-  wire \convert_side$377 ;
-  wire \convert_side$386 ;
+  wire \convert_side$365 ;
+  wire \convert_side$374 ;
+  wire \convert_side$383 ;
   wire converted;
-  wire \converted$404 ;
-  wire \converted$405 ;
-  wire \converted$406 ;
+  wire \converted$401 ;
+  wire \converted$402 ;
+  wire \converted$403 ;
   wire converting;
-  wire \converting$354 ;
-  wire \converting$362 ;
-  wire \converting$363 ;
-  wire \converting$371 ;
-  wire \converting$372 ;
-  wire \converting$380 ;
-  wire \converting$381 ;
-  wire \converting$412 ;
+  wire \converting$351 ;
+  wire \converting$359 ;
+  wire \converting$360 ;
+  wire \converting$368 ;
+  wire \converting$369 ;
+  wire \converting$377 ;
+  wire \converting$378 ;
+  wire \converting$409 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -347,176 +350,176 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$644 ;
-  wire [5:0] \correction_data$721 ;
-  wire [5:0] \correction_data$798 ;
+  wire [5:0] \correction_data$642 ;
+  wire [5:0] \correction_data$719 ;
+  wire [5:0] \correction_data$796 ;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$643 ;
-  wire [7:0] \correction_index$720 ;
-  wire [7:0] \correction_index$797 ;
+  wire [7:0] \correction_index$641 ;
+  wire [7:0] \correction_index$718 ;
+  wire [7:0] \correction_index$795 ;
   wire correction_write;
-  wire \correction_write$642 ;
-  wire \correction_write$719 ;
-  wire \correction_write$796 ;
+  wire \correction_write$640 ;
+  wire \correction_write$717 ;
+  wire \correction_write$794 ;
   wire [3:0] corrections_write;
   wire decided;
-  wire \decided$364 ;
-  wire \decided$373 ;
-  wire \decided$382 ;
+  wire \decided$361 ;
+  wire \decided$370 ;
+  wire \decided$379 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$430 ;
-  wire [31:0] \descriptor$430[0] ;
-  wire [31:0] \descriptor$430[10] ;
-  wire [31:0] \descriptor$430[11] ;
-  wire [31:0] \descriptor$430[12] ;
-  wire [31:0] \descriptor$430[13] ;
-  wire [31:0] \descriptor$430[14] ;
-  wire [31:0] \descriptor$430[15] ;
-  wire [31:0] \descriptor$430[1] ;
-  wire [31:0] \descriptor$430[2] ;
-  wire [31:0] \descriptor$430[3] ;
-  wire [31:0] \descriptor$430[4] ;
-  wire [31:0] \descriptor$430[5] ;
-  wire [31:0] \descriptor$430[6] ;
-  wire [31:0] \descriptor$430[7] ;
-  wire [31:0] \descriptor$430[8] ;
-  wire [31:0] \descriptor$430[9] ;
-  wire [511:0] \descriptor$465 ;
-  wire [31:0] \descriptor$465[0] ;
-  wire [31:0] \descriptor$465[10] ;
-  wire [31:0] \descriptor$465[11] ;
-  wire [31:0] \descriptor$465[12] ;
-  wire [31:0] \descriptor$465[13] ;
-  wire [31:0] \descriptor$465[14] ;
-  wire [31:0] \descriptor$465[15] ;
-  wire [31:0] \descriptor$465[1] ;
-  wire [31:0] \descriptor$465[2] ;
-  wire [31:0] \descriptor$465[3] ;
-  wire [31:0] \descriptor$465[4] ;
-  wire [31:0] \descriptor$465[5] ;
-  wire [31:0] \descriptor$465[6] ;
-  wire [31:0] \descriptor$465[7] ;
-  wire [31:0] \descriptor$465[8] ;
-  wire [31:0] \descriptor$465[9] ;
-  wire [511:0] \descriptor$473 ;
-  wire [31:0] \descriptor$473[0] ;
-  wire [31:0] \descriptor$473[10] ;
-  wire [31:0] \descriptor$473[11] ;
-  wire [31:0] \descriptor$473[12] ;
-  wire [31:0] \descriptor$473[13] ;
-  wire [31:0] \descriptor$473[14] ;
-  wire [31:0] \descriptor$473[15] ;
-  wire [31:0] \descriptor$473[1] ;
-  wire [31:0] \descriptor$473[2] ;
-  wire [31:0] \descriptor$473[3] ;
-  wire [31:0] \descriptor$473[4] ;
-  wire [31:0] \descriptor$473[5] ;
-  wire [31:0] \descriptor$473[6] ;
-  wire [31:0] \descriptor$473[7] ;
-  wire [31:0] \descriptor$473[8] ;
-  wire [31:0] \descriptor$473[9] ;
-  wire [511:0] \descriptor$496 ;
-  wire [31:0] \descriptor$496[0] ;
-  wire [31:0] \descriptor$496[10] ;
-  wire [31:0] \descriptor$496[11] ;
-  wire [31:0] \descriptor$496[12] ;
-  wire [31:0] \descriptor$496[13] ;
-  wire [31:0] \descriptor$496[14] ;
-  wire [31:0] \descriptor$496[15] ;
-  wire [31:0] \descriptor$496[1] ;
-  wire [31:0] \descriptor$496[2] ;
-  wire [31:0] \descriptor$496[3] ;
-  wire [31:0] \descriptor$496[4] ;
-  wire [31:0] \descriptor$496[5] ;
-  wire [31:0] \descriptor$496[6] ;
-  wire [31:0] \descriptor$496[7] ;
-  wire [31:0] \descriptor$496[8] ;
-  wire [31:0] \descriptor$496[9] ;
-  wire [511:0] \descriptor$498 ;
-  wire [31:0] \descriptor$498[0] ;
-  wire [31:0] \descriptor$498[10] ;
-  wire [31:0] \descriptor$498[11] ;
-  wire [31:0] \descriptor$498[12] ;
-  wire [31:0] \descriptor$498[13] ;
-  wire [31:0] \descriptor$498[14] ;
-  wire [31:0] \descriptor$498[15] ;
-  wire [31:0] \descriptor$498[1] ;
-  wire [31:0] \descriptor$498[2] ;
-  wire [31:0] \descriptor$498[3] ;
-  wire [31:0] \descriptor$498[4] ;
-  wire [31:0] \descriptor$498[5] ;
-  wire [31:0] \descriptor$498[6] ;
-  wire [31:0] \descriptor$498[7] ;
-  wire [31:0] \descriptor$498[8] ;
-  wire [31:0] \descriptor$498[9] ;
-  wire [511:0] \descriptor$612 ;
-  wire [31:0] \descriptor$612[0] ;
-  wire [31:0] \descriptor$612[10] ;
-  wire [31:0] \descriptor$612[11] ;
-  wire [31:0] \descriptor$612[12] ;
-  wire [31:0] \descriptor$612[13] ;
-  wire [31:0] \descriptor$612[14] ;
-  wire [31:0] \descriptor$612[15] ;
-  wire [31:0] \descriptor$612[1] ;
-  wire [31:0] \descriptor$612[2] ;
-  wire [31:0] \descriptor$612[3] ;
-  wire [31:0] \descriptor$612[4] ;
-  wire [31:0] \descriptor$612[5] ;
-  wire [31:0] \descriptor$612[6] ;
-  wire [31:0] \descriptor$612[7] ;
-  wire [31:0] \descriptor$612[8] ;
-  wire [31:0] \descriptor$612[9] ;
-  wire [511:0] \descriptor$695 ;
-  wire [31:0] \descriptor$695[0] ;
-  wire [31:0] \descriptor$695[10] ;
-  wire [31:0] \descriptor$695[11] ;
-  wire [31:0] \descriptor$695[12] ;
-  wire [31:0] \descriptor$695[13] ;
-  wire [31:0] \descriptor$695[14] ;
-  wire [31:0] \descriptor$695[15] ;
-  wire [31:0] \descriptor$695[1] ;
-  wire [31:0] \descriptor$695[2] ;
-  wire [31:0] \descriptor$695[3] ;
-  wire [31:0] \descriptor$695[4] ;
-  wire [31:0] \descriptor$695[5] ;
-  wire [31:0] \descriptor$695[6] ;
-  wire [31:0] \descriptor$695[7] ;
-  wire [31:0] \descriptor$695[8] ;
-  wire [31:0] \descriptor$695[9] ;
-  wire [511:0] \descriptor$772 ;
-  wire [31:0] \descriptor$772[0] ;
-  wire [31:0] \descriptor$772[10] ;
-  wire [31:0] \descriptor$772[11] ;
-  wire [31:0] \descriptor$772[12] ;
-  wire [31:0] \descriptor$772[13] ;
-  wire [31:0] \descriptor$772[14] ;
-  wire [31:0] \descriptor$772[15] ;
-  wire [31:0] \descriptor$772[1] ;
-  wire [31:0] \descriptor$772[2] ;
-  wire [31:0] \descriptor$772[3] ;
-  wire [31:0] \descriptor$772[4] ;
-  wire [31:0] \descriptor$772[5] ;
-  wire [31:0] \descriptor$772[6] ;
-  wire [31:0] \descriptor$772[7] ;
-  wire [31:0] \descriptor$772[8] ;
-  wire [31:0] \descriptor$772[9] ;
-  wire [511:0] \descriptor$849 ;
-  wire [31:0] \descriptor$849[0] ;
-  wire [31:0] \descriptor$849[10] ;
-  wire [31:0] \descriptor$849[11] ;
-  wire [31:0] \descriptor$849[12] ;
-  wire [31:0] \descriptor$849[13] ;
-  wire [31:0] \descriptor$849[14] ;
-  wire [31:0] \descriptor$849[15] ;
-  wire [31:0] \descriptor$849[1] ;
-  wire [31:0] \descriptor$849[2] ;
-  wire [31:0] \descriptor$849[3] ;
-  wire [31:0] \descriptor$849[4] ;
-  wire [31:0] \descriptor$849[5] ;
-  wire [31:0] \descriptor$849[6] ;
-  wire [31:0] \descriptor$849[7] ;
-  wire [31:0] \descriptor$849[8] ;
-  wire [31:0] \descriptor$849[9] ;
+  wire [511:0] \descriptor$427 ;
+  wire [31:0] \descriptor$427[0] ;
+  wire [31:0] \descriptor$427[10] ;
+  wire [31:0] \descriptor$427[11] ;
+  wire [31:0] \descriptor$427[12] ;
+  wire [31:0] \descriptor$427[13] ;
+  wire [31:0] \descriptor$427[14] ;
+  wire [31:0] \descriptor$427[15] ;
+  wire [31:0] \descriptor$427[1] ;
+  wire [31:0] \descriptor$427[2] ;
+  wire [31:0] \descriptor$427[3] ;
+  wire [31:0] \descriptor$427[4] ;
+  wire [31:0] \descriptor$427[5] ;
+  wire [31:0] \descriptor$427[6] ;
+  wire [31:0] \descriptor$427[7] ;
+  wire [31:0] \descriptor$427[8] ;
+  wire [31:0] \descriptor$427[9] ;
+  wire [511:0] \descriptor$462 ;
+  wire [31:0] \descriptor$462[0] ;
+  wire [31:0] \descriptor$462[10] ;
+  wire [31:0] \descriptor$462[11] ;
+  wire [31:0] \descriptor$462[12] ;
+  wire [31:0] \descriptor$462[13] ;
+  wire [31:0] \descriptor$462[14] ;
+  wire [31:0] \descriptor$462[15] ;
+  wire [31:0] \descriptor$462[1] ;
+  wire [31:0] \descriptor$462[2] ;
+  wire [31:0] \descriptor$462[3] ;
+  wire [31:0] \descriptor$462[4] ;
+  wire [31:0] \descriptor$462[5] ;
+  wire [31:0] \descriptor$462[6] ;
+  wire [31:0] \descriptor$462[7] ;
+  wire [31:0] \descriptor$462[8] ;
+  wire [31:0] \descriptor$462[9] ;
+  wire [511:0] \descriptor$470 ;
+  wire [31:0] \descriptor$470[0] ;
+  wire [31:0] \descriptor$470[10] ;
+  wire [31:0] \descriptor$470[11] ;
+  wire [31:0] \descriptor$470[12] ;
+  wire [31:0] \descriptor$470[13] ;
+  wire [31:0] \descriptor$470[14] ;
+  wire [31:0] \descriptor$470[15] ;
+  wire [31:0] \descriptor$470[1] ;
+  wire [31:0] \descriptor$470[2] ;
+  wire [31:0] \descriptor$470[3] ;
+  wire [31:0] \descriptor$470[4] ;
+  wire [31:0] \descriptor$470[5] ;
+  wire [31:0] \descriptor$470[6] ;
+  wire [31:0] \descriptor$470[7] ;
+  wire [31:0] \descriptor$470[8] ;
+  wire [31:0] \descriptor$470[9] ;
+  wire [511:0] \descriptor$493 ;
+  wire [31:0] \descriptor$493[0] ;
+  wire [31:0] \descriptor$493[10] ;
+  wire [31:0] \descriptor$493[11] ;
+  wire [31:0] \descriptor$493[12] ;
+  wire [31:0] \descriptor$493[13] ;
+  wire [31:0] \descriptor$493[14] ;
+  wire [31:0] \descriptor$493[15] ;
+  wire [31:0] \descriptor$493[1] ;
+  wire [31:0] \descriptor$493[2] ;
+  wire [31:0] \descriptor$493[3] ;
+  wire [31:0] \descriptor$493[4] ;
+  wire [31:0] \descriptor$493[5] ;
+  wire [31:0] \descriptor$493[6] ;
+  wire [31:0] \descriptor$493[7] ;
+  wire [31:0] \descriptor$493[8] ;
+  wire [31:0] \descriptor$493[9] ;
+  wire [511:0] \descriptor$495 ;
+  wire [31:0] \descriptor$495[0] ;
+  wire [31:0] \descriptor$495[10] ;
+  wire [31:0] \descriptor$495[11] ;
+  wire [31:0] \descriptor$495[12] ;
+  wire [31:0] \descriptor$495[13] ;
+  wire [31:0] \descriptor$495[14] ;
+  wire [31:0] \descriptor$495[15] ;
+  wire [31:0] \descriptor$495[1] ;
+  wire [31:0] \descriptor$495[2] ;
+  wire [31:0] \descriptor$495[3] ;
+  wire [31:0] \descriptor$495[4] ;
+  wire [31:0] \descriptor$495[5] ;
+  wire [31:0] \descriptor$495[6] ;
+  wire [31:0] \descriptor$495[7] ;
+  wire [31:0] \descriptor$495[8] ;
+  wire [31:0] \descriptor$495[9] ;
+  wire [511:0] \descriptor$610 ;
+  wire [31:0] \descriptor$610[0] ;
+  wire [31:0] \descriptor$610[10] ;
+  wire [31:0] \descriptor$610[11] ;
+  wire [31:0] \descriptor$610[12] ;
+  wire [31:0] \descriptor$610[13] ;
+  wire [31:0] \descriptor$610[14] ;
+  wire [31:0] \descriptor$610[15] ;
+  wire [31:0] \descriptor$610[1] ;
+  wire [31:0] \descriptor$610[2] ;
+  wire [31:0] \descriptor$610[3] ;
+  wire [31:0] \descriptor$610[4] ;
+  wire [31:0] \descriptor$610[5] ;
+  wire [31:0] \descriptor$610[6] ;
+  wire [31:0] \descriptor$610[7] ;
+  wire [31:0] \descriptor$610[8] ;
+  wire [31:0] \descriptor$610[9] ;
+  wire [511:0] \descriptor$693 ;
+  wire [31:0] \descriptor$693[0] ;
+  wire [31:0] \descriptor$693[10] ;
+  wire [31:0] \descriptor$693[11] ;
+  wire [31:0] \descriptor$693[12] ;
+  wire [31:0] \descriptor$693[13] ;
+  wire [31:0] \descriptor$693[14] ;
+  wire [31:0] \descriptor$693[15] ;
+  wire [31:0] \descriptor$693[1] ;
+  wire [31:0] \descriptor$693[2] ;
+  wire [31:0] \descriptor$693[3] ;
+  wire [31:0] \descriptor$693[4] ;
+  wire [31:0] \descriptor$693[5] ;
+  wire [31:0] \descriptor$693[6] ;
+  wire [31:0] \descriptor$693[7] ;
+  wire [31:0] \descriptor$693[8] ;
+  wire [31:0] \descriptor$693[9] ;
+  wire [511:0] \descriptor$770 ;
+  wire [31:0] \descriptor$770[0] ;
+  wire [31:0] \descriptor$770[10] ;
+  wire [31:0] \descriptor$770[11] ;
+  wire [31:0] \descriptor$770[12] ;
+  wire [31:0] \descriptor$770[13] ;
+  wire [31:0] \descriptor$770[14] ;
+  wire [31:0] \descriptor$770[15] ;
+  wire [31:0] \descriptor$770[1] ;
+  wire [31:0] \descriptor$770[2] ;
+  wire [31:0] \descriptor$770[3] ;
+  wire [31:0] \descriptor$770[4] ;
+  wire [31:0] \descriptor$770[5] ;
+  wire [31:0] \descriptor$770[6] ;
+  wire [31:0] \descriptor$770[7] ;
+  wire [31:0] \descriptor$770[8] ;
+  wire [31:0] \descriptor$770[9] ;
+  wire [511:0] \descriptor$847 ;
+  wire [31:0] \descriptor$847[0] ;
+  wire [31:0] \descriptor$847[10] ;
+  wire [31:0] \descriptor$847[11] ;
+  wire [31:0] \descriptor$847[12] ;
+  wire [31:0] \descriptor$847[13] ;
+  wire [31:0] \descriptor$847[14] ;
+  wire [31:0] \descriptor$847[15] ;
+  wire [31:0] \descriptor$847[1] ;
+  wire [31:0] \descriptor$847[2] ;
+  wire [31:0] \descriptor$847[3] ;
+  wire [31:0] \descriptor$847[4] ;
+  wire [31:0] \descriptor$847[5] ;
+  wire [31:0] \descriptor$847[6] ;
+  wire [31:0] \descriptor$847[7] ;
+  wire [31:0] \descriptor$847[8] ;
+  wire [31:0] \descriptor$847[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -534,119 +537,119 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   wire done;
-  wire \done$220 ;
+  wire \done$217 ;
   wire drain;
-  wire \drain$452 ;
-  wire \drain$453 ;
-  wire \drain$454 ;
+  wire \drain$449 ;
+  wire \drain$450 ;
+  wire \drain$451 ;
   wire drain_clear;
-  wire \drain_clear$573 ;
-  wire \drain_clear$656 ;
-  wire \drain_clear$733 ;
-  wire \drain_clear$810 ;
+  wire \drain_clear$571 ;
+  wire \drain_clear$654 ;
+  wire \drain_clear$731 ;
+  wire \drain_clear$808 ;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$569 ;
-  wire [2:0] \drain_group$654 ;
-  wire [2:0] \drain_group$731 ;
-  wire [2:0] \drain_group$808 ;
+  wire [2:0] \drain_group$567 ;
+  wire [2:0] \drain_group$652 ;
+  wire [2:0] \drain_group$729 ;
+  wire [2:0] \drain_group$806 ;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$571 ;
-  wire [2:0] \drain_lane$655 ;
-  wire [2:0] \drain_lane$732 ;
-  wire [2:0] \drain_lane$809 ;
+  wire [2:0] \drain_lane$569 ;
+  wire [2:0] \drain_lane$653 ;
+  wire [2:0] \drain_lane$730 ;
+  wire [2:0] \drain_lane$807 ;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$697 ;
-  wire [24:0] \drain_sum$774 ;
-  wire [24:0] \drain_sum$851 ;
+  wire [24:0] \drain_sum$695 ;
+  wire [24:0] \drain_sum$772 ;
+  wire [24:0] \drain_sum$849 ;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
   wire drain_valid;
-  wire \drain_valid$563 ;
-  wire \drain_valid$650 ;
-  wire \drain_valid$727 ;
-  wire \drain_valid$804 ;
+  wire \drain_valid$561 ;
+  wire \drain_valid$648 ;
+  wire \drain_valid$725 ;
+  wire \drain_valid$802 ;
   wire [2:0] early_stops;
   wire [1:0] ended;
-  wire [1:0] \ended$397 ;
+  wire [1:0] \ended$394 ;
   wire ending;
-  wire \ending$862 ;
+  wire \ending$861 ;
   wire [1:0] failed;
-  wire [1:0] \failed$399 ;
+  wire [1:0] \failed$396 ;
   wire [7:0] failed_cause;
-  wire [7:0] \failed_cause$401 ;
-  wire [3:0] \failed_cause$401.tenant0 ;
-  wire [3:0] \failed_cause$401.tenant1 ;
+  wire [7:0] \failed_cause$398 ;
+  wire [3:0] \failed_cause$398.tenant0 ;
+  wire [3:0] \failed_cause$398.tenant1 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire [3:0] \failed_cause.tenant1 ;
   wire [1:0] fetching;
   wire first;
-  wire \first$486 ;
+  wire \first$483 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$696 ;
-  wire [31:0] \first_product$773 ;
-  wire [31:0] \first_product$850 ;
+  wire [31:0] \first_product$694 ;
+  wire [31:0] \first_product$771 ;
+  wire [31:0] \first_product$848 ;
   wire hold;
-  wire \hold$366 ;
-  wire \hold$375 ;
-  wire \hold$384 ;
+  wire \hold$363 ;
+  wire \hold$372 ;
+  wire \hold$381 ;
   reg [1:0] host_late = 2'h0;
   wire [47:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
   wire [23:0] \host_timeout.tenant1 ;
   wire host_wait;
-  wire \host_wait$467 ;
+  wire \host_wait$464 ;
   reg [1:0] illegal = 2'h0;
   wire [31:0] in_data;
-  wire [31:0] \in_data$325 ;
+  wire [31:0] \in_data$322 ;
   wire in_ready;
-  wire \in_ready$324 ;
+  wire \in_ready$321 ;
   wire in_valid;
-  wire \in_valid$323 ;
+  wire \in_valid$320 ;
   output irq;
   wire irq;
-  wire \irq$472 ;
+  wire \irq$469 ;
   wire last;
-  wire \last$488 ;
+  wire \last$485 ;
   wire last_chunk;
-  wire \last_chunk$490 ;
+  wire \last_chunk$487 ;
   wire late;
-  wire \late$859 ;
+  wire \late$858 ;
   wire [23:0] layer;
-  wire [23:0] \layer$395 ;
-  wire [11:0] \layer$395.tenant0 ;
-  wire [11:0] \layer$395.tenant1 ;
+  wire [23:0] \layer$392 ;
+  wire [11:0] \layer$392.tenant0 ;
+  wire [11:0] \layer$392.tenant1 ;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
   wire [1:0] layer_begin;
   wire [1:0] layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$626 ;
-  wire [5:0] \lengths$626.add ;
-  wire [5:0] \lengths$626.clear ;
-  wire [5:0] \lengths$626.drive ;
-  wire [5:0] \lengths$626.gap ;
-  wire [5:0] \lengths$626.hold ;
-  wire [5:0] \lengths$626.reset ;
-  wire [5:0] \lengths$626.share ;
-  wire [41:0] \lengths$703 ;
-  wire [5:0] \lengths$703.add ;
-  wire [5:0] \lengths$703.clear ;
-  wire [5:0] \lengths$703.drive ;
-  wire [5:0] \lengths$703.gap ;
-  wire [5:0] \lengths$703.hold ;
-  wire [5:0] \lengths$703.reset ;
-  wire [5:0] \lengths$703.share ;
-  wire [41:0] \lengths$780 ;
-  wire [5:0] \lengths$780.add ;
-  wire [5:0] \lengths$780.clear ;
-  wire [5:0] \lengths$780.drive ;
-  wire [5:0] \lengths$780.gap ;
-  wire [5:0] \lengths$780.hold ;
-  wire [5:0] \lengths$780.reset ;
-  wire [5:0] \lengths$780.share ;
+  wire [41:0] \lengths$624 ;
+  wire [5:0] \lengths$624.add ;
+  wire [5:0] \lengths$624.clear ;
+  wire [5:0] \lengths$624.drive ;
+  wire [5:0] \lengths$624.gap ;
+  wire [5:0] \lengths$624.hold ;
+  wire [5:0] \lengths$624.reset ;
+  wire [5:0] \lengths$624.share ;
+  wire [41:0] \lengths$701 ;
+  wire [5:0] \lengths$701.add ;
+  wire [5:0] \lengths$701.clear ;
+  wire [5:0] \lengths$701.drive ;
+  wire [5:0] \lengths$701.gap ;
+  wire [5:0] \lengths$701.hold ;
+  wire [5:0] \lengths$701.reset ;
+  wire [5:0] \lengths$701.share ;
+  wire [41:0] \lengths$778 ;
+  wire [5:0] \lengths$778.add ;
+  wire [5:0] \lengths$778.clear ;
+  wire [5:0] \lengths$778.drive ;
+  wire [5:0] \lengths$778.gap ;
+  wire [5:0] \lengths$778.hold ;
+  wire [5:0] \lengths$778.reset ;
+  wire [5:0] \lengths$778.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -655,47 +658,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [11:0] level_data;
-  wire [11:0] \level_data$653 ;
-  wire [11:0] \level_data$730 ;
-  wire [11:0] \level_data$807 ;
+  wire [11:0] \level_data$651 ;
+  wire [11:0] \level_data$728 ;
+  wire [11:0] \level_data$805 ;
   wire [7:0] level_index;
-  wire [7:0] \level_index$652 ;
-  wire [7:0] \level_index$729 ;
-  wire [7:0] \level_index$806 ;
+  wire [7:0] \level_index$650 ;
+  wire [7:0] \level_index$727 ;
+  wire [7:0] \level_index$804 ;
   wire level_write;
-  wire \level_write$651 ;
-  wire \level_write$728 ;
-  wire \level_write$805 ;
+  wire \level_write$649 ;
+  wire \level_write$726 ;
+  wire \level_write$803 ;
   wire [3:0] levels_write;
   wire load_bank;
-  wire \load_bank$532 ;
-  wire \load_bank$631 ;
-  wire \load_bank$708 ;
-  wire \load_bank$785 ;
+  wire \load_bank$530 ;
+  wire \load_bank$629 ;
+  wire \load_bank$706 ;
+  wire \load_bank$783 ;
   wire load_clear;
-  wire \load_clear$534 ;
-  wire \load_clear$632 ;
-  wire \load_clear$709 ;
-  wire \load_clear$786 ;
+  wire \load_clear$532 ;
+  wire \load_clear$630 ;
+  wire \load_clear$707 ;
+  wire \load_clear$784 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$538 ;
-  wire [31:0] \load_codes$634 ;
-  wire [31:0] \load_codes$711 ;
-  wire [31:0] \load_codes$788 ;
+  wire [31:0] \load_codes$536 ;
+  wire [31:0] \load_codes$632 ;
+  wire [31:0] \load_codes$709 ;
+  wire [31:0] \load_codes$786 ;
   wire load_enable;
-  wire \load_enable$528 ;
-  wire \load_enable$629 ;
-  wire \load_enable$706 ;
-  wire \load_enable$783 ;
+  wire \load_enable$526 ;
+  wire \load_enable$627 ;
+  wire \load_enable$704 ;
+  wire \load_enable$781 ;
   wire [5:0] load_row;
-  wire [5:0] \load_row$536 ;
-  wire [5:0] \load_row$633 ;
-  wire [5:0] \load_row$710 ;
-  wire [5:0] \load_row$787 ;
+  wire [5:0] \load_row$534 ;
+  wire [5:0] \load_row$631 ;
+  wire [5:0] \load_row$708 ;
+  wire [5:0] \load_row$785 ;
   wire loading;
-  wire \loading$361 ;
-  wire \loading$370 ;
-  wire \loading$379 ;
+  wire \loading$358 ;
+  wire \loading$367 ;
+  wire \loading$376 ;
   output [31:0] m_axis1_tdata;
   wire [31:0] m_axis1_tdata;
   output m_axis1_tlast;
@@ -945,154 +948,154 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [7:0] macro3__write_row;
   wire [7:0] macro3__write_row;
   wire macro__add;
-  wire \macro__add$682 ;
-  wire \macro__add$759 ;
-  wire \macro__add$836 ;
+  wire \macro__add$680 ;
+  wire \macro__add$757 ;
+  wire \macro__add$834 ;
   wire macro__bank;
-  wire \macro__bank$675 ;
-  wire \macro__bank$752 ;
-  wire \macro__bank$829 ;
+  wire \macro__bank$673 ;
+  wire \macro__bank$750 ;
+  wire \macro__bank$827 ;
   wire macro__clear;
-  wire \macro__clear$681 ;
-  wire \macro__clear$758 ;
-  wire \macro__clear$835 ;
+  wire \macro__clear$679 ;
+  wire \macro__clear$756 ;
+  wire \macro__clear$833 ;
   wire macro__comparator;
-  wire \macro__comparator$693 ;
-  wire \macro__comparator$770 ;
-  wire \macro__comparator$847 ;
+  wire \macro__comparator$691 ;
+  wire \macro__comparator$768 ;
+  wire \macro__comparator$845 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$692 ;
-  wire [15:0] \macro__conversion$769 ;
-  wire [15:0] \macro__conversion$846 ;
+  wire [15:0] \macro__conversion$690 ;
+  wire [15:0] \macro__conversion$767 ;
+  wire [15:0] \macro__conversion$844 ;
   wire macro__convert;
-  wire \macro__convert$686 ;
-  wire \macro__convert$763 ;
-  wire \macro__convert$840 ;
+  wire \macro__convert$684 ;
+  wire \macro__convert$761 ;
+  wire \macro__convert$838 ;
   wire macro__convert_side;
-  wire \macro__convert_side$687 ;
-  wire \macro__convert_side$764 ;
-  wire \macro__convert_side$841 ;
+  wire \macro__convert_side$685 ;
+  wire \macro__convert_side$762 ;
+  wire \macro__convert_side$839 ;
   wire macro__decided;
-  wire \macro__decided$694 ;
-  wire \macro__decided$771 ;
-  wire \macro__decided$848 ;
+  wire \macro__decided$692 ;
+  wire \macro__decided$769 ;
+  wire \macro__decided$846 ;
   wire macro__drive;
-  wire \macro__drive$678 ;
-  wire \macro__drive$755 ;
-  wire \macro__drive$832 ;
+  wire \macro__drive$676 ;
+  wire \macro__drive$753 ;
+  wire \macro__drive$830 ;
   wire macro__hold;
-  wire \macro__hold$680 ;
-  wire \macro__hold$757 ;
-  wire \macro__hold$834 ;
+  wire \macro__hold$678 ;
+  wire \macro__hold$755 ;
+  wire \macro__hold$832 ;
   wire [11:0] macro__level;
-  wire [11:0] \macro__level$689 ;
-  wire [11:0] \macro__level$766 ;
-  wire [11:0] \macro__level$843 ;
+  wire [11:0] \macro__level$687 ;
+  wire [11:0] \macro__level$764 ;
+  wire [11:0] \macro__level$841 ;
   wire macro__load_bank;
-  wire \macro__load_bank$671 ;
-  wire \macro__load_bank$748 ;
-  wire \macro__load_bank$825 ;
+  wire \macro__load_bank$669 ;
+  wire \macro__load_bank$746 ;
+  wire \macro__load_bank$823 ;
   wire macro__load_clear;
-  wire \macro__load_clear$672 ;
-  wire \macro__load_clear$749 ;
-  wire \macro__load_clear$826 ;
+  wire \macro__load_clear$670 ;
+  wire \macro__load_clear$747 ;
+  wire \macro__load_clear$824 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$674 ;
-  wire [31:0] \macro__load_codes$751 ;
-  wire [31:0] \macro__load_codes$828 ;
+  wire [31:0] \macro__load_codes$672 ;
+  wire [31:0] \macro__load_codes$749 ;
+  wire [31:0] \macro__load_codes$826 ;
   wire macro__load_enable;
-  wire \macro__load_enable$670 ;
-  wire \macro__load_enable$747 ;
-  wire \macro__load_enable$824 ;
+  wire \macro__load_enable$668 ;
+  wire \macro__load_enable$745 ;
+  wire \macro__load_enable$822 ;
   wire [5:0] macro__load_row;
-  wire [5:0] \macro__load_row$673 ;
-  wire [5:0] \macro__load_row$750 ;
-  wire [5:0] \macro__load_row$827 ;
+  wire [5:0] \macro__load_row$671 ;
+  wire [5:0] \macro__load_row$748 ;
+  wire [5:0] \macro__load_row$825 ;
   wire [63:0] macro__negate;
-  wire [63:0] \macro__negate$685 ;
-  wire [63:0] \macro__negate$762 ;
-  wire [63:0] \macro__negate$839 ;
+  wire [63:0] \macro__negate$683 ;
+  wire [63:0] \macro__negate$760 ;
+  wire [63:0] \macro__negate$837 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$691 ;
-  wire [31:0] \macro__product$768 ;
-  wire [31:0] \macro__product$845 ;
+  wire [31:0] \macro__product$689 ;
+  wire [31:0] \macro__product$766 ;
+  wire [31:0] \macro__product$843 ;
   wire [24:0] macro__reference;
-  wire [24:0] \macro__reference$690 ;
-  wire [24:0] \macro__reference$767 ;
-  wire [24:0] \macro__reference$844 ;
+  wire [24:0] \macro__reference$688 ;
+  wire [24:0] \macro__reference$765 ;
+  wire [24:0] \macro__reference$842 ;
   wire macro__reset;
-  wire \macro__reset$677 ;
-  wire \macro__reset$754 ;
-  wire \macro__reset$831 ;
+  wire \macro__reset$675 ;
+  wire \macro__reset$752 ;
+  wire \macro__reset$829 ;
   wire [8:0] macro__row_enable;
-  wire [8:0] \macro__row_enable$676 ;
-  wire [8:0] \macro__row_enable$753 ;
-  wire [8:0] \macro__row_enable$830 ;
+  wire [8:0] \macro__row_enable$674 ;
+  wire [8:0] \macro__row_enable$751 ;
+  wire [8:0] \macro__row_enable$828 ;
   wire [63:0] macro__select;
-  wire [63:0] \macro__select$684 ;
-  wire [63:0] \macro__select$761 ;
-  wire [63:0] \macro__select$838 ;
+  wire [63:0] \macro__select$682 ;
+  wire [63:0] \macro__select$759 ;
+  wire [63:0] \macro__select$836 ;
   wire macro__share;
-  wire \macro__share$679 ;
-  wire \macro__share$756 ;
-  wire \macro__share$833 ;
+  wire \macro__share$677 ;
+  wire \macro__share$754 ;
+  wire \macro__share$831 ;
   wire macro__side;
-  wire \macro__side$683 ;
-  wire \macro__side$760 ;
-  wire \macro__side$837 ;
+  wire \macro__side$681 ;
+  wire \macro__side$758 ;
+  wire \macro__side$835 ;
   wire [7:0] macro__trial;
-  wire [7:0] \macro__trial$688 ;
-  wire [7:0] \macro__trial$765 ;
-  wire [7:0] \macro__trial$842 ;
+  wire [7:0] \macro__trial$686 ;
+  wire [7:0] \macro__trial$763 ;
+  wire [7:0] \macro__trial$840 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$669 ;
-  wire [31:0] \macro__write_data$746 ;
-  wire [31:0] \macro__write_data$823 ;
+  wire [31:0] \macro__write_data$667 ;
+  wire [31:0] \macro__write_data$744 ;
+  wire [31:0] \macro__write_data$821 ;
   wire macro__write_enable;
-  wire \macro__write_enable$666 ;
-  wire \macro__write_enable$743 ;
-  wire \macro__write_enable$820 ;
+  wire \macro__write_enable$664 ;
+  wire \macro__write_enable$741 ;
+  wire \macro__write_enable$818 ;
   wire [3:0] macro__write_group;
-  wire [3:0] \macro__write_group$668 ;
-  wire [3:0] \macro__write_group$745 ;
-  wire [3:0] \macro__write_group$822 ;
+  wire [3:0] \macro__write_group$666 ;
+  wire [3:0] \macro__write_group$743 ;
+  wire [3:0] \macro__write_group$820 ;
   wire [7:0] macro__write_row;
-  wire [7:0] \macro__write_row$667 ;
-  wire [7:0] \macro__write_row$744 ;
-  wire [7:0] \macro__write_row$821 ;
+  wire [7:0] \macro__write_row$665 ;
+  wire [7:0] \macro__write_row$742 ;
+  wire [7:0] \macro__write_row$819 ;
   wire [171:0] measured;
-  wire [42:0] \measured$559 ;
-  wire \measured$559.failed ;
-  wire [15:0] \measured$559.gain ;
-  wire [14:0] \measured$559.gain_reference ;
-  wire \measured$559.gain_valid ;
-  wire [7:0] \measured$559.offset ;
-  wire \measured$559.offset_valid ;
-  wire \measured$559.reference_valid ;
-  wire [42:0] \measured$648 ;
-  wire \measured$648.failed ;
-  wire [15:0] \measured$648.gain ;
-  wire [14:0] \measured$648.gain_reference ;
-  wire \measured$648.gain_valid ;
-  wire [7:0] \measured$648.offset ;
-  wire \measured$648.offset_valid ;
-  wire \measured$648.reference_valid ;
-  wire [42:0] \measured$725 ;
-  wire \measured$725.failed ;
-  wire [15:0] \measured$725.gain ;
-  wire [14:0] \measured$725.gain_reference ;
-  wire \measured$725.gain_valid ;
-  wire [7:0] \measured$725.offset ;
-  wire \measured$725.offset_valid ;
-  wire \measured$725.reference_valid ;
-  wire [42:0] \measured$802 ;
-  wire \measured$802.failed ;
-  wire [15:0] \measured$802.gain ;
-  wire [14:0] \measured$802.gain_reference ;
-  wire \measured$802.gain_valid ;
-  wire [7:0] \measured$802.offset ;
-  wire \measured$802.offset_valid ;
-  wire \measured$802.reference_valid ;
+  wire [42:0] \measured$557 ;
+  wire \measured$557.failed ;
+  wire [15:0] \measured$557.gain ;
+  wire [14:0] \measured$557.gain_reference ;
+  wire \measured$557.gain_valid ;
+  wire [7:0] \measured$557.offset ;
+  wire \measured$557.offset_valid ;
+  wire \measured$557.reference_valid ;
+  wire [42:0] \measured$646 ;
+  wire \measured$646.failed ;
+  wire [15:0] \measured$646.gain ;
+  wire [14:0] \measured$646.gain_reference ;
+  wire \measured$646.gain_valid ;
+  wire [7:0] \measured$646.offset ;
+  wire \measured$646.offset_valid ;
+  wire \measured$646.reference_valid ;
+  wire [42:0] \measured$723 ;
+  wire \measured$723.failed ;
+  wire [15:0] \measured$723.gain ;
+  wire [14:0] \measured$723.gain_reference ;
+  wire \measured$723.gain_valid ;
+  wire [7:0] \measured$723.offset ;
+  wire \measured$723.offset_valid ;
+  wire \measured$723.reference_valid ;
+  wire [42:0] \measured$800 ;
+  wire \measured$800.failed ;
+  wire [15:0] \measured$800.gain ;
+  wire [14:0] \measured$800.gain_reference ;
+  wire \measured$800.gain_valid ;
+  wire [7:0] \measured$800.offset ;
+  wire \measured$800.offset_valid ;
+  wire \measured$800.reference_valid ;
   wire [42:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -1131,19 +1134,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire mismatch;
   reg [31:0] next_number;
   wire [31:0] out_data;
-  wire [31:0] \out_data$328 ;
+  wire [31:0] \out_data$325 ;
   wire out_last;
-  wire \out_last$329 ;
+  wire \out_last$326 ;
   wire out_ready;
-  wire \out_ready$327 ;
+  wire \out_ready$324 ;
   wire out_valid;
-  wire \out_valid$326 ;
+  wire \out_valid$323 ;
   wire overrun;
-  wire \overrun$343 ;
-  wire \overrun$345 ;
-  wire \overrun$347 ;
+  wire \overrun$340 ;
+  wire \overrun$342 ;
+  wire \overrun$344 ;
   wire pad;
-  wire \pad$482 ;
+  wire \pad$479 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -1152,22 +1155,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [3:0] position_done;
+  wire \position_done$613 ;
+  wire \position_done$614 ;
   wire \position_done$615 ;
   wire \position_done$616 ;
-  wire \position_done$617 ;
-  wire \position_done$618 ;
   wire position_freed;
-  wire \position_freed$553 ;
-  wire \position_freed$645 ;
-  wire \position_freed$722 ;
-  wire \position_freed$799 ;
+  wire \position_freed$551 ;
+  wire \position_freed$643 ;
+  wire \position_freed$720 ;
+  wire \position_freed$797 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   reg [29:0] product1 = 30'h00000000;
   wire product_started;
-  wire \product_started$420 ;
-  wire \product_started$421 ;
-  wire \product_started$422 ;
+  wire \product_started$417 ;
+  wire \product_started$418 ;
+  wire \product_started$419 ;
   wire program_write;
   wire [31:0] rdata;
   wire [16:0] read;
@@ -1177,50 +1180,50 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$249 ;
-  wire [9:0] \read_address$269 ;
-  wire [15:0] \read_address$290 ;
-  wire [15:0] \read_address$291 ;
-  wire [15:0] \read_address$308 ;
-  wire [15:0] \read_address$331 ;
+  wire [23:0] \read_address$246 ;
+  wire [9:0] \read_address$266 ;
+  wire [15:0] \read_address$287 ;
+  wire [15:0] \read_address$288 ;
+  wire [15:0] \read_address$305 ;
+  wire [15:0] \read_address$328 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$253 ;
-  wire [31:0] \read_data$270 ;
-  wire [31:0] \read_data$283 ;
-  wire [31:0] \read_data$284 ;
-  wire [31:0] \read_data$285 ;
-  wire [31:0] \read_data$313 ;
-  wire [31:0] \read_data$334 ;
+  wire [31:0] \read_data$250 ;
+  wire [31:0] \read_data$267 ;
+  wire [31:0] \read_data$280 ;
+  wire [31:0] \read_data$281 ;
+  wire [31:0] \read_data$282 ;
+  wire [31:0] \read_data$310 ;
+  wire [31:0] \read_data$331 ;
   wire read_enable;
-  wire \read_enable$287 ;
-  wire \read_enable$288 ;
-  wire \read_enable$307 ;
-  wire \read_enable$330 ;
+  wire \read_enable$284 ;
+  wire \read_enable$285 ;
+  wire \read_enable$304 ;
+  wire \read_enable$327 ;
   wire read_error;
-  wire \read_error$255 ;
+  wire \read_error$252 ;
   wire read_ready;
-  wire \read_ready$332 ;
+  wire \read_ready$329 ;
   wire read_valid;
-  wire \read_valid$247 ;
-  wire \read_valid$311 ;
-  wire \read_valid$333 ;
+  wire \read_valid$244 ;
+  wire \read_valid$308 ;
+  wire \read_valid$330 ;
   wire ready;
   wire refused;
-  wire \refused$344 ;
-  wire \refused$346 ;
-  wire \refused$348 ;
+  wire \refused$341 ;
+  wire \refused$343 ;
+  wire \refused$345 ;
   reg register = 1'h0;
-  reg \register$858  = 1'h0;
+  reg \register$857  = 1'h0;
   wire reset;
-  wire \reset$365 ;
-  wire \reset$374 ;
-  wire \reset$383 ;
+  wire \reset$362 ;
+  wire \reset$371 ;
+  wire \reset$380 ;
   wire [5:0] row_word;
-  wire [5:0] \row_word$484 ;
+  wire [5:0] \row_word$481 ;
   wire rows;
-  wire \rows$448 ;
-  wire \rows$449 ;
-  wire \rows$450 ;
+  wire \rows$445 ;
+  wire \rows$446 ;
+  wire \rows$447 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -1280,89 +1283,89 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [3:0] saturated;
-  wire \saturated$561 ;
-  wire \saturated$649 ;
-  wire \saturated$726 ;
-  wire \saturated$803 ;
+  wire \saturated$559 ;
+  wire \saturated$647 ;
+  wire \saturated$724 ;
+  wire \saturated$801 ;
   wire [39:0] settings;
-  wire [159:0] \settings$557 ;
-  wire [39:0] \settings$557[0] ;
-  wire [15:0] \settings$557[0].gain ;
-  wire [14:0] \settings$557[0].gain_reference ;
-  wire \settings$557[0].levels ;
-  wire [7:0] \settings$557[0].offset ;
-  wire [39:0] \settings$557[1] ;
-  wire [15:0] \settings$557[1].gain ;
-  wire [14:0] \settings$557[1].gain_reference ;
-  wire \settings$557[1].levels ;
-  wire [7:0] \settings$557[1].offset ;
-  wire [39:0] \settings$557[2] ;
-  wire [15:0] \settings$557[2].gain ;
-  wire [14:0] \settings$557[2].gain_reference ;
-  wire \settings$557[2].levels ;
-  wire [7:0] \settings$557[2].offset ;
-  wire [39:0] \settings$557[3] ;
-  wire [15:0] \settings$557[3].gain ;
-  wire [14:0] \settings$557[3].gain_reference ;
-  wire \settings$557[3].levels ;
-  wire [7:0] \settings$557[3].offset ;
-  wire [39:0] \settings$647 ;
-  wire [15:0] \settings$647.gain ;
-  wire [14:0] \settings$647.gain_reference ;
-  wire \settings$647.levels ;
-  wire [7:0] \settings$647.offset ;
-  wire [39:0] \settings$724 ;
-  wire [15:0] \settings$724.gain ;
-  wire [14:0] \settings$724.gain_reference ;
-  wire \settings$724.levels ;
-  wire [7:0] \settings$724.offset ;
-  wire [39:0] \settings$801 ;
-  wire [15:0] \settings$801.gain ;
-  wire [14:0] \settings$801.gain_reference ;
-  wire \settings$801.levels ;
-  wire [7:0] \settings$801.offset ;
+  wire [159:0] \settings$555 ;
+  wire [39:0] \settings$555[0] ;
+  wire [15:0] \settings$555[0].gain ;
+  wire [14:0] \settings$555[0].gain_reference ;
+  wire \settings$555[0].levels ;
+  wire [7:0] \settings$555[0].offset ;
+  wire [39:0] \settings$555[1] ;
+  wire [15:0] \settings$555[1].gain ;
+  wire [14:0] \settings$555[1].gain_reference ;
+  wire \settings$555[1].levels ;
+  wire [7:0] \settings$555[1].offset ;
+  wire [39:0] \settings$555[2] ;
+  wire [15:0] \settings$555[2].gain ;
+  wire [14:0] \settings$555[2].gain_reference ;
+  wire \settings$555[2].levels ;
+  wire [7:0] \settings$555[2].offset ;
+  wire [39:0] \settings$555[3] ;
+  wire [15:0] \settings$555[3].gain ;
+  wire [14:0] \settings$555[3].gain_reference ;
+  wire \settings$555[3].levels ;
+  wire [7:0] \settings$555[3].offset ;
+  wire [39:0] \settings$645 ;
+  wire [15:0] \settings$645.gain ;
+  wire [14:0] \settings$645.gain_reference ;
+  wire \settings$645.levels ;
+  wire [7:0] \settings$645.offset ;
+  wire [39:0] \settings$722 ;
+  wire [15:0] \settings$722.gain ;
+  wire [14:0] \settings$722.gain_reference ;
+  wire \settings$722.levels ;
+  wire [7:0] \settings$722.offset ;
+  wire [39:0] \settings$799 ;
+  wire [15:0] \settings$799.gain ;
+  wire [14:0] \settings$799.gain_reference ;
+  wire \settings$799.levels ;
+  wire [7:0] \settings$799.offset ;
   wire [15:0] \settings.gain ;
   wire [14:0] \settings.gain_reference ;
   wire \settings.levels ;
   wire [7:0] \settings.offset ;
   wire start;
-  wire \start$360 ;
-  wire \start$369 ;
-  wire \start$378 ;
-  wire [1:0] \start$387 ;
-  wire [1:0] \start$388 ;
-  wire \start$431 ;
-  wire \start$466 ;
-  wire \start$474 ;
-  wire \start$475 ;
-  wire \start$497 ;
-  wire \start$499 ;
-  wire \start$510 ;
-  wire \start$622 ;
-  wire \start$699 ;
-  wire \start$776 ;
+  wire \start$357 ;
+  wire \start$366 ;
+  wire \start$375 ;
+  wire [1:0] \start$384 ;
+  wire [1:0] \start$385 ;
+  wire \start$428 ;
+  wire \start$463 ;
+  wire \start$471 ;
+  wire \start$472 ;
+  wire \start$494 ;
+  wire \start$496 ;
+  wire \start$508 ;
+  wire \start$620 ;
+  wire \start$697 ;
+  wire \start$774 ;
   wire stopped;
-  wire \stopped$409 ;
-  wire \stopped$410 ;
-  wire \stopped$411 ;
+  wire \stopped$406 ;
+  wire \stopped$407 ;
+  wire \stopped$408 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [26:0] sum_value;
   wire tenant;
-  wire \tenant$278 ;
+  wire \tenant$275 ;
   reg timed_out = 1'h0;
+  wire \timed_out$868 ;
   wire \timed_out$869 ;
   wire \timed_out$870 ;
   wire \timed_out$871 ;
-  wire \timed_out$872 ;
   wire [23:0] timeout;
-  wire [23:0] \timeout$464 ;
-  wire [15:0] \timeout$513 ;
-  wire [15:0] \timeout$625 ;
-  wire [15:0] \timeout$702 ;
-  wire [15:0] \timeout$779 ;
+  wire [23:0] \timeout$461 ;
+  wire [15:0] \timeout$511 ;
+  wire [15:0] \timeout$623 ;
+  wire [15:0] \timeout$700 ;
+  wire [15:0] \timeout$777 ;
   output [7:0] trace0__code;
   wire [7:0] trace0__code;
   output [8:0] trace0__compensated;
@@ -1436,41 +1439,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace3__void;
   wire trace3__void;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$662 ;
-  wire [7:0] \trace__code$739 ;
-  wire [7:0] \trace__code$816 ;
+  wire [7:0] \trace__code$660 ;
+  wire [7:0] \trace__code$737 ;
+  wire [7:0] \trace__code$814 ;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$663 ;
-  wire [8:0] \trace__compensated$740 ;
-  wire [8:0] \trace__compensated$817 ;
+  wire [8:0] \trace__compensated$661 ;
+  wire [8:0] \trace__compensated$738 ;
+  wire [8:0] \trace__compensated$815 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$659 ;
-  wire [15:0] \trace__conversion$736 ;
-  wire [15:0] \trace__conversion$813 ;
+  wire [15:0] \trace__conversion$657 ;
+  wire [15:0] \trace__conversion$734 ;
+  wire [15:0] \trace__conversion$811 ;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$660 ;
-  wire [5:0] \trace__index$737 ;
-  wire [5:0] \trace__index$814 ;
+  wire [5:0] \trace__index$658 ;
+  wire [5:0] \trace__index$735 ;
+  wire [5:0] \trace__index$812 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$661 ;
-  wire [1:0] \trace__plane$738 ;
-  wire [1:0] \trace__plane$815 ;
+  wire [1:0] \trace__plane$659 ;
+  wire [1:0] \trace__plane$736 ;
+  wire [1:0] \trace__plane$813 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$658 ;
-  wire [31:0] \trace__product$735 ;
-  wire [31:0] \trace__product$812 ;
+  wire [31:0] \trace__product$656 ;
+  wire [31:0] \trace__product$733 ;
+  wire [31:0] \trace__product$810 ;
   wire trace__stopped;
-  wire \trace__stopped$664 ;
-  wire \trace__stopped$741 ;
-  wire \trace__stopped$818 ;
+  wire \trace__stopped$662 ;
+  wire \trace__stopped$739 ;
+  wire \trace__stopped$816 ;
   wire trace__valid;
-  wire \trace__valid$657 ;
-  wire \trace__valid$734 ;
-  wire \trace__valid$811 ;
+  wire \trace__valid$655 ;
+  wire \trace__valid$732 ;
+  wire \trace__valid$809 ;
   wire trace__void;
-  wire \trace__void$665 ;
-  wire \trace__void$742 ;
-  wire \trace__void$819 ;
+  wire \trace__void$663 ;
+  wire \trace__void$740 ;
+  wire \trace__void$817 ;
   output trace_layer1__begin;
   wire trace_layer1__begin;
   output trace_layer1__done;
@@ -1546,16 +1549,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] wdata;
   wire [3:0] weights_write;
   wire [134:0] window;
-  wire [134:0] \window$280 ;
-  wire [15:0] \window$280.activation_base ;
-  wire [16:0] \window$280.activation_words ;
-  wire [20:0] \window$280.coefficient_words ;
-  wire [19:0] \window$280.coefficients_base ;
-  wire [16:0] \window$280.constant_entries ;
-  wire [15:0] \window$280.constants_base ;
-  wire [11:0] \window$280.program_base ;
-  wire [11:0] \window$280.program_length ;
-  wire [3:0] \window$280.tiles ;
+  wire [134:0] \window$277 ;
+  wire [15:0] \window$277.activation_base ;
+  wire [16:0] \window$277.activation_words ;
+  wire [20:0] \window$277.coefficient_words ;
+  wire [19:0] \window$277.coefficients_base ;
+  wire [16:0] \window$277.constant_entries ;
+  wire [15:0] \window$277.constants_base ;
+  wire [11:0] \window$277.program_base ;
+  wire [11:0] \window$277.program_length ;
+  wire [3:0] \window$277.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -1566,48 +1569,48 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \window.program_length ;
   wire [3:0] \window.tiles ;
   wire [269:0] windows;
-  wire [269:0] \windows$282 ;
-  wire [134:0] \windows$282.tenant0 ;
-  wire [15:0] \windows$282.tenant0.activation_base ;
-  wire [16:0] \windows$282.tenant0.activation_words ;
-  wire [20:0] \windows$282.tenant0.coefficient_words ;
-  wire [19:0] \windows$282.tenant0.coefficients_base ;
-  wire [16:0] \windows$282.tenant0.constant_entries ;
-  wire [15:0] \windows$282.tenant0.constants_base ;
-  wire [11:0] \windows$282.tenant0.program_base ;
-  wire [11:0] \windows$282.tenant0.program_length ;
-  wire [3:0] \windows$282.tenant0.tiles ;
-  wire [134:0] \windows$282.tenant1 ;
-  wire [15:0] \windows$282.tenant1.activation_base ;
-  wire [16:0] \windows$282.tenant1.activation_words ;
-  wire [20:0] \windows$282.tenant1.coefficient_words ;
-  wire [19:0] \windows$282.tenant1.coefficients_base ;
-  wire [16:0] \windows$282.tenant1.constant_entries ;
-  wire [15:0] \windows$282.tenant1.constants_base ;
-  wire [11:0] \windows$282.tenant1.program_base ;
-  wire [11:0] \windows$282.tenant1.program_length ;
-  wire [3:0] \windows$282.tenant1.tiles ;
-  wire [269:0] \windows$391 ;
-  wire [134:0] \windows$391.tenant0 ;
-  wire [15:0] \windows$391.tenant0.activation_base ;
-  wire [16:0] \windows$391.tenant0.activation_words ;
-  wire [20:0] \windows$391.tenant0.coefficient_words ;
-  wire [19:0] \windows$391.tenant0.coefficients_base ;
-  wire [16:0] \windows$391.tenant0.constant_entries ;
-  wire [15:0] \windows$391.tenant0.constants_base ;
-  wire [11:0] \windows$391.tenant0.program_base ;
-  wire [11:0] \windows$391.tenant0.program_length ;
-  wire [3:0] \windows$391.tenant0.tiles ;
-  wire [134:0] \windows$391.tenant1 ;
-  wire [15:0] \windows$391.tenant1.activation_base ;
-  wire [16:0] \windows$391.tenant1.activation_words ;
-  wire [20:0] \windows$391.tenant1.coefficient_words ;
-  wire [19:0] \windows$391.tenant1.coefficients_base ;
-  wire [16:0] \windows$391.tenant1.constant_entries ;
-  wire [15:0] \windows$391.tenant1.constants_base ;
-  wire [11:0] \windows$391.tenant1.program_base ;
-  wire [11:0] \windows$391.tenant1.program_length ;
-  wire [3:0] \windows$391.tenant1.tiles ;
+  wire [269:0] \windows$279 ;
+  wire [134:0] \windows$279.tenant0 ;
+  wire [15:0] \windows$279.tenant0.activation_base ;
+  wire [16:0] \windows$279.tenant0.activation_words ;
+  wire [20:0] \windows$279.tenant0.coefficient_words ;
+  wire [19:0] \windows$279.tenant0.coefficients_base ;
+  wire [16:0] \windows$279.tenant0.constant_entries ;
+  wire [15:0] \windows$279.tenant0.constants_base ;
+  wire [11:0] \windows$279.tenant0.program_base ;
+  wire [11:0] \windows$279.tenant0.program_length ;
+  wire [3:0] \windows$279.tenant0.tiles ;
+  wire [134:0] \windows$279.tenant1 ;
+  wire [15:0] \windows$279.tenant1.activation_base ;
+  wire [16:0] \windows$279.tenant1.activation_words ;
+  wire [20:0] \windows$279.tenant1.coefficient_words ;
+  wire [19:0] \windows$279.tenant1.coefficients_base ;
+  wire [16:0] \windows$279.tenant1.constant_entries ;
+  wire [15:0] \windows$279.tenant1.constants_base ;
+  wire [11:0] \windows$279.tenant1.program_base ;
+  wire [11:0] \windows$279.tenant1.program_length ;
+  wire [3:0] \windows$279.tenant1.tiles ;
+  wire [269:0] \windows$388 ;
+  wire [134:0] \windows$388.tenant0 ;
+  wire [15:0] \windows$388.tenant0.activation_base ;
+  wire [16:0] \windows$388.tenant0.activation_words ;
+  wire [20:0] \windows$388.tenant0.coefficient_words ;
+  wire [19:0] \windows$388.tenant0.coefficients_base ;
+  wire [16:0] \windows$388.tenant0.constant_entries ;
+  wire [15:0] \windows$388.tenant0.constants_base ;
+  wire [11:0] \windows$388.tenant0.program_base ;
+  wire [11:0] \windows$388.tenant0.program_length ;
+  wire [3:0] \windows$388.tenant0.tiles ;
+  wire [134:0] \windows$388.tenant1 ;
+  wire [15:0] \windows$388.tenant1.activation_base ;
+  wire [16:0] \windows$388.tenant1.activation_words ;
+  wire [20:0] \windows$388.tenant1.coefficient_words ;
+  wire [19:0] \windows$388.tenant1.coefficients_base ;
+  wire [16:0] \windows$388.tenant1.constant_entries ;
+  wire [15:0] \windows$388.tenant1.constants_base ;
+  wire [11:0] \windows$388.tenant1.program_base ;
+  wire [11:0] \windows$388.tenant1.program_length ;
+  wire [3:0] \windows$388.tenant1.tiles ;
   wire [134:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -1634,58 +1637,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working0;
   wire working1;
   wire works;
-  wire \works$415 ;
-  wire \works$416 ;
-  wire \works$417 ;
+  wire \works$412 ;
+  wire \works$413 ;
+  wire \works$414 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire [9:0] write__addr;
-  wire [10:0] \write__addr$264 ;
+  wire [10:0] \write__addr$261 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$265 ;
+  wire [63:0] \write__data$262 ;
   wire write__en;
-  wire \write__en$262 ;
+  wire \write__en$259 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$243 ;
+  wire [23:0] \write_address$240 ;
+  wire [15:0] \write_address$291 ;
   wire [15:0] \write_address$294 ;
-  wire [15:0] \write_address$297 ;
-  wire [15:0] \write_address$317 ;
-  wire [15:0] \write_address$336 ;
+  wire [15:0] \write_address$314 ;
+  wire [15:0] \write_address$333 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$245 ;
+  wire [31:0] \write_data$242 ;
+  wire [31:0] \write_data$292 ;
   wire [31:0] \write_data$295 ;
-  wire [31:0] \write_data$298 ;
-  wire [31:0] \write_data$318 ;
-  wire [31:0] \write_data$337 ;
-  wire [31:0] \write_data$543 ;
-  wire [31:0] \write_data$638 ;
-  wire [31:0] \write_data$715 ;
-  wire [31:0] \write_data$792 ;
+  wire [31:0] \write_data$315 ;
+  wire [31:0] \write_data$334 ;
+  wire [31:0] \write_data$541 ;
+  wire [31:0] \write_data$636 ;
+  wire [31:0] \write_data$713 ;
+  wire [31:0] \write_data$790 ;
   wire write_enable;
-  wire \write_enable$296 ;
-  wire \write_enable$316 ;
-  wire \write_enable$335 ;
-  wire \write_enable$539 ;
-  wire \write_enable$635 ;
-  wire \write_enable$712 ;
-  wire \write_enable$789 ;
+  wire \write_enable$293 ;
+  wire \write_enable$313 ;
+  wire \write_enable$332 ;
+  wire \write_enable$537 ;
+  wire \write_enable$633 ;
+  wire \write_enable$710 ;
+  wire \write_enable$787 ;
   wire write_error;
-  wire \write_error$251 ;
+  wire \write_error$248 ;
   wire [3:0] write_group;
-  wire [3:0] \write_group$637 ;
-  wire [3:0] \write_group$714 ;
-  wire [3:0] \write_group$791 ;
+  wire [3:0] \write_group$635 ;
+  wire [3:0] \write_group$712 ;
+  wire [3:0] \write_group$789 ;
   wire write_ready;
-  wire \write_ready$338 ;
+  wire \write_ready$335 ;
   wire [7:0] write_row;
-  wire [7:0] \write_row$636 ;
-  wire [7:0] \write_row$713 ;
-  wire [7:0] \write_row$790 ;
+  wire [7:0] \write_row$634 ;
+  wire [7:0] \write_row$711 ;
+  wire [7:0] \write_row$788 ;
   wire write_valid;
-  wire \write_valid$241 ;
+  wire \write_valid$238 ;
   wire [97:0] written;
   wire [48:0] \written.tenant0 ;
   wire [15:0] \written.tenant0.address ;
@@ -1698,20 +1701,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] wstrb;
   wire wvalid;
   (* no_rw_check = 32'd1 *)
-  reg [63:0] \constants$888  [2047:0];
+  reg [63:0] \constants$887  [2047:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$888
+  initial begin : zero_constants$887
     integer i;
-    for (i = 0; i < 2048; i = i + 1) \constants$888 [i] = 64'h0000000000000000;
+    for (i = 0; i < 2048; i = i + 1) \constants$887 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
-    if (\write__en$262 )
-      \constants$888 [memory_index[10:0]] <= memory_data;
+    if (\write__en$259 )
+      \constants$887 [memory_index[10:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$888 [constant__addr];
+    _0_ <= \constants$887 [constant__addr];
   end
   assign constant = _0_;
   (* no_rw_check = 32'd1 *)
@@ -1732,85 +1735,84 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
       _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$270  = _1_;
+  assign \read_data$267  = _1_;
   assign rst = ~ aresetn;
-  assign combining = combine | busy;
-  assign \$1  = transfer[0] | \busy$215 ;
+  assign \$1  = transfer[0] | busy;
   assign \$2  = \$1  | done;
   assign transfer0_moving = \$2  | transfer_clear[0];
-  assign \$3  = transfer[1] | \busy$219 ;
-  assign \$4  = \$3  | \done$220 ;
+  assign \$3  = transfer[1] | \busy$216 ;
+  assign \$4  = \$3  | \done$217 ;
   assign transfer1_moving = \$4  | transfer_clear[1];
-  assign \$5  = ~ \$191 [16];
-  assign \$6  = \read_enable$288  & \$5 ;
-  assign \$7  = \read_enable$287  | \$6 ;
-  assign \$8  = \read_enable$287  ? \read_address$291  : \$191 [15:0];
+  assign \$5  = ~ \$196 [16];
+  assign \$6  = \read_enable$285  & \$5 ;
+  assign \$7  = \read_enable$284  | \$6 ;
+  assign \$8  = \read_enable$284  ? \read_address$288  : \$196 [15:0];
   assign \$9  = overrun | refused;
-  assign \$10  = \overrun$343  | \refused$344 ;
-  assign \$11  = \overrun$345  | \refused$346 ;
-  assign \$12  = \overrun$347  | \refused$348 ;
+  assign \$10  = \overrun$340  | \refused$341 ;
+  assign \$11  = \overrun$342  | \refused$343 ;
+  assign \$12  = \overrun$344  | \refused$345 ;
   assign \$13  = | { \$12 , \$11 , \$10 , \$9  };
   assign met = mismatch | \$13 ;
-  assign \$14  = converted + \converted$404 ;
-  assign \$15  = \$14  + \converted$405 ;
-  assign \$16  = \$15  + \converted$406 ;
-  assign \$17  = stopped + \stopped$409 ;
-  assign \$18  = \$17  + \stopped$410 ;
-  assign \$19  = \$18  + \stopped$411 ;
-  assign \$20  = ~ \combining$413 ;
+  assign \$14  = converted + \converted$401 ;
+  assign \$15  = \$14  + \converted$402 ;
+  assign \$16  = \$15  + \converted$403 ;
+  assign \$17  = stopped + \stopped$406 ;
+  assign \$18  = \$17  + \stopped$407 ;
+  assign \$19  = \$18  + \stopped$408 ;
+  assign \$20  = ~ combining;
   assign \$21  = window[134] ? works : 1'h0;
-  assign \$22  = window[133] ? \works$415  : \$21 ;
-  assign \$23  = window[132] ? \works$416  : \$22 ;
-  assign \$24  = window[131] ? \works$417  : \$23 ;
-  assign \converting$412  = \$20  & \$24 ;
+  assign \$22  = window[133] ? \works$412  : \$21 ;
+  assign \$23  = window[132] ? \works$413  : \$22 ;
+  assign \$24  = window[131] ? \works$414  : \$23 ;
+  assign \converting$409  = \$20  & \$24 ;
   assign \$25  = window[134] ? product_started : 1'h0;
-  assign \$26  = window[133] ? \product_started$420  : \$25 ;
-  assign \$27  = window[132] ? \product_started$421  : \$26 ;
-  assign product = window[131] ? \product_started$422  : \$27 ;
-  assign \$28  = { \converting$380 , \converting$371 , \converting$362 , converting } & window[134:131];
+  assign \$26  = window[133] ? \product_started$417  : \$25 ;
+  assign \$27  = window[132] ? \product_started$418  : \$26 ;
+  assign product = window[131] ? \product_started$419  : \$27 ;
+  assign \$28  = { \converting$377 , \converting$368 , \converting$359 , converting } & window[134:131];
   assign \$29  = | \$28 ;
-  assign \$30  = ~ { \converting$380 , \converting$371 , \converting$362 , converting };
+  assign \$30  = ~ { \converting$377 , \converting$368 , \converting$359 , converting };
   assign \$31  = \$30  & window[134:131];
   assign \$32  = | \$31 ;
   assign contest = \$29  & \$32 ;
   assign \$33  = ! trace_tenant;
   assign working0 = working & \$33 ;
-  assign \$34  = ~ \combining$413 ;
+  assign \$34  = ~ combining;
   assign \$35  = window[134] ? comparator : 1'h0;
-  assign \$36  = window[133] ? \comparator$436  : \$35 ;
-  assign \$37  = window[132] ? \comparator$437  : \$36 ;
-  assign \$38  = window[131] ? \comparator$438  : \$37 ;
+  assign \$36  = window[133] ? \comparator$433  : \$35 ;
+  assign \$37  = window[132] ? \comparator$434  : \$36 ;
+  assign \$38  = window[131] ? \comparator$435  : \$37 ;
   assign \$39  = \$34  & \$38 ;
   assign \$40  = working0 & \$39 ;
-  assign \$41  = ~ \combining$413 ;
+  assign \$41  = ~ combining;
   assign \$42  = window[134] ? adder : 1'h0;
-  assign \$43  = window[133] ? \adder$440  : \$42 ;
-  assign \$44  = window[132] ? \adder$441  : \$43 ;
-  assign \$45  = window[131] ? \adder$442  : \$44 ;
+  assign \$43  = window[133] ? \adder$437  : \$42 ;
+  assign \$44  = window[132] ? \adder$438  : \$43 ;
+  assign \$45  = window[131] ? \adder$439  : \$44 ;
   assign \$46  = \$41  & \$45 ;
   assign \$47  = working0 & \$46 ;
-  assign \$48  = ~ \combining$413 ;
+  assign \$48  = ~ combining;
   assign \$49  = window[134] ? array : 1'h0;
-  assign \$50  = window[133] ? \array$444  : \$49 ;
-  assign \$51  = window[132] ? \array$445  : \$50 ;
-  assign \$52  = window[131] ? \array$446  : \$51 ;
+  assign \$50  = window[133] ? \array$441  : \$49 ;
+  assign \$51  = window[132] ? \array$442  : \$50 ;
+  assign \$52  = window[131] ? \array$443  : \$51 ;
   assign \$53  = \$48  & \$52 ;
   assign \$54  = working0 & \$53 ;
-  assign \$55  = ~ \combining$413 ;
+  assign \$55  = ~ combining;
   assign \$56  = window[134] ? rows : 1'h0;
-  assign \$57  = window[133] ? \rows$448  : \$56 ;
-  assign \$58  = window[132] ? \rows$449  : \$57 ;
-  assign \$59  = window[131] ? \rows$450  : \$58 ;
+  assign \$57  = window[133] ? \rows$445  : \$56 ;
+  assign \$58  = window[132] ? \rows$446  : \$57 ;
+  assign \$59  = window[131] ? \rows$447  : \$58 ;
   assign \$60  = \$55  & \$59 ;
   assign \$61  = working0 & \$60 ;
-  assign \$62  = ~ \combining$413 ;
+  assign \$62  = ~ combining;
   assign \$63  = window[134] ? drain : 1'h0;
-  assign \$64  = window[133] ? \drain$452  : \$63 ;
-  assign \$65  = window[132] ? \drain$453  : \$64 ;
-  assign \$66  = window[131] ? \drain$454  : \$65 ;
+  assign \$64  = window[133] ? \drain$449  : \$63 ;
+  assign \$65  = window[132] ? \drain$450  : \$64 ;
+  assign \$66  = window[131] ? \drain$451  : \$65 ;
   assign \$67  = \$62  & \$66 ;
   assign \$68  = working0 & \$67 ;
-  assign \$69  = working0 & \combining$413 ;
+  assign \$69  = working0 & combining;
   assign \$70  = ~ host_wait;
   assign \$71  = transferring[0] & \$70 ;
   assign \$72  = ~ buffer_wait;
@@ -1818,187 +1820,191 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$74  = transferring[0] & host_wait;
   assign \$75  = transferring[0] & buffer_wait;
   assign working1 = working & \$76 ;
-  assign \$77  = ~ \combining$413 ;
+  assign \$77  = ~ combining;
   assign \$78  = window[134] ? comparator : 1'h0;
-  assign \$79  = window[133] ? \comparator$436  : \$78 ;
-  assign \$80  = window[132] ? \comparator$437  : \$79 ;
-  assign \$81  = window[131] ? \comparator$438  : \$80 ;
+  assign \$79  = window[133] ? \comparator$433  : \$78 ;
+  assign \$80  = window[132] ? \comparator$434  : \$79 ;
+  assign \$81  = window[131] ? \comparator$435  : \$80 ;
   assign \$82  = \$77  & \$81 ;
   assign \$83  = working1 & \$82 ;
-  assign \$84  = ~ \combining$413 ;
+  assign \$84  = ~ combining;
   assign \$85  = window[134] ? adder : 1'h0;
-  assign \$86  = window[133] ? \adder$440  : \$85 ;
-  assign \$87  = window[132] ? \adder$441  : \$86 ;
-  assign \$88  = window[131] ? \adder$442  : \$87 ;
+  assign \$86  = window[133] ? \adder$437  : \$85 ;
+  assign \$87  = window[132] ? \adder$438  : \$86 ;
+  assign \$88  = window[131] ? \adder$439  : \$87 ;
   assign \$89  = \$84  & \$88 ;
   assign \$90  = working1 & \$89 ;
-  assign \$91  = ~ \combining$413 ;
+  assign \$91  = ~ combining;
   assign \$92  = window[134] ? array : 1'h0;
-  assign \$93  = window[133] ? \array$444  : \$92 ;
-  assign \$94  = window[132] ? \array$445  : \$93 ;
-  assign \$95  = window[131] ? \array$446  : \$94 ;
+  assign \$93  = window[133] ? \array$441  : \$92 ;
+  assign \$94  = window[132] ? \array$442  : \$93 ;
+  assign \$95  = window[131] ? \array$443  : \$94 ;
   assign \$96  = \$91  & \$95 ;
   assign \$97  = working1 & \$96 ;
-  assign \$98  = ~ \combining$413 ;
+  assign \$98  = ~ combining;
   assign \$99  = window[134] ? rows : 1'h0;
-  assign \$100  = window[133] ? \rows$448  : \$99 ;
-  assign \$101  = window[132] ? \rows$449  : \$100 ;
-  assign \$102  = window[131] ? \rows$450  : \$101 ;
+  assign \$100  = window[133] ? \rows$445  : \$99 ;
+  assign \$101  = window[132] ? \rows$446  : \$100 ;
+  assign \$102  = window[131] ? \rows$447  : \$101 ;
   assign \$103  = \$98  & \$102 ;
   assign \$104  = working1 & \$103 ;
-  assign \$105  = ~ \combining$413 ;
+  assign \$105  = ~ combining;
   assign \$106  = window[134] ? drain : 1'h0;
-  assign \$107  = window[133] ? \drain$452  : \$106 ;
-  assign \$108  = window[132] ? \drain$453  : \$107 ;
-  assign \$109  = window[131] ? \drain$454  : \$108 ;
+  assign \$107  = window[133] ? \drain$449  : \$106 ;
+  assign \$108  = window[132] ? \drain$450  : \$107 ;
+  assign \$109  = window[131] ? \drain$451  : \$108 ;
   assign \$110  = \$105  & \$109 ;
   assign \$111  = working1 & \$110 ;
-  assign \$112  = working1 & \combining$413 ;
-  assign \$113  = ~ \host_wait$467 ;
+  assign \$112  = working1 & combining;
+  assign \$113  = ~ \host_wait$464 ;
   assign \$114  = transferring[1] & \$113 ;
-  assign \$115  = ~ \buffer_wait$468 ;
+  assign \$115  = ~ \buffer_wait$465 ;
   assign \$116  = \$114  & \$115 ;
-  assign \$117  = transferring[1] & \host_wait$467 ;
-  assign \$118  = transferring[1] & \buffer_wait$468 ;
+  assign \$117  = transferring[1] & \host_wait$464 ;
+  assign \$118  = transferring[1] & \buffer_wait$465 ;
   assign \$119  = ~ window[134:131];
-  assign \$120  = { \bank_free$495 , \bank_free$494 , \bank_free$493 , \bank_free$492  } | \$119 ;
+  assign \$120  = { \bank_free$492 , \bank_free$491 , \bank_free$490 , \bank_free$489  } | \$119 ;
   assign bank_free = & \$120 ;
   assign \$121  = ! trace_tenant;
-  assign \start$510  = start & window[131];
-  assign chunk_begin = \chunk_begin$524  & window[131];
-  assign chunk_loaded = \chunk_loaded$526  & window[131];
-  assign load_enable = \load_enable$528  & window[131];
-  assign position_freed = \position_freed$553  & window[131];
-  assign calibrate = \calibrate$555  & window[131];
-  assign \$124  = \saturated$561  & window[131];
-  assign drain_clear = \drain_clear$573  & window[131];
-  assign \$125  = window[134] ? \position_done$618  : 1'h0;
-  assign \$126  = window[133] ? \position_done$617  : \$125 ;
-  assign \$127  = window[132] ? \position_done$616  : \$126 ;
-  assign \$128  = window[131] ? \position_done$615  : \$127 ;
-  assign \$129  = window[131] ? \position_done$615  : \$128 ;
+  assign \start$508  = start & window[131];
+  assign chunk_begin = \chunk_begin$522  & window[131];
+  assign chunk_loaded = \chunk_loaded$524  & window[131];
+  assign load_enable = \load_enable$526  & window[131];
+  assign position_freed = \position_freed$551  & window[131];
+  assign calibrate = \calibrate$553  & window[131];
+  assign \$124  = \saturated$559  & window[131];
+  assign drain_clear = \drain_clear$571  & window[131];
+  assign \$125  = window[134] ? \position_done$616  : 1'h0;
+  assign \$126  = window[133] ? \position_done$615  : \$125 ;
+  assign \$127  = window[132] ? \position_done$614  : \$126 ;
+  assign \$128  = window[131] ? \position_done$613  : \$127 ;
+  assign \$129  = window[131] ? \position_done$613  : \$128 ;
   assign \$130  = window[131] ? drain_sum : 25'h0000000;
-  assign \start$622  = start & window[132];
-  assign \chunk_begin$627  = \chunk_begin$524  & window[132];
-  assign \chunk_loaded$628  = \chunk_loaded$526  & window[132];
-  assign \load_enable$629  = \load_enable$528  & window[132];
-  assign \position_freed$645  = \position_freed$553  & window[132];
-  assign \calibrate$646  = \calibrate$555  & window[132];
-  assign \$132  = \saturated$649  & window[132];
-  assign \drain_clear$656  = \drain_clear$573  & window[132];
-  assign \$133  = window[134] ? \position_done$618  : 1'h0;
-  assign \$134  = window[133] ? \position_done$617  : \$133 ;
-  assign \$135  = window[132] ? \position_done$616  : \$134 ;
-  assign \$136  = window[131] ? \position_done$615  : \$135 ;
-  assign \$137  = window[132] ? \position_done$616  : \$136 ;
-  assign \$138  = window[132] ? \drain_sum$697  : 25'h0000000;
-  assign \start$699  = start & window[133];
-  assign \chunk_begin$704  = \chunk_begin$524  & window[133];
-  assign \chunk_loaded$705  = \chunk_loaded$526  & window[133];
-  assign \load_enable$706  = \load_enable$528  & window[133];
-  assign \position_freed$722  = \position_freed$553  & window[133];
-  assign \calibrate$723  = \calibrate$555  & window[133];
-  assign \$140  = \saturated$726  & window[133];
-  assign \drain_clear$733  = \drain_clear$573  & window[133];
-  assign \$141  = window[134] ? \position_done$618  : 1'h0;
-  assign \$142  = window[133] ? \position_done$617  : \$141 ;
-  assign \$143  = window[132] ? \position_done$616  : \$142 ;
-  assign \$144  = window[131] ? \position_done$615  : \$143 ;
-  assign \$145  = window[133] ? \position_done$617  : \$144 ;
-  assign \$146  = window[133] ? \drain_sum$774  : 25'h0000000;
-  assign \start$776  = start & window[134];
-  assign \chunk_begin$781  = \chunk_begin$524  & window[134];
-  assign \chunk_loaded$782  = \chunk_loaded$526  & window[134];
-  assign \load_enable$783  = \load_enable$528  & window[134];
-  assign \position_freed$799  = \position_freed$553  & window[134];
-  assign \calibrate$800  = \calibrate$555  & window[134];
-  assign \$148  = \saturated$803  & window[134];
-  assign \drain_clear$810  = \drain_clear$573  & window[134];
-  assign \$149  = window[134] ? \position_done$618  : 1'h0;
-  assign \$150  = window[133] ? \position_done$617  : \$149 ;
-  assign \$151  = window[132] ? \position_done$616  : \$150 ;
-  assign \$152  = window[131] ? \position_done$615  : \$151 ;
-  assign \$153  = window[134] ? \position_done$618  : \$152 ;
-  assign \$154  = window[134] ? \drain_sum$851  : 25'h0000000;
-  assign \$155  = start | combine;
-  assign \$156  = working0 & met;
-  assign \$157  = register & beyond;
-  assign \$158  = \$156  | \$157 ;
-  assign \$159  = \$158  | transfer_beyond[0];
-  assign \$160  = working1 & met;
-  assign \$161  = \register$858  & beyond;
+  assign \start$620  = start & window[132];
+  assign \chunk_begin$625  = \chunk_begin$522  & window[132];
+  assign \chunk_loaded$626  = \chunk_loaded$524  & window[132];
+  assign \load_enable$627  = \load_enable$526  & window[132];
+  assign \position_freed$643  = \position_freed$551  & window[132];
+  assign \calibrate$644  = \calibrate$553  & window[132];
+  assign \$132  = \saturated$647  & window[132];
+  assign \drain_clear$654  = \drain_clear$571  & window[132];
+  assign \$133  = window[134] ? \position_done$616  : 1'h0;
+  assign \$134  = window[133] ? \position_done$615  : \$133 ;
+  assign \$135  = window[132] ? \position_done$614  : \$134 ;
+  assign \$136  = window[131] ? \position_done$613  : \$135 ;
+  assign \$137  = window[132] ? \position_done$614  : \$136 ;
+  assign \$138  = window[132] ? \drain_sum$695  : 25'h0000000;
+  assign \start$697  = start & window[133];
+  assign \chunk_begin$702  = \chunk_begin$522  & window[133];
+  assign \chunk_loaded$703  = \chunk_loaded$524  & window[133];
+  assign \load_enable$704  = \load_enable$526  & window[133];
+  assign \position_freed$720  = \position_freed$551  & window[133];
+  assign \calibrate$721  = \calibrate$553  & window[133];
+  assign \$140  = \saturated$724  & window[133];
+  assign \drain_clear$731  = \drain_clear$571  & window[133];
+  assign \$141  = window[134] ? \position_done$616  : 1'h0;
+  assign \$142  = window[133] ? \position_done$615  : \$141 ;
+  assign \$143  = window[132] ? \position_done$614  : \$142 ;
+  assign \$144  = window[131] ? \position_done$613  : \$143 ;
+  assign \$145  = window[133] ? \position_done$615  : \$144 ;
+  assign \$146  = window[133] ? \drain_sum$772  : 25'h0000000;
+  assign \start$774  = start & window[134];
+  assign \chunk_begin$779  = \chunk_begin$522  & window[134];
+  assign \chunk_loaded$780  = \chunk_loaded$524  & window[134];
+  assign \load_enable$781  = \load_enable$526  & window[134];
+  assign \position_freed$797  = \position_freed$551  & window[134];
+  assign \calibrate$798  = \calibrate$553  & window[134];
+  assign \$148  = \saturated$801  & window[134];
+  assign \drain_clear$808  = \drain_clear$571  & window[134];
+  assign \$149  = window[134] ? \position_done$616  : 1'h0;
+  assign \$150  = window[133] ? \position_done$615  : \$149 ;
+  assign \$151  = window[132] ? \position_done$614  : \$150 ;
+  assign \$152  = window[131] ? \position_done$613  : \$151 ;
+  assign \$153  = window[134] ? \position_done$616  : \$152 ;
+  assign \$154  = window[134] ? \drain_sum$849  : 25'h0000000;
+  assign \$155  = descriptor[3:0] == 3'h4;
+  assign \$156  = descriptor[3:0] == 3'h5;
+  assign \$157  = descriptor[3:0] == 3'h6;
+  assign \$158  = | { \$157 , \$156 , \$155  };
+  assign \$159  = start | \start$496 ;
+  assign \$160  = working0 & met;
+  assign \$161  = register & beyond;
   assign \$162  = \$160  | \$161 ;
-  assign \$163  = \$162  | transfer_beyond[1];
-  assign \$164  = ~ \clear$508 ;
-  assign \$165  = ending | \ending$862 ;
-  assign \$166  = ~ window[134:131];
-  assign \$167  = { \calibrated$867 , \calibrated$866 , \calibrated$865 , calibrated } | \$166 ;
-  assign \$168  = & \$167 ;
-  assign \$169  = calibrating & \$168 ;
-  assign \$170  = \$165  | \$169 ;
-  assign \$171  = \$164  & \$170 ;
-  assign \$172  = | { \timed_out$872 , \timed_out$871 , \timed_out$870 , \timed_out$869  };
-  assign \$173  = ~ window[134:131];
-  assign \$174  = { \calibrated$867 , \calibrated$866 , \calibrated$865 , calibrated } | \$173 ;
-  assign \$175  = & \$174 ;
-  assign \$176  = \$175  | \clear$508 ;
-  assign \$177  = product & active[0];
-  assign \$178  = product0 + 1'h1;
-  assign \$179  = product & active[1];
-  assign \$180  = product1 + 1'h1;
+  assign \$163  = \$162  | transfer_beyond[0];
+  assign \$164  = working1 & met;
+  assign \$165  = \register$857  & beyond;
+  assign \$166  = \$164  | \$165 ;
+  assign \$167  = \$166  | transfer_beyond[1];
+  assign \$168  = ~ \clear$506 ;
+  assign \$169  = ending | \ending$861 ;
+  assign \$170  = ~ window[134:131];
+  assign \$171  = { \calibrated$866 , \calibrated$865 , \calibrated$864 , calibrated } | \$170 ;
+  assign \$172  = & \$171 ;
+  assign \$173  = calibrating & \$172 ;
+  assign \$174  = \$169  | \$173 ;
+  assign \$175  = \$168  & \$174 ;
+  assign \$176  = | { \timed_out$871 , \timed_out$870 , \timed_out$869 , \timed_out$868  };
+  assign \$177  = ~ window[134:131];
+  assign \$178  = { \calibrated$866 , \calibrated$865 , \calibrated$864 , calibrated } | \$177 ;
+  assign \$179  = & \$178 ;
+  assign \$180  = \$179  | \clear$506 ;
+  assign \$181  = product & active[0];
+  assign \$182  = product0 + 1'h1;
+  assign \$183  = product & active[1];
+  assign \$184  = product1 + 1'h1;
   \crossloom.activity0  activity0 (
-    .adder(\adder$442 ),
-    .array(\array$446 ),
+    .adder(\adder$439 ),
+    .array(\array$443 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$438 ),
+    .comparator(\comparator$435 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$454 ),
+    .drain(\drain$451 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$450 ),
+    .rows(\rows$447 ),
     .rst(rst),
     .start(start),
-    .works(\works$417 )
+    .works(\works$414 )
   );
   \crossloom.activity1  activity1 (
-    .adder(\adder$441 ),
-    .array(\array$445 ),
+    .adder(\adder$438 ),
+    .array(\array$442 ),
     .clear(macro1__clear),
     .clk(aclk),
-    .comparator(\comparator$437 ),
+    .comparator(\comparator$434 ),
     .convert_side(macro1__convert_side),
-    .converting(\converting$362 ),
+    .converting(\converting$359 ),
     .decided(macro1__decided),
-    .drain(\drain$453 ),
+    .drain(\drain$450 ),
     .hold(macro1__hold),
     .loading(loading),
     .reset(macro1__reset),
-    .rows(\rows$449 ),
+    .rows(\rows$446 ),
     .rst(rst),
     .start(start),
-    .works(\works$416 )
+    .works(\works$413 )
   );
   \crossloom.activity2  activity2 (
-    .adder(\adder$440 ),
-    .array(\array$444 ),
+    .adder(\adder$437 ),
+    .array(\array$441 ),
     .clear(macro2__clear),
     .clk(aclk),
-    .comparator(\comparator$436 ),
+    .comparator(\comparator$433 ),
     .convert_side(macro2__convert_side),
-    .converting(\converting$371 ),
+    .converting(\converting$368 ),
     .decided(macro2__decided),
-    .drain(\drain$452 ),
+    .drain(\drain$449 ),
     .hold(macro2__hold),
     .loading(loading),
     .reset(macro2__reset),
-    .rows(\rows$448 ),
+    .rows(\rows$445 ),
     .rst(rst),
     .start(start),
-    .works(\works$415 )
+    .works(\works$412 )
   );
   \crossloom.activity3  activity3 (
     .adder(adder),
@@ -2007,7 +2013,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro3__convert_side),
-    .converting(\converting$380 ),
+    .converting(\converting$377 ),
     .decided(macro3__decided),
     .drain(drain),
     .hold(macro3__hold),
@@ -2022,7 +2028,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .beyond(beyond),
     .clk(aclk),
     .read(read),
-    .read_data(\read_data$283 ),
+    .read_data(\read_data$280 ),
     .rst(rst),
     .tenant(trace_tenant),
     .transfer_abort(transfer_abort),
@@ -2068,59 +2074,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$508 ),
+    .clear(\clear$506 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$573 ),
+    .drain_clear(\drain_clear$571 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$7947$0 (\$192 ),
+    .\port$7936$0 (\$197 ),
     .position_done(position_done),
-    .position_freed(\position_freed$553 ),
+    .position_freed(\position_freed$551 ),
     .\register$23 (drain_valid),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$294 ),
-    .write_data(\write_data$295 ),
+    .write_address(\write_address$291 ),
+    .write_data(\write_data$292 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .busy(busy),
-    .clear(\clear$508 ),
+    .clear(\clear$506 ),
     .clk(aclk),
-    .combining(combining),
+    .combining(\combining$850 ),
     .descriptor(descriptor),
-    .ending(\ending$862 ),
-    .read_address(\read_address$291 ),
-    .read_data(\read_data$283 ),
-    .read_enable(\read_enable$287 ),
+    .ending(\ending$861 ),
+    .read_address(\read_address$288 ),
+    .read_data(\read_data$280 ),
+    .read_enable(\read_enable$284 ),
     .rst(rst),
-    .start(combine),
-    .write_address(\write_address$297 ),
-    .write_data(\write_data$298 ),
-    .write_enable(\write_enable$296 )
+    .start(\start$496 ),
+    .write_address(\write_address$294 ),
+    .write_data(\write_data$295 ),
+    .write_enable(\write_enable$293 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$524 ),
+    .chunk_begin(\chunk_begin$522 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$526 ),
-    .clear(\clear$508 ),
+    .chunk_loaded(\chunk_loaded$524 ),
+    .clear(\clear$506 ),
     .clk(aclk),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$528 ),
+    .load_enable(\load_enable$526 ),
     .load_row(load_row),
-    .\port$7581$0 (\$191 ),
-    .read_data(\read_data$283 ),
-    .read_enable(\read_enable$288 ),
+    .\port$7570$0 (\$196 ),
+    .read_data(\read_data$280 ),
+    .read_enable(\read_enable$285 ),
     .rst(rst),
     .start(start),
     .word_ready(ready),
@@ -2129,14 +2134,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(active),
-    .busy(\busy$392 ),
+    .busy(\busy$389 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$513 ),
-    .constants_write(\write__en$262 ),
+    .comparator_timeout_clocks(\timeout$511 ),
+    .constants_write(\write__en$259 ),
     .contest(contest),
     .conversions(\$16 [2:0]),
-    .converting(\converting$412 ),
+    .converting(\converting$409 ),
     .corrections_write(corrections_write),
     .early_stops(\$19 [2:0]),
     .ended(ended),
@@ -2164,8 +2169,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$557 ),
-    .start(\start$387 ),
+    .settings(\settings$555 ),
+    .start(\start$384 ),
     .waiting(waiting),
     .weights_write(weights_write),
     .windows(windows),
@@ -2176,12 +2181,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$392 ),
-    .calibrate(\calibrate$555 ),
-    .clear(\clear$508 ),
+    .busy(\busy$389 ),
+    .calibrate(\calibrate$553 ),
+    .clear(\clear$506 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(combine),
+    .combine(\start$496 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -2195,10 +2200,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .layer_begin(layer_begin),
     .layer_done(layer_done),
     .read_address(read__addr),
-    .read_data(\read_data$270 ),
+    .read_data(\read_data$267 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$387 ),
+    .start(\start$384 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -2212,13 +2217,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$492 ),
+    .bank_free(\bank_free$489 ),
     .calibrate(calibrate),
     .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$508 ),
+    .clear(\clear$506 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
@@ -2268,20 +2273,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$559 ),
+    .measured(\measured$557 ),
     .overrun(overrun),
-    .\port$7363$90 (window[130:90]),
-    .position_done(\position_done$615 ),
+    .\port$7328$90 (window[130:90]),
+    .position_done(\position_done$613 ),
     .position_freed(position_freed),
-    .product_started(\product_started$422 ),
+    .product_started(\product_started$419 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$561 ),
-    .settings(\settings$557 [39:0]),
-    .start(\start$510 ),
+    .saturated(\saturated$559 ),
+    .settings(\settings$555 [39:0]),
+    .start(\start$508 ),
     .stopped(stopped),
-    .timed_out(\timed_out$869 ),
-    .timeout(\timeout$513 ),
+    .timed_out(\timed_out$868 ),
+    .timeout(\timeout$511 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -2296,32 +2301,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$123 [7:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$493 ),
-    .calibrate(\calibrate$646 ),
-    .calibrated(\calibrated$865 ),
-    .chunk_begin(\chunk_begin$627 ),
+    .bank_free(\bank_free$490 ),
+    .calibrate(\calibrate$644 ),
+    .calibrated(\calibrated$864 ),
+    .chunk_begin(\chunk_begin$625 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$628 ),
-    .clear(\clear$508 ),
+    .chunk_loaded(\chunk_loaded$626 ),
+    .clear(\clear$506 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$404 ),
-    .converting(\converting$362 ),
+    .converted(\converted$401 ),
+    .converting(\converting$359 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$656 ),
+    .drain_clear(\drain_clear$654 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$697 ),
+    .drain_sum(\drain_sum$695 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$626 ),
+    .lengths(\lengths$624 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$629 ),
+    .load_enable(\load_enable$627 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -2352,20 +2357,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$648 ),
-    .overrun(\overrun$343 ),
-    .\port$7363$90 (window[130:90]),
-    .position_done(\position_done$616 ),
-    .position_freed(\position_freed$645 ),
-    .product_started(\product_started$421 ),
-    .refused(\refused$344 ),
+    .measured(\measured$646 ),
+    .overrun(\overrun$340 ),
+    .\port$7328$90 (window[130:90]),
+    .position_done(\position_done$614 ),
+    .position_freed(\position_freed$643 ),
+    .product_started(\product_started$418 ),
+    .refused(\refused$341 ),
     .rst(rst),
-    .saturated(\saturated$649 ),
-    .settings(\settings$557 [79:40]),
-    .start(\start$622 ),
-    .stopped(\stopped$409 ),
-    .timed_out(\timed_out$870 ),
-    .timeout(\timeout$513 ),
+    .saturated(\saturated$647 ),
+    .settings(\settings$555 [79:40]),
+    .start(\start$620 ),
+    .stopped(\stopped$406 ),
+    .timed_out(\timed_out$869 ),
+    .timeout(\timeout$511 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -2380,32 +2385,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$131 [7:0])
   );
   \crossloom.tile2  tile2 (
-    .bank_free(\bank_free$494 ),
-    .calibrate(\calibrate$723 ),
-    .calibrated(\calibrated$866 ),
-    .chunk_begin(\chunk_begin$704 ),
+    .bank_free(\bank_free$491 ),
+    .calibrate(\calibrate$721 ),
+    .calibrated(\calibrated$865 ),
+    .chunk_begin(\chunk_begin$702 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$705 ),
-    .clear(\clear$508 ),
+    .chunk_loaded(\chunk_loaded$703 ),
+    .clear(\clear$506 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
-    .converted(\converted$405 ),
-    .converting(\converting$371 ),
+    .converted(\converted$402 ),
+    .converting(\converting$368 ),
     .correction_write(corrections_write[2]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$733 ),
+    .drain_clear(\drain_clear$731 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$774 ),
+    .drain_sum(\drain_sum$772 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$703 ),
+    .lengths(\lengths$701 ),
     .level_write(levels_write[2]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$706 ),
+    .load_enable(\load_enable$704 ),
     .load_row(load_row),
     .macro__add(macro2__add),
     .macro__bank(macro2__bank),
@@ -2436,20 +2441,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
-    .measured(\measured$725 ),
-    .overrun(\overrun$345 ),
-    .\port$7363$90 (window[130:90]),
-    .position_done(\position_done$617 ),
-    .position_freed(\position_freed$722 ),
-    .product_started(\product_started$420 ),
-    .refused(\refused$346 ),
+    .measured(\measured$723 ),
+    .overrun(\overrun$342 ),
+    .\port$7328$90 (window[130:90]),
+    .position_done(\position_done$615 ),
+    .position_freed(\position_freed$720 ),
+    .product_started(\product_started$417 ),
+    .refused(\refused$343 ),
     .rst(rst),
-    .saturated(\saturated$726 ),
-    .settings(\settings$557 [119:80]),
-    .start(\start$699 ),
-    .stopped(\stopped$410 ),
-    .timed_out(\timed_out$871 ),
-    .timeout(\timeout$513 ),
+    .saturated(\saturated$724 ),
+    .settings(\settings$555 [119:80]),
+    .start(\start$697 ),
+    .stopped(\stopped$407 ),
+    .timed_out(\timed_out$870 ),
+    .timeout(\timeout$511 ),
     .trace__code(trace2__code),
     .trace__compensated(trace2__compensated),
     .trace__conversion(trace2__conversion),
@@ -2464,32 +2469,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$139 [7:0])
   );
   \crossloom.tile3  tile3 (
-    .bank_free(\bank_free$495 ),
-    .calibrate(\calibrate$800 ),
-    .calibrated(\calibrated$867 ),
-    .chunk_begin(\chunk_begin$781 ),
+    .bank_free(\bank_free$492 ),
+    .calibrate(\calibrate$798 ),
+    .calibrated(\calibrated$866 ),
+    .chunk_begin(\chunk_begin$779 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$782 ),
-    .clear(\clear$508 ),
+    .chunk_loaded(\chunk_loaded$780 ),
+    .clear(\clear$506 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
-    .converted(\converted$406 ),
-    .converting(\converting$380 ),
+    .converted(\converted$403 ),
+    .converting(\converting$377 ),
     .correction_write(corrections_write[3]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$810 ),
+    .drain_clear(\drain_clear$808 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$851 ),
+    .drain_sum(\drain_sum$849 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$780 ),
+    .lengths(\lengths$778 ),
     .level_write(levels_write[3]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$783 ),
+    .load_enable(\load_enable$781 ),
     .load_row(load_row),
     .macro__add(macro3__add),
     .macro__bank(macro3__bank),
@@ -2520,20 +2525,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
-    .measured(\measured$802 ),
-    .overrun(\overrun$347 ),
-    .\port$7363$90 (window[130:90]),
-    .position_done(\position_done$618 ),
-    .position_freed(\position_freed$799 ),
+    .measured(\measured$800 ),
+    .overrun(\overrun$344 ),
+    .\port$7328$90 (window[130:90]),
+    .position_done(\position_done$616 ),
+    .position_freed(\position_freed$797 ),
     .product_started(product_started),
-    .refused(\refused$348 ),
+    .refused(\refused$345 ),
     .rst(rst),
-    .saturated(\saturated$803 ),
-    .settings(\settings$557 [159:120]),
-    .start(\start$776 ),
-    .stopped(\stopped$411 ),
-    .timed_out(\timed_out$872 ),
-    .timeout(\timeout$513 ),
+    .saturated(\saturated$801 ),
+    .settings(\settings$555 [159:120]),
+    .start(\start$774 ),
+    .stopped(\stopped$408 ),
+    .timed_out(\timed_out$871 ),
+    .timeout(\timeout$511 ),
     .trace__code(trace3__code),
     .trace__compensated(trace3__compensated),
     .trace__conversion(trace3__conversion),
@@ -2550,7 +2555,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear[0]),
     .buffer_wait(buffer_wait),
-    .busy(\busy$215 ),
+    .busy(busy),
     .clk(aclk),
     .descriptor(descriptor),
     .done(done),
@@ -2562,8 +2567,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .out_last(m_axis_tlast),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .read_address(\read_address$308 ),
-    .read_enable(\read_enable$307 ),
+    .read_address(\read_address$305 ),
+    .read_enable(\read_enable$304 ),
     .read_ready(transfer_read_ready[0]),
     .rst(rst),
     .start(transfer[0]),
@@ -2572,28 +2577,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .w_data(transfer_read_data[31:0]),
     .w_en(transfer_read_valid[0]),
     .waiting(host_wait),
-    .write_address(\write_address$317 ),
-    .write_data(\write_data$318 ),
-    .write_enable(\write_enable$316 ),
+    .write_address(\write_address$314 ),
+    .write_data(\write_data$315 ),
+    .write_enable(\write_enable$313 ),
     .write_ready(transfer_write_ready[0])
   );
   \crossloom.transfer1  transfer1 (
     .abort(transfer_clear[1]),
-    .buffer_wait(\buffer_wait$468 ),
-    .busy(\busy$219 ),
+    .buffer_wait(\buffer_wait$465 ),
+    .busy(\busy$216 ),
     .clk(aclk),
     .descriptor(descriptor),
-    .done(\done$220 ),
+    .done(\done$217 ),
     .in_data(s_axis1_tdata),
     .in_ready(s_axis1_tready),
     .in_valid(s_axis1_tvalid),
-    .late(\late$859 ),
+    .late(\late$858 ),
     .out_data(m_axis1_tdata),
     .out_last(m_axis1_tlast),
     .out_ready(m_axis1_tready),
     .out_valid(m_axis1_tvalid),
-    .read_address(\read_address$331 ),
-    .read_enable(\read_enable$330 ),
+    .read_address(\read_address$328 ),
+    .read_enable(\read_enable$327 ),
     .read_ready(transfer_read_ready[1]),
     .rst(rst),
     .start(transfer[1]),
@@ -2601,19 +2606,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .transfer1_moving(transfer1_moving),
     .w_data(transfer_read_data[63:32]),
     .w_en(transfer_read_valid[1]),
-    .waiting(\host_wait$467 ),
-    .write_address(\write_address$336 ),
-    .write_data(\write_data$337 ),
-    .write_enable(\write_enable$335 ),
+    .waiting(\host_wait$464 ),
+    .write_address(\write_address$333 ),
+    .write_data(\write_data$334 ),
+    .write_enable(\write_enable$332 ),
     .write_ready(transfer_write_ready[1])
   );
-  \crossloom.window$877  \window$877  (
+  \crossloom.window$876  \window$876  (
     .busy(loading),
-    .clear(\clear$508 ),
+    .clear(\clear$506 ),
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$7581$0 (\$191 ),
+    .\port$7570$0 (\$196 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -2624,13 +2629,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     write = 49'h0000000000000;
     if (write_enable) begin
       write[0] = 1'h1;
+      write[16:1] = \write_address$291 ;
+      write[48:17] = \write_data$292 ;
+    end
+    if (\write_enable$293 ) begin
+      write[0] = 1'h1;
       write[16:1] = \write_address$294 ;
       write[48:17] = \write_data$295 ;
-    end
-    if (\write_enable$296 ) begin
-      write[0] = 1'h1;
-      write[16:1] = \write_address$297 ;
-      write[48:17] = \write_data$298 ;
     end
   end
   always @* begin
@@ -2644,11 +2649,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$155 ) begin
-      \combining$413  <= combine;
+    \combining$850  <= \$158 ;
+    if (rst) begin
+      \combining$850  <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    if (\$159 ) begin
+      combining <= \start$496 ;
     end
     if (rst) begin
-      \combining$413  <= 1'h0;
+      combining <= 1'h0;
     end
   end
   always @(posedge aclk) begin
@@ -2658,41 +2669,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    illegal [0] <= \$159 ;
-    illegal [1] <= \$163 ;
+    illegal [0] <= \$163 ;
+    illegal [1] <= \$167 ;
     if (rst) begin
       illegal <= 2'h0;
     end
   end
   always @(posedge aclk) begin
     host_late [0] <= late;
-    host_late [1] <= \late$859 ;
+    host_late [1] <= \late$858 ;
     if (rst) begin
       host_late <= 2'h0;
     end
   end
   always @(posedge aclk) begin
-    \register$858  <= working1;
+    \register$857  <= working1;
     if (rst) begin
-      \register$858  <= 1'h0;
+      \register$857  <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    unit_done <= \$171 ;
+    unit_done <= \$175 ;
     if (rst) begin
       unit_done <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    timed_out <= \$172 ;
+    timed_out <= \$176 ;
     if (rst) begin
       timed_out <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\calibrate$555 ) begin
+    if (\calibrate$553 ) begin
       calibrating <= 1'h1;
-    end else if (\$176 ) begin
+    end else if (\$180 ) begin
       calibrating <= 1'h0;
     end
     if (rst) begin
@@ -2700,10 +2711,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$177 ) begin
-      product0 <= \$178 [29:0];
+    if (\$181 ) begin
+      product0 <= \$182 [29:0];
     end
-    if (\start$387 [0]) begin
+    if (\start$384 [0]) begin
       product0 <= 30'h00000000;
     end
     if (rst) begin
@@ -2711,10 +2722,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$179 ) begin
-      product1 <= \$180 [29:0];
+    if (\$183 ) begin
+      product1 <= \$184 [29:0];
     end
-    if (\start$387 [1]) begin
+    if (\start$384 [1]) begin
       product1 <= 30'h00000000;
     end
     if (rst) begin
@@ -2741,34 +2752,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$241  = write_valid;
-  assign \write_address$243  = write_address;
-  assign \write_data$245  = write_data;
-  assign \read_valid$247  = read_valid;
-  assign \read_address$249  = read_address;
-  assign \write_error$251  = write_error;
-  assign \read_data$253  = read_data;
-  assign \read_error$255  = read_error;
+  assign \write_valid$238  = write_valid;
+  assign \write_address$240  = write_address;
+  assign \write_data$242  = write_data;
+  assign \read_valid$244  = read_valid;
+  assign \read_address$246  = read_address;
+  assign \write_error$248  = write_error;
+  assign \read_data$250  = read_data;
+  assign \read_error$252  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[9:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$262 ;
-  assign \write__addr$264  = memory_index[10:0];
-  assign \write__data$265  = memory_data;
+  assign constants_write = \write__en$259 ;
+  assign \write__addr$261  = memory_index[10:0];
+  assign \write__data$262  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$269  = read__addr;
-  assign read__data = \read_data$270 ;
+  assign \read_address$266  = read__addr;
+  assign read__data = \read_data$267 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
   assign tenant = trace_tenant;
-  assign \tenant$278  = trace_tenant;
-  assign \window$280  = window;
-  assign \windows$282  = windows;
-  assign \read_data$284  = \read_data$283 ;
-  assign \read_data$285  = \read_data$283 ;
-  assign pad = \$191 [16];
-  assign \read_address$290  = \$191 [15:0];
+  assign \tenant$275  = trace_tenant;
+  assign \window$277  = window;
+  assign \windows$279  = windows;
+  assign \read_data$281  = \read_data$280 ;
+  assign \read_data$282  = \read_data$280 ;
+  assign pad = \$196 [16];
+  assign \read_address$287  = \$196 [15:0];
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -2777,122 +2788,122 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign out_data = m_axis_tdata;
   assign out_last = m_axis_tlast;
   assign read_ready = transfer_read_ready[0];
-  assign \read_valid$311  = transfer_read_valid[0];
-  assign \read_data$313  = transfer_read_data[31:0];
+  assign \read_valid$308  = transfer_read_valid[0];
+  assign \read_data$310  = transfer_read_data[31:0];
   assign write_ready = transfer_write_ready[0];
-  assign \in_valid$323  = s_axis1_tvalid;
-  assign \in_ready$324  = s_axis1_tready;
-  assign \in_data$325  = s_axis1_tdata;
-  assign \out_valid$326  = m_axis1_tvalid;
-  assign \out_ready$327  = m_axis1_tready;
-  assign \out_data$328  = m_axis1_tdata;
-  assign \out_last$329  = m_axis1_tlast;
-  assign \read_ready$332  = transfer_read_ready[1];
-  assign \read_valid$333  = transfer_read_valid[1];
-  assign \read_data$334  = transfer_read_data[63:32];
-  assign \write_ready$338  = transfer_write_ready[1];
+  assign \in_valid$320  = s_axis1_tvalid;
+  assign \in_ready$321  = s_axis1_tready;
+  assign \in_data$322  = s_axis1_tdata;
+  assign \out_valid$323  = m_axis1_tvalid;
+  assign \out_ready$324  = m_axis1_tready;
+  assign \out_data$325  = m_axis1_tdata;
+  assign \out_last$326  = m_axis1_tlast;
+  assign \read_ready$329  = transfer_read_ready[1];
+  assign \read_valid$330  = transfer_read_valid[1];
+  assign \read_data$331  = transfer_read_data[63:32];
+  assign \write_ready$335  = transfer_write_ready[1];
   assign convolve = start;
-  assign \busy$352  = loading;
-  assign \converting$354  = converting;
+  assign \busy$349  = loading;
+  assign \converting$351  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$360  = start;
-  assign \loading$361  = loading;
-  assign \converting$363  = \converting$362 ;
-  assign \decided$364  = macro1__decided;
-  assign \reset$365  = macro1__reset;
-  assign \hold$366  = macro1__hold;
-  assign \clear$367  = macro1__clear;
-  assign \convert_side$368  = macro1__convert_side;
-  assign \start$369  = start;
-  assign \loading$370  = loading;
-  assign \converting$372  = \converting$371 ;
-  assign \decided$373  = macro2__decided;
-  assign \reset$374  = macro2__reset;
-  assign \hold$375  = macro2__hold;
-  assign \clear$376  = macro2__clear;
-  assign \convert_side$377  = macro2__convert_side;
-  assign \start$378  = start;
-  assign \loading$379  = loading;
-  assign \converting$381  = \converting$380 ;
-  assign \decided$382  = macro3__decided;
-  assign \reset$383  = macro3__reset;
-  assign \hold$384  = macro3__hold;
-  assign \clear$385  = macro3__clear;
-  assign \convert_side$386  = macro3__convert_side;
-  assign \start$388  = \start$387 ;
-  assign \abort$390  = abort;
-  assign \windows$391  = windows;
-  assign \busy$393  = \busy$392 ;
-  assign \layer$395  = layer;
-  assign \ended$397  = ended;
-  assign \failed$399  = failed;
-  assign \failed_cause$401  = failed_cause;
+  assign \start$357  = start;
+  assign \loading$358  = loading;
+  assign \converting$360  = \converting$359 ;
+  assign \decided$361  = macro1__decided;
+  assign \reset$362  = macro1__reset;
+  assign \hold$363  = macro1__hold;
+  assign \clear$364  = macro1__clear;
+  assign \convert_side$365  = macro1__convert_side;
+  assign \start$366  = start;
+  assign \loading$367  = loading;
+  assign \converting$369  = \converting$368 ;
+  assign \decided$370  = macro2__decided;
+  assign \reset$371  = macro2__reset;
+  assign \hold$372  = macro2__hold;
+  assign \clear$373  = macro2__clear;
+  assign \convert_side$374  = macro2__convert_side;
+  assign \start$375  = start;
+  assign \loading$376  = loading;
+  assign \converting$378  = \converting$377 ;
+  assign \decided$379  = macro3__decided;
+  assign \reset$380  = macro3__reset;
+  assign \hold$381  = macro3__hold;
+  assign \clear$382  = macro3__clear;
+  assign \convert_side$383  = macro3__convert_side;
+  assign \start$385  = \start$384 ;
+  assign \abort$387  = abort;
+  assign \windows$388  = windows;
+  assign \busy$390  = \busy$389 ;
+  assign \layer$392  = layer;
+  assign \ended$394  = ended;
+  assign \failed$396  = failed;
+  assign \failed_cause$398  = failed_cause;
   assign conversions = \$16 [2:0];
   assign early_stops = \$19 [2:0];
-  assign \abort$426  = transfer_clear[0];
+  assign \abort$423  = transfer_clear[0];
   assign timeout = host_timeout[23:0];
-  assign \descriptor$430  = descriptor;
-  assign \start$431  = transfer[0];
-  assign \abort$463  = transfer_clear[1];
-  assign \timeout$464  = host_timeout[47:24];
-  assign \descriptor$465  = descriptor;
-  assign \start$466  = transfer[1];
-  assign \irq$472  = irq;
-  assign \descriptor$473  = convolution;
-  assign \start$474  = start;
-  assign \start$475  = start;
+  assign \descriptor$427  = descriptor;
+  assign \start$428  = transfer[0];
+  assign \abort$460  = transfer_clear[1];
+  assign \timeout$461  = host_timeout[47:24];
+  assign \descriptor$462  = descriptor;
+  assign \start$463  = transfer[1];
+  assign \irq$469  = irq;
+  assign \descriptor$470  = convolution;
+  assign \start$471  = start;
+  assign \start$472  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \$191 [15:0];
-  assign \address$481  = \$191 [15:0];
-  assign \pad$482  = \$191 [16];
-  assign row_word = \$191 [22:17];
-  assign \row_word$484  = \$191 [22:17];
-  assign first = \$191 [23];
-  assign \first$486  = \$191 [23];
-  assign last = \$191 [24];
-  assign \last$488  = \$191 [24];
-  assign last_chunk = \$191 [25];
-  assign \last_chunk$490  = \$191 [25];
-  assign \descriptor$496  = convolution;
-  assign \start$497  = start;
-  assign \descriptor$498  = descriptor;
-  assign \start$499  = combine;
+  assign address = \$196 [15:0];
+  assign \address$478  = \$196 [15:0];
+  assign \pad$479  = \$196 [16];
+  assign row_word = \$196 [22:17];
+  assign \row_word$481  = \$196 [22:17];
+  assign first = \$196 [23];
+  assign \first$483  = \$196 [23];
+  assign last = \$196 [24];
+  assign \last$485  = \$196 [24];
+  assign last_chunk = \$196 [25];
+  assign \last_chunk$487  = \$196 [25];
+  assign \descriptor$493  = convolution;
+  assign \start$494  = start;
+  assign \descriptor$495  = descriptor;
+  assign combine = \start$496 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$192 [32:27];
-  assign sum_position = \$192 [56:33];
-  assign sum_value = \$192 [26:0];
+  assign sum_kernel = \$197 [32:27];
+  assign sum_position = \$197 [56:33];
+  assign sum_value = \$197 [26:0];
   assign sum_output = trace_sum__output;
-  assign \clear$509  = \clear$508 ;
+  assign \clear$507  = \clear$506 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$513 ;
-  assign \chunk_final$530  = chunk_final;
-  assign \load_bank$532  = load_bank;
-  assign \load_clear$534  = load_clear;
-  assign \load_row$536  = load_row;
-  assign \load_codes$538  = load_codes;
-  assign \write_enable$539  = weights_write[0];
+  assign comparator_timeout = \timeout$511 ;
+  assign \chunk_final$528  = chunk_final;
+  assign \load_bank$530  = load_bank;
+  assign \load_clear$532  = load_clear;
+  assign \load_row$534  = load_row;
+  assign \load_codes$536  = load_codes;
+  assign \write_enable$537  = weights_write[0];
   assign write_row = \$123 [7:0];
   assign write_group = memory_index[3:0];
-  assign \write_data$543  = memory_data[31:0];
+  assign \write_data$541  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[14:0];
   assign coefficient_data = memory_data[31:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[7:0];
   assign correction_data = memory_data[5:0];
-  assign settings = \settings$557 [39:0];
-  assign \drain_valid$563  = drain_valid;
+  assign settings = \settings$555 [39:0];
+  assign \drain_valid$561  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[7:0];
   assign level_data = memory_data[11:0];
-  assign \drain_group$569  = drain_group;
-  assign \drain_lane$571  = drain_lane;
+  assign \drain_group$567  = drain_group;
+  assign \drain_lane$569  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -2931,209 +2942,209 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$612  = convolution;
+  assign \descriptor$610  = convolution;
   assign first_product = next_number;
-  assign \clear$621  = \clear$508 ;
-  assign \coefficient_base$623  = window[109:90];
-  assign \coefficient_words$624  = window[130:110];
-  assign \timeout$625  = \timeout$513 ;
-  assign \chunk_final$630  = chunk_final;
-  assign \load_bank$631  = load_bank;
-  assign \load_clear$632  = load_clear;
-  assign \load_row$633  = load_row;
-  assign \load_codes$634  = load_codes;
-  assign \write_enable$635  = weights_write[1];
-  assign \write_row$636  = \$131 [7:0];
-  assign \write_group$637  = memory_index[3:0];
-  assign \write_data$638  = memory_data[31:0];
-  assign \coefficient_write$639  = coefficients_write[1];
-  assign \coefficient_index$640  = memory_index[14:0];
-  assign \coefficient_data$641  = memory_data[31:0];
-  assign \correction_write$642  = corrections_write[1];
-  assign \correction_index$643  = memory_index[7:0];
-  assign \correction_data$644  = memory_data[5:0];
-  assign \settings$647  = \settings$557 [79:40];
-  assign \drain_valid$650  = drain_valid;
-  assign \level_write$651  = levels_write[1];
-  assign \level_index$652  = memory_index[7:0];
-  assign \level_data$653  = memory_data[11:0];
-  assign \drain_group$654  = drain_group;
-  assign \drain_lane$655  = drain_lane;
-  assign \trace__valid$657  = trace1__valid;
-  assign \trace__product$658  = trace1__product;
-  assign \trace__conversion$659  = trace1__conversion;
-  assign \trace__index$660  = trace1__index;
-  assign \trace__plane$661  = trace1__plane;
-  assign \trace__code$662  = trace1__code;
-  assign \trace__compensated$663  = trace1__compensated;
-  assign \trace__stopped$664  = trace1__stopped;
-  assign \trace__void$665  = trace1__void;
-  assign \macro__write_enable$666  = macro1__write_enable;
-  assign \macro__write_row$667  = macro1__write_row;
-  assign \macro__write_group$668  = macro1__write_group;
-  assign \macro__write_data$669  = macro1__write_data;
-  assign \macro__load_enable$670  = macro1__load_enable;
-  assign \macro__load_bank$671  = macro1__load_bank;
-  assign \macro__load_clear$672  = macro1__load_clear;
-  assign \macro__load_row$673  = macro1__load_row;
-  assign \macro__load_codes$674  = macro1__load_codes;
-  assign \macro__bank$675  = macro1__bank;
-  assign \macro__row_enable$676  = macro1__row_enable;
-  assign \macro__reset$677  = macro1__reset;
-  assign \macro__drive$678  = macro1__drive;
-  assign \macro__share$679  = macro1__share;
-  assign \macro__hold$680  = macro1__hold;
-  assign \macro__clear$681  = macro1__clear;
-  assign \macro__add$682  = macro1__add;
-  assign \macro__side$683  = macro1__side;
-  assign \macro__select$684  = macro1__select;
-  assign \macro__negate$685  = macro1__negate;
-  assign \macro__convert$686  = macro1__convert;
-  assign \macro__convert_side$687  = macro1__convert_side;
-  assign \macro__trial$688  = macro1__trial;
-  assign \macro__level$689  = macro1__level;
-  assign \macro__reference$690  = macro1__reference;
-  assign \macro__product$691  = macro1__product;
-  assign \macro__conversion$692  = macro1__conversion;
-  assign \macro__comparator$693  = macro1__comparator;
-  assign \macro__decided$694  = macro1__decided;
-  assign \descriptor$695  = convolution;
-  assign \first_product$696  = next_number;
-  assign \clear$698  = \clear$508 ;
-  assign \coefficient_base$700  = window[109:90];
-  assign \coefficient_words$701  = window[130:110];
-  assign \timeout$702  = \timeout$513 ;
-  assign \chunk_final$707  = chunk_final;
-  assign \load_bank$708  = load_bank;
-  assign \load_clear$709  = load_clear;
-  assign \load_row$710  = load_row;
-  assign \load_codes$711  = load_codes;
-  assign \write_enable$712  = weights_write[2];
-  assign \write_row$713  = \$139 [7:0];
-  assign \write_group$714  = memory_index[3:0];
-  assign \write_data$715  = memory_data[31:0];
-  assign \coefficient_write$716  = coefficients_write[2];
-  assign \coefficient_index$717  = memory_index[14:0];
-  assign \coefficient_data$718  = memory_data[31:0];
-  assign \correction_write$719  = corrections_write[2];
-  assign \correction_index$720  = memory_index[7:0];
-  assign \correction_data$721  = memory_data[5:0];
-  assign \settings$724  = \settings$557 [119:80];
-  assign \drain_valid$727  = drain_valid;
-  assign \level_write$728  = levels_write[2];
-  assign \level_index$729  = memory_index[7:0];
-  assign \level_data$730  = memory_data[11:0];
-  assign \drain_group$731  = drain_group;
-  assign \drain_lane$732  = drain_lane;
-  assign \trace__valid$734  = trace2__valid;
-  assign \trace__product$735  = trace2__product;
-  assign \trace__conversion$736  = trace2__conversion;
-  assign \trace__index$737  = trace2__index;
-  assign \trace__plane$738  = trace2__plane;
-  assign \trace__code$739  = trace2__code;
-  assign \trace__compensated$740  = trace2__compensated;
-  assign \trace__stopped$741  = trace2__stopped;
-  assign \trace__void$742  = trace2__void;
-  assign \macro__write_enable$743  = macro2__write_enable;
-  assign \macro__write_row$744  = macro2__write_row;
-  assign \macro__write_group$745  = macro2__write_group;
-  assign \macro__write_data$746  = macro2__write_data;
-  assign \macro__load_enable$747  = macro2__load_enable;
-  assign \macro__load_bank$748  = macro2__load_bank;
-  assign \macro__load_clear$749  = macro2__load_clear;
-  assign \macro__load_row$750  = macro2__load_row;
-  assign \macro__load_codes$751  = macro2__load_codes;
-  assign \macro__bank$752  = macro2__bank;
-  assign \macro__row_enable$753  = macro2__row_enable;
-  assign \macro__reset$754  = macro2__reset;
-  assign \macro__drive$755  = macro2__drive;
-  assign \macro__share$756  = macro2__share;
-  assign \macro__hold$757  = macro2__hold;
-  assign \macro__clear$758  = macro2__clear;
-  assign \macro__add$759  = macro2__add;
-  assign \macro__side$760  = macro2__side;
-  assign \macro__select$761  = macro2__select;
-  assign \macro__negate$762  = macro2__negate;
-  assign \macro__convert$763  = macro2__convert;
-  assign \macro__convert_side$764  = macro2__convert_side;
-  assign \macro__trial$765  = macro2__trial;
-  assign \macro__level$766  = macro2__level;
-  assign \macro__reference$767  = macro2__reference;
-  assign \macro__product$768  = macro2__product;
-  assign \macro__conversion$769  = macro2__conversion;
-  assign \macro__comparator$770  = macro2__comparator;
-  assign \macro__decided$771  = macro2__decided;
-  assign \descriptor$772  = convolution;
-  assign \first_product$773  = next_number;
-  assign \clear$775  = \clear$508 ;
-  assign \coefficient_base$777  = window[109:90];
-  assign \coefficient_words$778  = window[130:110];
-  assign \timeout$779  = \timeout$513 ;
-  assign \chunk_final$784  = chunk_final;
-  assign \load_bank$785  = load_bank;
-  assign \load_clear$786  = load_clear;
-  assign \load_row$787  = load_row;
-  assign \load_codes$788  = load_codes;
-  assign \write_enable$789  = weights_write[3];
-  assign \write_row$790  = \$147 [7:0];
-  assign \write_group$791  = memory_index[3:0];
-  assign \write_data$792  = memory_data[31:0];
-  assign \coefficient_write$793  = coefficients_write[3];
-  assign \coefficient_index$794  = memory_index[14:0];
-  assign \coefficient_data$795  = memory_data[31:0];
-  assign \correction_write$796  = corrections_write[3];
-  assign \correction_index$797  = memory_index[7:0];
-  assign \correction_data$798  = memory_data[5:0];
-  assign \settings$801  = \settings$557 [159:120];
-  assign \drain_valid$804  = drain_valid;
-  assign \level_write$805  = levels_write[3];
-  assign \level_index$806  = memory_index[7:0];
-  assign \level_data$807  = memory_data[11:0];
-  assign \drain_group$808  = drain_group;
-  assign \drain_lane$809  = drain_lane;
-  assign \trace__valid$811  = trace3__valid;
-  assign \trace__product$812  = trace3__product;
-  assign \trace__conversion$813  = trace3__conversion;
-  assign \trace__index$814  = trace3__index;
-  assign \trace__plane$815  = trace3__plane;
-  assign \trace__code$816  = trace3__code;
-  assign \trace__compensated$817  = trace3__compensated;
-  assign \trace__stopped$818  = trace3__stopped;
-  assign \trace__void$819  = trace3__void;
-  assign \macro__write_enable$820  = macro3__write_enable;
-  assign \macro__write_row$821  = macro3__write_row;
-  assign \macro__write_group$822  = macro3__write_group;
-  assign \macro__write_data$823  = macro3__write_data;
-  assign \macro__load_enable$824  = macro3__load_enable;
-  assign \macro__load_bank$825  = macro3__load_bank;
-  assign \macro__load_clear$826  = macro3__load_clear;
-  assign \macro__load_row$827  = macro3__load_row;
-  assign \macro__load_codes$828  = macro3__load_codes;
-  assign \macro__bank$829  = macro3__bank;
-  assign \macro__row_enable$830  = macro3__row_enable;
-  assign \macro__reset$831  = macro3__reset;
-  assign \macro__drive$832  = macro3__drive;
-  assign \macro__share$833  = macro3__share;
-  assign \macro__hold$834  = macro3__hold;
-  assign \macro__clear$835  = macro3__clear;
-  assign \macro__add$836  = macro3__add;
-  assign \macro__side$837  = macro3__side;
-  assign \macro__select$838  = macro3__select;
-  assign \macro__negate$839  = macro3__negate;
-  assign \macro__convert$840  = macro3__convert;
-  assign \macro__convert_side$841  = macro3__convert_side;
-  assign \macro__trial$842  = macro3__trial;
-  assign \macro__level$843  = macro3__level;
-  assign \macro__reference$844  = macro3__reference;
-  assign \macro__product$845  = macro3__product;
-  assign \macro__conversion$846  = macro3__conversion;
-  assign \macro__comparator$847  = macro3__comparator;
-  assign \macro__decided$848  = macro3__decided;
-  assign \descriptor$849  = convolution;
-  assign \first_product$850  = next_number;
-  assign trace_sum__kernel = \$192 [32:27];
-  assign trace_sum__position = \$192 [56:33];
-  assign trace_sum__value = \$192 [26:0];
+  assign \clear$619  = \clear$506 ;
+  assign \coefficient_base$621  = window[109:90];
+  assign \coefficient_words$622  = window[130:110];
+  assign \timeout$623  = \timeout$511 ;
+  assign \chunk_final$628  = chunk_final;
+  assign \load_bank$629  = load_bank;
+  assign \load_clear$630  = load_clear;
+  assign \load_row$631  = load_row;
+  assign \load_codes$632  = load_codes;
+  assign \write_enable$633  = weights_write[1];
+  assign \write_row$634  = \$131 [7:0];
+  assign \write_group$635  = memory_index[3:0];
+  assign \write_data$636  = memory_data[31:0];
+  assign \coefficient_write$637  = coefficients_write[1];
+  assign \coefficient_index$638  = memory_index[14:0];
+  assign \coefficient_data$639  = memory_data[31:0];
+  assign \correction_write$640  = corrections_write[1];
+  assign \correction_index$641  = memory_index[7:0];
+  assign \correction_data$642  = memory_data[5:0];
+  assign \settings$645  = \settings$555 [79:40];
+  assign \drain_valid$648  = drain_valid;
+  assign \level_write$649  = levels_write[1];
+  assign \level_index$650  = memory_index[7:0];
+  assign \level_data$651  = memory_data[11:0];
+  assign \drain_group$652  = drain_group;
+  assign \drain_lane$653  = drain_lane;
+  assign \trace__valid$655  = trace1__valid;
+  assign \trace__product$656  = trace1__product;
+  assign \trace__conversion$657  = trace1__conversion;
+  assign \trace__index$658  = trace1__index;
+  assign \trace__plane$659  = trace1__plane;
+  assign \trace__code$660  = trace1__code;
+  assign \trace__compensated$661  = trace1__compensated;
+  assign \trace__stopped$662  = trace1__stopped;
+  assign \trace__void$663  = trace1__void;
+  assign \macro__write_enable$664  = macro1__write_enable;
+  assign \macro__write_row$665  = macro1__write_row;
+  assign \macro__write_group$666  = macro1__write_group;
+  assign \macro__write_data$667  = macro1__write_data;
+  assign \macro__load_enable$668  = macro1__load_enable;
+  assign \macro__load_bank$669  = macro1__load_bank;
+  assign \macro__load_clear$670  = macro1__load_clear;
+  assign \macro__load_row$671  = macro1__load_row;
+  assign \macro__load_codes$672  = macro1__load_codes;
+  assign \macro__bank$673  = macro1__bank;
+  assign \macro__row_enable$674  = macro1__row_enable;
+  assign \macro__reset$675  = macro1__reset;
+  assign \macro__drive$676  = macro1__drive;
+  assign \macro__share$677  = macro1__share;
+  assign \macro__hold$678  = macro1__hold;
+  assign \macro__clear$679  = macro1__clear;
+  assign \macro__add$680  = macro1__add;
+  assign \macro__side$681  = macro1__side;
+  assign \macro__select$682  = macro1__select;
+  assign \macro__negate$683  = macro1__negate;
+  assign \macro__convert$684  = macro1__convert;
+  assign \macro__convert_side$685  = macro1__convert_side;
+  assign \macro__trial$686  = macro1__trial;
+  assign \macro__level$687  = macro1__level;
+  assign \macro__reference$688  = macro1__reference;
+  assign \macro__product$689  = macro1__product;
+  assign \macro__conversion$690  = macro1__conversion;
+  assign \macro__comparator$691  = macro1__comparator;
+  assign \macro__decided$692  = macro1__decided;
+  assign \descriptor$693  = convolution;
+  assign \first_product$694  = next_number;
+  assign \clear$696  = \clear$506 ;
+  assign \coefficient_base$698  = window[109:90];
+  assign \coefficient_words$699  = window[130:110];
+  assign \timeout$700  = \timeout$511 ;
+  assign \chunk_final$705  = chunk_final;
+  assign \load_bank$706  = load_bank;
+  assign \load_clear$707  = load_clear;
+  assign \load_row$708  = load_row;
+  assign \load_codes$709  = load_codes;
+  assign \write_enable$710  = weights_write[2];
+  assign \write_row$711  = \$139 [7:0];
+  assign \write_group$712  = memory_index[3:0];
+  assign \write_data$713  = memory_data[31:0];
+  assign \coefficient_write$714  = coefficients_write[2];
+  assign \coefficient_index$715  = memory_index[14:0];
+  assign \coefficient_data$716  = memory_data[31:0];
+  assign \correction_write$717  = corrections_write[2];
+  assign \correction_index$718  = memory_index[7:0];
+  assign \correction_data$719  = memory_data[5:0];
+  assign \settings$722  = \settings$555 [119:80];
+  assign \drain_valid$725  = drain_valid;
+  assign \level_write$726  = levels_write[2];
+  assign \level_index$727  = memory_index[7:0];
+  assign \level_data$728  = memory_data[11:0];
+  assign \drain_group$729  = drain_group;
+  assign \drain_lane$730  = drain_lane;
+  assign \trace__valid$732  = trace2__valid;
+  assign \trace__product$733  = trace2__product;
+  assign \trace__conversion$734  = trace2__conversion;
+  assign \trace__index$735  = trace2__index;
+  assign \trace__plane$736  = trace2__plane;
+  assign \trace__code$737  = trace2__code;
+  assign \trace__compensated$738  = trace2__compensated;
+  assign \trace__stopped$739  = trace2__stopped;
+  assign \trace__void$740  = trace2__void;
+  assign \macro__write_enable$741  = macro2__write_enable;
+  assign \macro__write_row$742  = macro2__write_row;
+  assign \macro__write_group$743  = macro2__write_group;
+  assign \macro__write_data$744  = macro2__write_data;
+  assign \macro__load_enable$745  = macro2__load_enable;
+  assign \macro__load_bank$746  = macro2__load_bank;
+  assign \macro__load_clear$747  = macro2__load_clear;
+  assign \macro__load_row$748  = macro2__load_row;
+  assign \macro__load_codes$749  = macro2__load_codes;
+  assign \macro__bank$750  = macro2__bank;
+  assign \macro__row_enable$751  = macro2__row_enable;
+  assign \macro__reset$752  = macro2__reset;
+  assign \macro__drive$753  = macro2__drive;
+  assign \macro__share$754  = macro2__share;
+  assign \macro__hold$755  = macro2__hold;
+  assign \macro__clear$756  = macro2__clear;
+  assign \macro__add$757  = macro2__add;
+  assign \macro__side$758  = macro2__side;
+  assign \macro__select$759  = macro2__select;
+  assign \macro__negate$760  = macro2__negate;
+  assign \macro__convert$761  = macro2__convert;
+  assign \macro__convert_side$762  = macro2__convert_side;
+  assign \macro__trial$763  = macro2__trial;
+  assign \macro__level$764  = macro2__level;
+  assign \macro__reference$765  = macro2__reference;
+  assign \macro__product$766  = macro2__product;
+  assign \macro__conversion$767  = macro2__conversion;
+  assign \macro__comparator$768  = macro2__comparator;
+  assign \macro__decided$769  = macro2__decided;
+  assign \descriptor$770  = convolution;
+  assign \first_product$771  = next_number;
+  assign \clear$773  = \clear$506 ;
+  assign \coefficient_base$775  = window[109:90];
+  assign \coefficient_words$776  = window[130:110];
+  assign \timeout$777  = \timeout$511 ;
+  assign \chunk_final$782  = chunk_final;
+  assign \load_bank$783  = load_bank;
+  assign \load_clear$784  = load_clear;
+  assign \load_row$785  = load_row;
+  assign \load_codes$786  = load_codes;
+  assign \write_enable$787  = weights_write[3];
+  assign \write_row$788  = \$147 [7:0];
+  assign \write_group$789  = memory_index[3:0];
+  assign \write_data$790  = memory_data[31:0];
+  assign \coefficient_write$791  = coefficients_write[3];
+  assign \coefficient_index$792  = memory_index[14:0];
+  assign \coefficient_data$793  = memory_data[31:0];
+  assign \correction_write$794  = corrections_write[3];
+  assign \correction_index$795  = memory_index[7:0];
+  assign \correction_data$796  = memory_data[5:0];
+  assign \settings$799  = \settings$555 [159:120];
+  assign \drain_valid$802  = drain_valid;
+  assign \level_write$803  = levels_write[3];
+  assign \level_index$804  = memory_index[7:0];
+  assign \level_data$805  = memory_data[11:0];
+  assign \drain_group$806  = drain_group;
+  assign \drain_lane$807  = drain_lane;
+  assign \trace__valid$809  = trace3__valid;
+  assign \trace__product$810  = trace3__product;
+  assign \trace__conversion$811  = trace3__conversion;
+  assign \trace__index$812  = trace3__index;
+  assign \trace__plane$813  = trace3__plane;
+  assign \trace__code$814  = trace3__code;
+  assign \trace__compensated$815  = trace3__compensated;
+  assign \trace__stopped$816  = trace3__stopped;
+  assign \trace__void$817  = trace3__void;
+  assign \macro__write_enable$818  = macro3__write_enable;
+  assign \macro__write_row$819  = macro3__write_row;
+  assign \macro__write_group$820  = macro3__write_group;
+  assign \macro__write_data$821  = macro3__write_data;
+  assign \macro__load_enable$822  = macro3__load_enable;
+  assign \macro__load_bank$823  = macro3__load_bank;
+  assign \macro__load_clear$824  = macro3__load_clear;
+  assign \macro__load_row$825  = macro3__load_row;
+  assign \macro__load_codes$826  = macro3__load_codes;
+  assign \macro__bank$827  = macro3__bank;
+  assign \macro__row_enable$828  = macro3__row_enable;
+  assign \macro__reset$829  = macro3__reset;
+  assign \macro__drive$830  = macro3__drive;
+  assign \macro__share$831  = macro3__share;
+  assign \macro__hold$832  = macro3__hold;
+  assign \macro__clear$833  = macro3__clear;
+  assign \macro__add$834  = macro3__add;
+  assign \macro__side$835  = macro3__side;
+  assign \macro__select$836  = macro3__select;
+  assign \macro__negate$837  = macro3__negate;
+  assign \macro__convert$838  = macro3__convert;
+  assign \macro__convert_side$839  = macro3__convert_side;
+  assign \macro__trial$840  = macro3__trial;
+  assign \macro__level$841  = macro3__level;
+  assign \macro__reference$842  = macro3__reference;
+  assign \macro__product$843  = macro3__product;
+  assign \macro__conversion$844  = macro3__conversion;
+  assign \macro__comparator$845  = macro3__comparator;
+  assign \macro__decided$846  = macro3__decided;
+  assign \descriptor$847  = convolution;
+  assign \first_product$848  = next_number;
+  assign trace_sum__kernel = \$197 [32:27];
+  assign trace_sum__position = \$197 [56:33];
+  assign trace_sum__value = \$197 [26:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
   assign trace_word__data = written[48:17];
@@ -3155,15 +3166,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[134:131];
-  assign \window$280.program_base  = window[11:0];
-  assign \window$280.program_length  = window[23:12];
-  assign \window$280.activation_base  = window[39:24];
-  assign \window$280.activation_words  = window[56:40];
-  assign \window$280.constants_base  = window[72:57];
-  assign \window$280.constant_entries  = window[89:73];
-  assign \window$280.coefficients_base  = window[109:90];
-  assign \window$280.coefficient_words  = window[130:110];
-  assign \window$280.tiles  = window[134:131];
+  assign \window$277.program_base  = window[11:0];
+  assign \window$277.program_length  = window[23:12];
+  assign \window$277.activation_base  = window[39:24];
+  assign \window$277.activation_words  = window[56:40];
+  assign \window$277.constants_base  = window[72:57];
+  assign \window$277.constant_entries  = window[89:73];
+  assign \window$277.coefficients_base  = window[109:90];
+  assign \window$277.coefficient_words  = window[130:110];
+  assign \window$277.tiles  = window[134:131];
   assign \windows.tenant0  = windows[134:0];
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -3184,26 +3195,26 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \windows$282.tenant0  = windows[134:0];
-  assign \windows$282.tenant0.program_base  = windows[11:0];
-  assign \windows$282.tenant0.program_length  = windows[23:12];
-  assign \windows$282.tenant0.activation_base  = windows[39:24];
-  assign \windows$282.tenant0.activation_words  = windows[56:40];
-  assign \windows$282.tenant0.constants_base  = windows[72:57];
-  assign \windows$282.tenant0.constant_entries  = windows[89:73];
-  assign \windows$282.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$282.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$282.tenant0.tiles  = windows[134:131];
-  assign \windows$282.tenant1  = windows[269:135];
-  assign \windows$282.tenant1.program_base  = windows[146:135];
-  assign \windows$282.tenant1.program_length  = windows[158:147];
-  assign \windows$282.tenant1.activation_base  = windows[174:159];
-  assign \windows$282.tenant1.activation_words  = windows[191:175];
-  assign \windows$282.tenant1.constants_base  = windows[207:192];
-  assign \windows$282.tenant1.constant_entries  = windows[224:208];
-  assign \windows$282.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$282.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$282.tenant1.tiles  = windows[269:266];
+  assign \windows$279.tenant0  = windows[134:0];
+  assign \windows$279.tenant0.program_base  = windows[11:0];
+  assign \windows$279.tenant0.program_length  = windows[23:12];
+  assign \windows$279.tenant0.activation_base  = windows[39:24];
+  assign \windows$279.tenant0.activation_words  = windows[56:40];
+  assign \windows$279.tenant0.constants_base  = windows[72:57];
+  assign \windows$279.tenant0.constant_entries  = windows[89:73];
+  assign \windows$279.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$279.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$279.tenant0.tiles  = windows[134:131];
+  assign \windows$279.tenant1  = windows[269:135];
+  assign \windows$279.tenant1.program_base  = windows[146:135];
+  assign \windows$279.tenant1.program_length  = windows[158:147];
+  assign \windows$279.tenant1.activation_base  = windows[174:159];
+  assign \windows$279.tenant1.activation_words  = windows[191:175];
+  assign \windows$279.tenant1.constants_base  = windows[207:192];
+  assign \windows$279.tenant1.constant_entries  = windows[224:208];
+  assign \windows$279.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$279.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$279.tenant1.tiles  = windows[269:266];
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -3233,34 +3244,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \written.tenant1.enable  = written[49];
   assign \written.tenant1.address  = written[65:50];
   assign \written.tenant1.data  = written[97:66];
-  assign \windows$391.tenant0  = windows[134:0];
-  assign \windows$391.tenant0.program_base  = windows[11:0];
-  assign \windows$391.tenant0.program_length  = windows[23:12];
-  assign \windows$391.tenant0.activation_base  = windows[39:24];
-  assign \windows$391.tenant0.activation_words  = windows[56:40];
-  assign \windows$391.tenant0.constants_base  = windows[72:57];
-  assign \windows$391.tenant0.constant_entries  = windows[89:73];
-  assign \windows$391.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$391.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$391.tenant0.tiles  = windows[134:131];
-  assign \windows$391.tenant1  = windows[269:135];
-  assign \windows$391.tenant1.program_base  = windows[146:135];
-  assign \windows$391.tenant1.program_length  = windows[158:147];
-  assign \windows$391.tenant1.activation_base  = windows[174:159];
-  assign \windows$391.tenant1.activation_words  = windows[191:175];
-  assign \windows$391.tenant1.constants_base  = windows[207:192];
-  assign \windows$391.tenant1.constant_entries  = windows[224:208];
-  assign \windows$391.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$391.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$391.tenant1.tiles  = windows[269:266];
+  assign \windows$388.tenant0  = windows[134:0];
+  assign \windows$388.tenant0.program_base  = windows[11:0];
+  assign \windows$388.tenant0.program_length  = windows[23:12];
+  assign \windows$388.tenant0.activation_base  = windows[39:24];
+  assign \windows$388.tenant0.activation_words  = windows[56:40];
+  assign \windows$388.tenant0.constants_base  = windows[72:57];
+  assign \windows$388.tenant0.constant_entries  = windows[89:73];
+  assign \windows$388.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$388.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$388.tenant0.tiles  = windows[134:131];
+  assign \windows$388.tenant1  = windows[269:135];
+  assign \windows$388.tenant1.program_base  = windows[146:135];
+  assign \windows$388.tenant1.program_length  = windows[158:147];
+  assign \windows$388.tenant1.activation_base  = windows[174:159];
+  assign \windows$388.tenant1.activation_words  = windows[191:175];
+  assign \windows$388.tenant1.constants_base  = windows[207:192];
+  assign \windows$388.tenant1.constant_entries  = windows[224:208];
+  assign \windows$388.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$388.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$388.tenant1.tiles  = windows[269:266];
   assign \layer.tenant0  = layer[11:0];
   assign \layer.tenant1  = layer[23:12];
-  assign \layer$395.tenant0  = layer[11:0];
-  assign \layer$395.tenant1  = layer[23:12];
+  assign \layer$392.tenant0  = layer[11:0];
+  assign \layer$392.tenant1  = layer[23:12];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \failed_cause$401.tenant0  = failed_cause[3:0];
-  assign \failed_cause$401.tenant1  = failed_cause[7:4];
+  assign \failed_cause$398.tenant0  = failed_cause[3:0];
+  assign \failed_cause$398.tenant1  = failed_cause[7:4];
   assign \host_timeout.tenant0  = host_timeout[23:0];
   assign \host_timeout.tenant1  = host_timeout[47:24];
   assign \descriptor[0]  = descriptor[31:0];
@@ -3279,40 +3290,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$430[0]  = descriptor[31:0];
-  assign \descriptor$430[1]  = descriptor[63:32];
-  assign \descriptor$430[2]  = descriptor[95:64];
-  assign \descriptor$430[3]  = descriptor[127:96];
-  assign \descriptor$430[4]  = descriptor[159:128];
-  assign \descriptor$430[5]  = descriptor[191:160];
-  assign \descriptor$430[6]  = descriptor[223:192];
-  assign \descriptor$430[7]  = descriptor[255:224];
-  assign \descriptor$430[8]  = descriptor[287:256];
-  assign \descriptor$430[9]  = descriptor[319:288];
-  assign \descriptor$430[10]  = descriptor[351:320];
-  assign \descriptor$430[11]  = descriptor[383:352];
-  assign \descriptor$430[12]  = descriptor[415:384];
-  assign \descriptor$430[13]  = descriptor[447:416];
-  assign \descriptor$430[14]  = descriptor[479:448];
-  assign \descriptor$430[15]  = descriptor[511:480];
+  assign \descriptor$427[0]  = descriptor[31:0];
+  assign \descriptor$427[1]  = descriptor[63:32];
+  assign \descriptor$427[2]  = descriptor[95:64];
+  assign \descriptor$427[3]  = descriptor[127:96];
+  assign \descriptor$427[4]  = descriptor[159:128];
+  assign \descriptor$427[5]  = descriptor[191:160];
+  assign \descriptor$427[6]  = descriptor[223:192];
+  assign \descriptor$427[7]  = descriptor[255:224];
+  assign \descriptor$427[8]  = descriptor[287:256];
+  assign \descriptor$427[9]  = descriptor[319:288];
+  assign \descriptor$427[10]  = descriptor[351:320];
+  assign \descriptor$427[11]  = descriptor[383:352];
+  assign \descriptor$427[12]  = descriptor[415:384];
+  assign \descriptor$427[13]  = descriptor[447:416];
+  assign \descriptor$427[14]  = descriptor[479:448];
+  assign \descriptor$427[15]  = descriptor[511:480];
   assign \waiting.tenant0  = waiting[10:0];
   assign \waiting.tenant1  = waiting[21:11];
-  assign \descriptor$465[0]  = descriptor[31:0];
-  assign \descriptor$465[1]  = descriptor[63:32];
-  assign \descriptor$465[2]  = descriptor[95:64];
-  assign \descriptor$465[3]  = descriptor[127:96];
-  assign \descriptor$465[4]  = descriptor[159:128];
-  assign \descriptor$465[5]  = descriptor[191:160];
-  assign \descriptor$465[6]  = descriptor[223:192];
-  assign \descriptor$465[7]  = descriptor[255:224];
-  assign \descriptor$465[8]  = descriptor[287:256];
-  assign \descriptor$465[9]  = descriptor[319:288];
-  assign \descriptor$465[10]  = descriptor[351:320];
-  assign \descriptor$465[11]  = descriptor[383:352];
-  assign \descriptor$465[12]  = descriptor[415:384];
-  assign \descriptor$465[13]  = descriptor[447:416];
-  assign \descriptor$465[14]  = descriptor[479:448];
-  assign \descriptor$465[15]  = descriptor[511:480];
+  assign \descriptor$462[0]  = descriptor[31:0];
+  assign \descriptor$462[1]  = descriptor[63:32];
+  assign \descriptor$462[2]  = descriptor[95:64];
+  assign \descriptor$462[3]  = descriptor[127:96];
+  assign \descriptor$462[4]  = descriptor[159:128];
+  assign \descriptor$462[5]  = descriptor[191:160];
+  assign \descriptor$462[6]  = descriptor[223:192];
+  assign \descriptor$462[7]  = descriptor[255:224];
+  assign \descriptor$462[8]  = descriptor[287:256];
+  assign \descriptor$462[9]  = descriptor[319:288];
+  assign \descriptor$462[10]  = descriptor[351:320];
+  assign \descriptor$462[11]  = descriptor[383:352];
+  assign \descriptor$462[12]  = descriptor[415:384];
+  assign \descriptor$462[13]  = descriptor[447:416];
+  assign \descriptor$462[14]  = descriptor[479:448];
+  assign \descriptor$462[15]  = descriptor[511:480];
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
   assign \convolution[2]  = convolution[95:64];
@@ -3329,54 +3340,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$473[0]  = convolution[31:0];
-  assign \descriptor$473[1]  = convolution[63:32];
-  assign \descriptor$473[2]  = convolution[95:64];
-  assign \descriptor$473[3]  = convolution[127:96];
-  assign \descriptor$473[4]  = convolution[159:128];
-  assign \descriptor$473[5]  = convolution[191:160];
-  assign \descriptor$473[6]  = convolution[223:192];
-  assign \descriptor$473[7]  = convolution[255:224];
-  assign \descriptor$473[8]  = convolution[287:256];
-  assign \descriptor$473[9]  = convolution[319:288];
-  assign \descriptor$473[10]  = convolution[351:320];
-  assign \descriptor$473[11]  = convolution[383:352];
-  assign \descriptor$473[12]  = convolution[415:384];
-  assign \descriptor$473[13]  = convolution[447:416];
-  assign \descriptor$473[14]  = convolution[479:448];
-  assign \descriptor$473[15]  = convolution[511:480];
-  assign \descriptor$496[0]  = convolution[31:0];
-  assign \descriptor$496[1]  = convolution[63:32];
-  assign \descriptor$496[2]  = convolution[95:64];
-  assign \descriptor$496[3]  = convolution[127:96];
-  assign \descriptor$496[4]  = convolution[159:128];
-  assign \descriptor$496[5]  = convolution[191:160];
-  assign \descriptor$496[6]  = convolution[223:192];
-  assign \descriptor$496[7]  = convolution[255:224];
-  assign \descriptor$496[8]  = convolution[287:256];
-  assign \descriptor$496[9]  = convolution[319:288];
-  assign \descriptor$496[10]  = convolution[351:320];
-  assign \descriptor$496[11]  = convolution[383:352];
-  assign \descriptor$496[12]  = convolution[415:384];
-  assign \descriptor$496[13]  = convolution[447:416];
-  assign \descriptor$496[14]  = convolution[479:448];
-  assign \descriptor$496[15]  = convolution[511:480];
-  assign \descriptor$498[0]  = descriptor[31:0];
-  assign \descriptor$498[1]  = descriptor[63:32];
-  assign \descriptor$498[2]  = descriptor[95:64];
-  assign \descriptor$498[3]  = descriptor[127:96];
-  assign \descriptor$498[4]  = descriptor[159:128];
-  assign \descriptor$498[5]  = descriptor[191:160];
-  assign \descriptor$498[6]  = descriptor[223:192];
-  assign \descriptor$498[7]  = descriptor[255:224];
-  assign \descriptor$498[8]  = descriptor[287:256];
-  assign \descriptor$498[9]  = descriptor[319:288];
-  assign \descriptor$498[10]  = descriptor[351:320];
-  assign \descriptor$498[11]  = descriptor[383:352];
-  assign \descriptor$498[12]  = descriptor[415:384];
-  assign \descriptor$498[13]  = descriptor[447:416];
-  assign \descriptor$498[14]  = descriptor[479:448];
-  assign \descriptor$498[15]  = descriptor[511:480];
+  assign \descriptor$470[0]  = convolution[31:0];
+  assign \descriptor$470[1]  = convolution[63:32];
+  assign \descriptor$470[2]  = convolution[95:64];
+  assign \descriptor$470[3]  = convolution[127:96];
+  assign \descriptor$470[4]  = convolution[159:128];
+  assign \descriptor$470[5]  = convolution[191:160];
+  assign \descriptor$470[6]  = convolution[223:192];
+  assign \descriptor$470[7]  = convolution[255:224];
+  assign \descriptor$470[8]  = convolution[287:256];
+  assign \descriptor$470[9]  = convolution[319:288];
+  assign \descriptor$470[10]  = convolution[351:320];
+  assign \descriptor$470[11]  = convolution[383:352];
+  assign \descriptor$470[12]  = convolution[415:384];
+  assign \descriptor$470[13]  = convolution[447:416];
+  assign \descriptor$470[14]  = convolution[479:448];
+  assign \descriptor$470[15]  = convolution[511:480];
+  assign \descriptor$493[0]  = convolution[31:0];
+  assign \descriptor$493[1]  = convolution[63:32];
+  assign \descriptor$493[2]  = convolution[95:64];
+  assign \descriptor$493[3]  = convolution[127:96];
+  assign \descriptor$493[4]  = convolution[159:128];
+  assign \descriptor$493[5]  = convolution[191:160];
+  assign \descriptor$493[6]  = convolution[223:192];
+  assign \descriptor$493[7]  = convolution[255:224];
+  assign \descriptor$493[8]  = convolution[287:256];
+  assign \descriptor$493[9]  = convolution[319:288];
+  assign \descriptor$493[10]  = convolution[351:320];
+  assign \descriptor$493[11]  = convolution[383:352];
+  assign \descriptor$493[12]  = convolution[415:384];
+  assign \descriptor$493[13]  = convolution[447:416];
+  assign \descriptor$493[14]  = convolution[479:448];
+  assign \descriptor$493[15]  = convolution[511:480];
+  assign \descriptor$495[0]  = descriptor[31:0];
+  assign \descriptor$495[1]  = descriptor[63:32];
+  assign \descriptor$495[2]  = descriptor[95:64];
+  assign \descriptor$495[3]  = descriptor[127:96];
+  assign \descriptor$495[4]  = descriptor[159:128];
+  assign \descriptor$495[5]  = descriptor[191:160];
+  assign \descriptor$495[6]  = descriptor[223:192];
+  assign \descriptor$495[7]  = descriptor[255:224];
+  assign \descriptor$495[8]  = descriptor[287:256];
+  assign \descriptor$495[9]  = descriptor[319:288];
+  assign \descriptor$495[10]  = descriptor[351:320];
+  assign \descriptor$495[11]  = descriptor[383:352];
+  assign \descriptor$495[12]  = descriptor[415:384];
+  assign \descriptor$495[13]  = descriptor[447:416];
+  assign \descriptor$495[14]  = descriptor[479:448];
+  assign \descriptor$495[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -3384,30 +3395,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$557 [0];
-  assign \settings.offset  = \settings$557 [8:1];
-  assign \settings.gain  = \settings$557 [24:9];
-  assign \settings.gain_reference  = \settings$557 [39:25];
-  assign \settings$557[0]  = \settings$557 [39:0];
-  assign \settings$557[0].levels  = \settings$557 [0];
-  assign \settings$557[0].offset  = \settings$557 [8:1];
-  assign \settings$557[0].gain  = \settings$557 [24:9];
-  assign \settings$557[0].gain_reference  = \settings$557 [39:25];
-  assign \settings$557[1]  = \settings$557 [79:40];
-  assign \settings$557[1].levels  = \settings$557 [40];
-  assign \settings$557[1].offset  = \settings$557 [48:41];
-  assign \settings$557[1].gain  = \settings$557 [64:49];
-  assign \settings$557[1].gain_reference  = \settings$557 [79:65];
-  assign \settings$557[2]  = \settings$557 [119:80];
-  assign \settings$557[2].levels  = \settings$557 [80];
-  assign \settings$557[2].offset  = \settings$557 [88:81];
-  assign \settings$557[2].gain  = \settings$557 [104:89];
-  assign \settings$557[2].gain_reference  = \settings$557 [119:105];
-  assign \settings$557[3]  = \settings$557 [159:120];
-  assign \settings$557[3].levels  = \settings$557 [120];
-  assign \settings$557[3].offset  = \settings$557 [128:121];
-  assign \settings$557[3].gain  = \settings$557 [144:129];
-  assign \settings$557[3].gain_reference  = \settings$557 [159:145];
+  assign \settings.levels  = \settings$555 [0];
+  assign \settings.offset  = \settings$555 [8:1];
+  assign \settings.gain  = \settings$555 [24:9];
+  assign \settings.gain_reference  = \settings$555 [39:25];
+  assign \settings$555[0]  = \settings$555 [39:0];
+  assign \settings$555[0].levels  = \settings$555 [0];
+  assign \settings$555[0].offset  = \settings$555 [8:1];
+  assign \settings$555[0].gain  = \settings$555 [24:9];
+  assign \settings$555[0].gain_reference  = \settings$555 [39:25];
+  assign \settings$555[1]  = \settings$555 [79:40];
+  assign \settings$555[1].levels  = \settings$555 [40];
+  assign \settings$555[1].offset  = \settings$555 [48:41];
+  assign \settings$555[1].gain  = \settings$555 [64:49];
+  assign \settings$555[1].gain_reference  = \settings$555 [79:65];
+  assign \settings$555[2]  = \settings$555 [119:80];
+  assign \settings$555[2].levels  = \settings$555 [80];
+  assign \settings$555[2].offset  = \settings$555 [88:81];
+  assign \settings$555[2].gain  = \settings$555 [104:89];
+  assign \settings$555[2].gain_reference  = \settings$555 [119:105];
+  assign \settings$555[3]  = \settings$555 [159:120];
+  assign \settings$555[3].levels  = \settings$555 [120];
+  assign \settings$555[3].offset  = \settings$555 [128:121];
+  assign \settings$555[3].gain  = \settings$555 [144:129];
+  assign \settings$555[3].gain_reference  = \settings$555 [159:145];
   assign \measured[0]  = measured[42:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[8:1];
@@ -3440,156 +3451,156 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[3].reference_valid  = measured[155];
   assign \measured[3].gain_reference  = measured[170:156];
   assign \measured[3].failed  = measured[171];
-  assign \measured$559.offset_valid  = \measured$559 [0];
-  assign \measured$559.offset  = \measured$559 [8:1];
-  assign \measured$559.gain_valid  = \measured$559 [9];
-  assign \measured$559.gain  = \measured$559 [25:10];
-  assign \measured$559.reference_valid  = \measured$559 [26];
-  assign \measured$559.gain_reference  = \measured$559 [41:27];
-  assign \measured$559.failed  = \measured$559 [42];
-  assign \descriptor$612[0]  = convolution[31:0];
-  assign \descriptor$612[1]  = convolution[63:32];
-  assign \descriptor$612[2]  = convolution[95:64];
-  assign \descriptor$612[3]  = convolution[127:96];
-  assign \descriptor$612[4]  = convolution[159:128];
-  assign \descriptor$612[5]  = convolution[191:160];
-  assign \descriptor$612[6]  = convolution[223:192];
-  assign \descriptor$612[7]  = convolution[255:224];
-  assign \descriptor$612[8]  = convolution[287:256];
-  assign \descriptor$612[9]  = convolution[319:288];
-  assign \descriptor$612[10]  = convolution[351:320];
-  assign \descriptor$612[11]  = convolution[383:352];
-  assign \descriptor$612[12]  = convolution[415:384];
-  assign \descriptor$612[13]  = convolution[447:416];
-  assign \descriptor$612[14]  = convolution[479:448];
-  assign \descriptor$612[15]  = convolution[511:480];
+  assign \measured$557.offset_valid  = \measured$557 [0];
+  assign \measured$557.offset  = \measured$557 [8:1];
+  assign \measured$557.gain_valid  = \measured$557 [9];
+  assign \measured$557.gain  = \measured$557 [25:10];
+  assign \measured$557.reference_valid  = \measured$557 [26];
+  assign \measured$557.gain_reference  = \measured$557 [41:27];
+  assign \measured$557.failed  = \measured$557 [42];
+  assign \descriptor$610[0]  = convolution[31:0];
+  assign \descriptor$610[1]  = convolution[63:32];
+  assign \descriptor$610[2]  = convolution[95:64];
+  assign \descriptor$610[3]  = convolution[127:96];
+  assign \descriptor$610[4]  = convolution[159:128];
+  assign \descriptor$610[5]  = convolution[191:160];
+  assign \descriptor$610[6]  = convolution[223:192];
+  assign \descriptor$610[7]  = convolution[255:224];
+  assign \descriptor$610[8]  = convolution[287:256];
+  assign \descriptor$610[9]  = convolution[319:288];
+  assign \descriptor$610[10]  = convolution[351:320];
+  assign \descriptor$610[11]  = convolution[383:352];
+  assign \descriptor$610[12]  = convolution[415:384];
+  assign \descriptor$610[13]  = convolution[447:416];
+  assign \descriptor$610[14]  = convolution[479:448];
+  assign \descriptor$610[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
-  assign \lengths$626.reset  = \lengths$626 [5:0];
-  assign \lengths$626.drive  = \lengths$626 [11:6];
-  assign \lengths$626.share  = \lengths$626 [17:12];
-  assign \lengths$626.hold  = \lengths$626 [23:18];
-  assign \lengths$626.clear  = \lengths$626 [29:24];
-  assign \lengths$626.add  = \lengths$626 [35:30];
-  assign \lengths$626.gap  = \lengths$626 [41:36];
-  assign \settings$647.levels  = \settings$557 [40];
-  assign \settings$647.offset  = \settings$557 [48:41];
-  assign \settings$647.gain  = \settings$557 [64:49];
-  assign \settings$647.gain_reference  = \settings$557 [79:65];
-  assign \measured$648.offset_valid  = \measured$648 [0];
-  assign \measured$648.offset  = \measured$648 [8:1];
-  assign \measured$648.gain_valid  = \measured$648 [9];
-  assign \measured$648.gain  = \measured$648 [25:10];
-  assign \measured$648.reference_valid  = \measured$648 [26];
-  assign \measured$648.gain_reference  = \measured$648 [41:27];
-  assign \measured$648.failed  = \measured$648 [42];
-  assign \descriptor$695[0]  = convolution[31:0];
-  assign \descriptor$695[1]  = convolution[63:32];
-  assign \descriptor$695[2]  = convolution[95:64];
-  assign \descriptor$695[3]  = convolution[127:96];
-  assign \descriptor$695[4]  = convolution[159:128];
-  assign \descriptor$695[5]  = convolution[191:160];
-  assign \descriptor$695[6]  = convolution[223:192];
-  assign \descriptor$695[7]  = convolution[255:224];
-  assign \descriptor$695[8]  = convolution[287:256];
-  assign \descriptor$695[9]  = convolution[319:288];
-  assign \descriptor$695[10]  = convolution[351:320];
-  assign \descriptor$695[11]  = convolution[383:352];
-  assign \descriptor$695[12]  = convolution[415:384];
-  assign \descriptor$695[13]  = convolution[447:416];
-  assign \descriptor$695[14]  = convolution[479:448];
-  assign \descriptor$695[15]  = convolution[511:480];
-  assign \lengths$703.reset  = \lengths$703 [5:0];
-  assign \lengths$703.drive  = \lengths$703 [11:6];
-  assign \lengths$703.share  = \lengths$703 [17:12];
-  assign \lengths$703.hold  = \lengths$703 [23:18];
-  assign \lengths$703.clear  = \lengths$703 [29:24];
-  assign \lengths$703.add  = \lengths$703 [35:30];
-  assign \lengths$703.gap  = \lengths$703 [41:36];
-  assign \settings$724.levels  = \settings$557 [80];
-  assign \settings$724.offset  = \settings$557 [88:81];
-  assign \settings$724.gain  = \settings$557 [104:89];
-  assign \settings$724.gain_reference  = \settings$557 [119:105];
-  assign \measured$725.offset_valid  = \measured$725 [0];
-  assign \measured$725.offset  = \measured$725 [8:1];
-  assign \measured$725.gain_valid  = \measured$725 [9];
-  assign \measured$725.gain  = \measured$725 [25:10];
-  assign \measured$725.reference_valid  = \measured$725 [26];
-  assign \measured$725.gain_reference  = \measured$725 [41:27];
-  assign \measured$725.failed  = \measured$725 [42];
-  assign \descriptor$772[0]  = convolution[31:0];
-  assign \descriptor$772[1]  = convolution[63:32];
-  assign \descriptor$772[2]  = convolution[95:64];
-  assign \descriptor$772[3]  = convolution[127:96];
-  assign \descriptor$772[4]  = convolution[159:128];
-  assign \descriptor$772[5]  = convolution[191:160];
-  assign \descriptor$772[6]  = convolution[223:192];
-  assign \descriptor$772[7]  = convolution[255:224];
-  assign \descriptor$772[8]  = convolution[287:256];
-  assign \descriptor$772[9]  = convolution[319:288];
-  assign \descriptor$772[10]  = convolution[351:320];
-  assign \descriptor$772[11]  = convolution[383:352];
-  assign \descriptor$772[12]  = convolution[415:384];
-  assign \descriptor$772[13]  = convolution[447:416];
-  assign \descriptor$772[14]  = convolution[479:448];
-  assign \descriptor$772[15]  = convolution[511:480];
-  assign \lengths$780.reset  = \lengths$780 [5:0];
-  assign \lengths$780.drive  = \lengths$780 [11:6];
-  assign \lengths$780.share  = \lengths$780 [17:12];
-  assign \lengths$780.hold  = \lengths$780 [23:18];
-  assign \lengths$780.clear  = \lengths$780 [29:24];
-  assign \lengths$780.add  = \lengths$780 [35:30];
-  assign \lengths$780.gap  = \lengths$780 [41:36];
-  assign \settings$801.levels  = \settings$557 [120];
-  assign \settings$801.offset  = \settings$557 [128:121];
-  assign \settings$801.gain  = \settings$557 [144:129];
-  assign \settings$801.gain_reference  = \settings$557 [159:145];
-  assign \measured$802.offset_valid  = \measured$802 [0];
-  assign \measured$802.offset  = \measured$802 [8:1];
-  assign \measured$802.gain_valid  = \measured$802 [9];
-  assign \measured$802.gain  = \measured$802 [25:10];
-  assign \measured$802.reference_valid  = \measured$802 [26];
-  assign \measured$802.gain_reference  = \measured$802 [41:27];
-  assign \measured$802.failed  = \measured$802 [42];
-  assign \descriptor$849[0]  = convolution[31:0];
-  assign \descriptor$849[1]  = convolution[63:32];
-  assign \descriptor$849[2]  = convolution[95:64];
-  assign \descriptor$849[3]  = convolution[127:96];
-  assign \descriptor$849[4]  = convolution[159:128];
-  assign \descriptor$849[5]  = convolution[191:160];
-  assign \descriptor$849[6]  = convolution[223:192];
-  assign \descriptor$849[7]  = convolution[255:224];
-  assign \descriptor$849[8]  = convolution[287:256];
-  assign \descriptor$849[9]  = convolution[319:288];
-  assign \descriptor$849[10]  = convolution[351:320];
-  assign \descriptor$849[11]  = convolution[383:352];
-  assign \descriptor$849[12]  = convolution[415:384];
-  assign \descriptor$849[13]  = convolution[447:416];
-  assign \descriptor$849[14]  = convolution[479:448];
-  assign \descriptor$849[15]  = convolution[511:480];
-  assign \lengths$780 [41:36] = phase_gap;
-  assign \lengths$780 [35:30] = phase_add;
-  assign \lengths$780 [29:24] = phase_clear;
-  assign \lengths$780 [23:18] = phase_hold;
-  assign \lengths$780 [17:12] = phase_share;
-  assign \lengths$780 [11:6] = phase_drive;
-  assign \lengths$780 [5:0] = phase_reset;
-  assign \lengths$703 [41:36] = phase_gap;
-  assign \lengths$703 [35:30] = phase_add;
-  assign \lengths$703 [29:24] = phase_clear;
-  assign \lengths$703 [23:18] = phase_hold;
-  assign \lengths$703 [17:12] = phase_share;
-  assign \lengths$703 [11:6] = phase_drive;
-  assign \lengths$703 [5:0] = phase_reset;
-  assign \lengths$626 [41:36] = phase_gap;
-  assign \lengths$626 [35:30] = phase_add;
-  assign \lengths$626 [29:24] = phase_clear;
-  assign \lengths$626 [23:18] = phase_hold;
-  assign \lengths$626 [17:12] = phase_share;
-  assign \lengths$626 [11:6] = phase_drive;
-  assign \lengths$626 [5:0] = phase_reset;
+  assign \lengths$624.reset  = \lengths$624 [5:0];
+  assign \lengths$624.drive  = \lengths$624 [11:6];
+  assign \lengths$624.share  = \lengths$624 [17:12];
+  assign \lengths$624.hold  = \lengths$624 [23:18];
+  assign \lengths$624.clear  = \lengths$624 [29:24];
+  assign \lengths$624.add  = \lengths$624 [35:30];
+  assign \lengths$624.gap  = \lengths$624 [41:36];
+  assign \settings$645.levels  = \settings$555 [40];
+  assign \settings$645.offset  = \settings$555 [48:41];
+  assign \settings$645.gain  = \settings$555 [64:49];
+  assign \settings$645.gain_reference  = \settings$555 [79:65];
+  assign \measured$646.offset_valid  = \measured$646 [0];
+  assign \measured$646.offset  = \measured$646 [8:1];
+  assign \measured$646.gain_valid  = \measured$646 [9];
+  assign \measured$646.gain  = \measured$646 [25:10];
+  assign \measured$646.reference_valid  = \measured$646 [26];
+  assign \measured$646.gain_reference  = \measured$646 [41:27];
+  assign \measured$646.failed  = \measured$646 [42];
+  assign \descriptor$693[0]  = convolution[31:0];
+  assign \descriptor$693[1]  = convolution[63:32];
+  assign \descriptor$693[2]  = convolution[95:64];
+  assign \descriptor$693[3]  = convolution[127:96];
+  assign \descriptor$693[4]  = convolution[159:128];
+  assign \descriptor$693[5]  = convolution[191:160];
+  assign \descriptor$693[6]  = convolution[223:192];
+  assign \descriptor$693[7]  = convolution[255:224];
+  assign \descriptor$693[8]  = convolution[287:256];
+  assign \descriptor$693[9]  = convolution[319:288];
+  assign \descriptor$693[10]  = convolution[351:320];
+  assign \descriptor$693[11]  = convolution[383:352];
+  assign \descriptor$693[12]  = convolution[415:384];
+  assign \descriptor$693[13]  = convolution[447:416];
+  assign \descriptor$693[14]  = convolution[479:448];
+  assign \descriptor$693[15]  = convolution[511:480];
+  assign \lengths$701.reset  = \lengths$701 [5:0];
+  assign \lengths$701.drive  = \lengths$701 [11:6];
+  assign \lengths$701.share  = \lengths$701 [17:12];
+  assign \lengths$701.hold  = \lengths$701 [23:18];
+  assign \lengths$701.clear  = \lengths$701 [29:24];
+  assign \lengths$701.add  = \lengths$701 [35:30];
+  assign \lengths$701.gap  = \lengths$701 [41:36];
+  assign \settings$722.levels  = \settings$555 [80];
+  assign \settings$722.offset  = \settings$555 [88:81];
+  assign \settings$722.gain  = \settings$555 [104:89];
+  assign \settings$722.gain_reference  = \settings$555 [119:105];
+  assign \measured$723.offset_valid  = \measured$723 [0];
+  assign \measured$723.offset  = \measured$723 [8:1];
+  assign \measured$723.gain_valid  = \measured$723 [9];
+  assign \measured$723.gain  = \measured$723 [25:10];
+  assign \measured$723.reference_valid  = \measured$723 [26];
+  assign \measured$723.gain_reference  = \measured$723 [41:27];
+  assign \measured$723.failed  = \measured$723 [42];
+  assign \descriptor$770[0]  = convolution[31:0];
+  assign \descriptor$770[1]  = convolution[63:32];
+  assign \descriptor$770[2]  = convolution[95:64];
+  assign \descriptor$770[3]  = convolution[127:96];
+  assign \descriptor$770[4]  = convolution[159:128];
+  assign \descriptor$770[5]  = convolution[191:160];
+  assign \descriptor$770[6]  = convolution[223:192];
+  assign \descriptor$770[7]  = convolution[255:224];
+  assign \descriptor$770[8]  = convolution[287:256];
+  assign \descriptor$770[9]  = convolution[319:288];
+  assign \descriptor$770[10]  = convolution[351:320];
+  assign \descriptor$770[11]  = convolution[383:352];
+  assign \descriptor$770[12]  = convolution[415:384];
+  assign \descriptor$770[13]  = convolution[447:416];
+  assign \descriptor$770[14]  = convolution[479:448];
+  assign \descriptor$770[15]  = convolution[511:480];
+  assign \lengths$778.reset  = \lengths$778 [5:0];
+  assign \lengths$778.drive  = \lengths$778 [11:6];
+  assign \lengths$778.share  = \lengths$778 [17:12];
+  assign \lengths$778.hold  = \lengths$778 [23:18];
+  assign \lengths$778.clear  = \lengths$778 [29:24];
+  assign \lengths$778.add  = \lengths$778 [35:30];
+  assign \lengths$778.gap  = \lengths$778 [41:36];
+  assign \settings$799.levels  = \settings$555 [120];
+  assign \settings$799.offset  = \settings$555 [128:121];
+  assign \settings$799.gain  = \settings$555 [144:129];
+  assign \settings$799.gain_reference  = \settings$555 [159:145];
+  assign \measured$800.offset_valid  = \measured$800 [0];
+  assign \measured$800.offset  = \measured$800 [8:1];
+  assign \measured$800.gain_valid  = \measured$800 [9];
+  assign \measured$800.gain  = \measured$800 [25:10];
+  assign \measured$800.reference_valid  = \measured$800 [26];
+  assign \measured$800.gain_reference  = \measured$800 [41:27];
+  assign \measured$800.failed  = \measured$800 [42];
+  assign \descriptor$847[0]  = convolution[31:0];
+  assign \descriptor$847[1]  = convolution[63:32];
+  assign \descriptor$847[2]  = convolution[95:64];
+  assign \descriptor$847[3]  = convolution[127:96];
+  assign \descriptor$847[4]  = convolution[159:128];
+  assign \descriptor$847[5]  = convolution[191:160];
+  assign \descriptor$847[6]  = convolution[223:192];
+  assign \descriptor$847[7]  = convolution[255:224];
+  assign \descriptor$847[8]  = convolution[287:256];
+  assign \descriptor$847[9]  = convolution[319:288];
+  assign \descriptor$847[10]  = convolution[351:320];
+  assign \descriptor$847[11]  = convolution[383:352];
+  assign \descriptor$847[12]  = convolution[415:384];
+  assign \descriptor$847[13]  = convolution[447:416];
+  assign \descriptor$847[14]  = convolution[479:448];
+  assign \descriptor$847[15]  = convolution[511:480];
+  assign \lengths$778 [41:36] = phase_gap;
+  assign \lengths$778 [35:30] = phase_add;
+  assign \lengths$778 [29:24] = phase_clear;
+  assign \lengths$778 [23:18] = phase_hold;
+  assign \lengths$778 [17:12] = phase_share;
+  assign \lengths$778 [11:6] = phase_drive;
+  assign \lengths$778 [5:0] = phase_reset;
+  assign \lengths$701 [41:36] = phase_gap;
+  assign \lengths$701 [35:30] = phase_add;
+  assign \lengths$701 [29:24] = phase_clear;
+  assign \lengths$701 [23:18] = phase_hold;
+  assign \lengths$701 [17:12] = phase_share;
+  assign \lengths$701 [11:6] = phase_drive;
+  assign \lengths$701 [5:0] = phase_reset;
+  assign \lengths$624 [41:36] = phase_gap;
+  assign \lengths$624 [35:30] = phase_add;
+  assign \lengths$624 [29:24] = phase_clear;
+  assign \lengths$624 [23:18] = phase_hold;
+  assign \lengths$624 [17:12] = phase_share;
+  assign \lengths$624 [11:6] = phase_drive;
+  assign \lengths$624 [5:0] = phase_reset;
   assign drain_sums[99:75] = \$154 ;
   assign drain_sums[74:50] = \$146 ;
   assign drain_sums[49:25] = \$138 ;
@@ -3602,10 +3613,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign saturated[2] = \$140 ;
   assign saturated[1] = \$132 ;
   assign saturated[0] = \$124 ;
-  assign measured[171:129] = \measured$802 ;
-  assign measured[128:86] = \measured$725 ;
-  assign measured[85:43] = \measured$648 ;
-  assign measured[42:0] = \measured$559 ;
+  assign measured[171:129] = \measured$800 ;
+  assign measured[128:86] = \measured$723 ;
+  assign measured[85:43] = \measured$646 ;
+  assign measured[42:0] = \measured$557 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -3620,20 +3631,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign waiting[10:0] = { turn[0], fetching[0], \$75 , \$74 , \$73 , \$69 , \$68 , \$61 , \$54 , \$47 , \$40  };
   assign active[1] = working1;
   assign active[0] = working0;
-  assign transfer_done[1] = \done$220 ;
+  assign transfer_done[1] = \done$217 ;
   assign transfer_done[0] = done;
   assign transfer_abort[1] = transfer_clear[1];
   assign transfer_abort[0] = transfer_clear[0];
-  assign transfer_write[97:66] = \write_data$337 ;
-  assign transfer_write[65:50] = \write_address$336 ;
-  assign transfer_write[49] = \write_enable$335 ;
-  assign transfer_write[48:17] = \write_data$318 ;
-  assign transfer_write[16:1] = \write_address$317 ;
-  assign transfer_write[0] = \write_enable$316 ;
-  assign transfer_read[33:18] = \read_address$331 ;
-  assign transfer_read[17] = \read_enable$330 ;
-  assign transfer_read[16:1] = \read_address$308 ;
-  assign transfer_read[0] = \read_enable$307 ;
+  assign transfer_write[97:66] = \write_data$334 ;
+  assign transfer_write[65:50] = \write_address$333 ;
+  assign transfer_write[49] = \write_enable$332 ;
+  assign transfer_write[48:17] = \write_data$315 ;
+  assign transfer_write[16:1] = \write_address$314 ;
+  assign transfer_write[0] = \write_enable$313 ;
+  assign transfer_read[33:18] = \read_address$328 ;
+  assign transfer_read[17] = \read_enable$327 ;
+  assign transfer_read[16:1] = \read_address$305 ;
+  assign transfer_read[0] = \read_enable$304 ;
   assign read[16:1] = \$8 ;
   assign read[0] = \$7 ;
   assign \$76  = trace_tenant;
@@ -4260,7 +4271,7 @@ module \crossloom.activity3 (decided, rst, reset, hold, clear, convert_side, con
   end
 endmodule
 
-module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_write, transfer_abort, windows, tenant, window, transfer_beyond, read_data, transfer_read_data, transfer_read_ready, transfer_write_ready, transfer_read_valid, written, clk);
+module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_write, transfer_abort, windows, window, tenant, transfer_beyond, read_data, transfer_read_data, transfer_read_ready, transfer_write_ready, transfer_read_valid, written, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [1:0] \$1 ;
   wire \$10 ;
@@ -5931,7 +5942,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$7947$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$7936$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -6066,8 +6077,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$7947$0 ;
-  wire [56:0] \port$7947$0 ;
+  output [56:0] \port$7936$0 ;
+  wire [56:0] \port$7936$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -6165,7 +6176,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$6174$0 (constant[52:0]),
+    .\port$6159$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -6626,7 +6637,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
   assign drain_lane = kernel[2:0];
-  assign \port$7947$0  = out_tag[56:0];
+  assign \port$7936$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6680,7 +6691,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$39  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$6174$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$6159$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [44:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -6716,8 +6727,8 @@ module \crossloom.collector.requantizer (rst, \port$6174$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$6174$0 ;
-  wire [52:0] \port$6174$0 ;
+  input [52:0] \port$6159$0 ;
+  wire [52:0] \port$6159$0 ;
   wire [42:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -6785,10 +6796,10 @@ module \crossloom.collector.requantizer (rst, \port$6174$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$7869$0 (register),
-    .\port$7871$0 (\register$4 ),
-    .\port$7873$0 (\register$5 ),
-    .\port$7875$0 (\register$6 ),
+    .\port$7858$0 (register),
+    .\port$7860$0 (\register$4 ),
+    .\port$7862$0 (\register$5 ),
+    .\port$7864$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -6968,17 +6979,17 @@ module \crossloom.collector.requantizer (rst, \port$6174$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$6174$0 [47:32];
+      multiplier <= \port$6159$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$6174$0 [52:48];
+      shift <= \port$6159$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$6174$0 [31:0];
+      bias <= \port$6159$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -7046,9 +7057,9 @@ module \crossloom.collector.requantizer (rst, \port$6174$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$6174$0 [47:32];
-  assign \shift$18  = \port$6174$0 [52:48];
-  assign \bias$20  = \port$6174$0 [31:0];
+  assign \multiplier$16  = \port$6159$0 [47:32];
+  assign \shift$18  = \port$6159$0 [52:48];
+  assign \bias$20  = \port$6159$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -7074,7 +7085,7 @@ module \crossloom.collector.requantizer (rst, \port$6174$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[58];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7869$0 , \port$7871$0 , \port$7873$0 , \port$7875$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7858$0 , \port$7860$0 , \port$7862$0 , \port$7864$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -7153,14 +7164,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7869$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
-  input \port$7869$0 ;
-  wire \port$7869$0 ;
-  input \port$7871$0 ;
-  wire \port$7871$0 ;
-  input \port$7873$0 ;
-  wire \port$7873$0 ;
-  input \port$7875$0 ;
-  wire \port$7875$0 ;
+  input \port$7858$0 ;
+  wire \port$7858$0 ;
+  input \port$7860$0 ;
+  wire \port$7860$0 ;
+  input \port$7862$0 ;
+  wire \port$7862$0 ;
+  input \port$7864$0 ;
+  wire \port$7864$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -7205,81 +7216,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7869$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 28'h0000000;
   always @(posedge clk) begin
-    if (\port$7869$0 ) begin
+    if (\port$7858$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7869$0 ) begin
+    if (\port$7858$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7869$0 ) begin
+    if (\port$7858$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7869$0 ) begin
+    if (\port$7858$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7869$0 ) begin
+    if (\port$7858$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7869$0 ) begin
+    if (\port$7858$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7869$0 ) begin
+    if (\port$7858$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7869$0 ) begin
+    if (\port$7858$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7871$0 ) begin
+    if (\port$7860$0 ) begin
       total <= \$43 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7871$0 ) begin
+    if (\port$7860$0 ) begin
       \total$14  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7871$0 ) begin
+    if (\port$7860$0 ) begin
       \total$15  <= \$49 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7871$0 ) begin
+    if (\port$7860$0 ) begin
       \total$16  <= \$52 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7873$0 ) begin
+    if (\port$7862$0 ) begin
       \total$17  <= \$55 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7873$0 ) begin
+    if (\port$7862$0 ) begin
       \total$18  <= \$58 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7875$0 ) begin
+    if (\port$7864$0 ) begin
       \total$19  <= \$61 [43:0];
     end
   end
-  assign valid = { \port$7875$0 , \port$7873$0 , \port$7871$0 , \port$7869$0  };
+  assign valid = { \port$7864$0 , \port$7862$0 , \port$7860$0 , \port$7858$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -7437,9 +7448,9 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, busy, write_address, clk);
+module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, write_address, clk);
   wire \$1 ;
-  wire \$10 ;
+  wire [4:0] \$10 ;
   wire [4:0] \$11 ;
   wire [4:0] \$12 ;
   wire [4:0] \$13 ;
@@ -7468,18 +7479,18 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   wire [4:0] \$34 ;
   wire [4:0] \$35 ;
   wire [4:0] \$36 ;
-  wire [4:0] \$37 ;
-  wire [12:0] \$38 ;
+  wire [12:0] \$37 ;
+  wire \$38 ;
   wire \$39 ;
   wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
-  wire \$43 ;
+  wire [15:0] \$43 ;
   wire [15:0] \$44 ;
-  wire [15:0] \$45 ;
-  wire [31:0] \$46 ;
-  wire [32:0] \$47 ;
+  wire [31:0] \$45 ;
+  wire [32:0] \$46 ;
+  wire [7:0] \$47 ;
   wire [7:0] \$48 ;
   wire [7:0] \$49 ;
   wire \$5 ;
@@ -7488,17 +7499,16 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   wire [7:0] \$52 ;
   wire [7:0] \$53 ;
   wire [7:0] \$54 ;
-  wire [7:0] \$55 ;
-  wire \$56 ;
+  wire \$55 ;
+  wire [16:0] \$56 ;
   wire [16:0] \$57 ;
   wire [16:0] \$58 ;
-  wire [16:0] \$59 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   wire \$signal ;
-  reg \$signal$117  = 1'h0;
+  reg \$signal$116  = 1'h0;
   reg \$signal$21  = 1'h0;
   (* init = 17'h00000 *)
   wire [16:0] \$signal$47 ;
@@ -7524,7 +7534,6 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   reg advance = 1'h0;
   wire [15:0] base;
   wire [15:0] \base$12 ;
-  output busy;
   reg busy = 1'h0;
   wire [12:0] channel;
   reg [12:0] channel_origin = 13'h0000;
@@ -7603,7 +7612,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$175  = 16'h0000;
+  reg [15:0] \pixel$174  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   reg [16:0] pixel_x_origin = 17'h00000;
@@ -7623,6 +7632,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   (* init = 1'h0 *)
   wire \register$110 ;
   reg \register$112  = 1'h0;
+  reg \register$121  = 1'h0;
   reg \register$122  = 1'h0;
   reg \register$123  = 1'h0;
   reg \register$124  = 1'h0;
@@ -7634,7 +7644,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
   reg \register$132  = 1'h0;
-  reg \register$133  = 1'h0;
+  reg \register$134  = 1'h0;
   reg \register$135  = 1'h0;
   reg \register$136  = 1'h0;
   reg \register$137  = 1'h0;
@@ -7674,7 +7684,6 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   reg \register$171  = 1'h0;
   reg \register$172  = 1'h0;
   reg \register$173  = 1'h0;
-  reg \register$174  = 1'h0;
   wire relu;
   wire \relu$107 ;
   wire \relu$89 ;
@@ -7749,10 +7758,10 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   assign \$7  = \$5  & \$6 ;
   assign \inside  = \$signal$62  ? \$4  : \$7 ;
   assign ending = write_enable & \register$112 ;
-  assign \$8  = combining | clear;
-  assign \$9  = descriptor[3:0] == 3'h4;
-  assign \$10  = descriptor[3:0] == 3'h6;
-  assign \$11  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$8  = descriptor[3:0] == 3'h4;
+  assign \$9  = descriptor[3:0] == 3'h6;
+  assign \$10  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$11  = - descriptor[143:140];
   assign \$12  = - descriptor[143:140];
   assign \$13  = - descriptor[143:140];
   assign \$14  = - descriptor[143:140];
@@ -7765,7 +7774,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   assign \$21  = - descriptor[143:140];
   assign \$22  = - descriptor[143:140];
   assign \$23  = - descriptor[143:140];
-  assign \$24  = - descriptor[143:140];
+  assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
   assign \$27  = - descriptor[147:144];
@@ -7778,29 +7787,28 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   assign \$34  = - descriptor[147:144];
   assign \$35  = - descriptor[147:144];
   assign \$36  = - descriptor[147:144];
-  assign \$37  = - descriptor[147:144];
-  assign \$38  = - descriptor[363:352];
-  assign \$39  = column_last & row_last;
-  assign \$40  = \$39  & \$signal$57 ;
-  assign \$41  = \$40  & x_last;
-  assign \$42  = \$41  & y_last;
-  assign \$43  = advance & \inside ;
-  assign \$44  = \$signal$62  ? second : address;
-  assign \$45  = \register$129  ? descriptor[415:400] : descriptor[399:384];
-  assign \$46  = 1'h1 << descriptor[452:448];
-  assign \$47  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$46 [31:1] });
-  assign \$48  = maximum ? 8'h80 : 8'h00;
-  assign \$49  = \register$125  ? read_data[7:0] : \$48 ;
-  assign \$50  = maximum ? 8'h80 : 8'h00;
-  assign \$51  = \register$125  ? read_data[15:8] : \$50 ;
-  assign \$52  = maximum ? 8'h80 : 8'h00;
-  assign \$53  = \register$125  ? read_data[23:16] : \$52 ;
-  assign \$54  = maximum ? 8'h80 : 8'h00;
-  assign \$55  = \register$125  ? read_data[31:24] : \$54 ;
-  assign \$56  = advance & last;
-  assign \$57  = write_address + 1'h1;
-  assign \$58  = \pixel$175  + descriptor[183:172];
-  assign \$59  = \pixel$175  + descriptor[183:172];
+  assign \$37  = - descriptor[363:352];
+  assign \$38  = column_last & row_last;
+  assign \$39  = \$38  & \$signal$57 ;
+  assign \$40  = \$39  & x_last;
+  assign \$41  = \$40  & y_last;
+  assign \$42  = advance & \inside ;
+  assign \$43  = \$signal$62  ? second : address;
+  assign \$44  = \register$128  ? descriptor[415:400] : descriptor[399:384];
+  assign \$45  = 1'h1 << descriptor[452:448];
+  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
+  assign \$47  = maximum ? 8'h80 : 8'h00;
+  assign \$48  = \register$124  ? read_data[7:0] : \$47 ;
+  assign \$49  = maximum ? 8'h80 : 8'h00;
+  assign \$50  = \register$124  ? read_data[15:8] : \$49 ;
+  assign \$51  = maximum ? 8'h80 : 8'h00;
+  assign \$52  = \register$124  ? read_data[23:16] : \$51 ;
+  assign \$53  = maximum ? 8'h80 : 8'h00;
+  assign \$54  = \register$124  ? read_data[31:24] : \$53 ;
+  assign \$55  = advance & last;
+  assign \$56  = write_address + 1'h1;
+  assign \$57  = \pixel$174  + descriptor[183:172];
+  assign \$58  = \pixel$174  + descriptor[183:172];
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -7876,9 +7884,9 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$7313$136 (descriptor[139:136]),
-    .\port$7313$160 (descriptor[171:160]),
-    .\port$7313$96 (descriptor[119:96]),
+    .\port$7300$136 (descriptor[139:136]),
+    .\port$7300$160 (descriptor[171:160]),
+    .\port$7300$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7900,12 +7908,12 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$7313$136 (descriptor[147:136]),
+    .\port$7300$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
     .start(\$signal ),
-    .\width$9 (descriptor[75:64])
+    .\width$8 (descriptor[75:64])
   );
   \crossloom.elementwise.second_pitches  second_pitches (
     .base(\$2 [15:0]),
@@ -7914,14 +7922,14 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$7313$320 (descriptor[347:320]),
+    .\port$7300$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \$signal$21  <= \$9 ;
+    if (combining) begin
+      \$signal$21  <= \$8 ;
       if (clear) begin
         \$signal$21  <= 1'h0;
       end
@@ -7931,8 +7939,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      maximum <= \$10 ;
+    if (combining) begin
+      maximum <= \$9 ;
       if (clear) begin
         maximum <= 1'h0;
       end
@@ -7942,8 +7950,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      shift <= \$11 ;
+    if (combining) begin
+      shift <= \$10 ;
       if (clear) begin
         shift <= 5'h00;
       end
@@ -7953,8 +7961,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      pixel_x_origin <= { \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12  };
+    if (combining) begin
+      pixel_x_origin <= { \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11  };
       if (clear) begin
         pixel_x_origin <= 17'h00000;
       end
@@ -7964,8 +7972,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      pixel_y_origin <= { \$37 [4], \$36 [4], \$35 [4], \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25  };
+    if (combining) begin
+      pixel_y_origin <= { \$36 [4], \$35 [4], \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24  };
       if (clear) begin
         pixel_y_origin <= 17'h00000;
       end
@@ -7975,8 +7983,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      channel_origin <= \$38 ;
+    if (combining) begin
+      channel_origin <= \$37 ;
       if (clear) begin
         channel_origin <= 13'h0000;
       end
@@ -7986,10 +7994,10 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (load) begin
         advance <= 1'h1;
-      end else if (\$42 ) begin
+      end else if (\$41 ) begin
         advance <= 1'h0;
       end
       if (clear) begin
@@ -8001,23 +8009,23 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (load) begin
-        \$signal$117  <= 1'h1;
+        \$signal$116  <= 1'h1;
       end else if (advance) begin
-        \$signal$117  <= last;
+        \$signal$116  <= last;
       end
       if (clear) begin
-        \$signal$117  <= 1'h0;
+        \$signal$116  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$117  <= 1'h0;
+      \$signal$116  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      read_enable <= \$43 ;
+    if (combining) begin
+      read_enable <= \$42 ;
       if (clear) begin
         read_enable <= 1'h0;
       end
@@ -8027,8 +8035,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      read_address <= \$44 ;
+    if (combining) begin
+      read_address <= \$43 ;
       if (clear) begin
         read_address <= 16'h0000;
       end
@@ -8038,8 +8046,19 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$122  <= \inside ;
+    if (combining) begin
+      \register$121  <= \inside ;
+      if (clear) begin
+        \register$121  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$121  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$122  <= \register$121 ;
       if (clear) begin
         \register$122  <= 1'h0;
       end
@@ -8049,7 +8068,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$123  <= \register$122 ;
       if (clear) begin
         \register$123  <= 1'h0;
@@ -8060,7 +8079,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$124  <= \register$123 ;
       if (clear) begin
         \register$124  <= 1'h0;
@@ -8071,8 +8090,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$125  <= \register$124 ;
+    if (combining) begin
+      \register$125  <= \$signal$62 ;
       if (clear) begin
         \register$125  <= 1'h0;
       end
@@ -8082,8 +8101,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$126  <= \$signal$62 ;
+    if (combining) begin
+      \register$126  <= \register$125 ;
       if (clear) begin
         \register$126  <= 1'h0;
       end
@@ -8093,7 +8112,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$127  <= \register$126 ;
       if (clear) begin
         \register$127  <= 1'h0;
@@ -8104,7 +8123,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$128  <= \register$127 ;
       if (clear) begin
         \register$128  <= 1'h0;
@@ -8115,8 +8134,18 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$129  <= \register$128 ;
+    if (combining) begin
+      multiplier <= \$44 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      addend <= { \$46 [32], \$46  };
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$129  <= \$signal$116 ;
       if (clear) begin
         \register$129  <= 1'h0;
       end
@@ -8126,18 +8155,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      multiplier <= \$45 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      addend <= { \$47 [32], \$47  };
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$130  <= \$signal$117 ;
+    if (combining) begin
+      \register$130  <= \register$129 ;
       if (clear) begin
         \register$130  <= 1'h0;
       end
@@ -8147,7 +8166,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$131  <= \register$130 ;
       if (clear) begin
         \register$131  <= 1'h0;
@@ -8158,7 +8177,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$132  <= \register$131 ;
       if (clear) begin
         \register$132  <= 1'h0;
@@ -8169,19 +8188,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$133  <= \register$132 ;
-      if (clear) begin
-        \register$133  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$133  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      first <= \register$133 ;
+    if (combining) begin
+      first <= \register$132 ;
       if (clear) begin
         first <= 1'h0;
       end
@@ -8191,28 +8199,39 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      tap <= \$49 ;
+    if (combining) begin
+      tap <= \$48 ;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \tap$82  <= \$51 ;
+    if (combining) begin
+      \tap$82  <= \$50 ;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \tap$91  <= \$53 ;
+    if (combining) begin
+      \tap$91  <= \$52 ;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \tap$100  <= \$55 ;
+    if (combining) begin
+      \tap$100  <= \$54 ;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$135  <= \$signal$57 ;
+    if (combining) begin
+      \register$134  <= \$signal$57 ;
+      if (clear) begin
+        \register$134  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$134  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$135  <= \register$134 ;
       if (clear) begin
         \register$135  <= 1'h0;
       end
@@ -8222,7 +8241,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$136  <= \register$135 ;
       if (clear) begin
         \register$136  <= 1'h0;
@@ -8233,7 +8252,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$137  <= \register$136 ;
       if (clear) begin
         \register$137  <= 1'h0;
@@ -8244,7 +8263,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$138  <= \register$137 ;
       if (clear) begin
         \register$138  <= 1'h0;
@@ -8255,7 +8274,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$139  <= \register$138 ;
       if (clear) begin
         \register$139  <= 1'h0;
@@ -8266,7 +8285,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$140  <= \register$139 ;
       if (clear) begin
         \register$140  <= 1'h0;
@@ -8277,7 +8296,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$141  <= \register$140 ;
       if (clear) begin
         \register$141  <= 1'h0;
@@ -8288,7 +8307,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$142  <= \register$141 ;
       if (clear) begin
         \register$142  <= 1'h0;
@@ -8299,7 +8318,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$143  <= \register$142 ;
       if (clear) begin
         \register$143  <= 1'h0;
@@ -8310,7 +8329,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$144  <= \register$143 ;
       if (clear) begin
         \register$144  <= 1'h0;
@@ -8321,7 +8340,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$145  <= \register$144 ;
       if (clear) begin
         \register$145  <= 1'h0;
@@ -8332,7 +8351,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$146  <= \register$145 ;
       if (clear) begin
         \register$146  <= 1'h0;
@@ -8343,7 +8362,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$147  <= \register$146 ;
       if (clear) begin
         \register$147  <= 1'h0;
@@ -8354,8 +8373,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$148  <= \register$147 ;
+    if (combining) begin
+      \register$148  <= \final ;
       if (clear) begin
         \register$148  <= 1'h0;
       end
@@ -8365,8 +8384,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$149  <= \final ;
+    if (combining) begin
+      \register$149  <= \register$148 ;
       if (clear) begin
         \register$149  <= 1'h0;
       end
@@ -8376,7 +8395,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$150  <= \register$149 ;
       if (clear) begin
         \register$150  <= 1'h0;
@@ -8387,7 +8406,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$151  <= \register$150 ;
       if (clear) begin
         \register$151  <= 1'h0;
@@ -8398,7 +8417,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$152  <= \register$151 ;
       if (clear) begin
         \register$152  <= 1'h0;
@@ -8409,7 +8428,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$153  <= \register$152 ;
       if (clear) begin
         \register$153  <= 1'h0;
@@ -8420,7 +8439,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$154  <= \register$153 ;
       if (clear) begin
         \register$154  <= 1'h0;
@@ -8431,7 +8450,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$155  <= \register$154 ;
       if (clear) begin
         \register$155  <= 1'h0;
@@ -8442,7 +8461,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$156  <= \register$155 ;
       if (clear) begin
         \register$156  <= 1'h0;
@@ -8453,7 +8472,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$157  <= \register$156 ;
       if (clear) begin
         \register$157  <= 1'h0;
@@ -8464,7 +8483,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$158  <= \register$157 ;
       if (clear) begin
         \register$158  <= 1'h0;
@@ -8475,7 +8494,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$159  <= \register$158 ;
       if (clear) begin
         \register$159  <= 1'h0;
@@ -8486,7 +8505,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$160  <= \register$159 ;
       if (clear) begin
         \register$160  <= 1'h0;
@@ -8497,19 +8516,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$161  <= \register$160 ;
-      if (clear) begin
-        \register$161  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$161  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$112  <= \register$161 ;
+    if (combining) begin
+      \register$112  <= \register$160 ;
       if (clear) begin
         \register$112  <= 1'h0;
       end
@@ -8519,8 +8527,19 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$162  <= \$56 ;
+    if (combining) begin
+      \register$161  <= \$55 ;
+      if (clear) begin
+        \register$161  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$161  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$162  <= \register$161 ;
       if (clear) begin
         \register$162  <= 1'h0;
       end
@@ -8530,7 +8549,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$163  <= \register$162 ;
       if (clear) begin
         \register$163  <= 1'h0;
@@ -8541,7 +8560,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$164  <= \register$163 ;
       if (clear) begin
         \register$164  <= 1'h0;
@@ -8552,7 +8571,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$165  <= \register$164 ;
       if (clear) begin
         \register$165  <= 1'h0;
@@ -8563,7 +8582,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$166  <= \register$165 ;
       if (clear) begin
         \register$166  <= 1'h0;
@@ -8574,7 +8593,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$167  <= \register$166 ;
       if (clear) begin
         \register$167  <= 1'h0;
@@ -8585,7 +8604,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$168  <= \register$167 ;
       if (clear) begin
         \register$168  <= 1'h0;
@@ -8596,7 +8615,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$169  <= \register$168 ;
       if (clear) begin
         \register$169  <= 1'h0;
@@ -8607,7 +8626,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$170  <= \register$169 ;
       if (clear) begin
         \register$170  <= 1'h0;
@@ -8618,7 +8637,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$171  <= \register$170 ;
       if (clear) begin
         \register$171  <= 1'h0;
@@ -8629,7 +8648,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$172  <= \register$171 ;
       if (clear) begin
         \register$172  <= 1'h0;
@@ -8640,7 +8659,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$173  <= \register$172 ;
       if (clear) begin
         \register$173  <= 1'h0;
@@ -8651,19 +8670,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$174  <= \register$173 ;
-      if (clear) begin
-        \register$174  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$174  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      write_enable <= \register$174 ;
+    if (combining) begin
+      write_enable <= \register$173 ;
       if (clear) begin
         write_enable <= 1'h0;
       end
@@ -8673,7 +8681,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (\$signal ) begin
         busy <= 1'h1;
       end else if (write_enable) begin
@@ -8690,30 +8698,30 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (\$signal ) begin
-        \pixel$175  <= descriptor[63:48];
+        \pixel$174  <= descriptor[63:48];
       end else if (write_enable) begin
-        if (\register$148 ) begin
-          \pixel$175  <= \$58 [15:0];
+        if (\register$147 ) begin
+          \pixel$174  <= \$57 [15:0];
         end
       end
       if (clear) begin
-        \pixel$175  <= 16'h0000;
+        \pixel$174  <= 16'h0000;
       end
     end
     if (rst) begin
-      \pixel$175  <= 16'h0000;
+      \pixel$174  <= 16'h0000;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (\$signal ) begin
         write_address <= descriptor[63:48];
       end else if (write_enable) begin
-        write_address <= \$57 [15:0];
-        if (\register$148 ) begin
-          write_address <= \$59 [15:0];
+        write_address <= \$56 [15:0];
+        if (\register$147 ) begin
+          write_address <= \$58 [15:0];
         end
       end
       if (clear) begin
@@ -8814,10 +8822,9 @@ endmodule
 
 module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  wire \$2 ;
-  wire [33:0] \$3 ;
-  wire [34:0] \$4 ;
-  wire [33:0] \$5 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
+  wire [33:0] \$4 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -8843,11 +8850,11 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
   reg [7:0] \register$19  = 8'h00;
-  reg [7:0] \register$20  = 8'h00;
-  reg \register$21  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -8862,17 +8869,16 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = combining | clear;
-  assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : total;
-  assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
+  assign \$1  = \register$23  | difference[8];
+  assign \$2  = \register$23  ? addend : total;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane0.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8038$0 (multiplier),
+    .\port$8027$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8887,50 +8893,50 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .value(value)
   );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$19  <= \multiplier$2 ;
+    if (combining) begin
+      \register$18  <= \multiplier$2 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$20  <= \register$19 ;
+    if (combining) begin
+      \register$19  <= \register$18 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      register <= \register$20 ;
+    if (combining) begin
+      register <= \register$19 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$21  <= first;
+    if (combining) begin
+      \register$20  <= first;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$23  <= \register$21 ;
+    if (combining) begin
+      \register$22  <= \register$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$24  <= \register$23 ;
+    if (combining) begin
+      \register$23  <= \register$22 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$2 ) begin
+    if (combining) begin
+      if (\$1 ) begin
         largest <= register;
       end
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$4 [33:0];
+    if (combining) begin
+      total <= \$3 [33:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      value <= \$5 ;
+    if (combining) begin
+      value <= \$4 ;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -8942,35 +8948,34 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8038$0 , multiplier, product, clk);
-  wire \$1 ;
-  wire [17:0] \$10 ;
-  wire [18:0] \$11 ;
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8027$0 , multiplier, product, clk);
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire [18:0] \$16 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [17:0] \$20 ;
-  wire [18:0] \$21 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [19:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [19:0] \$26 ;
-  wire [21:0] \$27 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [19:0] \$25 ;
+  wire [21:0] \$26 ;
+  wire [22:0] \$27 ;
   wire [22:0] \$28 ;
-  wire [22:0] \$29 ;
+  wire [28:0] \$29 ;
   wire [17:0] \$3 ;
-  wire [28:0] \$30 ;
-  wire [29:0] \$31 ;
+  wire [29:0] \$30 ;
   wire [17:0] \$4 ;
-  wire [17:0] \$5 ;
-  wire [18:0] \$6 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -8988,100 +8993,98 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8038$0 ;
-  wire [15:0] \port$8038$0 ;
+  input [15:0] \port$8027$0 ;
+  wire [15:0] \port$8027$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [21:0] \total$12  = 22'h000000;
-  reg [25:0] \total$13  = 26'h0000000;
+  reg [21:0] \total$11  = 22'h000000;
+  reg [25:0] \total$12  = 26'h0000000;
   wire [2:0] valid;
-  assign \$1  = combining | clear;
-  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
-  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
-  assign \$6  = $signed(\$3 ) + $signed(\$5 );
-  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
-  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
-  assign \$11  = $signed(\$8 ) + $signed(\$10 );
-  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
-  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
-  assign \$16  = $signed(\$13 ) + $signed(\$15 );
-  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
-  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
-  assign \$21  = - $signed(\$20 );
-  assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$25  = $signed(\$23 ) + $signed(\$24 );
-  assign \$28  = $signed(\$26 ) + $signed(\$27 );
-  assign \$31  = $signed(\$29 ) + $signed(\$30 );
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$24  = $signed(\$22 ) + $signed(\$23 );
+  assign \$27  = $signed(\$25 ) + $signed(\$26 );
+  assign \$30  = $signed(\$28 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial0 <= \$6 ;
+    if (combining) begin
+      partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial2 <= \$11 ;
+    if (combining) begin
+      partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial4 <= \$16 ;
+    if (combining) begin
+      partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial6 <= \$22 [18:0];
+    if (combining) begin
+      partial6 <= \$21 [18:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$25 [21:0];
+    if (combining) begin
+      total <= \$24 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$12  <= \$28 [21:0];
+    if (combining) begin
+      \total$11  <= \$27 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$13  <= \$31 [25:0];
+    if (combining) begin
+      \total$12  <= \$30 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8038$0  };
+  assign multiplicand = { 1'h0, \port$8027$0  };
   assign abort = 1'h0;
-  assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$8038$0  };
-  assign \$4  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$8038$0  };
-  assign \$9  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$8038$0  };
-  assign \$14  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$8038$0  };
-  assign \$19  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$23  = { partial0[18], partial0 };
-  assign \$24  = { partial2[18], partial2, 2'h0 };
-  assign \$26  = { partial4[18], partial4 };
-  assign \$27  = { partial6[18], partial6, 2'h0 };
-  assign \$29  = { total[21], total };
-  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign product = \total$12 [24:0];
+  assign \$1  = { 2'h0, \port$8027$0  };
+  assign \$3  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8027$0  };
+  assign \$8  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8027$0  };
+  assign \$13  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8027$0  };
+  assign \$18  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$22  = { partial0[18], partial0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial4[18], partial4 };
+  assign \$26  = { partial6[18], partial6, 2'h0 };
+  assign \$28  = { total[21], total };
+  assign \$29  = { \total$11 [21], \total$11 [21], \total$11 [21], \total$11 , 4'h0 };
 endmodule
 
 module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
-  wire \$1 ;
+  wire [33:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  wire [7:0] \$16 ;
-  wire [33:0] \$2 ;
-  wire [5:0] \$3 ;
-  wire [33:0] \$4 ;
+  wire [5:0] \$2 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -9104,7 +9107,7 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   (* init = 8'h00 *)
   wire [7:0] out;
   reg register = 1'h0;
-  reg \register$11  = 1'h0;
+  reg \register$10  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -9115,82 +9118,80 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = combining | clear;
-  assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(finely) >>> \$3 ;
-  assign \$5  = ~ \register$11 ;
-  assign \$6  = shifted[33] & \$5 ;
-  assign \$7  = & shifted[33:7];
-  assign \$8  = ~ \$7 ;
-  assign \$9  = \$6  & \$8 ;
-  assign \$10  = ~ shifted[33];
-  assign \$11  = | shifted[33:7];
-  assign \$12  = \$10  & \$11 ;
-  assign \$13  = shifted[33] & \register$11 ;
-  assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = low ? 8'h80 : \$14 ;
-  assign \$16  = zero ? 8'h00 : \$15 ;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(finely) >>> \$2 ;
+  assign \$4  = ~ \register$10 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$10 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = low ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      finely <= \$2 ;
+    if (combining) begin
+      finely <= \$1 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       coarse <= shift[4:2];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      shifted <= \$4 ;
+    if (combining) begin
+      shifted <= \$3 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       register <= relu;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$11  <= register;
+    if (combining) begin
+      \register$10  <= register;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       kept <= shifted[7:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$9 ;
+    if (combining) begin
+      low <= \$8 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$12 ;
+    if (combining) begin
+      high <= \$11 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      zero <= \$13 ;
+    if (combining) begin
+      zero <= \$12 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      clamped <= \$16 ;
+    if (combining) begin
+      clamped <= \$15 ;
     end
   end
   assign abort = 1'h0;
   assign out = clamped;
-  assign \$3  = { 1'h0, coarse, 2'h0 };
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
 module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  wire \$2 ;
-  wire [33:0] \$3 ;
-  wire [34:0] \$4 ;
-  wire [33:0] \$5 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
+  wire [33:0] \$4 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -9216,11 +9217,11 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
   reg [7:0] \register$19  = 8'h00;
-  reg [7:0] \register$20  = 8'h00;
-  reg \register$21  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -9235,17 +9236,16 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = combining | clear;
-  assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : total;
-  assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
+  assign \$1  = \register$23  | difference[8];
+  assign \$2  = \register$23  ? addend : total;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane1.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8038$0 (multiplier),
+    .\port$8027$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9260,50 +9260,50 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .value(value)
   );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$19  <= \multiplier$2 ;
+    if (combining) begin
+      \register$18  <= \multiplier$2 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$20  <= \register$19 ;
+    if (combining) begin
+      \register$19  <= \register$18 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      register <= \register$20 ;
+    if (combining) begin
+      register <= \register$19 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$21  <= first;
+    if (combining) begin
+      \register$20  <= first;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$23  <= \register$21 ;
+    if (combining) begin
+      \register$22  <= \register$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$24  <= \register$23 ;
+    if (combining) begin
+      \register$23  <= \register$22 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$2 ) begin
+    if (combining) begin
+      if (\$1 ) begin
         largest <= register;
       end
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$4 [33:0];
+    if (combining) begin
+      total <= \$3 [33:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      value <= \$5 ;
+    if (combining) begin
+      value <= \$4 ;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -9315,35 +9315,34 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8038$0 , multiplier, product, clk);
-  wire \$1 ;
-  wire [17:0] \$10 ;
-  wire [18:0] \$11 ;
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8027$0 , multiplier, product, clk);
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire [18:0] \$16 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [17:0] \$20 ;
-  wire [18:0] \$21 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [19:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [19:0] \$26 ;
-  wire [21:0] \$27 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [19:0] \$25 ;
+  wire [21:0] \$26 ;
+  wire [22:0] \$27 ;
   wire [22:0] \$28 ;
-  wire [22:0] \$29 ;
+  wire [28:0] \$29 ;
   wire [17:0] \$3 ;
-  wire [28:0] \$30 ;
-  wire [29:0] \$31 ;
+  wire [29:0] \$30 ;
   wire [17:0] \$4 ;
-  wire [17:0] \$5 ;
-  wire [18:0] \$6 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -9361,100 +9360,98 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8038$0 ;
-  wire [15:0] \port$8038$0 ;
+  input [15:0] \port$8027$0 ;
+  wire [15:0] \port$8027$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [21:0] \total$12  = 22'h000000;
-  reg [25:0] \total$13  = 26'h0000000;
+  reg [21:0] \total$11  = 22'h000000;
+  reg [25:0] \total$12  = 26'h0000000;
   wire [2:0] valid;
-  assign \$1  = combining | clear;
-  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
-  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
-  assign \$6  = $signed(\$3 ) + $signed(\$5 );
-  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
-  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
-  assign \$11  = $signed(\$8 ) + $signed(\$10 );
-  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
-  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
-  assign \$16  = $signed(\$13 ) + $signed(\$15 );
-  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
-  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
-  assign \$21  = - $signed(\$20 );
-  assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$25  = $signed(\$23 ) + $signed(\$24 );
-  assign \$28  = $signed(\$26 ) + $signed(\$27 );
-  assign \$31  = $signed(\$29 ) + $signed(\$30 );
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$24  = $signed(\$22 ) + $signed(\$23 );
+  assign \$27  = $signed(\$25 ) + $signed(\$26 );
+  assign \$30  = $signed(\$28 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial0 <= \$6 ;
+    if (combining) begin
+      partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial2 <= \$11 ;
+    if (combining) begin
+      partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial4 <= \$16 ;
+    if (combining) begin
+      partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial6 <= \$22 [18:0];
+    if (combining) begin
+      partial6 <= \$21 [18:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$25 [21:0];
+    if (combining) begin
+      total <= \$24 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$12  <= \$28 [21:0];
+    if (combining) begin
+      \total$11  <= \$27 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$13  <= \$31 [25:0];
+    if (combining) begin
+      \total$12  <= \$30 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8038$0  };
+  assign multiplicand = { 1'h0, \port$8027$0  };
   assign abort = 1'h0;
-  assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$8038$0  };
-  assign \$4  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$8038$0  };
-  assign \$9  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$8038$0  };
-  assign \$14  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$8038$0  };
-  assign \$19  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$23  = { partial0[18], partial0 };
-  assign \$24  = { partial2[18], partial2, 2'h0 };
-  assign \$26  = { partial4[18], partial4 };
-  assign \$27  = { partial6[18], partial6, 2'h0 };
-  assign \$29  = { total[21], total };
-  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign product = \total$12 [24:0];
+  assign \$1  = { 2'h0, \port$8027$0  };
+  assign \$3  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8027$0  };
+  assign \$8  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8027$0  };
+  assign \$13  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8027$0  };
+  assign \$18  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$22  = { partial0[18], partial0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial4[18], partial4 };
+  assign \$26  = { partial6[18], partial6, 2'h0 };
+  assign \$28  = { total[21], total };
+  assign \$29  = { \total$11 [21], \total$11 [21], \total$11 [21], \total$11 , 4'h0 };
 endmodule
 
 module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
-  wire \$1 ;
+  wire [33:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  wire [7:0] \$16 ;
-  wire [33:0] \$2 ;
-  wire [5:0] \$3 ;
-  wire [33:0] \$4 ;
+  wire [5:0] \$2 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -9477,7 +9474,7 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   (* init = 8'h00 *)
   wire [7:0] out;
   reg register = 1'h0;
-  reg \register$11  = 1'h0;
+  reg \register$10  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -9488,82 +9485,80 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = combining | clear;
-  assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(finely) >>> \$3 ;
-  assign \$5  = ~ \register$11 ;
-  assign \$6  = shifted[33] & \$5 ;
-  assign \$7  = & shifted[33:7];
-  assign \$8  = ~ \$7 ;
-  assign \$9  = \$6  & \$8 ;
-  assign \$10  = ~ shifted[33];
-  assign \$11  = | shifted[33:7];
-  assign \$12  = \$10  & \$11 ;
-  assign \$13  = shifted[33] & \register$11 ;
-  assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = low ? 8'h80 : \$14 ;
-  assign \$16  = zero ? 8'h00 : \$15 ;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(finely) >>> \$2 ;
+  assign \$4  = ~ \register$10 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$10 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = low ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      finely <= \$2 ;
+    if (combining) begin
+      finely <= \$1 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       coarse <= shift[4:2];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      shifted <= \$4 ;
+    if (combining) begin
+      shifted <= \$3 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       register <= relu;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$11  <= register;
+    if (combining) begin
+      \register$10  <= register;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       kept <= shifted[7:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$9 ;
+    if (combining) begin
+      low <= \$8 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$12 ;
+    if (combining) begin
+      high <= \$11 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      zero <= \$13 ;
+    if (combining) begin
+      zero <= \$12 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      clamped <= \$16 ;
+    if (combining) begin
+      clamped <= \$15 ;
     end
   end
   assign abort = 1'h0;
   assign out = clamped;
-  assign \$3  = { 1'h0, coarse, 2'h0 };
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
 module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  wire \$2 ;
-  wire [33:0] \$3 ;
-  wire [34:0] \$4 ;
-  wire [33:0] \$5 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
+  wire [33:0] \$4 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -9589,11 +9584,11 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
   reg [7:0] \register$19  = 8'h00;
-  reg [7:0] \register$20  = 8'h00;
-  reg \register$21  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -9608,17 +9603,16 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = combining | clear;
-  assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : total;
-  assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
+  assign \$1  = \register$23  | difference[8];
+  assign \$2  = \register$23  ? addend : total;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane2.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8038$0 (multiplier),
+    .\port$8027$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9633,50 +9627,50 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .value(value)
   );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$19  <= \multiplier$2 ;
+    if (combining) begin
+      \register$18  <= \multiplier$2 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$20  <= \register$19 ;
+    if (combining) begin
+      \register$19  <= \register$18 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      register <= \register$20 ;
+    if (combining) begin
+      register <= \register$19 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$21  <= first;
+    if (combining) begin
+      \register$20  <= first;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$23  <= \register$21 ;
+    if (combining) begin
+      \register$22  <= \register$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$24  <= \register$23 ;
+    if (combining) begin
+      \register$23  <= \register$22 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$2 ) begin
+    if (combining) begin
+      if (\$1 ) begin
         largest <= register;
       end
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$4 [33:0];
+    if (combining) begin
+      total <= \$3 [33:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      value <= \$5 ;
+    if (combining) begin
+      value <= \$4 ;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -9688,35 +9682,34 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8038$0 , multiplier, product, clk);
-  wire \$1 ;
-  wire [17:0] \$10 ;
-  wire [18:0] \$11 ;
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8027$0 , multiplier, product, clk);
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire [18:0] \$16 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [17:0] \$20 ;
-  wire [18:0] \$21 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [19:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [19:0] \$26 ;
-  wire [21:0] \$27 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [19:0] \$25 ;
+  wire [21:0] \$26 ;
+  wire [22:0] \$27 ;
   wire [22:0] \$28 ;
-  wire [22:0] \$29 ;
+  wire [28:0] \$29 ;
   wire [17:0] \$3 ;
-  wire [28:0] \$30 ;
-  wire [29:0] \$31 ;
+  wire [29:0] \$30 ;
   wire [17:0] \$4 ;
-  wire [17:0] \$5 ;
-  wire [18:0] \$6 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -9734,100 +9727,98 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8038$0 ;
-  wire [15:0] \port$8038$0 ;
+  input [15:0] \port$8027$0 ;
+  wire [15:0] \port$8027$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [21:0] \total$12  = 22'h000000;
-  reg [25:0] \total$13  = 26'h0000000;
+  reg [21:0] \total$11  = 22'h000000;
+  reg [25:0] \total$12  = 26'h0000000;
   wire [2:0] valid;
-  assign \$1  = combining | clear;
-  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
-  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
-  assign \$6  = $signed(\$3 ) + $signed(\$5 );
-  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
-  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
-  assign \$11  = $signed(\$8 ) + $signed(\$10 );
-  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
-  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
-  assign \$16  = $signed(\$13 ) + $signed(\$15 );
-  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
-  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
-  assign \$21  = - $signed(\$20 );
-  assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$25  = $signed(\$23 ) + $signed(\$24 );
-  assign \$28  = $signed(\$26 ) + $signed(\$27 );
-  assign \$31  = $signed(\$29 ) + $signed(\$30 );
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$24  = $signed(\$22 ) + $signed(\$23 );
+  assign \$27  = $signed(\$25 ) + $signed(\$26 );
+  assign \$30  = $signed(\$28 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial0 <= \$6 ;
+    if (combining) begin
+      partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial2 <= \$11 ;
+    if (combining) begin
+      partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial4 <= \$16 ;
+    if (combining) begin
+      partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial6 <= \$22 [18:0];
+    if (combining) begin
+      partial6 <= \$21 [18:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$25 [21:0];
+    if (combining) begin
+      total <= \$24 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$12  <= \$28 [21:0];
+    if (combining) begin
+      \total$11  <= \$27 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$13  <= \$31 [25:0];
+    if (combining) begin
+      \total$12  <= \$30 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8038$0  };
+  assign multiplicand = { 1'h0, \port$8027$0  };
   assign abort = 1'h0;
-  assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$8038$0  };
-  assign \$4  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$8038$0  };
-  assign \$9  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$8038$0  };
-  assign \$14  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$8038$0  };
-  assign \$19  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$23  = { partial0[18], partial0 };
-  assign \$24  = { partial2[18], partial2, 2'h0 };
-  assign \$26  = { partial4[18], partial4 };
-  assign \$27  = { partial6[18], partial6, 2'h0 };
-  assign \$29  = { total[21], total };
-  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign product = \total$12 [24:0];
+  assign \$1  = { 2'h0, \port$8027$0  };
+  assign \$3  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8027$0  };
+  assign \$8  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8027$0  };
+  assign \$13  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8027$0  };
+  assign \$18  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$22  = { partial0[18], partial0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial4[18], partial4 };
+  assign \$26  = { partial6[18], partial6, 2'h0 };
+  assign \$28  = { total[21], total };
+  assign \$29  = { \total$11 [21], \total$11 [21], \total$11 [21], \total$11 , 4'h0 };
 endmodule
 
 module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
-  wire \$1 ;
+  wire [33:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  wire [7:0] \$16 ;
-  wire [33:0] \$2 ;
-  wire [5:0] \$3 ;
-  wire [33:0] \$4 ;
+  wire [5:0] \$2 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -9850,7 +9841,7 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   (* init = 8'h00 *)
   wire [7:0] out;
   reg register = 1'h0;
-  reg \register$11  = 1'h0;
+  reg \register$10  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -9861,82 +9852,80 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = combining | clear;
-  assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(finely) >>> \$3 ;
-  assign \$5  = ~ \register$11 ;
-  assign \$6  = shifted[33] & \$5 ;
-  assign \$7  = & shifted[33:7];
-  assign \$8  = ~ \$7 ;
-  assign \$9  = \$6  & \$8 ;
-  assign \$10  = ~ shifted[33];
-  assign \$11  = | shifted[33:7];
-  assign \$12  = \$10  & \$11 ;
-  assign \$13  = shifted[33] & \register$11 ;
-  assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = low ? 8'h80 : \$14 ;
-  assign \$16  = zero ? 8'h00 : \$15 ;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(finely) >>> \$2 ;
+  assign \$4  = ~ \register$10 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$10 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = low ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      finely <= \$2 ;
+    if (combining) begin
+      finely <= \$1 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       coarse <= shift[4:2];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      shifted <= \$4 ;
+    if (combining) begin
+      shifted <= \$3 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       register <= relu;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$11  <= register;
+    if (combining) begin
+      \register$10  <= register;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       kept <= shifted[7:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$9 ;
+    if (combining) begin
+      low <= \$8 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$12 ;
+    if (combining) begin
+      high <= \$11 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      zero <= \$13 ;
+    if (combining) begin
+      zero <= \$12 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      clamped <= \$16 ;
+    if (combining) begin
+      clamped <= \$15 ;
     end
   end
   assign abort = 1'h0;
   assign out = clamped;
-  assign \$3  = { 1'h0, coarse, 2'h0 };
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
 module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  wire \$2 ;
-  wire [33:0] \$3 ;
-  wire [34:0] \$4 ;
-  wire [33:0] \$5 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
+  wire [33:0] \$4 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -9962,11 +9951,11 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
   reg [7:0] \register$19  = 8'h00;
-  reg [7:0] \register$20  = 8'h00;
-  reg \register$21  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -9981,17 +9970,16 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = combining | clear;
-  assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : total;
-  assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
+  assign \$1  = \register$23  | difference[8];
+  assign \$2  = \register$23  ? addend : total;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane3.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8038$0 (multiplier),
+    .\port$8027$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10006,50 +9994,50 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .value(value)
   );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$19  <= \multiplier$2 ;
+    if (combining) begin
+      \register$18  <= \multiplier$2 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$20  <= \register$19 ;
+    if (combining) begin
+      \register$19  <= \register$18 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      register <= \register$20 ;
+    if (combining) begin
+      register <= \register$19 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$21  <= first;
+    if (combining) begin
+      \register$20  <= first;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$23  <= \register$21 ;
+    if (combining) begin
+      \register$22  <= \register$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$24  <= \register$23 ;
+    if (combining) begin
+      \register$23  <= \register$22 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$2 ) begin
+    if (combining) begin
+      if (\$1 ) begin
         largest <= register;
       end
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$4 [33:0];
+    if (combining) begin
+      total <= \$3 [33:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      value <= \$5 ;
+    if (combining) begin
+      value <= \$4 ;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -10061,35 +10049,34 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8038$0 , multiplier, product, clk);
-  wire \$1 ;
-  wire [17:0] \$10 ;
-  wire [18:0] \$11 ;
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8027$0 , multiplier, product, clk);
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire [18:0] \$16 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [17:0] \$20 ;
-  wire [18:0] \$21 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [19:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [19:0] \$26 ;
-  wire [21:0] \$27 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [19:0] \$25 ;
+  wire [21:0] \$26 ;
+  wire [22:0] \$27 ;
   wire [22:0] \$28 ;
-  wire [22:0] \$29 ;
+  wire [28:0] \$29 ;
   wire [17:0] \$3 ;
-  wire [28:0] \$30 ;
-  wire [29:0] \$31 ;
+  wire [29:0] \$30 ;
   wire [17:0] \$4 ;
-  wire [17:0] \$5 ;
-  wire [18:0] \$6 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -10107,100 +10094,98 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8038$0 ;
-  wire [15:0] \port$8038$0 ;
+  input [15:0] \port$8027$0 ;
+  wire [15:0] \port$8027$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [21:0] \total$12  = 22'h000000;
-  reg [25:0] \total$13  = 26'h0000000;
+  reg [21:0] \total$11  = 22'h000000;
+  reg [25:0] \total$12  = 26'h0000000;
   wire [2:0] valid;
-  assign \$1  = combining | clear;
-  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
-  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
-  assign \$6  = $signed(\$3 ) + $signed(\$5 );
-  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
-  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
-  assign \$11  = $signed(\$8 ) + $signed(\$10 );
-  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
-  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
-  assign \$16  = $signed(\$13 ) + $signed(\$15 );
-  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
-  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
-  assign \$21  = - $signed(\$20 );
-  assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$25  = $signed(\$23 ) + $signed(\$24 );
-  assign \$28  = $signed(\$26 ) + $signed(\$27 );
-  assign \$31  = $signed(\$29 ) + $signed(\$30 );
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$24  = $signed(\$22 ) + $signed(\$23 );
+  assign \$27  = $signed(\$25 ) + $signed(\$26 );
+  assign \$30  = $signed(\$28 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial0 <= \$6 ;
+    if (combining) begin
+      partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial2 <= \$11 ;
+    if (combining) begin
+      partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial4 <= \$16 ;
+    if (combining) begin
+      partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial6 <= \$22 [18:0];
+    if (combining) begin
+      partial6 <= \$21 [18:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$25 [21:0];
+    if (combining) begin
+      total <= \$24 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$12  <= \$28 [21:0];
+    if (combining) begin
+      \total$11  <= \$27 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$13  <= \$31 [25:0];
+    if (combining) begin
+      \total$12  <= \$30 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8038$0  };
+  assign multiplicand = { 1'h0, \port$8027$0  };
   assign abort = 1'h0;
-  assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$8038$0  };
-  assign \$4  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$8038$0  };
-  assign \$9  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$8038$0  };
-  assign \$14  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$8038$0  };
-  assign \$19  = { 1'h0, \port$8038$0 , 1'h0 };
-  assign \$23  = { partial0[18], partial0 };
-  assign \$24  = { partial2[18], partial2, 2'h0 };
-  assign \$26  = { partial4[18], partial4 };
-  assign \$27  = { partial6[18], partial6, 2'h0 };
-  assign \$29  = { total[21], total };
-  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign product = \total$12 [24:0];
+  assign \$1  = { 2'h0, \port$8027$0  };
+  assign \$3  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8027$0  };
+  assign \$8  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8027$0  };
+  assign \$13  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8027$0  };
+  assign \$18  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$22  = { partial0[18], partial0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial4[18], partial4 };
+  assign \$26  = { partial6[18], partial6, 2'h0 };
+  assign \$28  = { total[21], total };
+  assign \$29  = { \total$11 [21], \total$11 [21], \total$11 [21], \total$11 , 4'h0 };
 endmodule
 
 module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
-  wire \$1 ;
+  wire [33:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  wire [7:0] \$16 ;
-  wire [33:0] \$2 ;
-  wire [5:0] \$3 ;
-  wire [33:0] \$4 ;
+  wire [5:0] \$2 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -10223,7 +10208,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   (* init = 8'h00 *)
   wire [7:0] out;
   reg register = 1'h0;
-  reg \register$11  = 1'h0;
+  reg \register$10  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -10234,77 +10219,76 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = combining | clear;
-  assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(finely) >>> \$3 ;
-  assign \$5  = ~ \register$11 ;
-  assign \$6  = shifted[33] & \$5 ;
-  assign \$7  = & shifted[33:7];
-  assign \$8  = ~ \$7 ;
-  assign \$9  = \$6  & \$8 ;
-  assign \$10  = ~ shifted[33];
-  assign \$11  = | shifted[33:7];
-  assign \$12  = \$10  & \$11 ;
-  assign \$13  = shifted[33] & \register$11 ;
-  assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = low ? 8'h80 : \$14 ;
-  assign \$16  = zero ? 8'h00 : \$15 ;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(finely) >>> \$2 ;
+  assign \$4  = ~ \register$10 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$10 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = low ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      finely <= \$2 ;
+    if (combining) begin
+      finely <= \$1 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       coarse <= shift[4:2];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      shifted <= \$4 ;
+    if (combining) begin
+      shifted <= \$3 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       register <= relu;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$11  <= register;
+    if (combining) begin
+      \register$10  <= register;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       kept <= shifted[7:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$9 ;
+    if (combining) begin
+      low <= \$8 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$12 ;
+    if (combining) begin
+      high <= \$11 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      zero <= \$13 ;
+    if (combining) begin
+      zero <= \$12 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      clamped <= \$16 ;
+    if (combining) begin
+      clamped <= \$15 ;
     end
   end
   assign abort = 1'h0;
   assign out = clamped;
-  assign \$3  = { 1'h0, coarse, 2'h0 };
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$7313$96 , \port$7313$136 , \port$7313$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$7300$96 , \port$7300$136 , \port$7300$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -10340,7 +10324,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire \$13 ;
+  wire [4:0] \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
@@ -10351,7 +10335,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
-  wire [4:0] \$14 ;
+  wire \$14 ;
   wire \$140 ;
   wire \$141 ;
   wire \$142 ;
@@ -10418,7 +10402,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$198 ;
   wire \$199 ;
   wire \$2 ;
-  wire \$20 ;
+  wire [12:0] \$20 ;
   wire \$200 ;
   wire \$201 ;
   wire \$202 ;
@@ -10429,7 +10413,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$207 ;
   wire \$208 ;
   wire \$209 ;
-  wire [12:0] \$21 ;
+  wire \$21 ;
   wire \$210 ;
   wire \$211 ;
   wire \$212 ;
@@ -10495,7 +10479,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$267 ;
   wire \$268 ;
   wire \$269 ;
-  wire \$27 ;
+  wire [12:0] \$27 ;
   wire \$270 ;
   wire \$271 ;
   wire \$272 ;
@@ -10506,7 +10490,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$277 ;
   wire \$278 ;
   wire \$279 ;
-  wire [12:0] \$28 ;
+  wire \$28 ;
   wire \$280 ;
   wire \$281 ;
   wire \$282 ;
@@ -10573,7 +10557,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$337 ;
   wire \$338 ;
   wire \$339 ;
-  wire \$34 ;
+  wire [12:0] \$34 ;
   wire \$340 ;
   wire \$341 ;
   wire \$342 ;
@@ -10584,7 +10568,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$347 ;
   wire \$348 ;
   wire \$349 ;
-  wire [12:0] \$35 ;
+  wire \$35 ;
   wire \$350 ;
   wire \$351 ;
   wire \$352 ;
@@ -10815,7 +10799,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$555 ;
   wire \$556 ;
   wire \$557 ;
-  wire \$558 ;
+  wire [15:0] \$558 ;
   wire [15:0] \$559 ;
   wire \$56 ;
   wire [15:0] \$560 ;
@@ -10837,11 +10821,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$575 ;
   wire [15:0] \$576 ;
   wire [15:0] \$577 ;
-  wire [15:0] \$578 ;
-  wire [16:0] \$579 ;
+  wire [16:0] \$578 ;
+  wire \$579 ;
   wire \$58 ;
   wire \$580 ;
-  wire \$581 ;
+  wire [15:0] \$581 ;
   wire [15:0] \$582 ;
   wire [15:0] \$583 ;
   wire [15:0] \$584 ;
@@ -10861,13 +10845,13 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$597 ;
   wire [15:0] \$598 ;
   wire [15:0] \$599 ;
-  wire \$6 ;
+  wire [4:0] \$6 ;
   wire \$60 ;
   wire [15:0] \$600 ;
-  wire [15:0] \$601 ;
-  wire [16:0] \$602 ;
+  wire [16:0] \$601 ;
+  wire \$602 ;
   wire \$603 ;
-  wire \$604 ;
+  wire [15:0] \$604 ;
   wire [15:0] \$605 ;
   wire [15:0] \$606 ;
   wire [15:0] \$607 ;
@@ -10889,10 +10873,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$621 ;
   wire [15:0] \$622 ;
   wire [15:0] \$623 ;
-  wire [15:0] \$624 ;
-  wire [16:0] \$625 ;
+  wire [16:0] \$624 ;
+  wire \$625 ;
   wire \$626 ;
-  wire \$627 ;
+  wire [15:0] \$627 ;
   wire [15:0] \$628 ;
   wire [15:0] \$629 ;
   wire \$63 ;
@@ -10914,11 +10898,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$644 ;
   wire [15:0] \$645 ;
   wire [15:0] \$646 ;
-  wire [15:0] \$647 ;
-  wire [16:0] \$648 ;
+  wire [16:0] \$647 ;
+  wire \$648 ;
   wire \$649 ;
   wire \$65 ;
-  wire \$650 ;
+  wire [15:0] \$650 ;
   wire [15:0] \$651 ;
   wire [15:0] \$652 ;
   wire [15:0] \$653 ;
@@ -10940,10 +10924,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$668 ;
   wire [15:0] \$669 ;
   wire \$67 ;
-  wire [15:0] \$670 ;
-  wire [16:0] \$671 ;
+  wire [16:0] \$670 ;
+  wire \$671 ;
   wire \$672 ;
-  wire \$673 ;
+  wire [15:0] \$673 ;
   wire [15:0] \$674 ;
   wire [15:0] \$675 ;
   wire [15:0] \$676 ;
@@ -10956,10 +10940,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$682 ;
   wire [15:0] \$683 ;
   wire [15:0] \$684 ;
-  wire [15:0] \$685 ;
-  wire [16:0] \$686 ;
+  wire [16:0] \$685 ;
+  wire \$686 ;
   wire \$687 ;
-  wire \$688 ;
+  wire [15:0] \$688 ;
   wire [15:0] \$689 ;
   wire \$69 ;
   wire [15:0] \$690 ;
@@ -10972,12 +10956,12 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$697 ;
   wire [15:0] \$698 ;
   wire [15:0] \$699 ;
-  wire [4:0] \$7 ;
+  wire \$7 ;
   wire \$70 ;
-  wire [15:0] \$700 ;
-  wire [16:0] \$701 ;
+  wire [16:0] \$700 ;
+  wire \$701 ;
   wire \$702 ;
-  wire \$703 ;
+  wire [15:0] \$703 ;
   wire [15:0] \$704 ;
   wire [15:0] \$705 ;
   wire [15:0] \$706 ;
@@ -10990,10 +10974,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$712 ;
   wire [15:0] \$713 ;
   wire [15:0] \$714 ;
-  wire [15:0] \$715 ;
-  wire [16:0] \$716 ;
+  wire [16:0] \$715 ;
+  wire \$716 ;
   wire \$717 ;
-  wire \$718 ;
+  wire [12:0] \$718 ;
   wire [12:0] \$719 ;
   wire \$72 ;
   wire [12:0] \$720 ;
@@ -11002,10 +10986,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [12:0] \$723 ;
   wire [12:0] \$724 ;
   wire [12:0] \$725 ;
-  wire [12:0] \$726 ;
-  wire [13:0] \$727 ;
+  wire [13:0] \$726 ;
+  wire \$727 ;
   wire \$728 ;
-  wire \$729 ;
+  wire [16:0] \$729 ;
   wire \$73 ;
   wire [16:0] \$730 ;
   wire [16:0] \$731 ;
@@ -11021,10 +11005,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] \$740 ;
   wire [16:0] \$741 ;
   wire [16:0] \$742 ;
-  wire [16:0] \$743 ;
-  wire [17:0] \$744 ;
+  wire [17:0] \$743 ;
+  wire \$744 ;
   wire \$745 ;
-  wire \$746 ;
+  wire [16:0] \$746 ;
   wire [16:0] \$747 ;
   wire [16:0] \$748 ;
   wire [16:0] \$749 ;
@@ -11040,10 +11024,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] \$758 ;
   wire [16:0] \$759 ;
   wire \$76 ;
-  wire [16:0] \$760 ;
-  wire [17:0] \$761 ;
+  wire [17:0] \$760 ;
+  wire \$761 ;
   wire \$762 ;
-  wire \$763 ;
+  wire [16:0] \$763 ;
   wire [16:0] \$764 ;
   wire [16:0] \$765 ;
   wire [16:0] \$766 ;
@@ -11056,10 +11040,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] \$772 ;
   wire [16:0] \$773 ;
   wire [16:0] \$774 ;
-  wire [16:0] \$775 ;
-  wire [17:0] \$776 ;
+  wire [17:0] \$775 ;
+  wire \$776 ;
   wire \$777 ;
-  wire \$778 ;
+  wire [16:0] \$778 ;
   wire [16:0] \$779 ;
   wire \$78 ;
   wire [16:0] \$780 ;
@@ -11073,8 +11057,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] \$788 ;
   wire [16:0] \$789 ;
   wire \$79 ;
-  wire [16:0] \$790 ;
-  wire [17:0] \$791 ;
+  wire [17:0] \$790 ;
   wire \$8 ;
   wire \$80 ;
   wire \$81 ;
@@ -11162,12 +11145,12 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$7313$136 ;
-  wire [3:0] \port$7313$136 ;
-  input [11:0] \port$7313$160 ;
-  wire [11:0] \port$7313$160 ;
-  input [23:0] \port$7313$96 ;
-  wire [23:0] \port$7313$96 ;
+  input [3:0] \port$7300$136 ;
+  wire [3:0] \port$7300$136 ;
+  input [11:0] \port$7300$160 ;
+  wire [11:0] \port$7300$160 ;
+  input [23:0] \port$7300$96 ;
+  wire [23:0] \port$7300$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -11225,732 +11208,731 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$156  = & { x_last, word_last };
-  assign \$157  = \$155  & \$156 ;
-  assign \$158  = ~ y_last;
-  assign \$159  = \$157  & \$158 ;
-  assign \$160  = word_step & word_inside;
-  assign \$161  = \$160  & word_near;
-  assign \$163  = \$161  & \$162 ;
-  assign \$164  = ~ y_last;
-  assign \$165  = \$163  & \$164 ;
-  assign \$166  = x_step & x_inside;
-  assign \$167  = \$166  & x_near;
-  assign \$170  = ~ y_last;
-  assign \$171  = \$169  & \$170 ;
-  assign \$172  = y_step & y_inside;
-  assign \$173  = ~ y_near;
-  assign \$174  = \$172  & \$173 ;
-  assign \$175  = | { \$174 , \$171 , \$165 , \$159 , \$153  };
-  assign \$176  = | { \$175 , \$147 , \$122 , \$100 , \$81  };
-  assign \$177  = ~ row_single;
-  assign \$178  = row_inside & \$177 ;
-  assign \$179  = ~ row_single;
-  assign \$180  = row_inside & \$179 ;
-  assign \$181  = ~ word_single;
-  assign \$182  = word_inside & \$181 ;
-  assign \$183  = ~ x_single;
-  assign \$184  = x_inside & \$183 ;
-  assign \$185  = ~ y_single;
-  assign \$186  = y_inside & \$185 ;
-  assign \$187  = | { \$186 , \$184 , \$182 , \$180  };
-  assign \$188  = column_step & column_inside;
-  assign \$189  = \$188  & column_near;
-  assign \$192  = ~ row_last;
-  assign \$193  = \$191  & \$192 ;
-  assign \$194  = row_step & row_inside;
-  assign \$195  = ~ row_near;
-  assign \$196  = \$194  & \$195 ;
-  assign \$197  = ~ row_single;
-  assign \$198  = row_inside & \$197 ;
-  assign \$199  = word_step & \$198 ;
-  assign \$200  = ~ row_single;
-  assign \$201  = row_inside & \$200 ;
-  assign \$202  = x_step & \$201 ;
-  assign \$203  = ~ row_single;
-  assign \$204  = row_inside & \$203 ;
-  assign \$205  = y_step & \$204 ;
-  assign \$206  = | { \$205 , \$202 , \$199 , \$196 , \$193  };
-  assign \$207  = column_step & column_inside;
-  assign \$208  = \$207  & column_near;
-  assign \$211  = ~ row_last;
-  assign \$212  = \$210  & \$211 ;
-  assign \$213  = row_step & row_inside;
-  assign \$214  = ~ row_near;
-  assign \$215  = \$213  & \$214 ;
-  assign \$216  = ~ row_single;
-  assign \$217  = row_inside & \$216 ;
-  assign \$218  = word_step & \$217 ;
-  assign \$219  = ~ row_single;
-  assign \$220  = row_inside & \$219 ;
-  assign \$221  = x_step & \$220 ;
-  assign \$222  = ~ row_single;
-  assign \$223  = row_inside & \$222 ;
-  assign \$224  = y_step & \$223 ;
-  assign \$225  = | { \$224 , \$221 , \$218 , \$215 , \$212  };
-  assign \$226  = column_step & column_inside;
-  assign \$227  = \$226  & column_near;
-  assign \$229  = \$227  & \$228 ;
-  assign \$230  = ~ word_last;
-  assign \$231  = \$229  & \$230 ;
-  assign \$232  = row_step & row_inside;
-  assign \$233  = \$232  & row_near;
-  assign \$236  = ~ word_last;
-  assign \$237  = \$235  & \$236 ;
-  assign \$238  = word_step & word_inside;
-  assign \$239  = ~ word_near;
-  assign \$240  = \$238  & \$239 ;
-  assign \$241  = ~ word_single;
-  assign \$242  = word_inside & \$241 ;
-  assign \$243  = x_step & \$242 ;
-  assign \$244  = ~ word_single;
-  assign \$245  = word_inside & \$244 ;
-  assign \$246  = y_step & \$245 ;
-  assign \$247  = | { \$246 , \$243 , \$240 , \$237 , \$231  };
-  assign \$248  = column_step & column_inside;
-  assign \$249  = \$248  & column_near;
-  assign \$250  = & { word_last, row_last };
-  assign \$251  = \$249  & \$250 ;
-  assign \$252  = ~ x_last;
-  assign \$253  = \$251  & \$252 ;
-  assign \$254  = row_step & row_inside;
-  assign \$255  = \$254  & row_near;
-  assign \$257  = \$255  & \$256 ;
-  assign \$258  = ~ x_last;
-  assign \$259  = \$257  & \$258 ;
-  assign \$260  = word_step & word_inside;
-  assign \$261  = \$260  & word_near;
-  assign \$264  = ~ x_last;
-  assign \$265  = \$263  & \$264 ;
-  assign \$266  = x_step & x_inside;
-  assign \$267  = ~ x_near;
-  assign \$268  = \$266  & \$267 ;
-  assign \$269  = ~ x_single;
-  assign \$270  = x_inside & \$269 ;
-  assign \$271  = y_step & \$270 ;
-  assign \$272  = | { \$271 , \$268 , \$265 , \$259 , \$253  };
-  assign \$273  = column_step & column_inside;
-  assign \$274  = \$273  & column_near;
-  assign \$275  = & { x_last, word_last, row_last };
-  assign \$276  = \$274  & \$275 ;
-  assign \$277  = ~ y_last;
-  assign \$278  = \$276  & \$277 ;
-  assign \$279  = row_step & row_inside;
-  assign \$280  = \$279  & row_near;
-  assign \$281  = & { x_last, word_last };
-  assign \$282  = \$280  & \$281 ;
-  assign \$283  = ~ y_last;
-  assign \$284  = \$282  & \$283 ;
-  assign \$285  = word_step & word_inside;
-  assign \$286  = \$285  & word_near;
-  assign \$288  = \$286  & \$287 ;
-  assign \$289  = ~ y_last;
-  assign \$290  = \$288  & \$289 ;
-  assign \$291  = x_step & x_inside;
-  assign \$292  = \$291  & x_near;
-  assign \$295  = ~ y_last;
-  assign \$296  = \$294  & \$295 ;
-  assign \$297  = y_step & y_inside;
-  assign \$298  = ~ y_near;
-  assign \$299  = \$297  & \$298 ;
-  assign \$300  = | { \$299 , \$296 , \$290 , \$284 , \$278  };
-  assign \$301  = | { \$300 , \$272 , \$247 , \$225  };
-  assign \$302  = ~ word_single;
-  assign \$303  = word_inside & \$302 ;
-  assign \$304  = ~ word_single;
-  assign \$305  = word_inside & \$304 ;
-  assign \$306  = ~ x_single;
-  assign \$307  = x_inside & \$306 ;
-  assign \$308  = ~ y_single;
-  assign \$309  = y_inside & \$308 ;
-  assign \$310  = | { \$309 , \$307 , \$305  };
-  assign \$311  = column_step & column_inside;
-  assign \$312  = \$311  & column_near;
-  assign \$314  = \$312  & \$313 ;
-  assign \$315  = ~ word_last;
-  assign \$316  = \$314  & \$315 ;
-  assign \$317  = row_step & row_inside;
-  assign \$318  = \$317  & row_near;
-  assign \$321  = ~ word_last;
-  assign \$322  = \$320  & \$321 ;
-  assign \$323  = word_step & word_inside;
-  assign \$324  = ~ word_near;
-  assign \$325  = \$323  & \$324 ;
-  assign \$326  = ~ word_single;
-  assign \$327  = word_inside & \$326 ;
-  assign \$328  = x_step & \$327 ;
-  assign \$329  = ~ word_single;
-  assign \$330  = word_inside & \$329 ;
-  assign \$331  = y_step & \$330 ;
-  assign \$332  = | { \$331 , \$328 , \$325 , \$322 , \$316  };
-  assign \$333  = column_step & column_inside;
-  assign \$334  = \$333  & column_near;
-  assign \$336  = \$334  & \$335 ;
-  assign \$337  = ~ word_last;
-  assign \$338  = \$336  & \$337 ;
-  assign \$339  = row_step & row_inside;
-  assign \$340  = \$339  & row_near;
-  assign \$343  = ~ word_last;
-  assign \$344  = \$342  & \$343 ;
-  assign \$345  = word_step & word_inside;
-  assign \$346  = ~ word_near;
-  assign \$347  = \$345  & \$346 ;
-  assign \$348  = ~ word_single;
-  assign \$349  = word_inside & \$348 ;
-  assign \$350  = x_step & \$349 ;
-  assign \$351  = ~ word_single;
-  assign \$352  = word_inside & \$351 ;
-  assign \$353  = y_step & \$352 ;
-  assign \$354  = | { \$353 , \$350 , \$347 , \$344 , \$338  };
-  assign \$355  = column_step & column_inside;
-  assign \$356  = \$355  & column_near;
-  assign \$357  = & { word_last, row_last };
-  assign \$358  = \$356  & \$357 ;
-  assign \$359  = ~ x_last;
-  assign \$360  = \$358  & \$359 ;
-  assign \$361  = row_step & row_inside;
-  assign \$362  = \$361  & row_near;
-  assign \$364  = \$362  & \$363 ;
-  assign \$365  = ~ x_last;
-  assign \$366  = \$364  & \$365 ;
-  assign \$367  = word_step & word_inside;
-  assign \$368  = \$367  & word_near;
-  assign \$371  = ~ x_last;
-  assign \$372  = \$370  & \$371 ;
-  assign \$373  = x_step & x_inside;
-  assign \$374  = ~ x_near;
-  assign \$375  = \$373  & \$374 ;
-  assign \$376  = ~ x_single;
-  assign \$377  = x_inside & \$376 ;
-  assign \$378  = y_step & \$377 ;
-  assign \$379  = | { \$378 , \$375 , \$372 , \$366 , \$360  };
-  assign \$380  = column_step & column_inside;
-  assign \$381  = \$380  & column_near;
-  assign \$382  = & { x_last, word_last, row_last };
-  assign \$383  = \$381  & \$382 ;
-  assign \$384  = ~ y_last;
-  assign \$385  = \$383  & \$384 ;
-  assign \$386  = row_step & row_inside;
-  assign \$387  = \$386  & row_near;
-  assign \$388  = & { x_last, word_last };
-  assign \$389  = \$387  & \$388 ;
-  assign \$390  = ~ y_last;
-  assign \$391  = \$389  & \$390 ;
-  assign \$392  = word_step & word_inside;
-  assign \$393  = \$392  & word_near;
-  assign \$395  = \$393  & \$394 ;
-  assign \$396  = ~ y_last;
-  assign \$397  = \$395  & \$396 ;
-  assign \$398  = x_step & x_inside;
-  assign \$399  = \$398  & x_near;
-  assign \$402  = ~ y_last;
-  assign \$403  = \$401  & \$402 ;
-  assign \$404  = y_step & y_inside;
-  assign \$405  = ~ y_near;
-  assign \$406  = \$404  & \$405 ;
-  assign \$407  = | { \$406 , \$403 , \$397 , \$391 , \$385  };
-  assign \$408  = | { \$407 , \$379 , \$354  };
-  assign \$409  = ~ x_single;
-  assign \$410  = x_inside & \$409 ;
-  assign \$411  = ~ x_single;
-  assign \$412  = x_inside & \$411 ;
-  assign \$413  = ~ y_single;
-  assign \$414  = y_inside & \$413 ;
-  assign \$415  = | { \$414 , \$412  };
-  assign \$416  = column_step & column_inside;
-  assign \$417  = \$416  & column_near;
-  assign \$418  = & { word_last, row_last };
-  assign \$419  = \$417  & \$418 ;
-  assign \$420  = ~ x_last;
-  assign \$421  = \$419  & \$420 ;
-  assign \$422  = row_step & row_inside;
-  assign \$423  = \$422  & row_near;
-  assign \$425  = \$423  & \$424 ;
-  assign \$426  = ~ x_last;
-  assign \$427  = \$425  & \$426 ;
-  assign \$428  = word_step & word_inside;
-  assign \$429  = \$428  & word_near;
-  assign \$432  = ~ x_last;
-  assign \$433  = \$431  & \$432 ;
-  assign \$434  = x_step & x_inside;
-  assign \$435  = ~ x_near;
-  assign \$436  = \$434  & \$435 ;
-  assign \$437  = ~ x_single;
-  assign \$438  = x_inside & \$437 ;
-  assign \$439  = y_step & \$438 ;
-  assign \$440  = | { \$439 , \$436 , \$433 , \$427 , \$421  };
-  assign \$441  = column_step & column_inside;
-  assign \$442  = \$441  & column_near;
-  assign \$443  = & { word_last, row_last };
-  assign \$444  = \$442  & \$443 ;
-  assign \$445  = ~ x_last;
-  assign \$446  = \$444  & \$445 ;
-  assign \$447  = row_step & row_inside;
-  assign \$448  = \$447  & row_near;
-  assign \$450  = \$448  & \$449 ;
-  assign \$451  = ~ x_last;
-  assign \$452  = \$450  & \$451 ;
-  assign \$453  = word_step & word_inside;
-  assign \$454  = \$453  & word_near;
-  assign \$457  = ~ x_last;
-  assign \$458  = \$456  & \$457 ;
-  assign \$459  = x_step & x_inside;
-  assign \$460  = ~ x_near;
-  assign \$461  = \$459  & \$460 ;
-  assign \$462  = ~ x_single;
-  assign \$463  = x_inside & \$462 ;
-  assign \$464  = y_step & \$463 ;
-  assign \$465  = | { \$464 , \$461 , \$458 , \$452 , \$446  };
-  assign \$466  = column_step & column_inside;
-  assign \$467  = \$466  & column_near;
-  assign \$468  = & { x_last, word_last, row_last };
-  assign \$469  = \$467  & \$468 ;
-  assign \$470  = ~ y_last;
-  assign \$471  = \$469  & \$470 ;
-  assign \$472  = row_step & row_inside;
-  assign \$473  = \$472  & row_near;
-  assign \$474  = & { x_last, word_last };
-  assign \$475  = \$473  & \$474 ;
-  assign \$476  = ~ y_last;
-  assign \$477  = \$475  & \$476 ;
-  assign \$478  = word_step & word_inside;
-  assign \$479  = \$478  & word_near;
-  assign \$481  = \$479  & \$480 ;
-  assign \$482  = ~ y_last;
-  assign \$483  = \$481  & \$482 ;
-  assign \$484  = x_step & x_inside;
-  assign \$485  = \$484  & x_near;
-  assign \$488  = ~ y_last;
-  assign \$489  = \$487  & \$488 ;
-  assign \$490  = y_step & y_inside;
-  assign \$491  = ~ y_near;
-  assign \$492  = \$490  & \$491 ;
-  assign \$493  = | { \$492 , \$489 , \$483 , \$477 , \$471  };
-  assign \$494  = | { \$493 , \$465  };
-  assign \$495  = ~ y_single;
-  assign \$496  = y_inside & \$495 ;
-  assign \$497  = ~ y_single;
-  assign \$498  = y_inside & \$497 ;
-  assign \$500  = column_step & column_inside;
-  assign \$501  = \$500  & column_near;
-  assign \$502  = & { x_last, word_last, row_last };
-  assign \$503  = \$501  & \$502 ;
-  assign \$504  = ~ y_last;
-  assign \$505  = \$503  & \$504 ;
-  assign \$506  = row_step & row_inside;
-  assign \$507  = \$506  & row_near;
-  assign \$508  = & { x_last, word_last };
-  assign \$509  = \$507  & \$508 ;
-  assign \$510  = ~ y_last;
-  assign \$511  = \$509  & \$510 ;
-  assign \$512  = word_step & word_inside;
-  assign \$513  = \$512  & word_near;
-  assign \$515  = \$513  & \$514 ;
-  assign \$516  = ~ y_last;
-  assign \$517  = \$515  & \$516 ;
-  assign \$518  = x_step & x_inside;
-  assign \$519  = \$518  & x_near;
-  assign \$522  = ~ y_last;
-  assign \$523  = \$521  & \$522 ;
-  assign \$524  = y_step & y_inside;
-  assign \$525  = ~ y_near;
-  assign \$526  = \$524  & \$525 ;
-  assign \$527  = | { \$526 , \$523 , \$517 , \$511 , \$505  };
-  assign \$528  = column_step & column_inside;
-  assign \$529  = \$528  & column_near;
-  assign \$530  = & { x_last, word_last, row_last };
-  assign \$531  = \$529  & \$530 ;
-  assign \$532  = ~ y_last;
-  assign \$533  = \$531  & \$532 ;
-  assign \$534  = row_step & row_inside;
-  assign \$535  = \$534  & row_near;
-  assign \$536  = & { x_last, word_last };
-  assign \$537  = \$535  & \$536 ;
-  assign \$538  = ~ y_last;
-  assign \$539  = \$537  & \$538 ;
-  assign \$540  = word_step & word_inside;
-  assign \$541  = \$540  & word_near;
-  assign \$543  = \$541  & \$542 ;
-  assign \$544  = ~ y_last;
-  assign \$545  = \$543  & \$544 ;
-  assign \$546  = x_step & x_inside;
-  assign \$547  = \$546  & x_near;
-  assign \$550  = ~ y_last;
-  assign \$551  = \$549  & \$550 ;
-  assign \$552  = y_step & y_inside;
-  assign \$553  = ~ y_near;
-  assign \$554  = \$552  & \$553 ;
-  assign \$555  = | { \$554 , \$551 , \$545 , \$539 , \$533  };
-  assign \$557  = advance & column_moves;
-  assign \$558  = load | \$557 ;
-  assign \$559  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$560  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$561  = \$559  | \$560 ;
-  assign \$562  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$563  = \$561  | \$562 ;
-  assign \$564  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$565  = \$563  | \$564 ;
-  assign \$566  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$567  = \$565  | \$566 ;
-  assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$569  = \$567  | \$568 ;
-  assign \$570  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$572  = \$570  | \$571 ;
-  assign \$574  = \$572  | \$573 ;
-  assign \$575  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$576  = \$574  | \$575 ;
-  assign \$577  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$578  = \$576  | \$577 ;
-  assign \$579  = \$569  + \$578 ;
-  assign \$580  = advance & row_moves;
-  assign \$581  = load | \$580 ;
-  assign \$582  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$583  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$584  = \$582  | \$583 ;
-  assign \$585  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$586  = \$584  | \$585 ;
-  assign \$587  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$588  = \$586  | \$587 ;
-  assign \$589  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$590  = \$588  | \$589 ;
-  assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$592  = \$590  | \$591 ;
-  assign \$593  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$595  = \$593  | \$594 ;
-  assign \$597  = \$595  | \$596 ;
-  assign \$598  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$599  = \$597  | \$598 ;
-  assign \$600  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$601  = \$599  | \$600 ;
-  assign \$602  = \$592  + \$601 ;
-  assign \$603  = advance & word_moves;
-  assign \$604  = load | \$603 ;
-  assign \$605  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$606  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$607  = \$605  | \$606 ;
-  assign \$608  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$609  = \$607  | \$608 ;
-  assign \$610  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$611  = \$609  | \$610 ;
-  assign \$612  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$613  = \$611  | \$612 ;
-  assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$615  = \$613  | \$614 ;
-  assign \$616  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$618  = \$616  | \$617 ;
-  assign \$620  = \$618  | \$619 ;
-  assign \$621  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$622  = \$620  | \$621 ;
-  assign \$623  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$624  = \$622  | \$623 ;
-  assign \$625  = \$615  + \$624 ;
-  assign \$626  = advance & x_moves;
-  assign \$627  = load | \$626 ;
-  assign \$628  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$629  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$630  = \$628  | \$629 ;
-  assign \$631  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$632  = \$630  | \$631 ;
-  assign \$633  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$634  = \$632  | \$633 ;
-  assign \$635  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$636  = \$634  | \$635 ;
-  assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$638  = \$636  | \$637 ;
-  assign \$639  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$641  = \$639  | \$640 ;
-  assign \$643  = \$641  | \$642 ;
-  assign \$644  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$645  = \$643  | \$644 ;
-  assign \$646  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$647  = \$645  | \$646 ;
-  assign \$648  = \$638  + \$647 ;
-  assign \$649  = advance & y_moves;
-  assign \$650  = load | \$649 ;
-  assign \$651  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$652  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$653  = \$651  | \$652 ;
-  assign \$654  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$655  = \$653  | \$654 ;
-  assign \$656  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$657  = \$655  | \$656 ;
-  assign \$658  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$659  = \$657  | \$658 ;
-  assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$661  = \$659  | \$660 ;
-  assign \$662  = { 4'h0, \port$7313$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$664  = \$662  | \$663 ;
-  assign \$666  = \$664  | \$665 ;
-  assign \$667  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$668  = \$666  | \$667 ;
-  assign \$669  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$670  = \$668  | \$669 ;
-  assign \$671  = \$661  + \$670 ;
-  assign \$672  = advance & word_moves;
-  assign \$673  = load | \$672 ;
-  assign \$674  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$675  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$676  = \$674  | \$675 ;
-  assign \$677  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$678  = \$676  | \$677 ;
-  assign \$679  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$680  = \$678  | \$679 ;
-  assign \$682  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$683  = \$681  | \$682 ;
-  assign \$684  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$685  = \$683  | \$684 ;
-  assign \$686  = \$680  + \$685 ;
-  assign \$687  = advance & x_moves;
-  assign \$688  = load | \$687 ;
-  assign \$689  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$690  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$691  = \$689  | \$690 ;
-  assign \$692  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$693  = \$691  | \$692 ;
-  assign \$694  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$695  = \$693  | \$694 ;
-  assign \$697  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$698  = \$696  | \$697 ;
-  assign \$699  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$700  = \$698  | \$699 ;
-  assign \$701  = \$695  + \$700 ;
-  assign \$702  = advance & y_moves;
-  assign \$703  = load | \$702 ;
-  assign \$704  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$705  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$706  = \$704  | \$705 ;
-  assign \$707  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$708  = \$706  | \$707 ;
-  assign \$709  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$710  = \$708  | \$709 ;
-  assign \$712  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$713  = \$711  | \$712 ;
-  assign \$714  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$715  = \$713  | \$714 ;
-  assign \$716  = \$710  + \$715 ;
-  assign \$717  = advance & word_moves;
-  assign \$718  = load | \$717 ;
-  assign \$719  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$720  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$721  = \$719  | \$720 ;
-  assign \$722  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$723  = \$721  | \$722 ;
-  assign \$724  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$725  = \$723  | \$724 ;
-  assign \$727  = \$725  + \$726 ;
-  assign \$728  = advance & column_moves;
-  assign \$729  = load | \$728 ;
-  assign \$730  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$731  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$732  = \$730  | \$731 ;
-  assign \$733  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$734  = \$732  | \$733 ;
-  assign \$735  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$736  = \$734  | \$735 ;
-  assign \$737  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$738  = \$736  | \$737 ;
-  assign \$739  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$740  = \$738  | \$739 ;
-  assign \$742  = { 13'h0000, \port$7313$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$743  = \$741  | \$742 ;
-  assign \$744  = \$740  + \$743 ;
-  assign \$745  = advance & x_moves;
-  assign \$746  = load | \$745 ;
-  assign \$747  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$748  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$749  = \$747  | \$748 ;
-  assign \$750  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$751  = \$749  | \$750 ;
-  assign \$752  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$753  = \$751  | \$752 ;
-  assign \$754  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$755  = \$753  | \$754 ;
-  assign \$756  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$757  = \$755  | \$756 ;
-  assign \$759  = { 13'h0000, \port$7313$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$760  = \$758  | \$759 ;
-  assign \$761  = \$757  + \$760 ;
-  assign \$762  = advance & row_moves;
-  assign \$763  = load | \$762 ;
-  assign \$764  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$765  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$766  = \$764  | \$765 ;
-  assign \$767  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$768  = \$766  | \$767 ;
-  assign \$769  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$770  = \$768  | \$769 ;
-  assign \$771  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$772  = \$770  | \$771 ;
-  assign \$774  = { 13'h0000, \port$7313$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$775  = \$773  | \$774 ;
-  assign \$776  = \$772  + \$775 ;
-  assign \$777  = advance & y_moves;
-  assign \$778  = load | \$777 ;
-  assign \$779  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$780  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$781  = \$779  | \$780 ;
-  assign \$782  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$783  = \$781  | \$782 ;
-  assign \$784  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$785  = \$783  | \$784 ;
-  assign \$786  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$787  = \$785  | \$786 ;
-  assign \$789  = { 13'h0000, \port$7313$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$790  = \$788  | \$789 ;
-  assign \$791  = \$787  + \$790 ;
-  assign \$1  = combining | clear;
-  assign \$2  = column_count == 1'h1;
-  assign \$3  = column_count == 2'h2;
-  assign \$5  = advance & column_moves;
-  assign \$6  = load | \$5 ;
-  assign \$7  = column_left - 1'h1;
-  assign \$8  = column_left == 2'h3;
-  assign \$9  = row_count == 1'h1;
-  assign \$10  = row_count == 2'h2;
-  assign \$12  = advance & row_moves;
-  assign \$13  = load | \$12 ;
-  assign \$14  = row_left - 1'h1;
-  assign \$15  = row_left == 2'h3;
-  assign \$16  = word_count == 1'h1;
-  assign \$17  = word_count == 2'h2;
-  assign \$18  = & { row_single, column_single, 1'h1 };
-  assign \$19  = advance & word_moves;
-  assign \$20  = load | \$19 ;
-  assign \$21  = word_left - 1'h1;
-  assign \$22  = word_left == 2'h3;
-  assign \$23  = \port$7313$96 [11:0] == 1'h1;
-  assign \$24  = \port$7313$96 [11:0] == 2'h2;
-  assign \$25  = & { word_single, row_single, column_single, 1'h1 };
-  assign \$26  = advance & x_moves;
-  assign \$27  = load | \$26 ;
-  assign \$28  = x_left - 1'h1;
-  assign \$29  = x_left == 2'h3;
-  assign \$30  = \port$7313$96 [23:12] == 1'h1;
-  assign \$31  = \port$7313$96 [23:12] == 2'h2;
-  assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
-  assign \$33  = advance & y_moves;
-  assign \$34  = load | \$33 ;
-  assign \$35  = y_left - 1'h1;
-  assign \$36  = y_left == 2'h3;
-  assign \$37  = ~ column_single;
-  assign \$38  = column_inside & \$37 ;
-  assign \$39  = ~ column_single;
-  assign \$40  = column_inside & \$39 ;
-  assign \$41  = ~ row_single;
-  assign \$42  = row_inside & \$41 ;
-  assign \$43  = ~ word_single;
-  assign \$44  = word_inside & \$43 ;
-  assign \$45  = ~ x_single;
-  assign \$46  = x_inside & \$45 ;
-  assign \$47  = ~ y_single;
-  assign \$48  = y_inside & \$47 ;
-  assign \$49  = | { \$48 , \$46 , \$44 , \$42 , \$40  };
-  assign \$50  = column_step & column_inside;
-  assign \$51  = ~ column_near;
-  assign \$52  = \$50  & \$51 ;
-  assign \$53  = ~ column_single;
-  assign \$54  = column_inside & \$53 ;
-  assign \$55  = row_step & \$54 ;
-  assign \$56  = ~ column_single;
-  assign \$57  = column_inside & \$56 ;
-  assign \$58  = word_step & \$57 ;
-  assign \$59  = ~ column_single;
-  assign \$60  = column_inside & \$59 ;
-  assign \$61  = x_step & \$60 ;
-  assign \$62  = ~ column_single;
-  assign \$63  = column_inside & \$62 ;
-  assign \$64  = y_step & \$63 ;
-  assign \$65  = | { \$64 , \$61 , \$58 , \$55 , \$52  };
-  assign \$66  = column_step & column_inside;
-  assign \$67  = ~ column_near;
-  assign \$68  = \$66  & \$67 ;
-  assign \$69  = ~ column_single;
-  assign \$70  = column_inside & \$69 ;
-  assign \$71  = row_step & \$70 ;
-  assign \$72  = ~ column_single;
-  assign \$73  = column_inside & \$72 ;
-  assign \$74  = word_step & \$73 ;
-  assign \$75  = ~ column_single;
-  assign \$76  = column_inside & \$75 ;
-  assign \$77  = x_step & \$76 ;
-  assign \$78  = ~ column_single;
-  assign \$79  = column_inside & \$78 ;
-  assign \$80  = y_step & \$79 ;
-  assign \$81  = | { \$80 , \$77 , \$74 , \$71 , \$68  };
-  assign \$82  = column_step & column_inside;
-  assign \$83  = \$82  & column_near;
-  assign \$86  = ~ row_last;
-  assign \$87  = \$85  & \$86 ;
-  assign \$88  = row_step & row_inside;
-  assign \$89  = ~ row_near;
-  assign \$90  = \$88  & \$89 ;
-  assign \$91  = ~ row_single;
-  assign \$92  = row_inside & \$91 ;
-  assign \$93  = word_step & \$92 ;
-  assign \$94  = ~ row_single;
-  assign \$95  = row_inside & \$94 ;
-  assign \$96  = x_step & \$95 ;
-  assign \$97  = ~ row_single;
-  assign \$98  = row_inside & \$97 ;
-  assign \$99  = y_step & \$98 ;
-  assign \$100  = | { \$99 , \$96 , \$93 , \$90 , \$87  };
-  assign \$101  = column_step & column_inside;
-  assign \$102  = \$101  & column_near;
-  assign \$104  = \$102  & \$103 ;
-  assign \$105  = ~ word_last;
-  assign \$106  = \$104  & \$105 ;
-  assign \$107  = row_step & row_inside;
-  assign \$108  = \$107  & row_near;
-  assign \$111  = ~ word_last;
-  assign \$112  = \$110  & \$111 ;
-  assign \$113  = word_step & word_inside;
-  assign \$114  = ~ word_near;
-  assign \$115  = \$113  & \$114 ;
-  assign \$116  = ~ word_single;
-  assign \$117  = word_inside & \$116 ;
-  assign \$118  = x_step & \$117 ;
-  assign \$119  = ~ word_single;
-  assign \$120  = word_inside & \$119 ;
-  assign \$121  = y_step & \$120 ;
-  assign \$122  = | { \$121 , \$118 , \$115 , \$112 , \$106  };
-  assign \$123  = column_step & column_inside;
-  assign \$124  = \$123  & column_near;
-  assign \$125  = & { word_last, row_last };
-  assign \$126  = \$124  & \$125 ;
-  assign \$127  = ~ x_last;
-  assign \$128  = \$126  & \$127 ;
-  assign \$129  = row_step & row_inside;
-  assign \$130  = \$129  & row_near;
-  assign \$132  = \$130  & \$131 ;
-  assign \$133  = ~ x_last;
-  assign \$134  = \$132  & \$133 ;
-  assign \$135  = word_step & word_inside;
-  assign \$136  = \$135  & word_near;
-  assign \$139  = ~ x_last;
-  assign \$140  = \$138  & \$139 ;
-  assign \$141  = x_step & x_inside;
-  assign \$142  = ~ x_near;
-  assign \$143  = \$141  & \$142 ;
-  assign \$144  = ~ x_single;
-  assign \$145  = x_inside & \$144 ;
-  assign \$146  = y_step & \$145 ;
-  assign \$147  = | { \$146 , \$143 , \$140 , \$134 , \$128  };
-  assign \$148  = column_step & column_inside;
-  assign \$149  = \$148  & column_near;
-  assign \$150  = & { x_last, word_last, row_last };
-  assign \$151  = \$149  & \$150 ;
-  assign \$152  = ~ y_last;
-  assign \$153  = \$151  & \$152 ;
-  assign \$154  = row_step & row_inside;
-  assign \$155  = \$154  & row_near;
+  assign \$157  = ~ y_last;
+  assign \$158  = \$156  & \$157 ;
+  assign \$159  = word_step & word_inside;
+  assign \$160  = \$159  & word_near;
+  assign \$162  = \$160  & \$161 ;
+  assign \$163  = ~ y_last;
+  assign \$164  = \$162  & \$163 ;
+  assign \$165  = x_step & x_inside;
+  assign \$166  = \$165  & x_near;
+  assign \$169  = ~ y_last;
+  assign \$170  = \$168  & \$169 ;
+  assign \$171  = y_step & y_inside;
+  assign \$172  = ~ y_near;
+  assign \$173  = \$171  & \$172 ;
+  assign \$174  = | { \$173 , \$170 , \$164 , \$158 , \$152  };
+  assign \$175  = | { \$174 , \$146 , \$121 , \$99 , \$80  };
+  assign \$176  = ~ row_single;
+  assign \$177  = row_inside & \$176 ;
+  assign \$178  = ~ row_single;
+  assign \$179  = row_inside & \$178 ;
+  assign \$180  = ~ word_single;
+  assign \$181  = word_inside & \$180 ;
+  assign \$182  = ~ x_single;
+  assign \$183  = x_inside & \$182 ;
+  assign \$184  = ~ y_single;
+  assign \$185  = y_inside & \$184 ;
+  assign \$186  = | { \$185 , \$183 , \$181 , \$179  };
+  assign \$187  = column_step & column_inside;
+  assign \$188  = \$187  & column_near;
+  assign \$191  = ~ row_last;
+  assign \$192  = \$190  & \$191 ;
+  assign \$193  = row_step & row_inside;
+  assign \$194  = ~ row_near;
+  assign \$195  = \$193  & \$194 ;
+  assign \$196  = ~ row_single;
+  assign \$197  = row_inside & \$196 ;
+  assign \$198  = word_step & \$197 ;
+  assign \$199  = ~ row_single;
+  assign \$200  = row_inside & \$199 ;
+  assign \$201  = x_step & \$200 ;
+  assign \$202  = ~ row_single;
+  assign \$203  = row_inside & \$202 ;
+  assign \$204  = y_step & \$203 ;
+  assign \$205  = | { \$204 , \$201 , \$198 , \$195 , \$192  };
+  assign \$206  = column_step & column_inside;
+  assign \$207  = \$206  & column_near;
+  assign \$210  = ~ row_last;
+  assign \$211  = \$209  & \$210 ;
+  assign \$212  = row_step & row_inside;
+  assign \$213  = ~ row_near;
+  assign \$214  = \$212  & \$213 ;
+  assign \$215  = ~ row_single;
+  assign \$216  = row_inside & \$215 ;
+  assign \$217  = word_step & \$216 ;
+  assign \$218  = ~ row_single;
+  assign \$219  = row_inside & \$218 ;
+  assign \$220  = x_step & \$219 ;
+  assign \$221  = ~ row_single;
+  assign \$222  = row_inside & \$221 ;
+  assign \$223  = y_step & \$222 ;
+  assign \$224  = | { \$223 , \$220 , \$217 , \$214 , \$211  };
+  assign \$225  = column_step & column_inside;
+  assign \$226  = \$225  & column_near;
+  assign \$228  = \$226  & \$227 ;
+  assign \$229  = ~ word_last;
+  assign \$230  = \$228  & \$229 ;
+  assign \$231  = row_step & row_inside;
+  assign \$232  = \$231  & row_near;
+  assign \$235  = ~ word_last;
+  assign \$236  = \$234  & \$235 ;
+  assign \$237  = word_step & word_inside;
+  assign \$238  = ~ word_near;
+  assign \$239  = \$237  & \$238 ;
+  assign \$240  = ~ word_single;
+  assign \$241  = word_inside & \$240 ;
+  assign \$242  = x_step & \$241 ;
+  assign \$243  = ~ word_single;
+  assign \$244  = word_inside & \$243 ;
+  assign \$245  = y_step & \$244 ;
+  assign \$246  = | { \$245 , \$242 , \$239 , \$236 , \$230  };
+  assign \$247  = column_step & column_inside;
+  assign \$248  = \$247  & column_near;
+  assign \$249  = & { word_last, row_last };
+  assign \$250  = \$248  & \$249 ;
+  assign \$251  = ~ x_last;
+  assign \$252  = \$250  & \$251 ;
+  assign \$253  = row_step & row_inside;
+  assign \$254  = \$253  & row_near;
+  assign \$256  = \$254  & \$255 ;
+  assign \$257  = ~ x_last;
+  assign \$258  = \$256  & \$257 ;
+  assign \$259  = word_step & word_inside;
+  assign \$260  = \$259  & word_near;
+  assign \$263  = ~ x_last;
+  assign \$264  = \$262  & \$263 ;
+  assign \$265  = x_step & x_inside;
+  assign \$266  = ~ x_near;
+  assign \$267  = \$265  & \$266 ;
+  assign \$268  = ~ x_single;
+  assign \$269  = x_inside & \$268 ;
+  assign \$270  = y_step & \$269 ;
+  assign \$271  = | { \$270 , \$267 , \$264 , \$258 , \$252  };
+  assign \$272  = column_step & column_inside;
+  assign \$273  = \$272  & column_near;
+  assign \$274  = & { x_last, word_last, row_last };
+  assign \$275  = \$273  & \$274 ;
+  assign \$276  = ~ y_last;
+  assign \$277  = \$275  & \$276 ;
+  assign \$278  = row_step & row_inside;
+  assign \$279  = \$278  & row_near;
+  assign \$280  = & { x_last, word_last };
+  assign \$281  = \$279  & \$280 ;
+  assign \$282  = ~ y_last;
+  assign \$283  = \$281  & \$282 ;
+  assign \$284  = word_step & word_inside;
+  assign \$285  = \$284  & word_near;
+  assign \$287  = \$285  & \$286 ;
+  assign \$288  = ~ y_last;
+  assign \$289  = \$287  & \$288 ;
+  assign \$290  = x_step & x_inside;
+  assign \$291  = \$290  & x_near;
+  assign \$294  = ~ y_last;
+  assign \$295  = \$293  & \$294 ;
+  assign \$296  = y_step & y_inside;
+  assign \$297  = ~ y_near;
+  assign \$298  = \$296  & \$297 ;
+  assign \$299  = | { \$298 , \$295 , \$289 , \$283 , \$277  };
+  assign \$300  = | { \$299 , \$271 , \$246 , \$224  };
+  assign \$301  = ~ word_single;
+  assign \$302  = word_inside & \$301 ;
+  assign \$303  = ~ word_single;
+  assign \$304  = word_inside & \$303 ;
+  assign \$305  = ~ x_single;
+  assign \$306  = x_inside & \$305 ;
+  assign \$307  = ~ y_single;
+  assign \$308  = y_inside & \$307 ;
+  assign \$309  = | { \$308 , \$306 , \$304  };
+  assign \$310  = column_step & column_inside;
+  assign \$311  = \$310  & column_near;
+  assign \$313  = \$311  & \$312 ;
+  assign \$314  = ~ word_last;
+  assign \$315  = \$313  & \$314 ;
+  assign \$316  = row_step & row_inside;
+  assign \$317  = \$316  & row_near;
+  assign \$320  = ~ word_last;
+  assign \$321  = \$319  & \$320 ;
+  assign \$322  = word_step & word_inside;
+  assign \$323  = ~ word_near;
+  assign \$324  = \$322  & \$323 ;
+  assign \$325  = ~ word_single;
+  assign \$326  = word_inside & \$325 ;
+  assign \$327  = x_step & \$326 ;
+  assign \$328  = ~ word_single;
+  assign \$329  = word_inside & \$328 ;
+  assign \$330  = y_step & \$329 ;
+  assign \$331  = | { \$330 , \$327 , \$324 , \$321 , \$315  };
+  assign \$332  = column_step & column_inside;
+  assign \$333  = \$332  & column_near;
+  assign \$335  = \$333  & \$334 ;
+  assign \$336  = ~ word_last;
+  assign \$337  = \$335  & \$336 ;
+  assign \$338  = row_step & row_inside;
+  assign \$339  = \$338  & row_near;
+  assign \$342  = ~ word_last;
+  assign \$343  = \$341  & \$342 ;
+  assign \$344  = word_step & word_inside;
+  assign \$345  = ~ word_near;
+  assign \$346  = \$344  & \$345 ;
+  assign \$347  = ~ word_single;
+  assign \$348  = word_inside & \$347 ;
+  assign \$349  = x_step & \$348 ;
+  assign \$350  = ~ word_single;
+  assign \$351  = word_inside & \$350 ;
+  assign \$352  = y_step & \$351 ;
+  assign \$353  = | { \$352 , \$349 , \$346 , \$343 , \$337  };
+  assign \$354  = column_step & column_inside;
+  assign \$355  = \$354  & column_near;
+  assign \$356  = & { word_last, row_last };
+  assign \$357  = \$355  & \$356 ;
+  assign \$358  = ~ x_last;
+  assign \$359  = \$357  & \$358 ;
+  assign \$360  = row_step & row_inside;
+  assign \$361  = \$360  & row_near;
+  assign \$363  = \$361  & \$362 ;
+  assign \$364  = ~ x_last;
+  assign \$365  = \$363  & \$364 ;
+  assign \$366  = word_step & word_inside;
+  assign \$367  = \$366  & word_near;
+  assign \$370  = ~ x_last;
+  assign \$371  = \$369  & \$370 ;
+  assign \$372  = x_step & x_inside;
+  assign \$373  = ~ x_near;
+  assign \$374  = \$372  & \$373 ;
+  assign \$375  = ~ x_single;
+  assign \$376  = x_inside & \$375 ;
+  assign \$377  = y_step & \$376 ;
+  assign \$378  = | { \$377 , \$374 , \$371 , \$365 , \$359  };
+  assign \$379  = column_step & column_inside;
+  assign \$380  = \$379  & column_near;
+  assign \$381  = & { x_last, word_last, row_last };
+  assign \$382  = \$380  & \$381 ;
+  assign \$383  = ~ y_last;
+  assign \$384  = \$382  & \$383 ;
+  assign \$385  = row_step & row_inside;
+  assign \$386  = \$385  & row_near;
+  assign \$387  = & { x_last, word_last };
+  assign \$388  = \$386  & \$387 ;
+  assign \$389  = ~ y_last;
+  assign \$390  = \$388  & \$389 ;
+  assign \$391  = word_step & word_inside;
+  assign \$392  = \$391  & word_near;
+  assign \$394  = \$392  & \$393 ;
+  assign \$395  = ~ y_last;
+  assign \$396  = \$394  & \$395 ;
+  assign \$397  = x_step & x_inside;
+  assign \$398  = \$397  & x_near;
+  assign \$401  = ~ y_last;
+  assign \$402  = \$400  & \$401 ;
+  assign \$403  = y_step & y_inside;
+  assign \$404  = ~ y_near;
+  assign \$405  = \$403  & \$404 ;
+  assign \$406  = | { \$405 , \$402 , \$396 , \$390 , \$384  };
+  assign \$407  = | { \$406 , \$378 , \$353  };
+  assign \$408  = ~ x_single;
+  assign \$409  = x_inside & \$408 ;
+  assign \$410  = ~ x_single;
+  assign \$411  = x_inside & \$410 ;
+  assign \$412  = ~ y_single;
+  assign \$413  = y_inside & \$412 ;
+  assign \$414  = | { \$413 , \$411  };
+  assign \$415  = column_step & column_inside;
+  assign \$416  = \$415  & column_near;
+  assign \$417  = & { word_last, row_last };
+  assign \$418  = \$416  & \$417 ;
+  assign \$419  = ~ x_last;
+  assign \$420  = \$418  & \$419 ;
+  assign \$421  = row_step & row_inside;
+  assign \$422  = \$421  & row_near;
+  assign \$424  = \$422  & \$423 ;
+  assign \$425  = ~ x_last;
+  assign \$426  = \$424  & \$425 ;
+  assign \$427  = word_step & word_inside;
+  assign \$428  = \$427  & word_near;
+  assign \$431  = ~ x_last;
+  assign \$432  = \$430  & \$431 ;
+  assign \$433  = x_step & x_inside;
+  assign \$434  = ~ x_near;
+  assign \$435  = \$433  & \$434 ;
+  assign \$436  = ~ x_single;
+  assign \$437  = x_inside & \$436 ;
+  assign \$438  = y_step & \$437 ;
+  assign \$439  = | { \$438 , \$435 , \$432 , \$426 , \$420  };
+  assign \$440  = column_step & column_inside;
+  assign \$441  = \$440  & column_near;
+  assign \$442  = & { word_last, row_last };
+  assign \$443  = \$441  & \$442 ;
+  assign \$444  = ~ x_last;
+  assign \$445  = \$443  & \$444 ;
+  assign \$446  = row_step & row_inside;
+  assign \$447  = \$446  & row_near;
+  assign \$449  = \$447  & \$448 ;
+  assign \$450  = ~ x_last;
+  assign \$451  = \$449  & \$450 ;
+  assign \$452  = word_step & word_inside;
+  assign \$453  = \$452  & word_near;
+  assign \$456  = ~ x_last;
+  assign \$457  = \$455  & \$456 ;
+  assign \$458  = x_step & x_inside;
+  assign \$459  = ~ x_near;
+  assign \$460  = \$458  & \$459 ;
+  assign \$461  = ~ x_single;
+  assign \$462  = x_inside & \$461 ;
+  assign \$463  = y_step & \$462 ;
+  assign \$464  = | { \$463 , \$460 , \$457 , \$451 , \$445  };
+  assign \$465  = column_step & column_inside;
+  assign \$466  = \$465  & column_near;
+  assign \$467  = & { x_last, word_last, row_last };
+  assign \$468  = \$466  & \$467 ;
+  assign \$469  = ~ y_last;
+  assign \$470  = \$468  & \$469 ;
+  assign \$471  = row_step & row_inside;
+  assign \$472  = \$471  & row_near;
+  assign \$473  = & { x_last, word_last };
+  assign \$474  = \$472  & \$473 ;
+  assign \$475  = ~ y_last;
+  assign \$476  = \$474  & \$475 ;
+  assign \$477  = word_step & word_inside;
+  assign \$478  = \$477  & word_near;
+  assign \$480  = \$478  & \$479 ;
+  assign \$481  = ~ y_last;
+  assign \$482  = \$480  & \$481 ;
+  assign \$483  = x_step & x_inside;
+  assign \$484  = \$483  & x_near;
+  assign \$487  = ~ y_last;
+  assign \$488  = \$486  & \$487 ;
+  assign \$489  = y_step & y_inside;
+  assign \$490  = ~ y_near;
+  assign \$491  = \$489  & \$490 ;
+  assign \$492  = | { \$491 , \$488 , \$482 , \$476 , \$470  };
+  assign \$493  = | { \$492 , \$464  };
+  assign \$494  = ~ y_single;
+  assign \$495  = y_inside & \$494 ;
+  assign \$496  = ~ y_single;
+  assign \$497  = y_inside & \$496 ;
+  assign \$499  = column_step & column_inside;
+  assign \$500  = \$499  & column_near;
+  assign \$501  = & { x_last, word_last, row_last };
+  assign \$502  = \$500  & \$501 ;
+  assign \$503  = ~ y_last;
+  assign \$504  = \$502  & \$503 ;
+  assign \$505  = row_step & row_inside;
+  assign \$506  = \$505  & row_near;
+  assign \$507  = & { x_last, word_last };
+  assign \$508  = \$506  & \$507 ;
+  assign \$509  = ~ y_last;
+  assign \$510  = \$508  & \$509 ;
+  assign \$511  = word_step & word_inside;
+  assign \$512  = \$511  & word_near;
+  assign \$514  = \$512  & \$513 ;
+  assign \$515  = ~ y_last;
+  assign \$516  = \$514  & \$515 ;
+  assign \$517  = x_step & x_inside;
+  assign \$518  = \$517  & x_near;
+  assign \$521  = ~ y_last;
+  assign \$522  = \$520  & \$521 ;
+  assign \$523  = y_step & y_inside;
+  assign \$524  = ~ y_near;
+  assign \$525  = \$523  & \$524 ;
+  assign \$526  = | { \$525 , \$522 , \$516 , \$510 , \$504  };
+  assign \$527  = column_step & column_inside;
+  assign \$528  = \$527  & column_near;
+  assign \$529  = & { x_last, word_last, row_last };
+  assign \$530  = \$528  & \$529 ;
+  assign \$531  = ~ y_last;
+  assign \$532  = \$530  & \$531 ;
+  assign \$533  = row_step & row_inside;
+  assign \$534  = \$533  & row_near;
+  assign \$535  = & { x_last, word_last };
+  assign \$536  = \$534  & \$535 ;
+  assign \$537  = ~ y_last;
+  assign \$538  = \$536  & \$537 ;
+  assign \$539  = word_step & word_inside;
+  assign \$540  = \$539  & word_near;
+  assign \$542  = \$540  & \$541 ;
+  assign \$543  = ~ y_last;
+  assign \$544  = \$542  & \$543 ;
+  assign \$545  = x_step & x_inside;
+  assign \$546  = \$545  & x_near;
+  assign \$549  = ~ y_last;
+  assign \$550  = \$548  & \$549 ;
+  assign \$551  = y_step & y_inside;
+  assign \$552  = ~ y_near;
+  assign \$553  = \$551  & \$552 ;
+  assign \$554  = | { \$553 , \$550 , \$544 , \$538 , \$532  };
+  assign \$556  = advance & column_moves;
+  assign \$557  = load | \$556 ;
+  assign \$558  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$559  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$560  = \$558  | \$559 ;
+  assign \$561  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$562  = \$560  | \$561 ;
+  assign \$563  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$564  = \$562  | \$563 ;
+  assign \$565  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$566  = \$564  | \$565 ;
+  assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$568  = \$566  | \$567 ;
+  assign \$569  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$571  = \$569  | \$570 ;
+  assign \$573  = \$571  | \$572 ;
+  assign \$574  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$575  = \$573  | \$574 ;
+  assign \$576  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$577  = \$575  | \$576 ;
+  assign \$578  = \$568  + \$577 ;
+  assign \$579  = advance & row_moves;
+  assign \$580  = load | \$579 ;
+  assign \$581  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$582  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$583  = \$581  | \$582 ;
+  assign \$584  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$585  = \$583  | \$584 ;
+  assign \$586  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$587  = \$585  | \$586 ;
+  assign \$588  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$589  = \$587  | \$588 ;
+  assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$591  = \$589  | \$590 ;
+  assign \$592  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$594  = \$592  | \$593 ;
+  assign \$596  = \$594  | \$595 ;
+  assign \$597  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$598  = \$596  | \$597 ;
+  assign \$599  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$600  = \$598  | \$599 ;
+  assign \$601  = \$591  + \$600 ;
+  assign \$602  = advance & word_moves;
+  assign \$603  = load | \$602 ;
+  assign \$604  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$605  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$606  = \$604  | \$605 ;
+  assign \$607  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$608  = \$606  | \$607 ;
+  assign \$609  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$610  = \$608  | \$609 ;
+  assign \$611  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$612  = \$610  | \$611 ;
+  assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$614  = \$612  | \$613 ;
+  assign \$615  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$617  = \$615  | \$616 ;
+  assign \$619  = \$617  | \$618 ;
+  assign \$620  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$621  = \$619  | \$620 ;
+  assign \$622  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$623  = \$621  | \$622 ;
+  assign \$624  = \$614  + \$623 ;
+  assign \$625  = advance & x_moves;
+  assign \$626  = load | \$625 ;
+  assign \$627  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$628  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$629  = \$627  | \$628 ;
+  assign \$630  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$631  = \$629  | \$630 ;
+  assign \$632  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$633  = \$631  | \$632 ;
+  assign \$634  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$635  = \$633  | \$634 ;
+  assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$637  = \$635  | \$636 ;
+  assign \$638  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$640  = \$638  | \$639 ;
+  assign \$642  = \$640  | \$641 ;
+  assign \$643  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$644  = \$642  | \$643 ;
+  assign \$645  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$646  = \$644  | \$645 ;
+  assign \$647  = \$637  + \$646 ;
+  assign \$648  = advance & y_moves;
+  assign \$649  = load | \$648 ;
+  assign \$650  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$651  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$652  = \$650  | \$651 ;
+  assign \$653  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$654  = \$652  | \$653 ;
+  assign \$655  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$656  = \$654  | \$655 ;
+  assign \$657  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$658  = \$656  | \$657 ;
+  assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$660  = \$658  | \$659 ;
+  assign \$661  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$663  = \$661  | \$662 ;
+  assign \$665  = \$663  | \$664 ;
+  assign \$666  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$667  = \$665  | \$666 ;
+  assign \$668  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$669  = \$667  | \$668 ;
+  assign \$670  = \$660  + \$669 ;
+  assign \$671  = advance & word_moves;
+  assign \$672  = load | \$671 ;
+  assign \$673  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$674  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$675  = \$673  | \$674 ;
+  assign \$676  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$677  = \$675  | \$676 ;
+  assign \$678  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$679  = \$677  | \$678 ;
+  assign \$681  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$682  = \$680  | \$681 ;
+  assign \$683  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$684  = \$682  | \$683 ;
+  assign \$685  = \$679  + \$684 ;
+  assign \$686  = advance & x_moves;
+  assign \$687  = load | \$686 ;
+  assign \$688  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$689  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$690  = \$688  | \$689 ;
+  assign \$691  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$692  = \$690  | \$691 ;
+  assign \$693  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$694  = \$692  | \$693 ;
+  assign \$696  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$697  = \$695  | \$696 ;
+  assign \$698  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$699  = \$697  | \$698 ;
+  assign \$700  = \$694  + \$699 ;
+  assign \$701  = advance & y_moves;
+  assign \$702  = load | \$701 ;
+  assign \$703  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$704  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$705  = \$703  | \$704 ;
+  assign \$706  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$707  = \$705  | \$706 ;
+  assign \$708  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$709  = \$707  | \$708 ;
+  assign \$711  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$712  = \$710  | \$711 ;
+  assign \$713  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$714  = \$712  | \$713 ;
+  assign \$715  = \$709  + \$714 ;
+  assign \$716  = advance & word_moves;
+  assign \$717  = load | \$716 ;
+  assign \$718  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$719  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$720  = \$718  | \$719 ;
+  assign \$721  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$722  = \$720  | \$721 ;
+  assign \$723  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$724  = \$722  | \$723 ;
+  assign \$726  = \$724  + \$725 ;
+  assign \$727  = advance & column_moves;
+  assign \$728  = load | \$727 ;
+  assign \$729  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$730  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$731  = \$729  | \$730 ;
+  assign \$732  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$733  = \$731  | \$732 ;
+  assign \$734  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$735  = \$733  | \$734 ;
+  assign \$736  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$737  = \$735  | \$736 ;
+  assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$739  = \$737  | \$738 ;
+  assign \$741  = { 13'h0000, \port$7300$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$742  = \$740  | \$741 ;
+  assign \$743  = \$739  + \$742 ;
+  assign \$744  = advance & x_moves;
+  assign \$745  = load | \$744 ;
+  assign \$746  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$747  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$748  = \$746  | \$747 ;
+  assign \$749  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$750  = \$748  | \$749 ;
+  assign \$751  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$752  = \$750  | \$751 ;
+  assign \$753  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$754  = \$752  | \$753 ;
+  assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$756  = \$754  | \$755 ;
+  assign \$758  = { 13'h0000, \port$7300$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$759  = \$757  | \$758 ;
+  assign \$760  = \$756  + \$759 ;
+  assign \$761  = advance & row_moves;
+  assign \$762  = load | \$761 ;
+  assign \$763  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$764  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$765  = \$763  | \$764 ;
+  assign \$766  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$767  = \$765  | \$766 ;
+  assign \$768  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$769  = \$767  | \$768 ;
+  assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$771  = \$769  | \$770 ;
+  assign \$773  = { 13'h0000, \port$7300$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$774  = \$772  | \$773 ;
+  assign \$775  = \$771  + \$774 ;
+  assign \$776  = advance & y_moves;
+  assign \$777  = load | \$776 ;
+  assign \$778  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$779  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$780  = \$778  | \$779 ;
+  assign \$781  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$782  = \$780  | \$781 ;
+  assign \$783  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$784  = \$782  | \$783 ;
+  assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$786  = \$784  | \$785 ;
+  assign \$788  = { 13'h0000, \port$7300$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$789  = \$787  | \$788 ;
+  assign \$790  = \$786  + \$789 ;
+  assign \$1  = column_count == 1'h1;
+  assign \$2  = column_count == 2'h2;
+  assign \$4  = advance & column_moves;
+  assign \$5  = load | \$4 ;
+  assign \$6  = column_left - 1'h1;
+  assign \$7  = column_left == 2'h3;
+  assign \$8  = row_count == 1'h1;
+  assign \$9  = row_count == 2'h2;
+  assign \$11  = advance & row_moves;
+  assign \$12  = load | \$11 ;
+  assign \$13  = row_left - 1'h1;
+  assign \$14  = row_left == 2'h3;
+  assign \$15  = word_count == 1'h1;
+  assign \$16  = word_count == 2'h2;
+  assign \$17  = & { row_single, column_single, 1'h1 };
+  assign \$18  = advance & word_moves;
+  assign \$19  = load | \$18 ;
+  assign \$20  = word_left - 1'h1;
+  assign \$21  = word_left == 2'h3;
+  assign \$22  = \port$7300$96 [11:0] == 1'h1;
+  assign \$23  = \port$7300$96 [11:0] == 2'h2;
+  assign \$24  = & { word_single, row_single, column_single, 1'h1 };
+  assign \$25  = advance & x_moves;
+  assign \$26  = load | \$25 ;
+  assign \$27  = x_left - 1'h1;
+  assign \$28  = x_left == 2'h3;
+  assign \$29  = \port$7300$96 [23:12] == 1'h1;
+  assign \$30  = \port$7300$96 [23:12] == 2'h2;
+  assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
+  assign \$32  = advance & y_moves;
+  assign \$33  = load | \$32 ;
+  assign \$34  = y_left - 1'h1;
+  assign \$35  = y_left == 2'h3;
+  assign \$36  = ~ column_single;
+  assign \$37  = column_inside & \$36 ;
+  assign \$38  = ~ column_single;
+  assign \$39  = column_inside & \$38 ;
+  assign \$40  = ~ row_single;
+  assign \$41  = row_inside & \$40 ;
+  assign \$42  = ~ word_single;
+  assign \$43  = word_inside & \$42 ;
+  assign \$44  = ~ x_single;
+  assign \$45  = x_inside & \$44 ;
+  assign \$46  = ~ y_single;
+  assign \$47  = y_inside & \$46 ;
+  assign \$48  = | { \$47 , \$45 , \$43 , \$41 , \$39  };
+  assign \$49  = column_step & column_inside;
+  assign \$50  = ~ column_near;
+  assign \$51  = \$49  & \$50 ;
+  assign \$52  = ~ column_single;
+  assign \$53  = column_inside & \$52 ;
+  assign \$54  = row_step & \$53 ;
+  assign \$55  = ~ column_single;
+  assign \$56  = column_inside & \$55 ;
+  assign \$57  = word_step & \$56 ;
+  assign \$58  = ~ column_single;
+  assign \$59  = column_inside & \$58 ;
+  assign \$60  = x_step & \$59 ;
+  assign \$61  = ~ column_single;
+  assign \$62  = column_inside & \$61 ;
+  assign \$63  = y_step & \$62 ;
+  assign \$64  = | { \$63 , \$60 , \$57 , \$54 , \$51  };
+  assign \$65  = column_step & column_inside;
+  assign \$66  = ~ column_near;
+  assign \$67  = \$65  & \$66 ;
+  assign \$68  = ~ column_single;
+  assign \$69  = column_inside & \$68 ;
+  assign \$70  = row_step & \$69 ;
+  assign \$71  = ~ column_single;
+  assign \$72  = column_inside & \$71 ;
+  assign \$73  = word_step & \$72 ;
+  assign \$74  = ~ column_single;
+  assign \$75  = column_inside & \$74 ;
+  assign \$76  = x_step & \$75 ;
+  assign \$77  = ~ column_single;
+  assign \$78  = column_inside & \$77 ;
+  assign \$79  = y_step & \$78 ;
+  assign \$80  = | { \$79 , \$76 , \$73 , \$70 , \$67  };
+  assign \$81  = column_step & column_inside;
+  assign \$82  = \$81  & column_near;
+  assign \$85  = ~ row_last;
+  assign \$86  = \$84  & \$85 ;
+  assign \$87  = row_step & row_inside;
+  assign \$88  = ~ row_near;
+  assign \$89  = \$87  & \$88 ;
+  assign \$90  = ~ row_single;
+  assign \$91  = row_inside & \$90 ;
+  assign \$92  = word_step & \$91 ;
+  assign \$93  = ~ row_single;
+  assign \$94  = row_inside & \$93 ;
+  assign \$95  = x_step & \$94 ;
+  assign \$96  = ~ row_single;
+  assign \$97  = row_inside & \$96 ;
+  assign \$98  = y_step & \$97 ;
+  assign \$99  = | { \$98 , \$95 , \$92 , \$89 , \$86  };
+  assign \$100  = column_step & column_inside;
+  assign \$101  = \$100  & column_near;
+  assign \$103  = \$101  & \$102 ;
+  assign \$104  = ~ word_last;
+  assign \$105  = \$103  & \$104 ;
+  assign \$106  = row_step & row_inside;
+  assign \$107  = \$106  & row_near;
+  assign \$110  = ~ word_last;
+  assign \$111  = \$109  & \$110 ;
+  assign \$112  = word_step & word_inside;
+  assign \$113  = ~ word_near;
+  assign \$114  = \$112  & \$113 ;
+  assign \$115  = ~ word_single;
+  assign \$116  = word_inside & \$115 ;
+  assign \$117  = x_step & \$116 ;
+  assign \$118  = ~ word_single;
+  assign \$119  = word_inside & \$118 ;
+  assign \$120  = y_step & \$119 ;
+  assign \$121  = | { \$120 , \$117 , \$114 , \$111 , \$105  };
+  assign \$122  = column_step & column_inside;
+  assign \$123  = \$122  & column_near;
+  assign \$124  = & { word_last, row_last };
+  assign \$125  = \$123  & \$124 ;
+  assign \$126  = ~ x_last;
+  assign \$127  = \$125  & \$126 ;
+  assign \$128  = row_step & row_inside;
+  assign \$129  = \$128  & row_near;
+  assign \$131  = \$129  & \$130 ;
+  assign \$132  = ~ x_last;
+  assign \$133  = \$131  & \$132 ;
+  assign \$134  = word_step & word_inside;
+  assign \$135  = \$134  & word_near;
+  assign \$138  = ~ x_last;
+  assign \$139  = \$137  & \$138 ;
+  assign \$140  = x_step & x_inside;
+  assign \$141  = ~ x_near;
+  assign \$142  = \$140  & \$141 ;
+  assign \$143  = ~ x_single;
+  assign \$144  = x_inside & \$143 ;
+  assign \$145  = y_step & \$144 ;
+  assign \$146  = | { \$145 , \$142 , \$139 , \$133 , \$127  };
+  assign \$147  = column_step & column_inside;
+  assign \$148  = \$147  & column_near;
+  assign \$149  = & { x_last, word_last, row_last };
+  assign \$150  = \$148  & \$149 ;
+  assign \$151  = ~ y_last;
+  assign \$152  = \$150  & \$151 ;
+  assign \$153  = row_step & row_inside;
+  assign \$154  = \$153  & row_near;
+  assign \$155  = & { x_last, word_last };
+  assign \$156  = \$154  & \$155 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      column_single <= \$2 ;
+    if (combining) begin
+      column_single <= \$1 ;
       if (clear) begin
         column_single <= 1'h0;
       end
@@ -11960,8 +11942,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      column_double <= \$3 ;
+    if (combining) begin
+      column_double <= \$2 ;
       if (clear) begin
         column_double <= 1'h0;
       end
@@ -11971,8 +11953,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      column_inside <= \$4 ;
+    if (combining) begin
+      column_inside <= \$3 ;
       if (clear) begin
         column_inside <= 1'h0;
       end
@@ -11982,11 +11964,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$6 ) begin
+    if (combining) begin
+      if (\$5 ) begin
         column_left <= column_count;
         if (column_step) begin
-          column_left <= \$7 [3:0];
+          column_left <= \$6 [3:0];
         end
       end
       if (clear) begin
@@ -11998,8 +11980,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$6 ) begin
+    if (combining) begin
+      if (\$5 ) begin
         column_last <= column_single;
         if (column_step) begin
           column_last <= column_near;
@@ -12014,11 +11996,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$6 ) begin
+    if (combining) begin
+      if (\$5 ) begin
         column_near <= column_double;
         if (column_step) begin
-          column_near <= \$8 ;
+          column_near <= \$7 ;
         end
       end
       if (clear) begin
@@ -12030,8 +12012,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      row_single <= \$9 ;
+    if (combining) begin
+      row_single <= \$8 ;
       if (clear) begin
         row_single <= 1'h0;
       end
@@ -12041,8 +12023,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      row_double <= \$10 ;
+    if (combining) begin
+      row_double <= \$9 ;
       if (clear) begin
         row_double <= 1'h0;
       end
@@ -12052,8 +12034,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      row_inside <= \$11 ;
+    if (combining) begin
+      row_inside <= \$10 ;
       if (clear) begin
         row_inside <= 1'h0;
       end
@@ -12063,11 +12045,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$13 ) begin
+    if (combining) begin
+      if (\$12 ) begin
         row_left <= row_count;
         if (row_step) begin
-          row_left <= \$14 [3:0];
+          row_left <= \$13 [3:0];
         end
       end
       if (clear) begin
@@ -12079,8 +12061,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$13 ) begin
+    if (combining) begin
+      if (\$12 ) begin
         row_last <= row_single;
         if (row_step) begin
           row_last <= row_near;
@@ -12095,11 +12077,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$13 ) begin
+    if (combining) begin
+      if (\$12 ) begin
         row_near <= row_double;
         if (row_step) begin
-          row_near <= \$15 ;
+          row_near <= \$14 ;
         end
       end
       if (clear) begin
@@ -12111,8 +12093,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      word_single <= \$16 ;
+    if (combining) begin
+      word_single <= \$15 ;
       if (clear) begin
         word_single <= 1'h0;
       end
@@ -12122,8 +12104,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      word_double <= \$17 ;
+    if (combining) begin
+      word_double <= \$16 ;
       if (clear) begin
         word_double <= 1'h0;
       end
@@ -12133,8 +12115,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      word_inside <= \$18 ;
+    if (combining) begin
+      word_inside <= \$17 ;
       if (clear) begin
         word_inside <= 1'h0;
       end
@@ -12144,11 +12126,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$20 ) begin
+    if (combining) begin
+      if (\$19 ) begin
         word_left <= word_count;
         if (word_step) begin
-          word_left <= \$21 [11:0];
+          word_left <= \$20 [11:0];
         end
       end
       if (clear) begin
@@ -12160,8 +12142,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$20 ) begin
+    if (combining) begin
+      if (\$19 ) begin
         word_last <= word_single;
         if (word_step) begin
           word_last <= word_near;
@@ -12176,11 +12158,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$20 ) begin
+    if (combining) begin
+      if (\$19 ) begin
         word_near <= word_double;
         if (word_step) begin
-          word_near <= \$22 ;
+          word_near <= \$21 ;
         end
       end
       if (clear) begin
@@ -12192,8 +12174,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      x_single <= \$23 ;
+    if (combining) begin
+      x_single <= \$22 ;
       if (clear) begin
         x_single <= 1'h0;
       end
@@ -12203,8 +12185,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      x_double <= \$24 ;
+    if (combining) begin
+      x_double <= \$23 ;
       if (clear) begin
         x_double <= 1'h0;
       end
@@ -12214,8 +12196,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      x_inside <= \$25 ;
+    if (combining) begin
+      x_inside <= \$24 ;
       if (clear) begin
         x_inside <= 1'h0;
       end
@@ -12225,11 +12207,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$27 ) begin
-        x_left <= \port$7313$96 [11:0];
+    if (combining) begin
+      if (\$26 ) begin
+        x_left <= \port$7300$96 [11:0];
         if (x_step) begin
-          x_left <= \$28 [11:0];
+          x_left <= \$27 [11:0];
         end
       end
       if (clear) begin
@@ -12241,8 +12223,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$27 ) begin
+    if (combining) begin
+      if (\$26 ) begin
         x_last <= x_single;
         if (x_step) begin
           x_last <= x_near;
@@ -12257,11 +12239,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$27 ) begin
+    if (combining) begin
+      if (\$26 ) begin
         x_near <= x_double;
         if (x_step) begin
-          x_near <= \$29 ;
+          x_near <= \$28 ;
         end
       end
       if (clear) begin
@@ -12273,8 +12255,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      y_single <= \$30 ;
+    if (combining) begin
+      y_single <= \$29 ;
       if (clear) begin
         y_single <= 1'h0;
       end
@@ -12284,8 +12266,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      y_double <= \$31 ;
+    if (combining) begin
+      y_double <= \$30 ;
       if (clear) begin
         y_double <= 1'h0;
       end
@@ -12295,8 +12277,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      y_inside <= \$32 ;
+    if (combining) begin
+      y_inside <= \$31 ;
       if (clear) begin
         y_inside <= 1'h0;
       end
@@ -12306,11 +12288,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$34 ) begin
-        y_left <= \port$7313$96 [23:12];
+    if (combining) begin
+      if (\$33 ) begin
+        y_left <= \port$7300$96 [23:12];
         if (y_step) begin
-          y_left <= \$35 [11:0];
+          y_left <= \$34 [11:0];
         end
       end
       if (clear) begin
@@ -12322,8 +12304,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$34 ) begin
+    if (combining) begin
+      if (\$33 ) begin
         y_last <= y_single;
         if (y_step) begin
           y_last <= y_near;
@@ -12338,11 +12320,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$34 ) begin
+    if (combining) begin
+      if (\$33 ) begin
         y_near <= y_double;
         if (y_step) begin
-          y_near <= \$36 ;
+          y_near <= \$35 ;
         end
       end
       if (clear) begin
@@ -12354,11 +12336,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        column_step <= \$38 ;
+        column_step <= \$37 ;
       end else if (advance) begin
-        column_step <= \$65 ;
+        column_step <= \$64 ;
       end
       if (clear) begin
         column_step <= 1'h0;
@@ -12369,11 +12351,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        column_moves <= \$49 ;
+        column_moves <= \$48 ;
       end else if (advance) begin
-        column_moves <= \$176 ;
+        column_moves <= \$175 ;
       end
       if (clear) begin
         column_moves <= 1'h0;
@@ -12384,11 +12366,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        row_step <= \$178 ;
+        row_step <= \$177 ;
       end else if (advance) begin
-        row_step <= \$206 ;
+        row_step <= \$205 ;
       end
       if (clear) begin
         row_step <= 1'h0;
@@ -12399,11 +12381,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        row_moves <= \$187 ;
+        row_moves <= \$186 ;
       end else if (advance) begin
-        row_moves <= \$301 ;
+        row_moves <= \$300 ;
       end
       if (clear) begin
         row_moves <= 1'h0;
@@ -12414,11 +12396,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        word_step <= \$303 ;
+        word_step <= \$302 ;
       end else if (advance) begin
-        word_step <= \$332 ;
+        word_step <= \$331 ;
       end
       if (clear) begin
         word_step <= 1'h0;
@@ -12429,11 +12411,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        word_moves <= \$310 ;
+        word_moves <= \$309 ;
       end else if (advance) begin
-        word_moves <= \$408 ;
+        word_moves <= \$407 ;
       end
       if (clear) begin
         word_moves <= 1'h0;
@@ -12444,11 +12426,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        x_step <= \$410 ;
+        x_step <= \$409 ;
       end else if (advance) begin
-        x_step <= \$440 ;
+        x_step <= \$439 ;
       end
       if (clear) begin
         x_step <= 1'h0;
@@ -12459,11 +12441,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        x_moves <= \$415 ;
+        x_moves <= \$414 ;
       end else if (advance) begin
-        x_moves <= \$494 ;
+        x_moves <= \$493 ;
       end
       if (clear) begin
         x_moves <= 1'h0;
@@ -12474,11 +12456,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        y_step <= \$496 ;
+        y_step <= \$495 ;
       end else if (advance) begin
-        y_step <= \$527 ;
+        y_step <= \$526 ;
       end
       if (clear) begin
         y_step <= 1'h0;
@@ -12489,11 +12471,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        y_moves <= \$499 ;
+        y_moves <= \$498 ;
       end else if (advance) begin
-        y_moves <= \$556 ;
+        y_moves <= \$555 ;
       end
       if (clear) begin
         y_moves <= 1'h0;
@@ -12504,9 +12486,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$558 ) begin
-        address_column_start <= \$579 [15:0];
+    if (combining) begin
+      if (\$557 ) begin
+        address_column_start <= \$578 [15:0];
       end
       if (clear) begin
         address_column_start <= 16'h0000;
@@ -12517,9 +12499,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$581 ) begin
-        address_row_start <= \$602 [15:0];
+    if (combining) begin
+      if (\$580 ) begin
+        address_row_start <= \$601 [15:0];
       end
       if (clear) begin
         address_row_start <= 16'h0000;
@@ -12530,9 +12512,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$604 ) begin
-        address_word_start <= \$625 [15:0];
+    if (combining) begin
+      if (\$603 ) begin
+        address_word_start <= \$624 [15:0];
       end
       if (clear) begin
         address_word_start <= 16'h0000;
@@ -12543,9 +12525,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$627 ) begin
-        address_x_start <= \$648 [15:0];
+    if (combining) begin
+      if (\$626 ) begin
+        address_x_start <= \$647 [15:0];
       end
       if (clear) begin
         address_x_start <= 16'h0000;
@@ -12556,9 +12538,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$650 ) begin
-        address_y_start <= \$671 [15:0];
+    if (combining) begin
+      if (\$649 ) begin
+        address_y_start <= \$670 [15:0];
       end
       if (clear) begin
         address_y_start <= 16'h0000;
@@ -12569,9 +12551,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$673 ) begin
-        second_word_start <= \$686 [15:0];
+    if (combining) begin
+      if (\$672 ) begin
+        second_word_start <= \$685 [15:0];
       end
       if (clear) begin
         second_word_start <= 16'h0000;
@@ -12582,9 +12564,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$688 ) begin
-        second_x_start <= \$701 [15:0];
+    if (combining) begin
+      if (\$687 ) begin
+        second_x_start <= \$700 [15:0];
       end
       if (clear) begin
         second_x_start <= 16'h0000;
@@ -12595,9 +12577,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$703 ) begin
-        second_y_start <= \$716 [15:0];
+    if (combining) begin
+      if (\$702 ) begin
+        second_y_start <= \$715 [15:0];
       end
       if (clear) begin
         second_y_start <= 16'h0000;
@@ -12608,9 +12590,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$718 ) begin
-        channel_word_start <= \$727 [12:0];
+    if (combining) begin
+      if (\$717 ) begin
+        channel_word_start <= \$726 [12:0];
       end
       if (clear) begin
         channel_word_start <= 13'h0000;
@@ -12621,9 +12603,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$729 ) begin
-        pixel_x_column_start <= \$744 [16:0];
+    if (combining) begin
+      if (\$728 ) begin
+        pixel_x_column_start <= \$743 [16:0];
       end
       if (clear) begin
         pixel_x_column_start <= 17'h00000;
@@ -12634,9 +12616,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$746 ) begin
-        pixel_x_x_start <= \$761 [16:0];
+    if (combining) begin
+      if (\$745 ) begin
+        pixel_x_x_start <= \$760 [16:0];
       end
       if (clear) begin
         pixel_x_x_start <= 17'h00000;
@@ -12647,9 +12629,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$763 ) begin
-        pixel_y_row_start <= \$776 [16:0];
+    if (combining) begin
+      if (\$762 ) begin
+        pixel_y_row_start <= \$775 [16:0];
       end
       if (clear) begin
         pixel_y_row_start <= 17'h00000;
@@ -12660,9 +12642,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$778 ) begin
-        pixel_y_y_start <= \$791 [16:0];
+    if (combining) begin
+      if (\$777 ) begin
+        pixel_y_y_start <= \$790 [16:0];
       end
       if (clear) begin
         pixel_y_y_start <= 17'h00000;
@@ -12672,135 +12654,138 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$7313$96 [11:0];
-  assign y_count = \port$7313$96 [23:12];
-  assign address_column_step = { 4'h0, \port$7313$160  };
+  assign x_count = \port$7300$96 [11:0];
+  assign y_count = \port$7300$96 [23:12];
+  assign address_column_step = { 4'h0, \port$7300$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$7313$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$7300$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$7313$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$7300$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
   assign channel = channel_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
-  assign \$4  = 1'h1;
-  assign \$11  = column_single;
-  assign \$84  = 1'h1;
-  assign \$85  = \$83 ;
-  assign \$103  = row_last;
-  assign \$109  = 1'h1;
-  assign \$110  = \$108 ;
-  assign \$131  = word_last;
-  assign \$137  = 1'h1;
-  assign \$138  = \$136 ;
-  assign \$162  = x_last;
-  assign \$168  = 1'h1;
-  assign \$169  = \$167 ;
-  assign \$190  = 1'h1;
-  assign \$191  = \$189 ;
-  assign \$209  = 1'h1;
-  assign \$210  = \$208 ;
-  assign \$228  = row_last;
-  assign \$234  = 1'h1;
-  assign \$235  = \$233 ;
-  assign \$256  = word_last;
-  assign \$262  = 1'h1;
-  assign \$263  = \$261 ;
-  assign \$287  = x_last;
-  assign \$293  = 1'h1;
-  assign \$294  = \$292 ;
-  assign \$313  = row_last;
-  assign \$319  = 1'h1;
-  assign \$320  = \$318 ;
-  assign \$335  = row_last;
-  assign \$341  = 1'h1;
-  assign \$342  = \$340 ;
-  assign \$363  = word_last;
-  assign \$369  = 1'h1;
-  assign \$370  = \$368 ;
-  assign \$394  = x_last;
-  assign \$400  = 1'h1;
-  assign \$401  = \$399 ;
-  assign \$424  = word_last;
-  assign \$430  = 1'h1;
-  assign \$431  = \$429 ;
-  assign \$449  = word_last;
-  assign \$455  = 1'h1;
-  assign \$456  = \$454 ;
-  assign \$480  = x_last;
-  assign \$486  = 1'h1;
-  assign \$487  = \$485 ;
-  assign \$499  = \$498 ;
-  assign \$514  = x_last;
-  assign \$520  = 1'h1;
-  assign \$521  = \$519 ;
-  assign \$542  = x_last;
-  assign \$548  = 1'h1;
-  assign \$549  = \$547 ;
-  assign \$556  = \$555 ;
-  assign \$573 [15:1] = 15'h0000;
-  assign \$573 [0] = word_step;
-  assign \$596 [15:1] = 15'h0000;
-  assign \$596 [0] = word_step;
-  assign \$619 [15:1] = 15'h0000;
-  assign \$619 [0] = word_step;
-  assign \$642 [15:1] = 15'h0000;
-  assign \$642 [0] = word_step;
-  assign \$665 [15:1] = 15'h0000;
-  assign \$665 [0] = word_step;
-  assign \$681 [15:1] = 15'h0000;
-  assign \$681 [0] = word_step;
-  assign \$696 [15:1] = 15'h0000;
-  assign \$696 [0] = word_step;
-  assign \$711 [15:1] = 15'h0000;
-  assign \$711 [0] = word_step;
-  assign \$726 [12:1] = 12'h000;
-  assign \$726 [0] = word_step;
-  assign \$741 [16:1] = 16'h0000;
-  assign \$741 [0] = column_step;
-  assign \$758 [16:1] = 16'h0000;
-  assign \$758 [0] = column_step;
-  assign \$773 [16:1] = 16'h0000;
-  assign \$773 [0] = row_step;
-  assign \$788 [16:1] = 16'h0000;
-  assign \$788 [0] = row_step;
+  assign \$3  = 1'h1;
+  assign \$10  = column_single;
+  assign \$83  = 1'h1;
+  assign \$84  = \$82 ;
+  assign \$102  = row_last;
+  assign \$108  = 1'h1;
+  assign \$109  = \$107 ;
+  assign \$130  = word_last;
+  assign \$136  = 1'h1;
+  assign \$137  = \$135 ;
+  assign \$161  = x_last;
+  assign \$167  = 1'h1;
+  assign \$168  = \$166 ;
+  assign \$189  = 1'h1;
+  assign \$190  = \$188 ;
+  assign \$208  = 1'h1;
+  assign \$209  = \$207 ;
+  assign \$227  = row_last;
+  assign \$233  = 1'h1;
+  assign \$234  = \$232 ;
+  assign \$255  = word_last;
+  assign \$261  = 1'h1;
+  assign \$262  = \$260 ;
+  assign \$286  = x_last;
+  assign \$292  = 1'h1;
+  assign \$293  = \$291 ;
+  assign \$312  = row_last;
+  assign \$318  = 1'h1;
+  assign \$319  = \$317 ;
+  assign \$334  = row_last;
+  assign \$340  = 1'h1;
+  assign \$341  = \$339 ;
+  assign \$362  = word_last;
+  assign \$368  = 1'h1;
+  assign \$369  = \$367 ;
+  assign \$393  = x_last;
+  assign \$399  = 1'h1;
+  assign \$400  = \$398 ;
+  assign \$423  = word_last;
+  assign \$429  = 1'h1;
+  assign \$430  = \$428 ;
+  assign \$448  = word_last;
+  assign \$454  = 1'h1;
+  assign \$455  = \$453 ;
+  assign \$479  = x_last;
+  assign \$485  = 1'h1;
+  assign \$486  = \$484 ;
+  assign \$498  = \$497 ;
+  assign \$513  = x_last;
+  assign \$519  = 1'h1;
+  assign \$520  = \$518 ;
+  assign \$541  = x_last;
+  assign \$547  = 1'h1;
+  assign \$548  = \$546 ;
+  assign \$555  = \$554 ;
+  assign \$572 [15:1] = 15'h0000;
+  assign \$572 [0] = word_step;
+  assign \$595 [15:1] = 15'h0000;
+  assign \$595 [0] = word_step;
+  assign \$618 [15:1] = 15'h0000;
+  assign \$618 [0] = word_step;
+  assign \$641 [15:1] = 15'h0000;
+  assign \$641 [0] = word_step;
+  assign \$664 [15:1] = 15'h0000;
+  assign \$664 [0] = word_step;
+  assign \$680 [15:1] = 15'h0000;
+  assign \$680 [0] = word_step;
+  assign \$695 [15:1] = 15'h0000;
+  assign \$695 [0] = word_step;
+  assign \$710 [15:1] = 15'h0000;
+  assign \$710 [0] = word_step;
+  assign \$725 [12:1] = 12'h000;
+  assign \$725 [0] = word_step;
+  assign \$740 [16:1] = 16'h0000;
+  assign \$740 [0] = column_step;
+  assign \$757 [16:1] = 16'h0000;
+  assign \$757 [0] = column_step;
+  assign \$772 [16:1] = 16'h0000;
+  assign \$772 [0] = row_step;
+  assign \$787 [16:1] = 16'h0000;
+  assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$7313$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$7300$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
-  wire \$10 ;
-  wire [16:0] \$11 ;
-  wire [11:0] \$12 ;
-  wire [17:0] \$13 ;
+  wire [17:0] \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
   wire [16:0] \$14 ;
   wire [11:0] \$15 ;
   wire [17:0] \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire \$19 ;
-  wire [5:0] \$2 ;
-  wire [16:0] \$20 ;
-  wire [15:0] \$21 ;
-  wire [17:0] \$22 ;
+  wire [16:0] \$17 ;
+  wire [11:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
   wire [16:0] \$23 ;
   wire [15:0] \$24 ;
   wire [17:0] \$25 ;
-  wire \$26 ;
-  wire [16:0] \$27 ;
-  wire \$28 ;
-  wire [16:0] \$29 ;
-  wire [12:0] \$3 ;
+  wire [16:0] \$26 ;
+  wire [15:0] \$27 ;
+  wire [17:0] \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire [16:0] \$30 ;
+  wire \$31 ;
+  wire [16:0] \$32 ;
   wire \$4 ;
-  wire [16:0] \$5 ;
-  wire [11:0] \$6 ;
-  wire [17:0] \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  wire [5:0] \$5 ;
+  wire [12:0] \$6 ;
+  wire \$7 ;
+  wire [16:0] \$8 ;
+  wire [11:0] \$9 ;
   reg [15:0] \$signal  = 16'h0000;
   wire abort;
   input [15:0] base;
@@ -12823,8 +12808,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$7313$136 ;
-  wire [11:0] \port$7313$136 ;
+  input [11:0] \port$7300$136 ;
+  wire [11:0] \port$7300$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12839,40 +12824,74 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire start;
   wire [3:0] stride;
   reg [11:0] width = 12'h000;
-  input [11:0] \width$9 ;
-  wire [11:0] \width$9 ;
-  assign \$1  = combining | clear;
-  assign \$2  = clock + 1'h1;
-  assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? pixel : 12'h000;
-  assign \$7  = \$5  + \$6 ;
-  assign \$8  = clock >= 4'h8;
-  assign \$9  = clock < 4'hc;
-  assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? pixel : 12'h000;
-  assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? pixel : 12'h000;
+  input [11:0] \width$8 ;
+  wire [11:0] \width$8 ;
+  assign \$1  = clock == 5'h10;
+  assign \$2  = running & \$1 ;
+  assign \$3  = ~ start;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = clock + 1'h1;
+  assign \$7  = clock < 4'hc;
+  assign \$9  = width[11] ? pixel : 12'h000;
+  assign \$10  = \$8  + \$9 ;
+  assign \$11  = clock >= 4'h8;
+  assign \$12  = clock < 4'hc;
+  assign \$13  = \$11  & \$12 ;
+  assign \$15  = rotating_stride[3] ? pixel : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$17  = clock >= 4'hc;
-  assign \$18  = clock < 5'h10;
-  assign \$19  = \$17  & \$18 ;
-  assign \$21  = rotating_stride[3] ? row : 16'h0000;
-  assign \$22  = \$20  + \$21 ;
-  assign \$24  = rotating_top[3] ? row : 16'h0000;
+  assign \$18  = rotating_left[3] ? pixel : 12'h000;
+  assign \$19  = \$17  + \$18 ;
+  assign \$20  = clock >= 4'hc;
+  assign \$21  = clock < 5'h10;
+  assign \$22  = \$20  & \$21 ;
+  assign \$24  = rotating_stride[3] ? row : 16'h0000;
   assign \$25  = \$23  + \$24 ;
-  assign \$26  = clock == 4'hc;
-  assign \$27  = origin - \$signal ;
-  assign \$28  = clock == 5'h10;
-  assign \$29  = origin - pad_rows;
+  assign \$27  = rotating_top[3] ? row : 16'h0000;
+  assign \$28  = \$26  + \$27 ;
+  assign \$29  = clock == 4'hc;
+  assign \$30  = origin - \$signal ;
+  assign \$31  = clock == 5'h10;
+  assign \$32  = origin - pad_rows;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      done <= 1'h0;
+    if (combining) begin
       if (start) begin
+        pad_rows <= 16'h0000;
       end else if (running) begin
-        if (\$28 ) begin
-          done <= 1'h1;
+        if (\$22 ) begin
+          pad_rows <= \$28 [15:0];
         end
       end
+      if (clear) begin
+        pad_rows <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      pad_rows <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      if (start) begin
+        origin <= base;
+      end else if (running) begin
+        if (\$29 ) begin
+          origin <= \$30 [15:0];
+        end
+        if (\$31 ) begin
+          origin <= \$32 [15:0];
+        end
+      end
+      if (clear) begin
+        origin <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      origin <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      done <= \$4 ;
       if (clear) begin
         done <= 1'h0;
       end
@@ -12882,11 +12901,11 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         running <= 1'h1;
       end else if (running) begin
-        if (\$28 ) begin
+        if (\$31 ) begin
           running <= 1'h0;
         end
       end
@@ -12899,11 +12918,11 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         clock <= 5'h00;
       end else if (running) begin
-        clock <= \$2 [4:0];
+        clock <= \$5 [4:0];
       end
       if (clear) begin
         clock <= 5'h00;
@@ -12914,11 +12933,11 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        width <= \width$9 ;
+        width <= \width$8 ;
       end else if (running) begin
-        width <= \$3 [11:0];
+        width <= \$6 [11:0];
       end
       if (clear) begin
         width <= 12'h000;
@@ -12929,9 +12948,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7313$136 [3:0];
+        rotating_stride <= \port$7300$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -12944,9 +12963,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        rotating_left <= \port$7313$136 [7:4];
+        rotating_left <= \port$7300$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -12959,9 +12978,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        rotating_top <= \port$7313$136 [11:8];
+        rotating_top <= \port$7300$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -12974,12 +12993,12 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         row <= 16'h0000;
       end else if (running) begin
-        if (\$4 ) begin
-          row <= \$7 [15:0];
+        if (\$7 ) begin
+          row <= \$10 [15:0];
         end
       end
       if (clear) begin
@@ -12991,12 +13010,12 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         column_step <= 16'h0000;
       end else if (running) begin
-        if (\$10 ) begin
-          column_step <= \$13 [15:0];
+        if (\$13 ) begin
+          column_step <= \$16 [15:0];
         end
       end
       if (clear) begin
@@ -13008,12 +13027,12 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         row_step <= 16'h0000;
       end else if (running) begin
-        if (\$19 ) begin
-          row_step <= \$22 [15:0];
+        if (\$22 ) begin
+          row_step <= \$25 [15:0];
         end
       end
       if (clear) begin
@@ -13025,12 +13044,12 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         \$signal  <= 16'h0000;
       end else if (running) begin
-        if (\$10 ) begin
-          \$signal  <= \$16 [15:0];
+        if (\$13 ) begin
+          \$signal  <= \$19 [15:0];
         end
       end
       if (clear) begin
@@ -13041,85 +13060,51 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       \$signal  <= 16'h0000;
     end
   end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      if (start) begin
-        pad_rows <= 16'h0000;
-      end else if (running) begin
-        if (\$19 ) begin
-          pad_rows <= \$25 [15:0];
-        end
-      end
-      if (clear) begin
-        pad_rows <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      pad_rows <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      if (start) begin
-        origin <= base;
-      end else if (running) begin
-        if (\$26 ) begin
-          origin <= \$27 [15:0];
-        end
-        if (\$28 ) begin
-          origin <= \$29 [15:0];
-        end
-      end
-      if (clear) begin
-        origin <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      origin <= 16'h0000;
-    end
-  end
-  assign stride = \port$7313$136 [3:0];
-  assign pad_left = \port$7313$136 [7:4];
-  assign pad_top = \port$7313$136 [11:8];
+  assign stride = \port$7300$136 [3:0];
+  assign pad_left = \port$7300$136 [7:4];
+  assign pad_top = \port$7300$136 [11:8];
   assign abort = 1'h0;
-  assign \$3  = { width, 1'h0 };
-  assign \$5  = { row, 1'h0 };
-  assign \$11  = { column_step, 1'h0 };
-  assign \$14  = { \$signal , 1'h0 };
-  assign \$20  = { row_step, 1'h0 };
-  assign \$23  = { pad_rows, 1'h0 };
+  assign \$6  = { width, 1'h0 };
+  assign \$8  = { row, 1'h0 };
+  assign \$14  = { column_step, 1'h0 };
+  assign \$17  = { \$signal , 1'h0 };
+  assign \$23  = { row_step, 1'h0 };
+  assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$7313$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$7300$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
-  wire \$10 ;
-  wire [16:0] \$11 ;
-  wire [11:0] \$12 ;
-  wire [17:0] \$13 ;
+  wire [17:0] \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
   wire [16:0] \$14 ;
   wire [11:0] \$15 ;
   wire [17:0] \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire \$19 ;
-  wire [5:0] \$2 ;
-  wire [16:0] \$20 ;
-  wire [15:0] \$21 ;
-  wire [17:0] \$22 ;
+  wire [16:0] \$17 ;
+  wire [11:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
   wire [16:0] \$23 ;
   wire [15:0] \$24 ;
   wire [17:0] \$25 ;
-  wire \$26 ;
-  wire [16:0] \$27 ;
-  wire \$28 ;
-  wire [16:0] \$29 ;
-  wire [12:0] \$3 ;
+  wire [16:0] \$26 ;
+  wire [15:0] \$27 ;
+  wire [17:0] \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire [16:0] \$30 ;
+  wire \$31 ;
+  wire [16:0] \$32 ;
   wire \$4 ;
-  wire [16:0] \$5 ;
-  wire [11:0] \$6 ;
-  wire [17:0] \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  wire [5:0] \$5 ;
+  wire [12:0] \$6 ;
+  wire \$7 ;
+  wire [16:0] \$8 ;
+  wire [11:0] \$9 ;
   reg [15:0] \$signal  = 16'h0000;
   wire abort;
   input [15:0] base;
@@ -13140,8 +13125,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$7313$320 ;
-  wire [27:0] \port$7313$320 ;
+  input [27:0] \port$7300$320 ;
+  wire [27:0] \port$7300$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13155,39 +13140,73 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   wire start;
   wire [3:0] stride;
   reg [11:0] width = 12'h000;
-  wire [11:0] \width$9 ;
-  assign \$1  = combining | clear;
-  assign \$2  = clock + 1'h1;
-  assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$7313$320 [11:0] : 12'h000;
-  assign \$7  = \$5  + \$6 ;
-  assign \$8  = clock >= 4'h8;
-  assign \$9  = clock < 4'hc;
-  assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$7313$320 [11:0] : 12'h000;
-  assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$7313$320 [11:0] : 12'h000;
+  wire [11:0] \width$8 ;
+  assign \$1  = clock == 5'h10;
+  assign \$2  = running & \$1 ;
+  assign \$3  = ~ start;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = clock + 1'h1;
+  assign \$7  = clock < 4'hc;
+  assign \$9  = width[11] ? \port$7300$320 [11:0] : 12'h000;
+  assign \$10  = \$8  + \$9 ;
+  assign \$11  = clock >= 4'h8;
+  assign \$12  = clock < 4'hc;
+  assign \$13  = \$11  & \$12 ;
+  assign \$15  = rotating_stride[3] ? \port$7300$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$17  = clock >= 4'hc;
-  assign \$18  = clock < 5'h10;
-  assign \$19  = \$17  & \$18 ;
-  assign \$21  = rotating_stride[3] ? row : 16'h0000;
-  assign \$22  = \$20  + \$21 ;
-  assign \$24  = rotating_top[3] ? row : 16'h0000;
+  assign \$18  = rotating_left[3] ? \port$7300$320 [11:0] : 12'h000;
+  assign \$19  = \$17  + \$18 ;
+  assign \$20  = clock >= 4'hc;
+  assign \$21  = clock < 5'h10;
+  assign \$22  = \$20  & \$21 ;
+  assign \$24  = rotating_stride[3] ? row : 16'h0000;
   assign \$25  = \$23  + \$24 ;
-  assign \$26  = clock == 4'hc;
-  assign \$27  = origin - \$signal ;
-  assign \$28  = clock == 5'h10;
-  assign \$29  = origin - pad_rows;
+  assign \$27  = rotating_top[3] ? row : 16'h0000;
+  assign \$28  = \$26  + \$27 ;
+  assign \$29  = clock == 4'hc;
+  assign \$30  = origin - \$signal ;
+  assign \$31  = clock == 5'h10;
+  assign \$32  = origin - pad_rows;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      done <= 1'h0;
+    if (combining) begin
       if (start) begin
+        pad_rows <= 16'h0000;
       end else if (running) begin
-        if (\$28 ) begin
-          done <= 1'h1;
+        if (\$22 ) begin
+          pad_rows <= \$28 [15:0];
         end
       end
+      if (clear) begin
+        pad_rows <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      pad_rows <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      if (start) begin
+        origin <= base;
+      end else if (running) begin
+        if (\$29 ) begin
+          origin <= \$30 [15:0];
+        end
+        if (\$31 ) begin
+          origin <= \$32 [15:0];
+        end
+      end
+      if (clear) begin
+        origin <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      origin <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      done <= \$4 ;
       if (clear) begin
         done <= 1'h0;
       end
@@ -13197,11 +13216,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         running <= 1'h1;
       end else if (running) begin
-        if (\$28 ) begin
+        if (\$31 ) begin
           running <= 1'h0;
         end
       end
@@ -13214,11 +13233,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         clock <= 5'h00;
       end else if (running) begin
-        clock <= \$2 [4:0];
+        clock <= \$5 [4:0];
       end
       if (clear) begin
         clock <= 5'h00;
@@ -13229,11 +13248,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        width <= \port$7313$320 [27:16];
+        width <= \port$7300$320 [27:16];
       end else if (running) begin
-        width <= \$3 [11:0];
+        width <= \$6 [11:0];
       end
       if (clear) begin
         width <= 12'h000;
@@ -13244,9 +13263,9 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7313$320 [15:12];
+        rotating_stride <= \port$7300$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -13259,7 +13278,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         rotating_left <= 4'h0;
       end else if (running) begin
@@ -13274,7 +13293,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         rotating_top <= 4'h0;
       end else if (running) begin
@@ -13289,12 +13308,12 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         row <= 16'h0000;
       end else if (running) begin
-        if (\$4 ) begin
-          row <= \$7 [15:0];
+        if (\$7 ) begin
+          row <= \$10 [15:0];
         end
       end
       if (clear) begin
@@ -13306,12 +13325,12 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         column_step <= 16'h0000;
       end else if (running) begin
-        if (\$10 ) begin
-          column_step <= \$13 [15:0];
+        if (\$13 ) begin
+          column_step <= \$16 [15:0];
         end
       end
       if (clear) begin
@@ -13323,12 +13342,12 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         row_step <= 16'h0000;
       end else if (running) begin
-        if (\$19 ) begin
-          row_step <= \$22 [15:0];
+        if (\$22 ) begin
+          row_step <= \$25 [15:0];
         end
       end
       if (clear) begin
@@ -13340,12 +13359,12 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         \$signal  <= 16'h0000;
       end else if (running) begin
-        if (\$10 ) begin
-          \$signal  <= \$16 [15:0];
+        if (\$13 ) begin
+          \$signal  <= \$19 [15:0];
         end
       end
       if (clear) begin
@@ -13356,58 +13375,21 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       \$signal  <= 16'h0000;
     end
   end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      if (start) begin
-        pad_rows <= 16'h0000;
-      end else if (running) begin
-        if (\$19 ) begin
-          pad_rows <= \$25 [15:0];
-        end
-      end
-      if (clear) begin
-        pad_rows <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      pad_rows <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      if (start) begin
-        origin <= base;
-      end else if (running) begin
-        if (\$26 ) begin
-          origin <= \$27 [15:0];
-        end
-        if (\$28 ) begin
-          origin <= \$29 [15:0];
-        end
-      end
-      if (clear) begin
-        origin <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      origin <= 16'h0000;
-    end
-  end
-  assign \width$9  = \port$7313$320 [27:16];
-  assign stride = \port$7313$320 [15:12];
+  assign \width$8  = \port$7300$320 [27:16];
+  assign stride = \port$7300$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$7313$320 [11:0];
+  assign pixel = \port$7300$320 [11:0];
   assign abort = 1'h0;
-  assign \$3  = { width, 1'h0 };
-  assign \$5  = { row, 1'h0 };
-  assign \$11  = { column_step, 1'h0 };
-  assign \$14  = { \$signal , 1'h0 };
-  assign \$20  = { row_step, 1'h0 };
-  assign \$23  = { pad_rows, 1'h0 };
+  assign \$6  = { width, 1'h0 };
+  assign \$8  = { row, 1'h0 };
+  assign \$14  = { column_step, 1'h0 };
+  assign \$17  = { \$signal , 1'h0 };
+  assign \$23  = { row_step, 1'h0 };
+  assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7581$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7570$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -13443,8 +13425,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
   wire pad;
-  input [25:0] \port$7581$0 ;
-  wire [25:0] \port$7581$0 ;
+  input [25:0] \port$7570$0 ;
+  wire [25:0] \port$7570$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -13477,10 +13459,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$7581$0 [23];
+  assign \$1  = ~ \port$7570$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$7581$0 [23];
+  assign chunk_begin = \$signal  & \port$7570$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -13514,7 +13496,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$7581$0 [16];
+    \register$14  <= \port$7570$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -13541,7 +13523,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$7581$0 [23];
+    \register$18  <= \port$7570$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -13568,7 +13550,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$7581$0 [24];
+    \register$21  <= \port$7570$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -13595,7 +13577,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$7581$0 [25];
+    \register$25  <= \port$7570$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -13622,7 +13604,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$7581$0 [22:17];
+    \register$29  <= \port$7570$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -13725,13 +13707,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$7581$0 [23];
-  assign read_address = \port$7581$0 [15:0];
-  assign address = \port$7581$0 [15:0];
-  assign pad = \port$7581$0 [16];
-  assign last = \port$7581$0 [24];
-  assign last_chunk = \port$7581$0 [25];
-  assign row_word = \port$7581$0 [22:17];
+  assign first = \port$7570$0 [23];
+  assign read_address = \port$7570$0 [15:0];
+  assign address = \port$7570$0 [15:0];
+  assign pad = \port$7570$0 [16];
+  assign last = \port$7570$0 [24];
+  assign last_chunk = \port$7570$0 [25];
+  assign row_word = \port$7570$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -21163,8 +21145,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \$796  = \$795 ;
 endmodule
 
-module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, unit_done, timed_out, windows, start, abort, descriptor, constants, coefficients, layer, transferring, busy, clear, convolve, calibrate, combine, tenant
-, window, turn, layer_done, ended, transfer, transfer_clear, failed, failed_cause, read_enable, fetching, read_address, layer_begin, working, clk);
+module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, unit_done, timed_out, windows, start, abort, descriptor, constants, coefficients, layer, transferring, busy, clear, window, convolve, calibrate, combine
+, tenant, turn, layer_done, ended, transfer, transfer_clear, failed, failed_cause, read_enable, fetching, read_address, layer_begin, working, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
@@ -21186,22 +21168,16 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   wire \$114 ;
   wire \$115 ;
   wire \$116 ;
-  wire \$117 ;
+  wire [1:0] \$117 ;
   wire \$118 ;
   wire \$119 ;
   wire [12:0] \$12 ;
   wire \$120 ;
   wire \$121 ;
   wire \$122 ;
-  wire [1:0] \$123 ;
+  wire \$123 ;
   wire \$124 ;
-  wire \$125 ;
-  wire \$126 ;
-  wire \$127 ;
-  wire \$128 ;
-  wire \$129 ;
   wire \$13 ;
-  wire \$130 ;
   wire [6:0] \$14 ;
   wire \$15 ;
   wire \$16 ;
@@ -21226,27 +21202,27 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
-  wire \$36 ;
+  wire [5:0] \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire [12:0] \$4 ;
   wire \$40 ;
   wire \$41 ;
-  wire [5:0] \$42 ;
+  wire \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
   wire \$46 ;
-  wire \$47 ;
-  wire \$48 ;
+  wire [1:0] \$47 ;
+  wire [1:0] \$48 ;
   wire \$49 ;
   wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
-  wire [1:0] \$53 ;
-  wire [1:0] \$54 ;
+  wire \$53 ;
+  wire \$54 ;
   wire \$55 ;
   wire \$56 ;
   wire \$57 ;
@@ -21298,10 +21274,10 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   wire \$99 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  reg \$signal$39  = 1'h0;
-  wire [1:0] \$signal$41 ;
-  reg \$signal$60 ;
-  reg \$signal$67 ;
+  reg \$signal$41  = 1'h0;
+  wire [1:0] \$signal$43 ;
+  reg \$signal$62 ;
+  reg \$signal$69 ;
   reg \$signal_opcode  = 1'h0;
   input [1:0] abort;
   wire [1:0] abort;
@@ -21311,6 +21287,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   wire advance1;
   reg alive;
   reg arriving = 1'h0;
+  reg [1:0] begun = 2'h0;
   output [1:0] busy;
   reg [1:0] busy = 2'h0;
   output calibrate;
@@ -21335,23 +21312,23 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$48 ;
-  wire [31:0] \descriptor$48[0] ;
-  wire [31:0] \descriptor$48[10] ;
-  wire [31:0] \descriptor$48[11] ;
-  wire [31:0] \descriptor$48[12] ;
-  wire [31:0] \descriptor$48[13] ;
-  wire [31:0] \descriptor$48[14] ;
-  wire [31:0] \descriptor$48[15] ;
-  wire [31:0] \descriptor$48[1] ;
-  wire [31:0] \descriptor$48[2] ;
-  wire [31:0] \descriptor$48[3] ;
-  wire [31:0] \descriptor$48[4] ;
-  wire [31:0] \descriptor$48[5] ;
-  wire [31:0] \descriptor$48[6] ;
-  wire [31:0] \descriptor$48[7] ;
-  wire [31:0] \descriptor$48[8] ;
-  wire [31:0] \descriptor$48[9] ;
+  wire [511:0] \descriptor$50 ;
+  wire [31:0] \descriptor$50[0] ;
+  wire [31:0] \descriptor$50[10] ;
+  wire [31:0] \descriptor$50[11] ;
+  wire [31:0] \descriptor$50[12] ;
+  wire [31:0] \descriptor$50[13] ;
+  wire [31:0] \descriptor$50[14] ;
+  wire [31:0] \descriptor$50[15] ;
+  wire [31:0] \descriptor$50[1] ;
+  wire [31:0] \descriptor$50[2] ;
+  wire [31:0] \descriptor$50[3] ;
+  wire [31:0] \descriptor$50[4] ;
+  wire [31:0] \descriptor$50[5] ;
+  wire [31:0] \descriptor$50[6] ;
+  wire [31:0] \descriptor$50[7] ;
+  wire [31:0] \descriptor$50[8] ;
+  wire [31:0] \descriptor$50[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -21446,16 +21423,16 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   output [134:0] window;
   reg [134:0] window = 135'h0000000000000000000000000000000000;
   (* init = 135'h0000000000000000000000000000000000 *)
-  wire [134:0] \window$50 ;
-  wire [15:0] \window$50.activation_base ;
-  wire [16:0] \window$50.activation_words ;
-  wire [20:0] \window$50.coefficient_words ;
-  wire [19:0] \window$50.coefficients_base ;
-  wire [16:0] \window$50.constant_entries ;
-  wire [15:0] \window$50.constants_base ;
-  wire [11:0] \window$50.program_base ;
-  wire [11:0] \window$50.program_length ;
-  wire [3:0] \window$50.tiles ;
+  wire [134:0] \window$52 ;
+  wire [15:0] \window$52.activation_base ;
+  wire [16:0] \window$52.activation_words ;
+  wire [20:0] \window$52.coefficient_words ;
+  wire [19:0] \window$52.coefficients_base ;
+  wire [16:0] \window$52.constant_entries ;
+  wire [15:0] \window$52.constants_base ;
+  wire [11:0] \window$52.program_base ;
+  wire [11:0] \window$52.program_length ;
+  wire [3:0] \window$52.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -21523,107 +21500,102 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \$32  = descriptor[3:0] == 2'h2;
   assign \$33  = | { \$32 , \$31  };
   assign \$34  = opening & \$signal_opcode ;
-  assign \$35  = | \$signal$41 ;
-  assign \$36  = ! tenant;
-  assign \$37  = ! word;
-  assign \$38  = \$37  & busy[0];
-  assign \$40  = ! word;
-  assign \$41  = \$40  & busy[1];
-  assign \$42  = word + 1'h1;
-  assign \$43  = word == 5'h10;
-  assign \$44  = ~ alive;
-  assign \$45  = halt | \$44 ;
-  assign \$46  = convolve | combine;
-  assign \$47  = ~ halt;
-  assign \$48  = \$46  & \$47 ;
-  assign \$49  = | \$signal$41 ;
-  assign \$50  = halt | timed_out;
-  assign \$51  = ~ unit_done;
-  assign \$52  = \$50  & \$51 ;
-  assign \$53  = abort | illegal;
-  assign \$54  = \$53  | host_late;
-  assign halted = busy & \$54 ;
-  assign \$55  = ! tenant;
-  assign present0 = engaged & \$55 ;
-  assign \$56  = ! tenant;
+  assign \$35  = | \$signal$43 ;
+  assign \$36  = word + 1'h1;
+  assign \$37  = word == 5'h10;
+  assign \$38  = ~ alive;
+  assign \$39  = halt | \$38 ;
+  assign \$40  = convolve | combine;
+  assign \$41  = ~ halt;
+  assign \$42  = \$40  & \$41 ;
+  assign \$43  = | \$signal$43 ;
+  assign \$44  = halt | timed_out;
+  assign \$45  = ~ unit_done;
+  assign \$46  = \$44  & \$45 ;
+  assign \$47  = abort | illegal;
+  assign \$48  = \$47  | host_late;
+  assign halted = busy & \$48 ;
+  assign \$49  = ! tenant;
+  assign present0 = engaged & \$49 ;
+  assign \$50  = ! tenant;
   assign transfer_done0 = transfer_done[0] & transferring[0];
-  assign \$57  = \$signal$60  & present0;
-  assign advance0 = \$57  | transfer_done0;
+  assign \$51  = \$signal$62  & present0;
+  assign advance0 = \$51  | transfer_done0;
   assign aborted0 = abort[0] & busy[0];
-  assign \$58  = ~ present0;
-  assign \$59  = busy[0] & \$58 ;
-  assign \$60  = ~ transferring[0];
+  assign \$52  = ~ present0;
+  assign \$53  = busy[0] & \$52 ;
+  assign \$54  = ~ transferring[0];
+  assign \$55  = \$53  & \$54 ;
+  assign \$56  = ending & present0;
+  assign \$57  = advance0 | \$56 ;
+  assign \$58  = ~ aborted0;
+  assign \$59  = \$57  & \$58 ;
+  assign \$60  = ~ failed[0];
   assign \$61  = \$59  & \$60 ;
   assign \$62  = ending & present0;
-  assign \$63  = advance0 | \$62 ;
-  assign \$64  = ~ aborted0;
-  assign \$65  = \$63  & \$64 ;
-  assign \$66  = ~ failed[0];
-  assign \$67  = \$65  & \$66 ;
-  assign \$68  = ending & present0;
-  assign \$69  = ~ failed[0];
-  assign \$70  = \$68  & \$69 ;
-  assign \$71  = \$70  | aborted0;
-  assign \$72  = \$signal$39  & present0;
-  assign \$73  = busy[0] | start[0];
-  assign \$74  = ~ transferring[0];
-  assign \$75  = \$74  | transfer_done0;
-  assign \$76  = \$73  & \$75 ;
-  assign \$77  = ~ aborted0;
-  assign \$78  = busy[0] & \$77 ;
-  assign \$79  = advance0 & last0;
-  assign \$80  = \$signal$67  & present0;
-  assign \$81  = aborted0 | failed[0];
-  assign \$82  = present0 & \$81 ;
-  assign present1 = engaged & \$83 ;
+  assign \$63  = ~ failed[0];
+  assign \$64  = \$62  & \$63 ;
+  assign \$65  = \$64  | aborted0;
+  assign \$66  = \$signal$41  & present0;
+  assign \$67  = busy[0] | start[0];
+  assign \$68  = ~ transferring[0];
+  assign \$69  = \$68  | transfer_done0;
+  assign \$70  = \$67  & \$69 ;
+  assign \$71  = ~ aborted0;
+  assign \$72  = busy[0] & \$71 ;
+  assign \$73  = advance0 & last0;
+  assign \$74  = \$signal$69  & present0;
+  assign \$75  = aborted0 | failed[0];
+  assign \$76  = present0 & \$75 ;
+  assign present1 = engaged & \$77 ;
   assign transfer_done1 = transfer_done[1] & transferring[1];
-  assign \$85  = \$signal$60  & present1;
-  assign advance1 = \$85  | transfer_done1;
+  assign \$79  = \$signal$62  & present1;
+  assign advance1 = \$79  | transfer_done1;
   assign aborted1 = abort[1] & busy[1];
-  assign \$86  = ~ present1;
-  assign \$87  = busy[1] & \$86 ;
-  assign \$88  = ~ transferring[1];
+  assign \$80  = ~ present1;
+  assign \$81  = busy[1] & \$80 ;
+  assign \$82  = ~ transferring[1];
+  assign \$83  = \$81  & \$82 ;
+  assign \$84  = ending & present1;
+  assign \$85  = advance1 | \$84 ;
+  assign \$86  = ~ aborted1;
+  assign \$87  = \$85  & \$86 ;
+  assign \$88  = ~ failed[1];
   assign \$89  = \$87  & \$88 ;
   assign \$90  = ending & present1;
-  assign \$91  = advance1 | \$90 ;
-  assign \$92  = ~ aborted1;
-  assign \$93  = \$91  & \$92 ;
-  assign \$94  = ~ failed[1];
-  assign \$95  = \$93  & \$94 ;
-  assign \$96  = ending & present1;
-  assign \$97  = ~ failed[1];
-  assign \$98  = \$96  & \$97 ;
-  assign \$99  = \$98  | aborted1;
-  assign \$100  = \$signal$39  & present1;
-  assign \$101  = busy[1] | start[1];
-  assign \$102  = ~ transferring[1];
-  assign \$103  = \$102  | transfer_done1;
-  assign \$104  = \$101  & \$103 ;
-  assign \$105  = ~ aborted1;
-  assign \$106  = busy[1] & \$105 ;
-  assign \$107  = advance1 & last1;
-  assign \$108  = \$signal$67  & present1;
-  assign \$109  = aborted1 | failed[1];
-  assign \$110  = present1 & \$109 ;
-  assign \$111  = word != 5'h10;
-  assign \$112  = alive & \$111 ;
-  assign \$113  = ! tenant;
-  assign \$114  = ! word;
-  assign \$115  = \$114  & busy[0];
-  assign \$117  = ! word;
-  assign \$118  = \$117  & busy[1];
-  assign \$119  = word == 5'h10;
-  assign \$120  = ~ halt;
-  assign \$121  = alive & \$120 ;
-  assign \$122  = \$121  & legal;
-  assign \$123  = 1'h1 << tenant;
-  assign \$124  = ! descriptor[3:0];
-  assign \$125  = descriptor[3:0] > 3'h7;
-  assign \$126  = ~ lawful;
-  assign \$127  = ! program_state;
-  assign \$128  = program_state == 1'h1;
-  assign \$129  = program_state == 2'h2;
-  assign \$130  = program_state == 2'h3;
+  assign \$91  = ~ failed[1];
+  assign \$92  = \$90  & \$91 ;
+  assign \$93  = \$92  | aborted1;
+  assign \$94  = \$signal$41  & present1;
+  assign \$95  = busy[1] | start[1];
+  assign \$96  = ~ transferring[1];
+  assign \$97  = \$96  | transfer_done1;
+  assign \$98  = \$95  & \$97 ;
+  assign \$99  = ~ aborted1;
+  assign \$100  = busy[1] & \$99 ;
+  assign \$101  = advance1 & last1;
+  assign \$102  = \$signal$69  & present1;
+  assign \$103  = aborted1 | failed[1];
+  assign \$104  = present1 & \$103 ;
+  assign \$105  = word != 5'h10;
+  assign \$106  = alive & \$105 ;
+  assign \$107  = ! tenant;
+  assign \$108  = ! word;
+  assign \$109  = \$108  & busy[0];
+  assign \$111  = ! word;
+  assign \$112  = \$111  & busy[1];
+  assign \$113  = word == 5'h10;
+  assign \$114  = ~ halt;
+  assign \$115  = alive & \$114 ;
+  assign \$116  = \$115  & legal;
+  assign \$117  = 1'h1 << tenant;
+  assign \$118  = ! descriptor[3:0];
+  assign \$119  = descriptor[3:0] > 3'h7;
+  assign \$120  = ~ lawful;
+  assign \$121  = ! program_state;
+  assign \$122  = program_state == 1'h1;
+  assign \$123  = program_state == 2'h2;
+  assign \$124  = program_state == 2'h3;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -21828,6 +21800,23 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     end
   end
   always @(posedge clk) begin
+    begun <= layer_begin;
+    if (rst) begin
+      begun <= 2'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (begun[0]) begin
+      window <= windows[134:0];
+    end
+    if (begun[1]) begin
+      window <= windows[269:135];
+    end
+    if (rst) begin
+      window <= 135'h0000000000000000000000000000000000;
+    end
+  end
+  always @(posedge clk) begin
     lawful <= legal;
     if (rst) begin
       lawful <= 1'h0;
@@ -21876,9 +21865,9 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     end
   end
   always @(posedge clk) begin
-    \$signal$39  <= \$34 ;
+    \$signal$41  <= \$34 ;
     if (rst) begin
-      \$signal$39  <= 1'h0;
+      \$signal$41  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -21887,7 +21876,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
       2'h0:
           word <= 5'h00;
       2'h1:
-          word <= \$42 [4:0];
+          word <= \$36 [4:0];
       2'h2:
           /* empty */;
       2'h3:
@@ -21910,7 +21899,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$49 ) begin
+            if (\$43 ) begin
               tenant <= \$like ;
             end
           end
@@ -21931,17 +21920,17 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           end
       2'h1:
         begin
-          if (\$43 ) begin
+          if (\$37 ) begin
             program_state <= 2'h2;
           end
-          if (\$45 ) begin
+          if (\$39 ) begin
             program_state <= 2'h0;
           end
         end
       2'h2:
         begin
           program_state <= 2'h0;
-          if (\$48 ) begin
+          if (\$42 ) begin
             program_state <= 2'h3;
           end
         end
@@ -21949,41 +21938,19 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
         begin
           if (unit_done) begin
             (* full_case = 32'd1 *)
-            if (\$49 ) begin
+            if (\$43 ) begin
               program_state <= 2'h1;
             end else begin
               program_state <= 2'h0;
             end
           end
-          if (\$52 ) begin
+          if (\$46 ) begin
             program_state <= 2'h0;
           end
         end
     endcase
     if (rst) begin
       program_state <= 2'h0;
-    end
-  end
-  always @(posedge clk) begin
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-        begin
-          if (\$36 ) begin
-            if (\$38 ) begin
-              window <= windows[134:0];
-            end
-          end
-          if (\$39 ) begin
-            if (\$41 ) begin
-              window <= windows[269:135];
-            end
-          end
-        end
-    endcase
-    if (rst) begin
-      window <= 135'h0000000000000000000000000000000000;
     end
   end
   always @* begin
@@ -21993,19 +21960,19 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     casez (tenant)
       1'h0:
         begin
-          if (\$signal$41 [0]) begin
+          if (\$signal$43 [0]) begin
             \$like  = 1'h0;
           end
-          if (\$signal$41 [1]) begin
+          if (\$signal$43 [1]) begin
             \$like  = 1'h1;
           end
         end
       1'h1:
         begin
-          if (\$signal$41 [1]) begin
+          if (\$signal$43 [1]) begin
             \$like  = 1'h1;
           end
-          if (\$signal$41 [0]) begin
+          if (\$signal$43 [0]) begin
             \$like  = 1'h0;
           end
         end
@@ -22014,21 +21981,21 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     halt = 1'h0;
-    if (\$56 ) begin
+    if (\$50 ) begin
       halt = halted[0];
     end
-    if (\$84 ) begin
+    if (\$78 ) begin
       halt = halted[1];
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed = 2'h0;
-    if (\$78 ) begin
-      if (\$79 ) begin
+    if (\$72 ) begin
+      if (\$73 ) begin
         failed[0] = 1'h1;
       end
-      if (\$80 ) begin
+      if (\$74 ) begin
         failed[0] = 1'h1;
       end
       if (host_late[0]) begin
@@ -22038,11 +22005,11 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
         failed[0] = 1'h1;
       end
     end
-    if (\$106 ) begin
-      if (\$107 ) begin
+    if (\$100 ) begin
+      if (\$101 ) begin
         failed[1] = 1'h1;
       end
-      if (\$108 ) begin
+      if (\$102 ) begin
         failed[1] = 1'h1;
       end
       if (host_late[1]) begin
@@ -22056,11 +22023,11 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     failed_cause = 8'h00;
-    if (\$78 ) begin
-      if (\$79 ) begin
+    if (\$72 ) begin
+      if (\$73 ) begin
         failed_cause[3:0] = 4'h1;
       end
-      if (\$80 ) begin
+      if (\$74 ) begin
         failed_cause[3:0] = refusal;
       end
       if (host_late[0]) begin
@@ -22070,11 +22037,11 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
         failed_cause[3:0] = 4'h2;
       end
     end
-    if (\$106 ) begin
-      if (\$107 ) begin
+    if (\$100 ) begin
+      if (\$101 ) begin
         failed_cause[7:4] = 4'h1;
       end
-      if (\$108 ) begin
+      if (\$102 ) begin
         failed_cause[7:4] = refusal;
       end
       if (host_late[1]) begin
@@ -22088,10 +22055,10 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     stopped = 1'h0;
-    if (\$82 ) begin
+    if (\$76 ) begin
       stopped = 1'h1;
     end
-    if (\$110 ) begin
+    if (\$104 ) begin
       stopped = 1'h1;
     end
   end
@@ -22117,7 +22084,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
       2'h0:
           /* empty */;
       2'h1:
-          read_enable = \$112 ;
+          read_enable = \$106 ;
     endcase
   end
   always @* begin
@@ -22128,10 +22095,10 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           /* empty */;
       2'h1:
         begin
-          if (\$113 ) begin
+          if (\$107 ) begin
             alive = busy[0];
           end
-          if (\$116 ) begin
+          if (\$110 ) begin
             alive = busy[1];
           end
         end
@@ -22145,15 +22112,15 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           /* empty */;
       2'h1:
         begin
-          if (\$113 ) begin
+          if (\$107 ) begin
             fetching[0] = busy[0];
           end
-          if (\$116 ) begin
+          if (\$110 ) begin
             fetching[1] = busy[1];
           end
         end
       2'h2:
-          fetching = \$123 ;
+          fetching = \$117 ;
     endcase
   end
   always @* begin
@@ -22164,10 +22131,10 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           /* empty */;
       2'h1:
         begin
-          if (\$113 ) begin
+          if (\$107 ) begin
             read_address = { index0, word[3:0] };
           end
-          if (\$116 ) begin
+          if (\$110 ) begin
             read_address = { index1, word[3:0] };
           end
         end
@@ -22181,15 +22148,11 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           /* empty */;
       2'h1:
         begin
-          if (\$113 ) begin
-            if (\$115 ) begin
-              layer_begin[0] = 1'h1;
-            end
+          if (\$107 ) begin
+            layer_begin[0] = \$109 ;
           end
-          if (\$116 ) begin
-            if (\$118 ) begin
-              layer_begin[1] = 1'h1;
-            end
+          if (\$110 ) begin
+            layer_begin[1] = \$112 ;
           end
         end
     endcase
@@ -22201,8 +22164,8 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
       2'h0:
           /* empty */;
       2'h1:
-          if (\$119 ) begin
-            opening = \$122 ;
+          if (\$113 ) begin
+            opening = \$116 ;
           end
     endcase
   end
@@ -22215,12 +22178,12 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
       2'h1:
           /* empty */;
       2'h2:
-          ending = \$124 ;
+          ending = \$118 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$67  = 1'h0;
+    \$signal$69  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -22229,16 +22192,16 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           /* empty */;
       2'h2:
         begin
-          if (\$125 ) begin
-            \$signal$67  = 1'h1;
+          if (\$119 ) begin
+            \$signal$69  = 1'h1;
           end
-          if (\$126 ) begin
-            \$signal$67  = 1'h1;
+          if (\$120 ) begin
+            \$signal$69  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$67  = 1'h1;
+            \$signal$69  = 1'h1;
           end
     endcase
   end
@@ -22253,10 +22216,10 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           /* empty */;
       2'h2:
         begin
-          if (\$125 ) begin
+          if (\$119 ) begin
             refusal = 4'h1;
           end
-          if (\$126 ) begin
+          if (\$120 ) begin
             refusal = 4'h2;
           end
         end
@@ -22283,7 +22246,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$60  = 1'h0;
+    \$signal$62  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -22294,13 +22257,13 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$60  = 1'h1;
+            \$signal$62  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$48  = descriptor;
+  assign \descriptor$50  = descriptor;
   assign clock = word;
-  assign \window$50  = window;
+  assign \window$52  = window;
   assign first_request = \$like ;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -22349,53 +22312,52 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \descriptor$48[0]  = descriptor[31:0];
-  assign \descriptor$48[1]  = descriptor[63:32];
-  assign \descriptor$48[2]  = descriptor[95:64];
-  assign \descriptor$48[3]  = descriptor[127:96];
-  assign \descriptor$48[4]  = descriptor[159:128];
-  assign \descriptor$48[5]  = descriptor[191:160];
-  assign \descriptor$48[6]  = descriptor[223:192];
-  assign \descriptor$48[7]  = descriptor[255:224];
-  assign \descriptor$48[8]  = descriptor[287:256];
-  assign \descriptor$48[9]  = descriptor[319:288];
-  assign \descriptor$48[10]  = descriptor[351:320];
-  assign \descriptor$48[11]  = descriptor[383:352];
-  assign \descriptor$48[12]  = descriptor[415:384];
-  assign \descriptor$48[13]  = descriptor[447:416];
-  assign \descriptor$48[14]  = descriptor[479:448];
-  assign \descriptor$48[15]  = descriptor[511:480];
-  assign \window$50.program_base  = window[11:0];
-  assign \window$50.program_length  = window[23:12];
-  assign \window$50.activation_base  = window[39:24];
-  assign \window$50.activation_words  = window[56:40];
-  assign \window$50.constants_base  = window[72:57];
-  assign \window$50.constant_entries  = window[89:73];
-  assign \window$50.coefficients_base  = window[109:90];
-  assign \window$50.coefficient_words  = window[130:110];
-  assign \window$50.tiles  = window[134:131];
+  assign \descriptor$50[0]  = descriptor[31:0];
+  assign \descriptor$50[1]  = descriptor[63:32];
+  assign \descriptor$50[2]  = descriptor[95:64];
+  assign \descriptor$50[3]  = descriptor[127:96];
+  assign \descriptor$50[4]  = descriptor[159:128];
+  assign \descriptor$50[5]  = descriptor[191:160];
+  assign \descriptor$50[6]  = descriptor[223:192];
+  assign \descriptor$50[7]  = descriptor[255:224];
+  assign \descriptor$50[8]  = descriptor[287:256];
+  assign \descriptor$50[9]  = descriptor[319:288];
+  assign \descriptor$50[10]  = descriptor[351:320];
+  assign \descriptor$50[11]  = descriptor[383:352];
+  assign \descriptor$50[12]  = descriptor[415:384];
+  assign \descriptor$50[13]  = descriptor[447:416];
+  assign \descriptor$50[14]  = descriptor[479:448];
+  assign \descriptor$50[15]  = descriptor[511:480];
+  assign \window$52.program_base  = window[11:0];
+  assign \window$52.program_length  = window[23:12];
+  assign \window$52.activation_base  = window[39:24];
+  assign \window$52.activation_words  = window[56:40];
+  assign \window$52.constants_base  = window[72:57];
+  assign \window$52.constant_entries  = window[89:73];
+  assign \window$52.coefficients_base  = window[109:90];
+  assign \window$52.coefficient_words  = window[130:110];
+  assign \window$52.tiles  = window[134:131];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \$signal$41 [1] = \$104 ;
-  assign \$signal$41 [0] = \$76 ;
+  assign \$signal$43 [1] = \$98 ;
+  assign \$signal$43 [0] = \$70 ;
   assign transfer_clear[1] = halted[1];
   assign transfer_clear[0] = halted[0];
-  assign transfer[1] = \$100 ;
-  assign transfer[0] = \$72 ;
-  assign ended[1] = \$99 ;
-  assign ended[0] = \$71 ;
-  assign layer_done[1] = \$95 ;
-  assign layer_done[0] = \$67 ;
-  assign turn[1] = \$89 ;
-  assign turn[0] = \$61 ;
-  assign \$83  = tenant;
+  assign transfer[1] = \$94 ;
+  assign transfer[0] = \$66 ;
+  assign ended[1] = \$93 ;
+  assign ended[0] = \$65 ;
+  assign layer_done[1] = \$89 ;
+  assign layer_done[0] = \$61 ;
+  assign turn[1] = \$83 ;
+  assign turn[0] = \$55 ;
+  assign \$77  = tenant;
   assign \$24  = \$23 ;
-  assign \$39  = tenant;
-  assign \$84  = tenant;
-  assign \$116  = tenant;
+  assign \$78  = tenant;
+  assign \$110  = tenant;
 endmodule
 
-module \crossloom.scheduler.check (rst, legal, descriptor, clock, window, clk);
+module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire [12:0] \$1 ;
   wire [6:0] \$10 ;
   wire \$100 ;
@@ -23008,7 +22970,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7363$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7328$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23162,8 +23124,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7363$90 ;
-  wire [40:0] \port$7363$90 ;
+  input [40:0] \port$7328$90 ;
+  wire [40:0] \port$7328$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23224,10 +23186,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7363$90 [19:0]),
+    .coefficient_base(\port$7328$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7363$90 [40:20]),
+    .coefficient_words(\port$7328$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23306,8 +23268,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7363$90 [19:0];
-  assign coefficient_words = \port$7363$90 [40:20];
+  assign coefficient_base = \port$7328$90 [19:0];
+  assign coefficient_words = \port$7328$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23353,7 +23315,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7363$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7328$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23507,8 +23469,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7363$90 ;
-  wire [40:0] \port$7363$90 ;
+  input [40:0] \port$7328$90 ;
+  wire [40:0] \port$7328$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23569,10 +23531,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7363$90 [19:0]),
+    .coefficient_base(\port$7328$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7363$90 [40:20]),
+    .coefficient_words(\port$7328$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23651,8 +23613,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7363$90 [19:0];
-  assign coefficient_words = \port$7363$90 [40:20];
+  assign coefficient_base = \port$7328$90 [19:0];
+  assign coefficient_words = \port$7328$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23698,7 +23660,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7363$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7328$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23852,8 +23814,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7363$90 ;
-  wire [40:0] \port$7363$90 ;
+  input [40:0] \port$7328$90 ;
+  wire [40:0] \port$7328$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23914,10 +23876,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7363$90 [19:0]),
+    .coefficient_base(\port$7328$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7363$90 [40:20]),
+    .coefficient_words(\port$7328$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23996,8 +23958,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7363$90 [19:0];
-  assign coefficient_words = \port$7363$90 [40:20];
+  assign coefficient_base = \port$7328$90 [19:0];
+  assign coefficient_words = \port$7328$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -24043,7 +24005,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7363$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7328$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -24197,8 +24159,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7363$90 ;
-  wire [40:0] \port$7363$90 ;
+  input [40:0] \port$7328$90 ;
+  wire [40:0] \port$7328$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -24259,10 +24221,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7363$90 [19:0]),
+    .coefficient_base(\port$7328$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7363$90 [40:20]),
+    .coefficient_words(\port$7328$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -24341,8 +24303,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7363$90 [19:0];
-  assign coefficient_words = \port$7363$90 [40:20];
+  assign coefficient_base = \port$7328$90 [19:0];
+  assign coefficient_words = \port$7328$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -25569,7 +25531,7 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7581$0 , busy, clk);
+module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7570$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -25710,8 +25672,8 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [25:0] \port$7581$0 ;
-  wire [25:0] \port$7581$0 ;
+  output [25:0] \port$7570$0 ;
+  wire [25:0] \port$7570$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -25819,7 +25781,7 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
   assign \$27  = advance & \$signal$7 ;
-  \crossloom.window$877.nest  nest (
+  \crossloom.window$876.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(address),
@@ -25835,17 +25797,17 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$6271$128 (descriptor[139:128]),
-    .\port$6271$160 (descriptor[171:160]),
-    .\port$6271$192 (descriptor[215:192]),
-    .\port$6271$96 (descriptor[119:96]),
+    .\port$6256$128 (descriptor[139:128]),
+    .\port$6256$160 (descriptor[171:160]),
+    .\port$6256$192 (descriptor[215:192]),
+    .\port$6256$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$877.pitches  pitches (
+  \crossloom.window$876.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -25853,7 +25815,7 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$6271$136 (descriptor[147:136]),
+    .\port$6256$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -26062,7 +26024,7 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[24];
   assign \last_chunk$73  = shown[25];
   assign \last_position$74  = shown[26];
-  assign \port$7581$0  = shown[25:0];
+  assign \port$7570$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -26113,7 +26075,7 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 , \port$6271$160 , \port$6271$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 , \port$6256$160 , \port$6256$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -27284,14 +27246,14 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$6271$128 ;
-  wire [11:0] \port$6271$128 ;
-  input [11:0] \port$6271$160 ;
-  wire [11:0] \port$6271$160 ;
-  input [23:0] \port$6271$192 ;
-  wire [23:0] \port$6271$192 ;
-  input [23:0] \port$6271$96 ;
-  wire [23:0] \port$6271$96 ;
+  input [11:0] \port$6256$128 ;
+  wire [11:0] \port$6256$128 ;
+  input [11:0] \port$6256$160 ;
+  wire [11:0] \port$6256$160 ;
+  input [23:0] \port$6256$192 ;
+  wire [23:0] \port$6256$192 ;
+  input [23:0] \port$6256$96 ;
+  wire [23:0] \port$6256$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -27334,41 +27296,41 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$6271$192 [11:0] == 1'h1;
-  assign \$2  = \port$6271$192 [11:0] == 2'h2;
+  assign \$1  = \port$6256$192 [11:0] == 1'h1;
+  assign \$2  = \port$6256$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$6271$128 [3:0] == 1'h1;
-  assign \$9  = \port$6271$128 [3:0] == 2'h2;
+  assign \$8  = \port$6256$128 [3:0] == 1'h1;
+  assign \$9  = \port$6256$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$6271$128 [7:4] == 1'h1;
-  assign \$16  = \port$6271$128 [7:4] == 2'h2;
+  assign \$15  = \port$6256$128 [7:4] == 1'h1;
+  assign \$16  = \port$6256$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$6271$192 [23:12] == 1'h1;
-  assign \$23  = \port$6271$192 [23:12] == 2'h2;
+  assign \$22  = \port$6256$192 [23:12] == 1'h1;
+  assign \$23  = \port$6256$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$6271$96 [11:0] == 1'h1;
-  assign \$30  = \port$6271$96 [11:0] == 2'h2;
+  assign \$29  = \port$6256$96 [11:0] == 1'h1;
+  assign \$30  = \port$6256$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$6271$96 [23:12] == 1'h1;
-  assign \$37  = \port$6271$96 [23:12] == 2'h2;
+  assign \$36  = \port$6256$96 [23:12] == 1'h1;
+  assign \$37  = \port$6256$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -28149,11 +28111,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -28175,11 +28137,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -28201,11 +28163,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -28227,11 +28189,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -28253,11 +28215,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -28279,11 +28241,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$6271$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$6271$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -28303,7 +28265,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$6271$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$6256$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -28319,7 +28281,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$6271$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$6256$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -28333,7 +28295,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$6271$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$6256$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -28347,7 +28309,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$6271$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$6256$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -28379,7 +28341,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$6271$192 [11:0];
+      word_left <= \port$6256$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -28448,7 +28410,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$6271$128 [3:0];
+      column_left <= \port$6256$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -28517,7 +28479,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$6271$128 [7:4];
+      row_left <= \port$6256$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -28586,7 +28548,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$6271$192 [23:12];
+      block_left <= \port$6256$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -28655,7 +28617,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$6271$96 [11:0];
+      x_left <= \port$6256$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -28724,7 +28686,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$6271$96 [23:12];
+      y_left <= \port$6256$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -29030,19 +28992,19 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$6271$192 [11:0];
-  assign column_count = \port$6271$128 [3:0];
-  assign row_count = \port$6271$128 [7:4];
-  assign block_count = \port$6271$192 [23:12];
-  assign x_count = \port$6271$96 [11:0];
-  assign y_count = \port$6271$96 [23:12];
+  assign word_count = \port$6256$192 [11:0];
+  assign column_count = \port$6256$128 [3:0];
+  assign row_count = \port$6256$128 [7:4];
+  assign block_count = \port$6256$192 [23:12];
+  assign x_count = \port$6256$96 [11:0];
+  assign y_count = \port$6256$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$6271$160  };
-  assign address_block_step = { 4'h0, \port$6271$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$6256$160  };
+  assign address_block_step = { 4'h0, \port$6256$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$6271$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$6256$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$6271$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$6256$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -29145,35 +29107,39 @@ module \crossloom.window$877.nest (rst, advance, \port$6271$96 , \port$6271$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
-  wire [5:0] \$1 ;
-  wire [16:0] \$10 ;
-  wire [11:0] \$11 ;
-  wire [17:0] \$12 ;
-  wire [16:0] \$13 ;
-  wire [11:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire [16:0] \$19 ;
-  wire [12:0] \$2 ;
-  wire [15:0] \$20 ;
-  wire [17:0] \$21 ;
-  wire [16:0] \$22 ;
-  wire [15:0] \$23 ;
-  wire [17:0] \$24 ;
-  wire \$25 ;
+module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6256$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+  wire \$1 ;
+  wire [17:0] \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire [16:0] \$14 ;
+  wire [11:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [16:0] \$17 ;
+  wire [11:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire [16:0] \$23 ;
+  wire [15:0] \$24 ;
+  wire [17:0] \$25 ;
   wire [16:0] \$26 ;
-  wire \$27 ;
-  wire [16:0] \$28 ;
+  wire [15:0] \$27 ;
+  wire [17:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
-  wire [16:0] \$4 ;
-  wire [11:0] \$5 ;
-  wire [17:0] \$6 ;
+  wire [16:0] \$30 ;
+  wire \$31 ;
+  wire [16:0] \$32 ;
+  wire \$4 ;
+  wire [5:0] \$5 ;
+  wire [12:0] \$6 ;
   wire \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  wire [16:0] \$8 ;
+  wire [11:0] \$9 ;
   reg [15:0] \$signal  = 16'h0000;
   wire abort;
   input [15:0] base;
@@ -29194,8 +29160,8 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$6271$136 ;
-  wire [11:0] \port$6271$136 ;
+  input [11:0] \port$6256$136 ;
+  wire [11:0] \port$6256$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -29212,36 +29178,67 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
   reg [11:0] width = 12'h000;
   input [11:0] \width$7 ;
   wire [11:0] \width$7 ;
-  assign \$1  = clock + 1'h1;
-  assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? pixel : 12'h000;
-  assign \$6  = \$4  + \$5 ;
-  assign \$7  = clock >= 4'h8;
-  assign \$8  = clock < 4'hc;
-  assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? pixel : 12'h000;
-  assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? pixel : 12'h000;
-  assign \$15  = \$13  + \$14 ;
-  assign \$16  = clock >= 4'hc;
-  assign \$17  = clock < 5'h10;
-  assign \$18  = \$16  & \$17 ;
-  assign \$20  = rotating_stride[3] ? row : 16'h0000;
-  assign \$21  = \$19  + \$20 ;
-  assign \$23  = rotating_top[3] ? row : 16'h0000;
-  assign \$24  = \$22  + \$23 ;
-  assign \$25  = clock == 4'hc;
-  assign \$26  = origin - \$signal ;
-  assign \$27  = clock == 5'h10;
-  assign \$28  = origin - pad_rows;
+  assign \$1  = clock == 5'h10;
+  assign \$2  = running & \$1 ;
+  assign \$3  = ~ start;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = clock + 1'h1;
+  assign \$7  = clock < 4'hc;
+  assign \$9  = width[11] ? pixel : 12'h000;
+  assign \$10  = \$8  + \$9 ;
+  assign \$11  = clock >= 4'h8;
+  assign \$12  = clock < 4'hc;
+  assign \$13  = \$11  & \$12 ;
+  assign \$15  = rotating_stride[3] ? pixel : 12'h000;
+  assign \$16  = \$14  + \$15 ;
+  assign \$18  = rotating_left[3] ? pixel : 12'h000;
+  assign \$19  = \$17  + \$18 ;
+  assign \$20  = clock >= 4'hc;
+  assign \$21  = clock < 5'h10;
+  assign \$22  = \$20  & \$21 ;
+  assign \$24  = rotating_stride[3] ? row : 16'h0000;
+  assign \$25  = \$23  + \$24 ;
+  assign \$27  = rotating_top[3] ? row : 16'h0000;
+  assign \$28  = \$26  + \$27 ;
+  assign \$29  = clock == 4'hc;
+  assign \$30  = origin - \$signal ;
+  assign \$31  = clock == 5'h10;
+  assign \$32  = origin - pad_rows;
   always @(posedge clk) begin
-    done <= 1'h0;
     if (start) begin
+      pad_rows <= 16'h0000;
     end else if (running) begin
-      if (\$27 ) begin
-        done <= 1'h1;
+      if (\$22 ) begin
+        pad_rows <= \$28 [15:0];
       end
     end
+    if (clear) begin
+      pad_rows <= 16'h0000;
+    end
+    if (rst) begin
+      pad_rows <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (start) begin
+      origin <= base;
+    end else if (running) begin
+      if (\$29 ) begin
+        origin <= \$30 [15:0];
+      end
+      if (\$31 ) begin
+        origin <= \$32 [15:0];
+      end
+    end
+    if (clear) begin
+      origin <= 16'h0000;
+    end
+    if (rst) begin
+      origin <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    done <= \$4 ;
     if (clear) begin
       done <= 1'h0;
     end
@@ -29253,7 +29250,7 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
     if (start) begin
       running <= 1'h1;
     end else if (running) begin
-      if (\$27 ) begin
+      if (\$31 ) begin
         running <= 1'h0;
       end
     end
@@ -29268,7 +29265,7 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
     if (start) begin
       clock <= 5'h00;
     end else if (running) begin
-      clock <= \$1 [4:0];
+      clock <= \$5 [4:0];
     end
     if (clear) begin
       clock <= 5'h00;
@@ -29281,7 +29278,7 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
     if (start) begin
       width <= \width$7 ;
     end else if (running) begin
-      width <= \$2 [11:0];
+      width <= \$6 [11:0];
     end
     if (clear) begin
       width <= 12'h000;
@@ -29292,7 +29289,7 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$6271$136 [3:0];
+      rotating_stride <= \port$6256$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -29305,7 +29302,7 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$6271$136 [7:4];
+      rotating_left <= \port$6256$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -29318,7 +29315,7 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$6271$136 [11:8];
+      rotating_top <= \port$6256$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -29333,8 +29330,8 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
     if (start) begin
       row <= 16'h0000;
     end else if (running) begin
-      if (\$3 ) begin
-        row <= \$6 [15:0];
+      if (\$7 ) begin
+        row <= \$10 [15:0];
       end
     end
     if (clear) begin
@@ -29348,8 +29345,8 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
     if (start) begin
       column_step <= 16'h0000;
     end else if (running) begin
-      if (\$9 ) begin
-        column_step <= \$12 [15:0];
+      if (\$13 ) begin
+        column_step <= \$16 [15:0];
       end
     end
     if (clear) begin
@@ -29363,8 +29360,8 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
     if (start) begin
       row_step <= 16'h0000;
     end else if (running) begin
-      if (\$18 ) begin
-        row_step <= \$21 [15:0];
+      if (\$22 ) begin
+        row_step <= \$25 [15:0];
       end
     end
     if (clear) begin
@@ -29378,8 +29375,8 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
     if (start) begin
       \$signal  <= 16'h0000;
     end else if (running) begin
-      if (\$9 ) begin
-        \$signal  <= \$15 [15:0];
+      if (\$13 ) begin
+        \$signal  <= \$19 [15:0];
       end
     end
     if (clear) begin
@@ -29389,49 +29386,16 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6271$13
       \$signal  <= 16'h0000;
     end
   end
-  always @(posedge clk) begin
-    if (start) begin
-      pad_rows <= 16'h0000;
-    end else if (running) begin
-      if (\$18 ) begin
-        pad_rows <= \$24 [15:0];
-      end
-    end
-    if (clear) begin
-      pad_rows <= 16'h0000;
-    end
-    if (rst) begin
-      pad_rows <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (start) begin
-      origin <= base;
-    end else if (running) begin
-      if (\$25 ) begin
-        origin <= \$26 [15:0];
-      end
-      if (\$27 ) begin
-        origin <= \$28 [15:0];
-      end
-    end
-    if (clear) begin
-      origin <= 16'h0000;
-    end
-    if (rst) begin
-      origin <= 16'h0000;
-    end
-  end
-  assign stride = \port$6271$136 [3:0];
-  assign pad_left = \port$6271$136 [7:4];
-  assign pad_top = \port$6271$136 [11:8];
+  assign stride = \port$6256$136 [3:0];
+  assign pad_left = \port$6256$136 [7:4];
+  assign pad_top = \port$6256$136 [11:8];
   assign abort = 1'h0;
-  assign \$2  = { width, 1'h0 };
-  assign \$4  = { row, 1'h0 };
-  assign \$10  = { column_step, 1'h0 };
-  assign \$13  = { \$signal , 1'h0 };
-  assign \$19  = { row_step, 1'h0 };
-  assign \$22  = { pad_rows, 1'h0 };
+  assign \$6  = { width, 1'h0 };
+  assign \$8  = { row, 1'h0 };
+  assign \$14  = { column_step, 1'h0 };
+  assign \$17  = { \$signal , 1'h0 };
+  assign \$23  = { row_step, 1'h0 };
+  assign \$26  = { pad_rows, 1'h0 };
 endmodule
 /* Generated by Amaranth Yosys 0.50 (PyPI ver 0.50.0.0.post130, git sha1 b5170e139) */
 
@@ -29445,16 +29409,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire \$14 ;
-  wire \$15 ;
-  wire \$16 ;
-  wire [12:0] \$17 ;
-  wire [12:0] \$18 ;
+  wire [12:0] \$14 ;
+  wire [12:0] \$15 ;
   wire \$2 ;
+  wire [41:0] \$27 ;
+  wire [16:0] \$28 ;
+  wire [47:0] \$29 ;
   wire \$3 ;
-  wire [41:0] \$30 ;
-  wire [16:0] \$31 ;
-  wire [47:0] \$32 ;
   wire \$4 ;
   wire [14:0] \$5 ;
   wire [20:0] \$6 ;
@@ -29462,7 +29423,6 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
-  wire \$signal$126 ;
   reg \$signal$93  = 1'h0;
   wire [14:0] \$signature__addr ;
   wire [31:0] \$signature__data ;
@@ -29471,9 +29431,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [14:0] address;
   reg [2:0] averaging = 3'h0;
   (* init = 3'h0 *)
-  wire [2:0] \averaging$135 ;
+  wire [2:0] \averaging$134 ;
   (* init = 3'h0 *)
-  wire [2:0] \averaging$158 ;
+  wire [2:0] \averaging$157 ;
   wire bank;
   output bank_free;
   wire bank_free;
@@ -29481,7 +29441,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire bank_released;
   wire \bank_released$124 ;
   wire [14:0] base;
-  wire [14:0] \base$171 ;
+  wire [14:0] \base$170 ;
   wire busy;
   input calibrate;
   wire calibrate;
@@ -29500,38 +29460,38 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$222 ;
+  wire \clear$221 ;
   input clk;
   wire clk;
   wire [70:0] code;
-  wire [70:0] \code$163 ;
-  wire [7:0] \code$163.code ;
-  wire \code$163.stopped ;
-  wire [61:0] \code$163.tag ;
-  wire [15:0] \code$163.tag.conversion ;
-  wire \code$163.tag.final ;
-  wire [5:0] \code$163.tag.index ;
-  wire \code$163.tag.last ;
-  wire \code$163.tag.partial ;
-  wire [1:0] \code$163.tag.plane ;
-  wire [31:0] \code$163.tag.product ;
-  wire \code$163.tag.release ;
-  wire \code$163.tag.stop ;
-  wire \code$163.tag.void ;
-  wire [70:0] \code$174 ;
-  wire [7:0] \code$174.code ;
-  wire \code$174.stopped ;
-  wire [61:0] \code$174.tag ;
-  wire [15:0] \code$174.tag.conversion ;
-  wire \code$174.tag.final ;
-  wire [5:0] \code$174.tag.index ;
-  wire \code$174.tag.last ;
-  wire \code$174.tag.partial ;
-  wire [1:0] \code$174.tag.plane ;
-  wire [31:0] \code$174.tag.product ;
-  wire \code$174.tag.release ;
-  wire \code$174.tag.stop ;
-  wire \code$174.tag.void ;
+  wire [70:0] \code$162 ;
+  wire [7:0] \code$162.code ;
+  wire \code$162.stopped ;
+  wire [61:0] \code$162.tag ;
+  wire [15:0] \code$162.tag.conversion ;
+  wire \code$162.tag.final ;
+  wire [5:0] \code$162.tag.index ;
+  wire \code$162.tag.last ;
+  wire \code$162.tag.partial ;
+  wire [1:0] \code$162.tag.plane ;
+  wire [31:0] \code$162.tag.product ;
+  wire \code$162.tag.release ;
+  wire \code$162.tag.stop ;
+  wire \code$162.tag.void ;
+  wire [70:0] \code$173 ;
+  wire [7:0] \code$173.code ;
+  wire \code$173.stopped ;
+  wire [61:0] \code$173.tag ;
+  wire [15:0] \code$173.tag.conversion ;
+  wire \code$173.tag.final ;
+  wire [5:0] \code$173.tag.index ;
+  wire \code$173.tag.last ;
+  wire \code$173.tag.partial ;
+  wire [1:0] \code$173.tag.plane ;
+  wire [31:0] \code$173.tag.product ;
+  wire \code$173.tag.release ;
+  wire \code$173.tag.stop ;
+  wire \code$173.tag.void ;
   wire [7:0] \code.code ;
   wire \code.stopped ;
   wire [61:0] \code.tag ;
@@ -29555,11 +29515,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire code__valid;
   wire code__void;
   wire code_ready;
-  wire \code_ready$165 ;
-  wire \code_ready$177 ;
+  wire \code_ready$164 ;
+  wire \code_ready$176 ;
   wire code_valid;
-  wire \code_valid$161 ;
-  wire \code_valid$172 ;
+  wire \code_valid$160 ;
+  wire \code_valid$171 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [31:0] coefficient_data;
@@ -29571,25 +29531,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
-  wire [11:0] \columns$194 ;
+  wire [11:0] \columns$193 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$166 ;
+  wire \converted$165 ;
   output converting;
   wire converting;
   input [5:0] correction_data;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$180 ;
+  wire [5:0] \correction_data$179 ;
   input [7:0] correction_index;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$179 ;
+  wire [7:0] \correction_index$178 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$178 ;
+  wire \correction_write$177 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -29613,16 +29573,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$185 ;
+  wire \drain_clear$184 ;
   input [2:0] drain_group;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$183 ;
+  wire [2:0] \drain_group$182 ;
   input [2:0] drain_lane;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$184 ;
+  wire [2:0] \drain_lane$183 ;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$188 ;
+  wire [24:0] \drain_sum$187 ;
   input drain_valid;
   wire drain_valid;
   wire drive;
@@ -29635,14 +29595,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [3:0] groups;
   wire hold;
   wire [138:0] job;
-  wire [138:0] \job$144 ;
-  wire [5:0] \job$144.index ;
-  wire \job$144.last ;
-  wire [63:0] \job$144.negate ;
-  wire [1:0] \job$144.plane ;
-  wire [63:0] \job$144.select ;
-  wire \job$144.stop ;
-  wire \job$144.void ;
+  wire [138:0] \job$143 ;
+  wire [5:0] \job$143.index ;
+  wire \job$143.last ;
+  wire [63:0] \job$143.negate ;
+  wire [1:0] \job$143.plane ;
+  wire [63:0] \job$143.select ;
+  wire \job$143.stop ;
+  wire \job$143.void ;
   wire [5:0] \job.index ;
   wire \job.last ;
   wire [63:0] \job.negate ;
@@ -29651,19 +29611,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$145 ;
+  wire \job_ready$144 ;
   wire job_valid;
-  wire \job_valid$143 ;
+  wire \job_valid$142 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$134 ;
-  wire [5:0] \lengths$134.add ;
-  wire [5:0] \lengths$134.clear ;
-  wire [5:0] \lengths$134.drive ;
-  wire [5:0] \lengths$134.gap ;
-  wire [5:0] \lengths$134.hold ;
-  wire [5:0] \lengths$134.reset ;
-  wire [5:0] \lengths$134.share ;
+  wire [41:0] \lengths$133 ;
+  wire [5:0] \lengths$133.add ;
+  wire [5:0] \lengths$133.clear ;
+  wire [5:0] \lengths$133.drive ;
+  wire [5:0] \lengths$133.gap ;
+  wire [5:0] \lengths$133.hold ;
+  wire [5:0] \lengths$133.reset ;
+  wire [5:0] \lengths$133.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -29770,14 +29730,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] measure;
   output [42:0] measured;
   wire [42:0] measured;
-  wire [42:0] \measured$214 ;
-  wire \measured$214.failed ;
-  wire [15:0] \measured$214.gain ;
-  wire [14:0] \measured$214.gain_reference ;
-  wire \measured$214.gain_valid ;
-  wire [7:0] \measured$214.offset ;
-  wire \measured$214.offset_valid ;
-  wire \measured$214.reference_valid ;
+  wire [42:0] \measured$213 ;
+  wire \measured$213.failed ;
+  wire [15:0] \measured$213.gain ;
+  wire [14:0] \measured$213.gain_reference ;
+  wire \measured$213.gain_valid ;
+  wire [7:0] \measured$213.offset ;
+  wire \measured$213.offset_valid ;
+  wire \measured$213.reference_valid ;
   wire \measured.failed ;
   wire [15:0] \measured.gain ;
   wire [14:0] \measured.gain_reference ;
@@ -29790,20 +29750,20 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$157 ;
+  wire \overrun$156 ;
   output position_done;
   wire position_done;
-  wire \position_done$181 ;
+  wire \position_done$180 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$182 ;
+  wire \position_freed$181 ;
   wire [43:0] product;
-  wire [43:0] \product$139 ;
-  wire \product$139.bank ;
-  wire \product$139.final ;
-  wire [31:0] \product$139.number ;
-  wire \product$139.release ;
-  wire [8:0] \product$139.row_enable ;
+  wire [43:0] \product$138 ;
+  wire \product$138.bank ;
+  wire \product$138.final ;
+  wire [31:0] \product$138.number ;
+  wire \product$138.release ;
+  wire [8:0] \product$138.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -29811,11 +29771,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [8:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$141 ;
+  wire \product_ready$140 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$137 ;
+  wire \product_valid$136 ;
   wire [14:0] read_address;
   wire [14:0] \read_address$108 ;
   wire [31:0] read_data;
@@ -29828,16 +29788,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [3:0] resolution;
   wire [8:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$132 ;
+  wire [7:0] \row_groups$131 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$154 ;
+  wire \sample_ready$153 ;
   wire sample_valid;
-  wire \sample_valid$150 ;
+  wire \sample_valid$149 ;
   output saturated;
   wire saturated;
-  wire \saturated$191 ;
+  wire \saturated$190 ;
   wire [24:0] scaled;
   wire [63:0] select;
   input [39:0] settings;
@@ -29851,30 +29811,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input start;
   wire start;
   wire \start$115 ;
-  wire \start$127 ;
-  wire \start$167 ;
-  wire \start$192 ;
+  wire \start$126 ;
+  wire \start$166 ;
+  wire \start$191 ;
   wire started;
   output stopped;
   wire stopped;
   (* init = 1'h0 *)
   wire stream;
   (* init = 1'h0 *)
-  wire \stream$168 ;
+  wire \stream$167 ;
   wire [24:0] sum;
   wire summing;
   wire [61:0] tag;
-  wire [61:0] \tag$152 ;
-  wire [15:0] \tag$152.conversion ;
-  wire \tag$152.final ;
-  wire [5:0] \tag$152.index ;
-  wire \tag$152.last ;
-  wire \tag$152.partial ;
-  wire [1:0] \tag$152.plane ;
-  wire [31:0] \tag$152.product ;
-  wire \tag$152.release ;
-  wire \tag$152.stop ;
-  wire \tag$152.void ;
+  wire [61:0] \tag$151 ;
+  wire [15:0] \tag$151.conversion ;
+  wire \tag$151.final ;
+  wire [5:0] \tag$151.index ;
+  wire \tag$151.last ;
+  wire \tag$151.partial ;
+  wire [1:0] \tag$151.plane ;
+  wire [31:0] \tag$151.product ;
+  wire \tag$151.release ;
+  wire \tag$151.stop ;
+  wire \tag$151.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -29887,41 +29847,41 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$156 ;
+  wire \timed_out$155 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$147 ;
+  wire [15:0] \timeout$146 ;
   output [7:0] trace__code;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$207 ;
+  wire [7:0] \trace__code$206 ;
   output [8:0] trace__compensated;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$209 ;
+  wire [8:0] \trace__compensated$208 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$201 ;
+  wire [15:0] \trace__conversion$200 ;
   output [5:0] trace__index;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$203 ;
+  wire [5:0] \trace__index$202 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$205 ;
+  wire [1:0] \trace__plane$204 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$199 ;
+  wire [31:0] \trace__product$198 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$211 ;
+  wire \trace__stopped$210 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$197 ;
+  wire \trace__valid$196 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$213 ;
+  wire \trace__void$212 ;
   wire [7:0] trial;
   reg unselected = 1'h0;
   (* init = 1'h0 *)
-  wire \unselected$130 ;
+  wire \unselected$129 ;
   wire valid;
   wire [14:0] write__addr;
   wire [31:0] write__data;
@@ -29966,27 +29926,23 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \$11  = \$9  & \$10 ;
   assign \$signature__en  = \$signal  ? read_enable : \read_enable$106 ;
   assign \$signature__addr  = \$signal  ? read_address : \read_address$108 ;
-  assign \$12  = start | chunk_begin;
-  assign \$13  = \$12  | chunk_loaded;
-  assign \$14  = \$13  | bank_released;
-  assign \$signal$126  = \$14  | product_started;
-  assign job_ready = \job_ready$145  & job_valid;
-  assign overrun = \overrun$157  | outside;
+  assign job_ready = \job_ready$144  & job_valid;
+  assign overrun = \overrun$156  | outside;
   assign offset = unselected ? 8'h00 : settings[8:1];
-  assign \$15  = code_valid & code_ready;
-  assign \$16  = ~ code[18];
-  assign converted = \$15  & \$16 ;
+  assign \$12  = code_valid & code_ready;
+  assign \$13  = ~ code[18];
+  assign converted = \$12  & \$13 ;
   assign stopped = converted & code[8];
   assign summing = ~ calibrating;
-  assign \$17  = descriptor[283:272] + 3'h7;
-  assign mean_ready = \code_ready$177  & \code_valid$172 ;
+  assign \$14  = descriptor[283:272] + 3'h7;
+  assign mean_ready = \code_ready$176  & \code_valid$171 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[334:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$174 ),
-    .code_ready(\code_ready$177 ),
-    .code_valid(\code_valid$172 ),
+    .code(\code$173 ),
+    .code_ready(\code_ready$176 ),
+    .code_valid(\code_valid$171 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -29995,9 +29951,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(sum),
-    .groups(\$18 [3:0]),
-    .\port$1433$0 (\$31 ),
-    .\port$1433$23 (\$32 ),
+    .groups(\$15 [3:0]),
+    .\port$1424$0 (\$28 ),
+    .\port$1424$23 (\$29 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -30017,9 +29973,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$174 ),
+    .mean(\code$173 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$172 ),
+    .mean_valid(\code_valid$171 ),
     .offset(offset),
     .rst(rst)
   );
@@ -30027,7 +29983,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .calibrating(calibrating),
     .clear(clear),
     .clk(clk),
-    .code__code(\$31 [7:0]),
+    .code__code(\$28 [7:0]),
     .code__compensated(trace__compensated),
     .code__valid(trace__valid),
     .columns(descriptor[315:304]),
@@ -30049,11 +30005,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$145 ),
+    .job_ready(\job_ready$144 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1296$0 (\$30 ),
+    .\port$1287$0 (\$27 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -30099,7 +30055,6 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .clk(clk),
     .first_product(first_product),
     .\port$0$292 (descriptor[271:256]),
-    .\port$17$0 (\$signal$126 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -30107,7 +30062,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
-  \crossloom_tile.gain$241  \gain$241  (
+  \crossloom_tile.gain$240  \gain$240  (
     .clear(clear),
     .clk(clk),
     .\gain$3 (settings[24:9]),
@@ -30128,7 +30083,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$157 ),
+    .overrun(\overrun$156 ),
     .read_address(\read_address$108 ),
     .read_data(read_data),
     .read_enable(\read_enable$106 ),
@@ -30219,90 +30174,90 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \bank_free$122  = bank_free;
   assign \bank_released$124  = bank_released;
   assign started = product_started;
-  assign \start$127  = start;
+  assign \start$126  = start;
   assign stream = \$signal ;
   assign base = descriptor[334:320];
-  assign \unselected$130  = unselected;
+  assign \unselected$129  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$132  = descriptor[263:256];
+  assign \row_groups$131  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$134  = lengths;
-  assign \averaging$135  = averaging;
-  assign \product_valid$137  = product_valid;
-  assign \product$139  = product;
-  assign \product_ready$141  = product_ready;
-  assign \job_valid$143  = job_valid;
-  assign \job$144  = job;
+  assign \lengths$133  = lengths;
+  assign \averaging$134  = averaging;
+  assign \product_valid$136  = product_valid;
+  assign \product$138  = product;
+  assign \product_ready$140  = product_ready;
+  assign \job_valid$142  = job_valid;
+  assign \job$143  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$147  = timeout;
+  assign \timeout$146  = timeout;
   assign levels_enable = settings[0];
-  assign \sample_valid$150  = sample_valid;
-  assign \tag$152  = tag;
-  assign \sample_ready$154  = sample_ready;
+  assign \sample_valid$149  = sample_valid;
+  assign \tag$151  = tag;
+  assign \sample_ready$153  = sample_ready;
   assign busy = macro__convert;
-  assign \timed_out$156  = timed_out;
-  assign \averaging$158  = averaging;
-  assign \code_valid$161  = code_valid;
-  assign \code$163  = code;
-  assign \code_ready$165  = code_ready;
-  assign \converted$166  = converted;
-  assign \start$167  = start;
-  assign \stream$168  = \$signal ;
-  assign groups = \$18 [3:0];
-  assign \base$171  = descriptor[334:320];
-  assign mean_valid = \code_valid$172 ;
-  assign mean = \code$174 ;
-  assign \correction_write$178  = correction_write;
-  assign \correction_index$179  = correction_index;
-  assign \correction_data$180  = correction_data;
-  assign \position_done$181  = position_done;
-  assign \position_freed$182  = position_freed;
-  assign \drain_group$183  = drain_group;
-  assign \drain_lane$184  = drain_lane;
-  assign \drain_clear$185  = drain_clear;
+  assign \timed_out$155  = timed_out;
+  assign \averaging$157  = averaging;
+  assign \code_valid$160  = code_valid;
+  assign \code$162  = code;
+  assign \code_ready$164  = code_ready;
+  assign \converted$165  = converted;
+  assign \start$166  = start;
+  assign \stream$167  = \$signal ;
+  assign groups = \$15 [3:0];
+  assign \base$170  = descriptor[334:320];
+  assign mean_valid = \code_valid$171 ;
+  assign mean = \code$173 ;
+  assign \correction_write$177  = correction_write;
+  assign \correction_index$178  = correction_index;
+  assign \correction_data$179  = correction_data;
+  assign \position_done$180  = position_done;
+  assign \position_freed$181  = position_freed;
+  assign \drain_group$182  = drain_group;
+  assign \drain_lane$183  = drain_lane;
+  assign \drain_clear$184  = drain_clear;
   assign gain = settings[24:9];
-  assign \drain_sum$188  = sum;
+  assign \drain_sum$187  = sum;
   assign valid = drain_valid;
   assign scaled = drain_sum;
-  assign \saturated$191  = saturated;
-  assign \start$192  = calibrate;
+  assign \saturated$190  = saturated;
+  assign \start$191  = calibrate;
   assign measure = descriptor[7:6];
-  assign \columns$194  = descriptor[315:304];
+  assign \columns$193  = descriptor[315:304];
   assign gain_reference = settings[39:25];
   assign code__valid = trace__valid;
-  assign \trace__valid$197  = trace__valid;
-  assign code__product = \$32 [31:0];
-  assign \trace__product$199  = \$32 [31:0];
-  assign code__conversion = \$32 [47:32];
-  assign \trace__conversion$201  = \$32 [47:32];
-  assign code__index = \$31 [14:9];
-  assign \trace__index$203  = \$31 [14:9];
-  assign code__plane = \$31 [16:15];
-  assign \trace__plane$205  = \$31 [16:15];
-  assign code__code = \$31 [7:0];
-  assign \trace__code$207  = \$31 [7:0];
+  assign \trace__valid$196  = trace__valid;
+  assign code__product = \$29 [31:0];
+  assign \trace__product$198  = \$29 [31:0];
+  assign code__conversion = \$29 [47:32];
+  assign \trace__conversion$200  = \$29 [47:32];
+  assign code__index = \$28 [14:9];
+  assign \trace__index$202  = \$28 [14:9];
+  assign code__plane = \$28 [16:15];
+  assign \trace__plane$204  = \$28 [16:15];
+  assign code__code = \$28 [7:0];
+  assign \trace__code$206  = \$28 [7:0];
   assign code__compensated = trace__compensated;
-  assign \trace__compensated$209  = trace__compensated;
-  assign code__stopped = \$31 [8];
-  assign \trace__stopped$211  = \$31 [8];
+  assign \trace__compensated$208  = trace__compensated;
+  assign code__stopped = \$28 [8];
+  assign \trace__stopped$210  = \$28 [8];
   assign code__void = trace__void;
-  assign \trace__void$213  = trace__void;
-  assign \measured$214  = measured;
+  assign \trace__void$212  = trace__void;
+  assign \measured$213  = measured;
   assign done = calibrated;
-  assign bank = \$30 [0];
-  assign row_enable = \$30 [9:1];
+  assign bank = \$27 [0];
+  assign row_enable = \$27 [9:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$222  = macro__clear;
+  assign \clear$221  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[61:46];
-  assign product_number = \$30 [41:10];
+  assign product_number = \$27 [41:10];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign level = macro__level;
@@ -30317,17 +30272,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$30 [0];
-  assign macro__row_enable = \$30 [9:1];
+  assign macro__bank = \$27 [0];
+  assign macro__row_enable = \$27 [9:1];
   assign macro__reference = descriptor[376:352];
-  assign macro__product = \$30 [41:10];
+  assign macro__product = \$27 [41:10];
   assign macro__conversion = tag[61:46];
-  assign trace__product = \$32 [31:0];
-  assign trace__conversion = \$32 [47:32];
-  assign trace__index = \$31 [14:9];
-  assign trace__plane = \$31 [16:15];
-  assign trace__code = \$31 [7:0];
-  assign trace__stopped = \$31 [8];
+  assign trace__product = \$29 [31:0];
+  assign trace__conversion = \$29 [47:32];
+  assign trace__index = \$28 [14:9];
+  assign trace__plane = \$28 [16:15];
+  assign trace__code = \$28 [7:0];
+  assign trace__stopped = \$28 [8];
   assign converting = macro__convert;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -30370,30 +30325,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
-  assign \lengths$134.reset  = lengths[5:0];
-  assign \lengths$134.drive  = lengths[11:6];
-  assign \lengths$134.share  = lengths[17:12];
-  assign \lengths$134.hold  = lengths[23:18];
-  assign \lengths$134.clear  = lengths[29:24];
-  assign \lengths$134.add  = lengths[35:30];
-  assign \lengths$134.gap  = lengths[41:36];
+  assign \lengths$133.reset  = lengths[5:0];
+  assign \lengths$133.drive  = lengths[11:6];
+  assign \lengths$133.share  = lengths[17:12];
+  assign \lengths$133.hold  = lengths[23:18];
+  assign \lengths$133.clear  = lengths[29:24];
+  assign \lengths$133.add  = lengths[35:30];
+  assign \lengths$133.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[9:1];
   assign \product.number  = product[41:10];
   assign \product.release  = product[42];
   assign \product.final  = product[43];
-  assign \product$139.bank  = product[0];
-  assign \product$139.row_enable  = product[9:1];
-  assign \product$139.number  = product[41:10];
-  assign \product$139.release  = product[42];
-  assign \product$139.final  = product[43];
-  assign \job$144.select  = job[63:0];
-  assign \job$144.negate  = job[127:64];
-  assign \job$144.index  = job[133:128];
-  assign \job$144.plane  = job[135:134];
-  assign \job$144.stop  = job[136];
-  assign \job$144.void  = job[137];
-  assign \job$144.last  = job[138];
+  assign \product$138.bank  = product[0];
+  assign \product$138.row_enable  = product[9:1];
+  assign \product$138.number  = product[41:10];
+  assign \product$138.release  = product[42];
+  assign \product$138.final  = product[43];
+  assign \job$143.select  = job[63:0];
+  assign \job$143.negate  = job[127:64];
+  assign \job$143.index  = job[133:128];
+  assign \job$143.plane  = job[135:134];
+  assign \job$143.stop  = job[136];
+  assign \job$143.void  = job[137];
+  assign \job$143.last  = job[138];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -30404,16 +30359,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$152.index  = tag[5:0];
-  assign \tag$152.plane  = tag[7:6];
-  assign \tag$152.stop  = tag[8];
-  assign \tag$152.void  = tag[9];
-  assign \tag$152.last  = tag[10];
-  assign \tag$152.release  = tag[11];
-  assign \tag$152.final  = tag[12];
-  assign \tag$152.partial  = tag[13];
-  assign \tag$152.product  = tag[45:14];
-  assign \tag$152.conversion  = tag[61:46];
+  assign \tag$151.index  = tag[5:0];
+  assign \tag$151.plane  = tag[7:6];
+  assign \tag$151.stop  = tag[8];
+  assign \tag$151.void  = tag[9];
+  assign \tag$151.last  = tag[10];
+  assign \tag$151.release  = tag[11];
+  assign \tag$151.final  = tag[12];
+  assign \tag$151.partial  = tag[13];
+  assign \tag$151.product  = tag[45:14];
+  assign \tag$151.conversion  = tag[61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -30427,57 +30382,57 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \code$163.code  = code[7:0];
-  assign \code$163.stopped  = code[8];
-  assign \code$163.tag  = code[70:9];
-  assign \code$163.tag.index  = code[14:9];
-  assign \code$163.tag.plane  = code[16:15];
-  assign \code$163.tag.stop  = code[17];
-  assign \code$163.tag.void  = code[18];
-  assign \code$163.tag.last  = code[19];
-  assign \code$163.tag.release  = code[20];
-  assign \code$163.tag.final  = code[21];
-  assign \code$163.tag.partial  = code[22];
-  assign \code$163.tag.product  = code[54:23];
-  assign \code$163.tag.conversion  = code[70:55];
-  assign \code$174.code  = \code$174 [7:0];
-  assign \code$174.stopped  = \code$174 [8];
-  assign \code$174.tag  = \code$174 [70:9];
-  assign \code$174.tag.index  = \code$174 [14:9];
-  assign \code$174.tag.plane  = \code$174 [16:15];
-  assign \code$174.tag.stop  = \code$174 [17];
-  assign \code$174.tag.void  = \code$174 [18];
-  assign \code$174.tag.last  = \code$174 [19];
-  assign \code$174.tag.release  = \code$174 [20];
-  assign \code$174.tag.final  = \code$174 [21];
-  assign \code$174.tag.partial  = \code$174 [22];
-  assign \code$174.tag.product  = \code$174 [54:23];
-  assign \code$174.tag.conversion  = \code$174 [70:55];
-  assign \mean.code  = \code$174 [7:0];
-  assign \mean.stopped  = \code$174 [8];
-  assign \mean.tag  = \code$174 [70:9];
-  assign \mean.tag.index  = \code$174 [14:9];
-  assign \mean.tag.plane  = \code$174 [16:15];
-  assign \mean.tag.stop  = \code$174 [17];
-  assign \mean.tag.void  = \code$174 [18];
-  assign \mean.tag.last  = \code$174 [19];
-  assign \mean.tag.release  = \code$174 [20];
-  assign \mean.tag.final  = \code$174 [21];
-  assign \mean.tag.partial  = \code$174 [22];
-  assign \mean.tag.product  = \code$174 [54:23];
-  assign \mean.tag.conversion  = \code$174 [70:55];
-  assign \measured$214.offset_valid  = measured[0];
-  assign \measured$214.offset  = measured[8:1];
-  assign \measured$214.gain_valid  = measured[9];
-  assign \measured$214.gain  = measured[25:10];
-  assign \measured$214.reference_valid  = measured[26];
-  assign \measured$214.gain_reference  = measured[41:27];
-  assign \measured$214.failed  = measured[42];
-  assign \$18  = { 3'h0, \$17 [12:3] };
+  assign \code$162.code  = code[7:0];
+  assign \code$162.stopped  = code[8];
+  assign \code$162.tag  = code[70:9];
+  assign \code$162.tag.index  = code[14:9];
+  assign \code$162.tag.plane  = code[16:15];
+  assign \code$162.tag.stop  = code[17];
+  assign \code$162.tag.void  = code[18];
+  assign \code$162.tag.last  = code[19];
+  assign \code$162.tag.release  = code[20];
+  assign \code$162.tag.final  = code[21];
+  assign \code$162.tag.partial  = code[22];
+  assign \code$162.tag.product  = code[54:23];
+  assign \code$162.tag.conversion  = code[70:55];
+  assign \code$173.code  = \code$173 [7:0];
+  assign \code$173.stopped  = \code$173 [8];
+  assign \code$173.tag  = \code$173 [70:9];
+  assign \code$173.tag.index  = \code$173 [14:9];
+  assign \code$173.tag.plane  = \code$173 [16:15];
+  assign \code$173.tag.stop  = \code$173 [17];
+  assign \code$173.tag.void  = \code$173 [18];
+  assign \code$173.tag.last  = \code$173 [19];
+  assign \code$173.tag.release  = \code$173 [20];
+  assign \code$173.tag.final  = \code$173 [21];
+  assign \code$173.tag.partial  = \code$173 [22];
+  assign \code$173.tag.product  = \code$173 [54:23];
+  assign \code$173.tag.conversion  = \code$173 [70:55];
+  assign \mean.code  = \code$173 [7:0];
+  assign \mean.stopped  = \code$173 [8];
+  assign \mean.tag  = \code$173 [70:9];
+  assign \mean.tag.index  = \code$173 [14:9];
+  assign \mean.tag.plane  = \code$173 [16:15];
+  assign \mean.tag.stop  = \code$173 [17];
+  assign \mean.tag.void  = \code$173 [18];
+  assign \mean.tag.last  = \code$173 [19];
+  assign \mean.tag.release  = \code$173 [20];
+  assign \mean.tag.final  = \code$173 [21];
+  assign \mean.tag.partial  = \code$173 [22];
+  assign \mean.tag.product  = \code$173 [54:23];
+  assign \mean.tag.conversion  = \code$173 [70:55];
+  assign \measured$213.offset_valid  = measured[0];
+  assign \measured$213.offset  = measured[8:1];
+  assign \measured$213.gain_valid  = measured[9];
+  assign \measured$213.gain  = measured[25:10];
+  assign \measured$213.reference_valid  = measured[26];
+  assign \measured$213.gain_reference  = measured[41:27];
+  assign \measured$213.failed  = measured[42];
+  assign \$15  = { 3'h0, \$14 [12:3] };
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1433$0 , trace__void, \port$1433$23 , read_address, drain_sum, clear);
+, trace__valid, \port$1424$0 , trace__void, \port$1424$23 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -30831,10 +30786,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 9'h000 *)
   wire [8:0] operand;
   reg [8:0] operand_1 = 9'h000;
-  output [16:0] \port$1433$0 ;
-  wire [16:0] \port$1433$0 ;
-  output [47:0] \port$1433$23 ;
-  wire [47:0] \port$1433$23 ;
+  output [16:0] \port$1424$0 ;
+  wire [16:0] \port$1424$0 ;
+  output [47:0] \port$1424$23 ;
+  wire [47:0] \port$1424$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -31172,8 +31127,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1449$0 (register),
-    .\port$1451$0 (\register$44 ),
+    .\port$1440$0 (register),
+    .\port$1442$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -31182,8 +31137,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1449$0 (register),
-    .\port$1451$0 (\register$44 ),
+    .\port$1440$0 (register),
+    .\port$1442$0 (\register$44 ),
     .product(\product$90 ),
     .rst(rst)
   );
@@ -31192,8 +31147,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$50 ),
-    .\port$1449$0 (register),
-    .\port$1451$0 (\register$44 ),
+    .\port$1440$0 (register),
+    .\port$1442$0 (\register$44 ),
     .product(\product$91 ),
     .rst(rst)
   );
@@ -31202,8 +31157,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$54 ),
-    .\port$1449$0 (register),
-    .\port$1451$0 (\register$44 ),
+    .\port$1440$0 (register),
+    .\port$1442$0 (\register$44 ),
     .product(\product$92 ),
     .rst(rst)
   );
@@ -31212,8 +31167,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$58 ),
-    .\port$1449$0 (register),
-    .\port$1451$0 (\register$44 ),
+    .\port$1440$0 (register),
+    .\port$1442$0 (\register$44 ),
     .product(\product$93 ),
     .rst(rst)
   );
@@ -31222,8 +31177,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$62 ),
-    .\port$1449$0 (register),
-    .\port$1451$0 (\register$44 ),
+    .\port$1440$0 (register),
+    .\port$1442$0 (\register$44 ),
     .product(\product$94 ),
     .rst(rst)
   );
@@ -31232,8 +31187,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$66 ),
-    .\port$1449$0 (register),
-    .\port$1451$0 (\register$44 ),
+    .\port$1440$0 (register),
+    .\port$1442$0 (\register$44 ),
     .product(\product$95 ),
     .rst(rst)
   );
@@ -31242,8 +31197,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$70 ),
-    .\port$1449$0 (register),
-    .\port$1451$0 (\register$44 ),
+    .\port$1440$0 (register),
+    .\port$1442$0 (\register$44 ),
     .product(\product$96 ),
     .rst(rst)
   );
@@ -31755,9 +31710,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient7 = \multiplier$70 ;
   assign \valid$72  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1433$0  = held[16:0];
+  assign \port$1424$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$1433$23  = held[70:23];
+  assign \port$1424$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -31802,7 +31757,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$173  = \$172 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31827,10 +31782,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1449$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1449$0 ;
-  wire \port$1449$0 ;
-  input \port$1451$0 ;
-  wire \port$1451$0 ;
+  input \port$1440$0 ;
+  wire \port$1440$0 ;
+  input \port$1442$0 ;
+  wire \port$1442$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31846,21 +31801,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1449$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1451$0 ) begin
+    if (\port$1442$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1451$0 , \port$1449$0  };
+  assign valid = { \port$1442$0 , \port$1440$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31870,7 +31825,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1449$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31895,10 +31850,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1449$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1449$0 ;
-  wire \port$1449$0 ;
-  input \port$1451$0 ;
-  wire \port$1451$0 ;
+  input \port$1440$0 ;
+  wire \port$1440$0 ;
+  input \port$1442$0 ;
+  wire \port$1442$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31914,21 +31869,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1449$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1451$0 ) begin
+    if (\port$1442$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1451$0 , \port$1449$0  };
+  assign valid = { \port$1442$0 , \port$1440$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31938,7 +31893,7 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1449$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31963,10 +31918,10 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1449$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1449$0 ;
-  wire \port$1449$0 ;
-  input \port$1451$0 ;
-  wire \port$1451$0 ;
+  input \port$1440$0 ;
+  wire \port$1440$0 ;
+  input \port$1442$0 ;
+  wire \port$1442$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31982,21 +31937,21 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1449$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1451$0 ) begin
+    if (\port$1442$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1451$0 , \port$1449$0  };
+  assign valid = { \port$1442$0 , \port$1440$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32006,7 +31961,7 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1449$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32031,10 +31986,10 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1449$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1449$0 ;
-  wire \port$1449$0 ;
-  input \port$1451$0 ;
-  wire \port$1451$0 ;
+  input \port$1440$0 ;
+  wire \port$1440$0 ;
+  input \port$1442$0 ;
+  wire \port$1442$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32050,21 +32005,21 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1449$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1451$0 ) begin
+    if (\port$1442$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1451$0 , \port$1449$0  };
+  assign valid = { \port$1442$0 , \port$1440$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32074,7 +32029,7 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1449$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32099,10 +32054,10 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1449$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1449$0 ;
-  wire \port$1449$0 ;
-  input \port$1451$0 ;
-  wire \port$1451$0 ;
+  input \port$1440$0 ;
+  wire \port$1440$0 ;
+  input \port$1442$0 ;
+  wire \port$1442$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32118,21 +32073,21 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1449$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1451$0 ) begin
+    if (\port$1442$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1451$0 , \port$1449$0  };
+  assign valid = { \port$1442$0 , \port$1440$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32142,7 +32097,7 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1449$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32167,10 +32122,10 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1449$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1449$0 ;
-  wire \port$1449$0 ;
-  input \port$1451$0 ;
-  wire \port$1451$0 ;
+  input \port$1440$0 ;
+  wire \port$1440$0 ;
+  input \port$1442$0 ;
+  wire \port$1442$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32186,21 +32141,21 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1449$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1451$0 ) begin
+    if (\port$1442$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1451$0 , \port$1449$0  };
+  assign valid = { \port$1442$0 , \port$1440$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32210,7 +32165,7 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1449$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32235,10 +32190,10 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1449$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1449$0 ;
-  wire \port$1449$0 ;
-  input \port$1451$0 ;
-  wire \port$1451$0 ;
+  input \port$1440$0 ;
+  wire \port$1440$0 ;
+  input \port$1442$0 ;
+  wire \port$1442$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32254,21 +32209,21 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1449$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1451$0 ) begin
+    if (\port$1442$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1451$0 , \port$1449$0  };
+  assign valid = { \port$1442$0 , \port$1440$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32278,7 +32233,7 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1449$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1449$0 , \port$1451$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32303,10 +32258,10 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1449$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1449$0 ;
-  wire \port$1449$0 ;
-  input \port$1451$0 ;
-  wire \port$1451$0 ;
+  input \port$1440$0 ;
+  wire \port$1440$0 ;
+  input \port$1442$0 ;
+  wire \port$1442$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32322,21 +32277,21 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1449$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1449$0 ) begin
+    if (\port$1440$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1451$0 ) begin
+    if (\port$1442$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1451$0 , \port$1449$0  };
+  assign valid = { \port$1442$0 , \port$1440$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32584,18 +32539,18 @@ endmodule
 
 module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, code__compensated, calibrating, code__valid, code__code, measured, done, clear);
   wire \$1 ;
-  wire [12:0] \$10 ;
-  wire [15:0] \$11 ;
+  wire [15:0] \$10 ;
+  wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire \$14 ;
-  wire [29:0] \$15 ;
-  wire [14:0] \$16 ;
-  wire [30:0] \$17 ;
-  wire \$18 ;
-  wire [5:0] \$19 ;
+  wire [29:0] \$14 ;
+  wire [14:0] \$15 ;
+  wire [30:0] \$16 ;
+  wire \$17 ;
+  wire [5:0] \$18 ;
+  wire [14:0] \$19 ;
   wire \$2 ;
-  wire [14:0] \$20 ;
+  wire \$20 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
@@ -32611,17 +32566,16 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire \$32 ;
   wire \$33 ;
   wire \$34 ;
-  wire \$35 ;
   wire \$4 ;
   wire \$5 ;
-  wire \$6 ;
+  wire [9:0] \$6 ;
   wire [9:0] \$7 ;
-  wire [9:0] \$8 ;
-  wire \$9 ;
+  wire \$8 ;
+  wire [12:0] \$9 ;
   reg \$signal  = 1'h0;
-  reg [14:0] \$signal$12  = 15'h0000;
-  reg [29:0] \$signal$19  = 30'h00000000;
-  reg \$signal$7  = 1'h0;
+  reg [14:0] \$signal$11  = 15'h0000;
+  reg [29:0] \$signal$18  = 30'h00000000;
+  reg \$signal$6  = 1'h0;
   reg active = 1'h0;
   input calibrating;
   wire calibrating;
@@ -32664,69 +32618,49 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   input start;
   wire start;
   reg summed = 1'h0;
-  assign \$1  = calibrating | clear;
+  assign \$1  = active & code__valid;
   assign \$2  = active & code__valid;
-  assign \$3  = active & code__valid;
-  assign \$4  = left == 1'h1;
-  assign \$5  = \$3  & \$4 ;
-  assign \$6  = $signed(code__compensated) < $signed(1'h0);
-  assign \$7  = - $signed(code__compensated);
-  assign \$8  = \$6  ? \$7  : { code__compensated[8], code__compensated };
-  assign \$9  = active & code__valid;
-  assign \$10  = left - 1'h1;
-  assign \$11  = \$signal$12  + magnitude;
-  assign \$12  = active & code__valid;
-  assign \$13  = ! measure;
-  assign \$14  = measure == 1'h1;
-  assign \$17  = \$15  + \$16 ;
-  assign \$18  = measure == 2'h2;
-  assign \$19  = count - 1'h1;
-  assign \$20  = difference[16] ? { rest[13:0], \$signal$19 [29] } : difference[14:0];
-  assign \$21  = count == 1'h1;
-  assign \$22  = | \$signal$12 ;
-  assign \$23  = | \$signal$19 ;
-  assign \$24  = \$22  & \$23 ;
-  assign \$25  = ! \$signal$19 [29:16];
-  assign \$26  = \$24  & \$25 ;
-  assign \$27  = | \$signal$12 ;
-  assign \$28  = | \$signal$19 ;
-  assign \$29  = \$27  & \$28 ;
-  assign \$30  = ! \$signal$19 [29:16];
-  assign \$31  = \$29  & \$30 ;
-  assign \$32  = ~ \$31 ;
-  assign difference = { rest, \$signal$19 [29] } - \$signal$12 ;
+  assign \$3  = left == 1'h1;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = $signed(code__compensated) < $signed(1'h0);
+  assign \$6  = - $signed(code__compensated);
+  assign \$7  = \$5  ? \$6  : { code__compensated[8], code__compensated };
+  assign \$8  = active & code__valid;
+  assign \$9  = left - 1'h1;
+  assign \$10  = \$signal$11  + magnitude;
+  assign \$11  = active & code__valid;
+  assign \$12  = ! measure;
+  assign \$13  = measure == 1'h1;
+  assign \$16  = \$14  + \$15 ;
+  assign \$17  = measure == 2'h2;
+  assign \$18  = count - 1'h1;
+  assign \$19  = difference[16] ? { rest[13:0], \$signal$18 [29] } : difference[14:0];
+  assign \$20  = count == 1'h1;
+  assign \$21  = | \$signal$11 ;
+  assign \$22  = | \$signal$18 ;
+  assign \$23  = \$21  & \$22 ;
+  assign \$24  = ! \$signal$18 [29:16];
+  assign \$25  = \$23  & \$24 ;
+  assign \$26  = | \$signal$11 ;
+  assign \$27  = | \$signal$18 ;
+  assign \$28  = \$26  & \$27 ;
+  assign \$29  = ! \$signal$18 [29:16];
+  assign \$30  = \$28  & \$29 ;
+  assign \$31  = ~ \$30 ;
+  assign difference = { rest, \$signal$18 [29] } - \$signal$11 ;
   assign fits = ~ difference[16];
-  assign \$33  = ! calibration_state;
-  assign \$34  = calibration_state == 1'h1;
-  assign \$35  = calibration_state == 2'h2;
+  assign \$32  = ! calibration_state;
+  assign \$33  = calibration_state == 1'h1;
+  assign \$34  = calibration_state == 2'h2;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      casez (calibration_state)
-        2'h0:
-            if (summed) begin
-              active <= 1'h0;
-            end
-      endcase
-      if (start) begin
-        active <= 1'h1;
-      end
-      if (clear) begin
-        active <= 1'h0;
-      end
-    end
-    if (rst) begin
-      active <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
               count <= 5'h1e;
             end
         2'h1:
-            count <= \$19 [4:0];
+            count <= \$18 [4:0];
       endcase
       if (clear) begin
         count <= 5'h00;
@@ -32737,14 +32671,14 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
               rest <= 15'h0000;
             end
         2'h1:
-            rest <= \$20 ;
+            rest <= \$19 ;
       endcase
       if (clear) begin
         rest <= 15'h0000;
@@ -32755,34 +32689,34 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
-              \$signal$19  <= \$17 [29:0];
+              \$signal$18  <= \$16 [29:0];
             end
         2'h1:
-            \$signal$19  <= { \$signal$19 [28:0], fits };
+            \$signal$18  <= { \$signal$18 [28:0], fits };
       endcase
       if (clear) begin
-        \$signal$19  <= 30'h00000000;
+        \$signal$18  <= 30'h00000000;
       end
     end
     if (rst) begin
-      \$signal$19  <= 30'h00000000;
+      \$signal$18  <= 30'h00000000;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
-              if (\$18 ) begin
+              if (\$17 ) begin
                 calibration_state <= 2'h1;
               end
             end
         2'h1:
-            if (\$21 ) begin
+            if (\$20 ) begin
               calibration_state <= 2'h2;
             end
         2'h2:
@@ -32797,12 +32731,12 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
               (* full_case = 32'd1 *)
-              if (\$18 ) begin
+              if (\$17 ) begin
               end else begin
                 done <= 1'h1;
               end
@@ -32824,8 +32758,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \$signal  <= \$2 ;
+    if (calibrating) begin
+      \$signal  <= \$1 ;
       if (clear) begin
         \$signal  <= 1'h0;
       end
@@ -32835,19 +32769,19 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \$signal$7  <= \$5 ;
+    if (calibrating) begin
+      \$signal$6  <= \$4 ;
       if (clear) begin
-        \$signal$7  <= 1'h0;
+        \$signal$6  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$7  <= 1'h0;
+      \$signal$6  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      magnitude <= \$8 [8:0];
+    if (calibrating) begin
+      magnitude <= \$7 [8:0];
       if (clear) begin
         magnitude <= 9'h000;
       end
@@ -32857,8 +32791,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      summed <= \$signal$7 ;
+    if (calibrating) begin
+      summed <= \$signal$6 ;
       if (clear) begin
         summed <= 1'h0;
       end
@@ -32868,9 +32802,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$9 ) begin
-        left <= \$10 [11:0];
+    if (calibrating) begin
+      if (\$8 ) begin
+        left <= \$9 [11:0];
       end
       if (start) begin
         left <= columns;
@@ -32884,23 +32818,23 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       if (\$signal ) begin
-        \$signal$12  <= \$11 [14:0];
+        \$signal$11  <= \$10 [14:0];
       end
       if (start) begin
-        \$signal$12  <= 15'h0000;
+        \$signal$11  <= 15'h0000;
       end
       if (clear) begin
-        \$signal$12  <= 15'h0000;
+        \$signal$11  <= 15'h0000;
       end
     end
     if (rst) begin
-      \$signal$12  <= 15'h0000;
+      \$signal$11  <= 15'h0000;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       measured [0] <= 1'h0;
       measured [9] <= 1'h0;
       measured [26] <= 1'h0;
@@ -32908,22 +32842,22 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       casez (calibration_state)
         2'h0:
           begin
-            if (\$12 ) begin
+            if (\$11 ) begin
               measured [8:1] <= code__code;
             end
             if (summed) begin
-              measured [41:27] <= \$signal$12 ;
-              measured [0] <= \$13 ;
-              measured [26] <= \$14 ;
+              measured [41:27] <= \$signal$11 ;
+              measured [0] <= \$12 ;
+              measured [26] <= \$13 ;
             end
           end
         2'h1:
             /* empty */;
         2'h2:
           begin
-            measured [25:10] <= \$signal$19 [15:0];
-            measured [9] <= \$26 ;
-            measured [42] <= \$32 ;
+            measured [25:10] <= \$signal$18 [15:0];
+            measured [9] <= \$25 ;
+            measured [42] <= \$31 ;
           end
       endcase
       if (clear) begin
@@ -32934,6 +32868,25 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       measured <= 43'h00000000000;
     end
   end
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              active <= 1'h0;
+            end
+      endcase
+      if (start) begin
+        active <= 1'h1;
+      end
+      if (clear) begin
+        active <= 1'h0;
+      end
+    end
+    if (rst) begin
+      active <= 1'h0;
+    end
+  end
   assign \measured.offset_valid  = measured[0];
   assign \measured.offset  = measured[8:1];
   assign \measured.gain_valid  = measured[9];
@@ -32941,11 +32894,11 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \measured.reference_valid  = measured[26];
   assign \measured.gain_reference  = measured[41:27];
   assign \measured.failed  = measured[42];
-  assign \$15  = { 1'h0, gain_reference, 14'h0000 };
-  assign \$16  = { 1'h0, \$signal$12 [14:1] };
+  assign \$14  = { 1'h0, gain_reference, 14'h0000 };
+  assign \$15  = { 1'h0, \$signal$11 [14:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1296$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1287$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
 , negate, add, product_ready, bank_released, \clear$38 );
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire \$1 ;
@@ -33040,6 +32993,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
+  wire \$93 ;
+  wire \$94 ;
   output add;
   reg add = 1'h0;
   reg [2:0] adder_phase_state = 3'h0;
@@ -33109,8 +33064,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$1296$0 ;
-  wire [41:0] \port$1296$0 ;
+  output [41:0] \port$1287$0 ;
+  wire [41:0] \port$1287$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -33228,22 +33183,24 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \$75  = ~ job[137];
   assign repeated = \$74  & \$75 ;
   assign \$76  = job_valid & job_ready;
-  assign \$77  = ~ again;
-  assign \$78  = tag[10] & \$77 ;
-  assign \$79  = ! array_phase_state;
-  assign \$80  = array_phase_state == 1'h1;
-  assign \$81  = array_phase_state == 2'h2;
-  assign \$82  = array_phase_state == 2'h3;
-  assign \$83  = array_phase_state == 3'h4;
-  assign \$84  = array_phase_state == 3'h5;
-  assign \$85  = array_phase_state == 3'h6;
-  assign \$86  = array_phase_state == 3'h7;
-  assign \$87  = array_phase_state == 4'h8;
-  assign \$88  = ! adder_phase_state;
-  assign \$89  = adder_phase_state == 1'h1;
-  assign \$90  = adder_phase_state == 2'h2;
-  assign \$91  = adder_phase_state == 2'h3;
-  assign \$92  = adder_phase_state == 3'h4;
+  assign \$77  = \$76  & job[137];
+  assign \$78  = \$77  & job[138];
+  assign \$79  = ~ again;
+  assign \$80  = tag[10] & \$79 ;
+  assign \$81  = ! array_phase_state;
+  assign \$82  = array_phase_state == 1'h1;
+  assign \$83  = array_phase_state == 2'h2;
+  assign \$84  = array_phase_state == 2'h3;
+  assign \$85  = array_phase_state == 3'h4;
+  assign \$86  = array_phase_state == 3'h5;
+  assign \$87  = array_phase_state == 3'h6;
+  assign \$88  = array_phase_state == 3'h7;
+  assign \$89  = array_phase_state == 4'h8;
+  assign \$90  = ! adder_phase_state;
+  assign \$91  = adder_phase_state == 1'h1;
+  assign \$92  = adder_phase_state == 2'h2;
+  assign \$93  = adder_phase_state == 2'h3;
+  assign \$94  = adder_phase_state == 3'h4;
   always @(posedge clk) begin
     if (ending) begin
       held_valid <= 1'h0;
@@ -34042,22 +33999,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    idle = 1'h0;
+    ending = \$78 ;
     casez (adder_phase_state)
       3'h0:
-          idle = 1'h1;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    ending = 1'h0;
-    casez (adder_phase_state)
-      3'h0:
-          if (\$76 ) begin
-            if (job[137]) begin
-              ending = job[138];
-            end
-          end
+          /* empty */;
       3'h1:
           /* empty */;
       3'h2:
@@ -34066,15 +34011,23 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       3'h4:
           if (\count_over$31 ) begin
-            ending = \$78 ;
+            ending = \$80 ;
           end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
+    idle = 1'h0;
+    casez (adder_phase_state)
+      3'h0:
+          idle = 1'h1;
     endcase
   end
   assign bank = current[0];
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
   assign conversion = tag[61:46];
-  assign \port$1296$0  = current[41:0];
+  assign \port$1287$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -35109,11 +35062,11 @@ module \crossloom_tile.converter.levels$53 (resolution, clk, rst, first_lower, f
   assign levels[35:24] = \read__data$25 ;
   assign levels[23:12] = \read__data$19 ;
   assign levels[11:0] = read__data;
+  assign \$22  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
   assign \$1  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:3] };
   assign \$2  = { \$1 , 3'h0 };
   assign { \$3 [12:3], \$3 [1:0] } = { \$2 [12:3], \$2 [1:0] };
   assign \$3 [2] = 1'h1;
-  assign \$22  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
   assign \$4  = { \$2 [12], \$2 [12], \$2 [12:3], 1'h1 };
   assign \$5  = { write_index[7], write_index[7], write_index };
   assign \$8  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:4] };
@@ -35160,29 +35113,27 @@ module \crossloom_tile.converter.levels$53 (resolution, clk, rst, first_lower, f
   assign \$72  = write_index[7];
 endmodule
 
-module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, \port$17$0 , bank_free, product_valid, started, product, product_ready, bank_released, clear);
+module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
   wire [15:0] \$1 ;
-  wire [3:0] \$10 ;
-  wire \$11 ;
-  wire [32:0] \$12 ;
-  wire [8:0] \$13 ;
-  wire [23:0] \$14 ;
-  wire [8:0] \$15 ;
+  wire \$10 ;
+  wire [32:0] \$11 ;
+  wire [8:0] \$12 ;
+  wire [23:0] \$13 ;
+  wire [8:0] \$14 ;
+  wire \$15 ;
   wire \$16 ;
   wire \$17 ;
   wire \$18 ;
-  wire \$19 ;
   wire [16:0] \$2 ;
   wire \$3 ;
   wire \$4 ;
-  wire \$5 ;
-  wire [2:0] \$6 ;
-  wire [3:0] \$7 ;
-  wire [2:0] \$8 ;
-  wire \$9 ;
+  wire [2:0] \$5 ;
+  wire [3:0] \$6 ;
+  wire [2:0] \$7 ;
+  wire \$8 ;
+  wire [3:0] \$9 ;
   reg [1:0] \$signal  = 2'h0;
-  wire \$signal$17 ;
-  reg \$signal$22  = 1'h0;
+  reg \$signal$20  = 1'h0;
   reg [8:0] \$signal$9  = 9'h000;
   reg [1:0] available = 2'h0;
   reg bank = 1'h0;
@@ -35209,8 +35160,6 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   reg [31:0] number = 32'd0;
   input [15:0] \port$0$292 ;
   wire [15:0] \port$0$292 ;
-  input \port$17$0 ;
-  wire \port$17$0 ;
   output [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -35238,170 +35187,151 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign \$3  = \final  >> bank;
   assign \$4  = \release  & \$3 ;
   assign started = product_valid & product_ready;
-  assign \$5  = \port$17$0  | clear;
-  assign \$6  = \$signal  + chunk_begin;
-  assign \$7  = \$6  - bank_released;
-  assign \$8  = available + chunk_loaded;
-  assign \$9  = started & \release ;
-  assign \$10  = \$8  - \$9 ;
-  assign \$11  = ~ \$signal$22 ;
-  assign \$12  = number + 1'h1;
-  assign \$13  = group + 1'h1;
-  assign \$14  = \$signal$9  << \port$0$292 [11:8];
-  assign \$15  = group + 2'h2;
-  assign \$16  = \$15  == \port$0$292 [7:0];
-  assign \$17  = ~ bank;
+  assign \$5  = \$signal  + chunk_begin;
+  assign \$6  = \$5  - bank_released;
+  assign \$7  = available + chunk_loaded;
+  assign \$8  = started & \release ;
+  assign \$9  = \$7  - \$8 ;
+  assign \$10  = ~ \$signal$20 ;
+  assign \$11  = number + 1'h1;
+  assign \$12  = group + 1'h1;
+  assign \$13  = \$signal$9  << \port$0$292 [11:8];
+  assign \$14  = group + 2'h2;
+  assign \$15  = \$14  == \port$0$292 [7:0];
+  assign \$16  = ~ bank;
+  assign \$17  = \port$0$292 [7:0] == 1'h1;
   assign \$18  = \port$0$292 [7:0] == 1'h1;
-  assign \$19  = \port$0$292 [7:0] == 1'h1;
   always @(posedge clk) begin
-    if (\$5 ) begin
-      \$signal  <= \$7 [1:0];
-      if (start) begin
-        \$signal  <= 2'h0;
-      end
-      if (clear) begin
-        \$signal  <= 2'h0;
-      end
+    \$signal  <= \$6 [1:0];
+    if (start) begin
+      \$signal  <= 2'h0;
+    end
+    if (clear) begin
+      \$signal  <= 2'h0;
     end
     if (rst) begin
       \$signal  <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      available <= \$10 [1:0];
-      if (start) begin
-        available <= 2'h0;
-      end
-      if (clear) begin
-        available <= 2'h0;
-      end
+    available <= \$9 [1:0];
+    if (start) begin
+      available <= 2'h0;
+    end
+    if (clear) begin
+      available <= 2'h0;
     end
     if (rst) begin
       available <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (chunk_loaded) begin
-        (* full_case = 32'd1 *)
-        casez (\$signal$22 )
-          1'h0:
-              \final  [0] <= chunk_final;
-          1'h1:
-              \final  [1] <= chunk_final;
-        endcase
-      end
-      if (clear) begin
-        \final  <= 2'h0;
-      end
+    if (chunk_loaded) begin
+      (* full_case = 32'd1 *)
+      casez (\$signal$20 )
+        1'h0:
+            \final  [0] <= chunk_final;
+        1'h1:
+            \final  [1] <= chunk_final;
+      endcase
+    end
+    if (clear) begin
+      \final  <= 2'h0;
     end
     if (rst) begin
       \final  <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (chunk_loaded) begin
-        \$signal$22  <= \$11 ;
-      end
-      if (start) begin
-        \$signal$22  <= 1'h0;
-      end
-      if (clear) begin
-        \$signal$22  <= 1'h0;
-      end
+    if (chunk_loaded) begin
+      \$signal$20  <= \$10 ;
+    end
+    if (start) begin
+      \$signal$20  <= 1'h0;
+    end
+    if (clear) begin
+      \$signal$20  <= 1'h0;
     end
     if (rst) begin
-      \$signal$22  <= 1'h0;
+      \$signal$20  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        number <= \$12 [31:0];
-      end
-      if (start) begin
-        number <= first_product;
-      end
-      if (clear) begin
-        number <= 32'd0;
-      end
+    if (started) begin
+      number <= \$11 [31:0];
+    end
+    if (start) begin
+      number <= first_product;
+    end
+    if (clear) begin
+      number <= 32'd0;
     end
     if (rst) begin
       number <= 32'd0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        group <= \$13 [7:0];
-        if (\release ) begin
-          group <= 8'h00;
-        end
-      end
-      if (start) begin
+    if (started) begin
+      group <= \$12 [7:0];
+      if (\release ) begin
         group <= 8'h00;
       end
-      if (clear) begin
-        group <= 8'h00;
-      end
+    end
+    if (start) begin
+      group <= 8'h00;
+    end
+    if (clear) begin
+      group <= 8'h00;
     end
     if (rst) begin
       group <= 8'h00;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        \$signal$9  <= \$14 [8:0];
-        if (\release ) begin
-          \$signal$9  <= \$2 [8:0];
-        end
-      end
-      if (start) begin
+    if (started) begin
+      \$signal$9  <= \$13 [8:0];
+      if (\release ) begin
         \$signal$9  <= \$2 [8:0];
       end
-      if (clear) begin
-        \$signal$9  <= 9'h000;
-      end
+    end
+    if (start) begin
+      \$signal$9  <= \$2 [8:0];
+    end
+    if (clear) begin
+      \$signal$9  <= 9'h000;
     end
     if (rst) begin
       \$signal$9  <= 9'h000;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        \release  <= \$16 ;
-        if (\release ) begin
-          \release  <= \$18 ;
-        end
+    if (started) begin
+      \release  <= \$15 ;
+      if (\release ) begin
+        \release  <= \$17 ;
       end
-      if (start) begin
-        \release  <= \$19 ;
-      end
-      if (clear) begin
-        \release  <= 1'h0;
-      end
+    end
+    if (start) begin
+      \release  <= \$18 ;
+    end
+    if (clear) begin
+      \release  <= 1'h0;
     end
     if (rst) begin
       \release  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        if (\release ) begin
-          bank <= \$17 ;
-        end
+    if (started) begin
+      if (\release ) begin
+        bank <= \$16 ;
       end
-      if (start) begin
-        bank <= 1'h0;
-      end
-      if (clear) begin
-        bank <= 1'h0;
-      end
+    end
+    if (start) begin
+      bank <= 1'h0;
+    end
+    if (clear) begin
+      bank <= 1'h0;
     end
     if (rst) begin
       bank <= 1'h0;
@@ -35410,7 +35340,6 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign shift = \port$0$292 [11:8];
   assign group_granules = \port$0$292 [15:8];
   assign first_rows = \$2 [8:0];
-  assign \$signal$17  = \port$17$0 ;
   assign row_groups = \port$0$292 [7:0];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[9:1];
@@ -35424,7 +35353,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
+module \crossloom_tile.gain$240 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
   input clear;
   wire clear;
   input clk;
@@ -35444,7 +35373,7 @@ module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturat
   wire valid;
   always @(posedge clk)
     gain <= \gain$3 ;
-  \crossloom_tile.gain$241.pipeline  pipeline (
+  \crossloom_tile.gain$240.pipeline  pipeline (
     .clear(clear),
     .clk(clk),
     .multiplicand(sum),
@@ -35456,7 +35385,7 @@ module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturat
   );
 endmodule
 
-module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
+module \crossloom_tile.gain$240.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
   wire \$1 ;
   wire [24:0] \$10 ;
   wire [24:0] \$11 ;
@@ -35522,7 +35451,7 @@ module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multipl
   assign \$21  = \$17  ? \$18 [24:0] : \$20 ;
   assign \$23  = $signed(\$21 ) != $signed(\$22 );
   assign \$24  = \register$5  & \$23 ;
-  \crossloom_tile.gain$241.pipeline.multiplier$17  \multiplier$17  (
+  \crossloom_tile.gain$240.pipeline.multiplier$17  \multiplier$17  (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
@@ -35616,7 +35545,7 @@ module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multipl
   assign \$22  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
 endmodule
 
-module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
+module \crossloom_tile.gain$240.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
   wire \$1 ;
   wire [25:0] \$10 ;
   wire [26:0] \$11 ;
@@ -35834,11 +35763,11 @@ module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multipl
   assign product = \total$21 [40:0];
   assign \$2  = { multiplicand[24], multiplicand };
   assign \$4  = { multiplicand, 1'h0 };
+  assign \$27  = { multiplicand[24], multiplicand };
+  assign \$29  = { multiplicand, 1'h0 };
   assign \$7  = { multiplicand[24], multiplicand };
   assign \$9  = { multiplicand, 1'h0 };
   assign \$12  = { multiplicand[24], multiplicand };
-  assign \$27  = { multiplicand[24], multiplicand };
-  assign \$29  = { multiplicand, 1'h0 };
   assign \$14  = { multiplicand, 1'h0 };
   assign \$17  = { multiplicand[24], multiplicand };
   assign \$19  = { multiplicand, 1'h0 };

@@ -9,6 +9,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$10 ;
+  wire [21:0] \$100 ;
+  wire [45:0] \$101 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
@@ -78,39 +80,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$71 ;
   wire \$72 ;
   wire \$73 ;
-  wire [1:0] \$74 ;
-  wire [1:0] \$75 ;
+  wire \$74 ;
+  wire \$75 ;
   wire \$76 ;
   wire \$77 ;
-  wire \$78 ;
-  wire \$79 ;
+  wire [1:0] \$78 ;
+  wire [1:0] \$79 ;
   wire \$8 ;
   wire \$80 ;
-  wire [1:0] \$81 ;
-  wire [1:0] \$82 ;
+  wire \$81 ;
+  wire \$82 ;
   wire \$83 ;
   wire \$84 ;
-  wire \$85 ;
-  wire [30:0] \$86 ;
+  wire [1:0] \$85 ;
+  wire [1:0] \$86 ;
+  wire \$87 ;
+  wire \$88 ;
+  wire \$89 ;
   wire \$9 ;
-  wire [21:0] \$95 ;
-  wire [45:0] \$96 ;
+  wire [30:0] \$90 ;
   wire abort;
-  wire \abort$259 ;
-  wire \abort$287 ;
+  wire \abort$256 ;
+  wire \abort$284 ;
   input aclk;
   wire aclk;
   wire active;
   wire adder;
-  wire \adder$299 ;
+  wire \adder$296 ;
   wire [15:0] address;
-  wire [15:0] \address$325 ;
+  wire [15:0] \address$322 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$301 ;
+  wire \array$298 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -118,56 +122,55 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$336 ;
-  wire \bank_free$337 ;
+  wire \bank_free$333 ;
+  wire \bank_free$334 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
   wire busy;
-  wire \busy$125 ;
-  wire \busy$239 ;
-  wire \busy$261 ;
-  wire \busy$262 ;
+  wire \busy$236 ;
+  wire \busy$258 ;
+  wire \busy$259 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$396 ;
-  wire \calibrate$485 ;
+  wire \calibrate$394 ;
+  wire \calibrate$483 ;
   wire calibrated;
-  wire \calibrated$548 ;
+  wire \calibrated$547 ;
   reg calibrating = 1'h0;
   wire chunk_begin;
-  wire \chunk_begin$365 ;
-  wire \chunk_begin$466 ;
+  wire \chunk_begin$363 ;
+  wire \chunk_begin$464 ;
   wire chunk_final;
-  wire \chunk_final$371 ;
-  wire \chunk_final$469 ;
+  wire \chunk_final$369 ;
+  wire \chunk_final$467 ;
   wire chunk_loaded;
-  wire \chunk_loaded$367 ;
-  wire \chunk_loaded$467 ;
+  wire \chunk_loaded$365 ;
+  wire \chunk_loaded$465 ;
   wire clear;
-  wire \clear$254 ;
-  wire \clear$349 ;
-  wire \clear$350 ;
-  wire \clear$460 ;
+  wire \clear$251 ;
+  wire \clear$347 ;
+  wire \clear$348 ;
+  wire \clear$458 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$462 ;
+  wire [19:0] \coefficient_base$460 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$480 ;
+  wire [7:0] \coefficient_data$478 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$479 ;
+  wire [8:0] \coefficient_index$477 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$463 ;
+  wire [20:0] \coefficient_words$461 ;
   wire coefficient_write;
-  wire \coefficient_write$478 ;
+  wire \coefficient_write$476 ;
   wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
-  wire combining;
-  reg \combining$278  = 1'h0;
+  reg combining = 1'h0;
+  reg \combining$535  = 1'h0;
   wire comparator;
-  wire \comparator$297 ;
+  wire \comparator$294 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [5:0] constant__addr;
@@ -179,14 +182,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [1:0] conversions;
   wire convert_side;
-  wire \convert_side$255 ;
+  wire \convert_side$252 ;
   wire converted;
-  wire \converted$273 ;
+  wire \converted$270 ;
   wire converting;
-  wire \converting$241 ;
-  wire \converting$249 ;
-  wire \converting$250 ;
-  wire \converting$277 ;
+  wire \converting$238 ;
+  wire \converting$246 ;
+  wire \converting$247 ;
+  wire \converting$274 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -206,117 +209,117 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$483 ;
+  wire [3:0] \correction_data$481 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$482 ;
+  wire [5:0] \correction_index$480 ;
   wire correction_write;
-  wire \correction_write$481 ;
+  wire \correction_write$479 ;
   wire [1:0] corrections_write;
   wire decided;
-  wire \decided$251 ;
+  wire \decided$248 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$291 ;
-  wire [31:0] \descriptor$291[0] ;
-  wire [31:0] \descriptor$291[10] ;
-  wire [31:0] \descriptor$291[11] ;
-  wire [31:0] \descriptor$291[12] ;
-  wire [31:0] \descriptor$291[13] ;
-  wire [31:0] \descriptor$291[14] ;
-  wire [31:0] \descriptor$291[15] ;
-  wire [31:0] \descriptor$291[1] ;
-  wire [31:0] \descriptor$291[2] ;
-  wire [31:0] \descriptor$291[3] ;
-  wire [31:0] \descriptor$291[4] ;
-  wire [31:0] \descriptor$291[5] ;
-  wire [31:0] \descriptor$291[6] ;
-  wire [31:0] \descriptor$291[7] ;
-  wire [31:0] \descriptor$291[8] ;
-  wire [31:0] \descriptor$291[9] ;
-  wire [511:0] \descriptor$317 ;
-  wire [31:0] \descriptor$317[0] ;
-  wire [31:0] \descriptor$317[10] ;
-  wire [31:0] \descriptor$317[11] ;
-  wire [31:0] \descriptor$317[12] ;
-  wire [31:0] \descriptor$317[13] ;
-  wire [31:0] \descriptor$317[14] ;
-  wire [31:0] \descriptor$317[15] ;
-  wire [31:0] \descriptor$317[1] ;
-  wire [31:0] \descriptor$317[2] ;
-  wire [31:0] \descriptor$317[3] ;
-  wire [31:0] \descriptor$317[4] ;
-  wire [31:0] \descriptor$317[5] ;
-  wire [31:0] \descriptor$317[6] ;
-  wire [31:0] \descriptor$317[7] ;
-  wire [31:0] \descriptor$317[8] ;
-  wire [31:0] \descriptor$317[9] ;
-  wire [511:0] \descriptor$338 ;
-  wire [31:0] \descriptor$338[0] ;
-  wire [31:0] \descriptor$338[10] ;
-  wire [31:0] \descriptor$338[11] ;
-  wire [31:0] \descriptor$338[12] ;
-  wire [31:0] \descriptor$338[13] ;
-  wire [31:0] \descriptor$338[14] ;
-  wire [31:0] \descriptor$338[15] ;
-  wire [31:0] \descriptor$338[1] ;
-  wire [31:0] \descriptor$338[2] ;
-  wire [31:0] \descriptor$338[3] ;
-  wire [31:0] \descriptor$338[4] ;
-  wire [31:0] \descriptor$338[5] ;
-  wire [31:0] \descriptor$338[6] ;
-  wire [31:0] \descriptor$338[7] ;
-  wire [31:0] \descriptor$338[8] ;
-  wire [31:0] \descriptor$338[9] ;
-  wire [511:0] \descriptor$340 ;
-  wire [31:0] \descriptor$340[0] ;
-  wire [31:0] \descriptor$340[10] ;
-  wire [31:0] \descriptor$340[11] ;
-  wire [31:0] \descriptor$340[12] ;
-  wire [31:0] \descriptor$340[13] ;
-  wire [31:0] \descriptor$340[14] ;
-  wire [31:0] \descriptor$340[15] ;
-  wire [31:0] \descriptor$340[1] ;
-  wire [31:0] \descriptor$340[2] ;
-  wire [31:0] \descriptor$340[3] ;
-  wire [31:0] \descriptor$340[4] ;
-  wire [31:0] \descriptor$340[5] ;
-  wire [31:0] \descriptor$340[6] ;
-  wire [31:0] \descriptor$340[7] ;
-  wire [31:0] \descriptor$340[8] ;
-  wire [31:0] \descriptor$340[9] ;
-  wire [511:0] \descriptor$453 ;
-  wire [31:0] \descriptor$453[0] ;
-  wire [31:0] \descriptor$453[10] ;
-  wire [31:0] \descriptor$453[11] ;
-  wire [31:0] \descriptor$453[12] ;
-  wire [31:0] \descriptor$453[13] ;
-  wire [31:0] \descriptor$453[14] ;
-  wire [31:0] \descriptor$453[15] ;
-  wire [31:0] \descriptor$453[1] ;
-  wire [31:0] \descriptor$453[2] ;
-  wire [31:0] \descriptor$453[3] ;
-  wire [31:0] \descriptor$453[4] ;
-  wire [31:0] \descriptor$453[5] ;
-  wire [31:0] \descriptor$453[6] ;
-  wire [31:0] \descriptor$453[7] ;
-  wire [31:0] \descriptor$453[8] ;
-  wire [31:0] \descriptor$453[9] ;
-  wire [511:0] \descriptor$534 ;
-  wire [31:0] \descriptor$534[0] ;
-  wire [31:0] \descriptor$534[10] ;
-  wire [31:0] \descriptor$534[11] ;
-  wire [31:0] \descriptor$534[12] ;
-  wire [31:0] \descriptor$534[13] ;
-  wire [31:0] \descriptor$534[14] ;
-  wire [31:0] \descriptor$534[15] ;
-  wire [31:0] \descriptor$534[1] ;
-  wire [31:0] \descriptor$534[2] ;
-  wire [31:0] \descriptor$534[3] ;
-  wire [31:0] \descriptor$534[4] ;
-  wire [31:0] \descriptor$534[5] ;
-  wire [31:0] \descriptor$534[6] ;
-  wire [31:0] \descriptor$534[7] ;
-  wire [31:0] \descriptor$534[8] ;
-  wire [31:0] \descriptor$534[9] ;
+  wire [511:0] \descriptor$288 ;
+  wire [31:0] \descriptor$288[0] ;
+  wire [31:0] \descriptor$288[10] ;
+  wire [31:0] \descriptor$288[11] ;
+  wire [31:0] \descriptor$288[12] ;
+  wire [31:0] \descriptor$288[13] ;
+  wire [31:0] \descriptor$288[14] ;
+  wire [31:0] \descriptor$288[15] ;
+  wire [31:0] \descriptor$288[1] ;
+  wire [31:0] \descriptor$288[2] ;
+  wire [31:0] \descriptor$288[3] ;
+  wire [31:0] \descriptor$288[4] ;
+  wire [31:0] \descriptor$288[5] ;
+  wire [31:0] \descriptor$288[6] ;
+  wire [31:0] \descriptor$288[7] ;
+  wire [31:0] \descriptor$288[8] ;
+  wire [31:0] \descriptor$288[9] ;
+  wire [511:0] \descriptor$314 ;
+  wire [31:0] \descriptor$314[0] ;
+  wire [31:0] \descriptor$314[10] ;
+  wire [31:0] \descriptor$314[11] ;
+  wire [31:0] \descriptor$314[12] ;
+  wire [31:0] \descriptor$314[13] ;
+  wire [31:0] \descriptor$314[14] ;
+  wire [31:0] \descriptor$314[15] ;
+  wire [31:0] \descriptor$314[1] ;
+  wire [31:0] \descriptor$314[2] ;
+  wire [31:0] \descriptor$314[3] ;
+  wire [31:0] \descriptor$314[4] ;
+  wire [31:0] \descriptor$314[5] ;
+  wire [31:0] \descriptor$314[6] ;
+  wire [31:0] \descriptor$314[7] ;
+  wire [31:0] \descriptor$314[8] ;
+  wire [31:0] \descriptor$314[9] ;
+  wire [511:0] \descriptor$335 ;
+  wire [31:0] \descriptor$335[0] ;
+  wire [31:0] \descriptor$335[10] ;
+  wire [31:0] \descriptor$335[11] ;
+  wire [31:0] \descriptor$335[12] ;
+  wire [31:0] \descriptor$335[13] ;
+  wire [31:0] \descriptor$335[14] ;
+  wire [31:0] \descriptor$335[15] ;
+  wire [31:0] \descriptor$335[1] ;
+  wire [31:0] \descriptor$335[2] ;
+  wire [31:0] \descriptor$335[3] ;
+  wire [31:0] \descriptor$335[4] ;
+  wire [31:0] \descriptor$335[5] ;
+  wire [31:0] \descriptor$335[6] ;
+  wire [31:0] \descriptor$335[7] ;
+  wire [31:0] \descriptor$335[8] ;
+  wire [31:0] \descriptor$335[9] ;
+  wire [511:0] \descriptor$337 ;
+  wire [31:0] \descriptor$337[0] ;
+  wire [31:0] \descriptor$337[10] ;
+  wire [31:0] \descriptor$337[11] ;
+  wire [31:0] \descriptor$337[12] ;
+  wire [31:0] \descriptor$337[13] ;
+  wire [31:0] \descriptor$337[14] ;
+  wire [31:0] \descriptor$337[15] ;
+  wire [31:0] \descriptor$337[1] ;
+  wire [31:0] \descriptor$337[2] ;
+  wire [31:0] \descriptor$337[3] ;
+  wire [31:0] \descriptor$337[4] ;
+  wire [31:0] \descriptor$337[5] ;
+  wire [31:0] \descriptor$337[6] ;
+  wire [31:0] \descriptor$337[7] ;
+  wire [31:0] \descriptor$337[8] ;
+  wire [31:0] \descriptor$337[9] ;
+  wire [511:0] \descriptor$451 ;
+  wire [31:0] \descriptor$451[0] ;
+  wire [31:0] \descriptor$451[10] ;
+  wire [31:0] \descriptor$451[11] ;
+  wire [31:0] \descriptor$451[12] ;
+  wire [31:0] \descriptor$451[13] ;
+  wire [31:0] \descriptor$451[14] ;
+  wire [31:0] \descriptor$451[15] ;
+  wire [31:0] \descriptor$451[1] ;
+  wire [31:0] \descriptor$451[2] ;
+  wire [31:0] \descriptor$451[3] ;
+  wire [31:0] \descriptor$451[4] ;
+  wire [31:0] \descriptor$451[5] ;
+  wire [31:0] \descriptor$451[6] ;
+  wire [31:0] \descriptor$451[7] ;
+  wire [31:0] \descriptor$451[8] ;
+  wire [31:0] \descriptor$451[9] ;
+  wire [511:0] \descriptor$532 ;
+  wire [31:0] \descriptor$532[0] ;
+  wire [31:0] \descriptor$532[10] ;
+  wire [31:0] \descriptor$532[11] ;
+  wire [31:0] \descriptor$532[12] ;
+  wire [31:0] \descriptor$532[13] ;
+  wire [31:0] \descriptor$532[14] ;
+  wire [31:0] \descriptor$532[15] ;
+  wire [31:0] \descriptor$532[1] ;
+  wire [31:0] \descriptor$532[2] ;
+  wire [31:0] \descriptor$532[3] ;
+  wire [31:0] \descriptor$532[4] ;
+  wire [31:0] \descriptor$532[5] ;
+  wire [31:0] \descriptor$532[6] ;
+  wire [31:0] \descriptor$532[7] ;
+  wire [31:0] \descriptor$532[8] ;
+  wire [31:0] \descriptor$532[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -335,42 +338,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[9] ;
   wire done;
   wire drain;
-  wire \drain$305 ;
+  wire \drain$302 ;
   wire drain_clear;
-  wire \drain_clear$414 ;
-  wire \drain_clear$495 ;
+  wire \drain_clear$412 ;
+  wire \drain_clear$493 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$410 ;
-  wire [1:0] \drain_group$493 ;
+  wire [1:0] \drain_group$408 ;
+  wire [1:0] \drain_group$491 ;
   wire drain_lane;
-  wire \drain_lane$412 ;
-  wire \drain_lane$494 ;
+  wire \drain_lane$410 ;
+  wire \drain_lane$492 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$536 ;
+  wire [17:0] \drain_sum$534 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
   wire drain_valid;
-  wire \drain_valid$404 ;
-  wire \drain_valid$489 ;
+  wire \drain_valid$402 ;
+  wire \drain_valid$487 ;
   wire [1:0] early_stops;
   wire ended;
-  wire \ended$266 ;
+  wire \ended$263 ;
   wire ending;
-  wire \ending$545 ;
+  wire \ending$544 ;
   wire failed;
-  wire \failed$268 ;
+  wire \failed$265 ;
   wire [3:0] failed_cause;
-  wire [3:0] \failed_cause$270 ;
-  wire [3:0] \failed_cause$270.tenant0 ;
+  wire [3:0] \failed_cause$267 ;
+  wire [3:0] \failed_cause$267.tenant0 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire fetching;
   wire first;
-  wire \first$330 ;
+  wire \first$327 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$535 ;
+  wire [31:0] \first_product$533 ;
   wire hold;
-  wire \hold$253 ;
+  wire \hold$250 ;
   reg host_late = 1'h0;
   wire [23:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
@@ -381,27 +384,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$316 ;
+  wire \irq$313 ;
   wire last;
-  wire \last$332 ;
+  wire \last$329 ;
   wire last_chunk;
-  wire \last_chunk$334 ;
+  wire \last_chunk$331 ;
   wire late;
   wire [11:0] layer;
-  wire [11:0] \layer$264 ;
-  wire [11:0] \layer$264.tenant0 ;
+  wire [11:0] \layer$261 ;
+  wire [11:0] \layer$261.tenant0 ;
   wire [11:0] \layer.tenant0 ;
   wire layer_begin;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$465 ;
-  wire [5:0] \lengths$465.add ;
-  wire [5:0] \lengths$465.clear ;
-  wire [5:0] \lengths$465.drive ;
-  wire [5:0] \lengths$465.gap ;
-  wire [5:0] \lengths$465.hold ;
-  wire [5:0] \lengths$465.reset ;
-  wire [5:0] \lengths$465.share ;
+  wire [41:0] \lengths$463 ;
+  wire [5:0] \lengths$463.add ;
+  wire [5:0] \lengths$463.clear ;
+  wire [5:0] \lengths$463.drive ;
+  wire [5:0] \lengths$463.gap ;
+  wire [5:0] \lengths$463.hold ;
+  wire [5:0] \lengths$463.reset ;
+  wire [5:0] \lengths$463.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -410,29 +413,29 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [9:0] level_data;
-  wire [9:0] \level_data$492 ;
+  wire [9:0] \level_data$490 ;
   wire [5:0] level_index;
-  wire [5:0] \level_index$491 ;
+  wire [5:0] \level_index$489 ;
   wire level_write;
-  wire \level_write$490 ;
+  wire \level_write$488 ;
   wire [1:0] levels_write;
   wire load_bank;
-  wire \load_bank$373 ;
-  wire \load_bank$470 ;
+  wire \load_bank$371 ;
+  wire \load_bank$468 ;
   wire load_clear;
-  wire \load_clear$375 ;
-  wire \load_clear$471 ;
+  wire \load_clear$373 ;
+  wire \load_clear$469 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$379 ;
-  wire [31:0] \load_codes$473 ;
+  wire [31:0] \load_codes$377 ;
+  wire [31:0] \load_codes$471 ;
   wire load_enable;
-  wire \load_enable$369 ;
-  wire \load_enable$468 ;
+  wire \load_enable$367 ;
+  wire \load_enable$466 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$377 ;
-  wire [1:0] \load_row$472 ;
+  wire [1:0] \load_row$375 ;
+  wire [1:0] \load_row$470 ;
   wire loading;
-  wire \loading$248 ;
+  wire \loading$245 ;
   output [31:0] m_axis_tdata;
   wire [31:0] m_axis_tdata;
   output m_axis_tlast;
@@ -558,80 +561,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$521 ;
+  wire \macro__add$519 ;
   wire macro__bank;
-  wire \macro__bank$514 ;
+  wire \macro__bank$512 ;
   wire macro__clear;
-  wire \macro__clear$520 ;
+  wire \macro__clear$518 ;
   wire macro__comparator;
-  wire \macro__comparator$532 ;
+  wire \macro__comparator$530 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$531 ;
+  wire [15:0] \macro__conversion$529 ;
   wire macro__convert;
-  wire \macro__convert$525 ;
+  wire \macro__convert$523 ;
   wire macro__convert_side;
-  wire \macro__convert_side$526 ;
+  wire \macro__convert_side$524 ;
   wire macro__decided;
-  wire \macro__decided$533 ;
+  wire \macro__decided$531 ;
   wire macro__drive;
-  wire \macro__drive$517 ;
+  wire \macro__drive$515 ;
   wire macro__hold;
-  wire \macro__hold$519 ;
+  wire \macro__hold$517 ;
   wire [9:0] macro__level;
-  wire [9:0] \macro__level$528 ;
+  wire [9:0] \macro__level$526 ;
   wire macro__load_bank;
-  wire \macro__load_bank$510 ;
+  wire \macro__load_bank$508 ;
   wire macro__load_clear;
-  wire \macro__load_clear$511 ;
+  wire \macro__load_clear$509 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$513 ;
+  wire [31:0] \macro__load_codes$511 ;
   wire macro__load_enable;
-  wire \macro__load_enable$509 ;
+  wire \macro__load_enable$507 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$512 ;
+  wire [1:0] \macro__load_row$510 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$524 ;
+  wire [7:0] \macro__negate$522 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$530 ;
+  wire [31:0] \macro__product$528 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$529 ;
+  wire [18:0] \macro__reference$527 ;
   wire macro__reset;
-  wire \macro__reset$516 ;
+  wire \macro__reset$514 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$515 ;
+  wire [1:0] \macro__row_enable$513 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$523 ;
+  wire [7:0] \macro__select$521 ;
   wire macro__share;
-  wire \macro__share$518 ;
+  wire \macro__share$516 ;
   wire macro__side;
-  wire \macro__side$522 ;
+  wire \macro__side$520 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$527 ;
+  wire [5:0] \macro__trial$525 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$508 ;
+  wire [31:0] \macro__write_data$506 ;
   wire macro__write_enable;
-  wire \macro__write_enable$505 ;
+  wire \macro__write_enable$503 ;
   wire macro__write_group;
-  wire \macro__write_group$507 ;
+  wire \macro__write_group$505 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$506 ;
+  wire [3:0] \macro__write_row$504 ;
   wire [71:0] measured;
-  wire [35:0] \measured$400 ;
-  wire \measured$400.failed ;
-  wire [15:0] \measured$400.gain ;
-  wire [9:0] \measured$400.gain_reference ;
-  wire \measured$400.gain_valid ;
-  wire [5:0] \measured$400.offset ;
-  wire \measured$400.offset_valid ;
-  wire \measured$400.reference_valid ;
-  wire [35:0] \measured$487 ;
-  wire \measured$487.failed ;
-  wire [15:0] \measured$487.gain ;
-  wire [9:0] \measured$487.gain_reference ;
-  wire \measured$487.gain_valid ;
-  wire [5:0] \measured$487.offset ;
-  wire \measured$487.offset_valid ;
-  wire \measured$487.reference_valid ;
+  wire [35:0] \measured$398 ;
+  wire \measured$398.failed ;
+  wire [15:0] \measured$398.gain ;
+  wire [9:0] \measured$398.gain_reference ;
+  wire \measured$398.gain_valid ;
+  wire [5:0] \measured$398.offset ;
+  wire \measured$398.offset_valid ;
+  wire \measured$398.reference_valid ;
+  wire [35:0] \measured$485 ;
+  wire \measured$485.failed ;
+  wire [15:0] \measured$485.gain ;
+  wire [9:0] \measured$485.gain_reference ;
+  wire \measured$485.gain_valid ;
+  wire [5:0] \measured$485.offset ;
+  wire \measured$485.offset_valid ;
+  wire \measured$485.reference_valid ;
   wire [35:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -658,9 +661,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire out_ready;
   wire out_valid;
   wire overrun;
-  wire \overrun$234 ;
+  wire \overrun$231 ;
   wire pad;
-  wire \pad$326 ;
+  wire \pad$323 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -669,15 +672,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$456 ;
-  wire \position_done$457 ;
+  wire \position_done$454 ;
+  wire \position_done$455 ;
   wire position_freed;
-  wire \position_freed$394 ;
-  wire \position_freed$484 ;
+  wire \position_freed$392 ;
+  wire \position_freed$482 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   wire product_started;
-  wire \product_started$283 ;
+  wire \product_started$280 ;
   wire program_write;
   wire [31:0] rdata;
   wire [16:0] read;
@@ -687,38 +690,38 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] read__data;
   wire read__en;
   wire [23:0] read_address;
-  wire [23:0] \read_address$156 ;
-  wire [7:0] \read_address$176 ;
-  wire [15:0] \read_address$197 ;
-  wire [15:0] \read_address$198 ;
-  wire [15:0] \read_address$215 ;
+  wire [23:0] \read_address$153 ;
+  wire [7:0] \read_address$173 ;
+  wire [15:0] \read_address$194 ;
+  wire [15:0] \read_address$195 ;
+  wire [15:0] \read_address$212 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$160 ;
-  wire [31:0] \read_data$177 ;
-  wire [31:0] \read_data$190 ;
-  wire [31:0] \read_data$191 ;
-  wire [31:0] \read_data$192 ;
-  wire [31:0] \read_data$220 ;
+  wire [31:0] \read_data$157 ;
+  wire [31:0] \read_data$174 ;
+  wire [31:0] \read_data$187 ;
+  wire [31:0] \read_data$188 ;
+  wire [31:0] \read_data$189 ;
+  wire [31:0] \read_data$217 ;
   wire read_enable;
-  wire \read_enable$194 ;
-  wire \read_enable$195 ;
-  wire \read_enable$214 ;
+  wire \read_enable$191 ;
+  wire \read_enable$192 ;
+  wire \read_enable$211 ;
   wire read_error;
-  wire \read_error$162 ;
+  wire \read_error$159 ;
   wire read_ready;
   wire read_valid;
-  wire \read_valid$154 ;
-  wire \read_valid$218 ;
+  wire \read_valid$151 ;
+  wire \read_valid$215 ;
   wire ready;
   wire refused;
-  wire \refused$235 ;
+  wire \refused$232 ;
   reg register = 1'h0;
   wire reset;
-  wire \reset$252 ;
+  wire \reset$249 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$328 ;
+  wire [1:0] \row_word$325 ;
   wire rows;
-  wire \rows$303 ;
+  wire \rows$300 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -770,55 +773,55 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [1:0] saturated;
-  wire \saturated$402 ;
-  wire \saturated$488 ;
+  wire \saturated$400 ;
+  wire \saturated$486 ;
   wire [32:0] settings;
-  wire [65:0] \settings$398 ;
-  wire [32:0] \settings$398[0] ;
-  wire [15:0] \settings$398[0].gain ;
-  wire [9:0] \settings$398[0].gain_reference ;
-  wire \settings$398[0].levels ;
-  wire [5:0] \settings$398[0].offset ;
-  wire [32:0] \settings$398[1] ;
-  wire [15:0] \settings$398[1].gain ;
-  wire [9:0] \settings$398[1].gain_reference ;
-  wire \settings$398[1].levels ;
-  wire [5:0] \settings$398[1].offset ;
-  wire [32:0] \settings$486 ;
-  wire [15:0] \settings$486.gain ;
-  wire [9:0] \settings$486.gain_reference ;
-  wire \settings$486.levels ;
-  wire [5:0] \settings$486.offset ;
+  wire [65:0] \settings$396 ;
+  wire [32:0] \settings$396[0] ;
+  wire [15:0] \settings$396[0].gain ;
+  wire [9:0] \settings$396[0].gain_reference ;
+  wire \settings$396[0].levels ;
+  wire [5:0] \settings$396[0].offset ;
+  wire [32:0] \settings$396[1] ;
+  wire [15:0] \settings$396[1].gain ;
+  wire [9:0] \settings$396[1].gain_reference ;
+  wire \settings$396[1].levels ;
+  wire [5:0] \settings$396[1].offset ;
+  wire [32:0] \settings$484 ;
+  wire [15:0] \settings$484.gain ;
+  wire [9:0] \settings$484.gain_reference ;
+  wire \settings$484.levels ;
+  wire [5:0] \settings$484.offset ;
   wire [15:0] \settings.gain ;
   wire [9:0] \settings.gain_reference ;
   wire \settings.levels ;
   wire [5:0] \settings.offset ;
   wire start;
-  wire \start$247 ;
-  wire \start$256 ;
-  wire \start$257 ;
-  wire \start$292 ;
-  wire \start$318 ;
-  wire \start$319 ;
-  wire \start$339 ;
-  wire \start$341 ;
-  wire \start$351 ;
-  wire \start$461 ;
+  wire \start$244 ;
+  wire \start$253 ;
+  wire \start$254 ;
+  wire \start$289 ;
+  wire \start$315 ;
+  wire \start$316 ;
+  wire \start$336 ;
+  wire \start$338 ;
+  wire \start$349 ;
+  wire \start$459 ;
   wire stopped;
-  wire \stopped$276 ;
+  wire \stopped$273 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
   wire sum_valid;
   wire [18:0] sum_value;
   wire tenant;
-  wire \tenant$185 ;
+  wire \tenant$182 ;
   reg timed_out = 1'h0;
+  wire \timed_out$549 ;
   wire \timed_out$550 ;
-  wire \timed_out$551 ;
   wire [23:0] timeout;
-  wire [15:0] \timeout$354 ;
-  wire [15:0] \timeout$464 ;
+  wire [15:0] \timeout$352 ;
+  wire [15:0] \timeout$462 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -856,23 +859,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$501 ;
+  wire [5:0] \trace__code$499 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$502 ;
+  wire [6:0] \trace__compensated$500 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$498 ;
+  wire [15:0] \trace__conversion$496 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$499 ;
+  wire [2:0] \trace__index$497 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$500 ;
+  wire [1:0] \trace__plane$498 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$497 ;
+  wire [31:0] \trace__product$495 ;
   wire trace__stopped;
-  wire \trace__stopped$503 ;
+  wire \trace__stopped$501 ;
   wire trace__valid;
-  wire \trace__valid$496 ;
+  wire \trace__valid$494 ;
   wire trace__void;
-  wire \trace__void$504 ;
+  wire \trace__void$502 ;
   output trace_layer__begin;
   wire trace_layer__begin;
   output trace_layer__done;
@@ -926,16 +929,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] wdata;
   wire [1:0] weights_write;
   wire [132:0] window;
-  wire [132:0] \window$187 ;
-  wire [15:0] \window$187.activation_base ;
-  wire [16:0] \window$187.activation_words ;
-  wire [20:0] \window$187.coefficient_words ;
-  wire [19:0] \window$187.coefficients_base ;
-  wire [16:0] \window$187.constant_entries ;
-  wire [15:0] \window$187.constants_base ;
-  wire [11:0] \window$187.program_base ;
-  wire [11:0] \window$187.program_length ;
-  wire [1:0] \window$187.tiles ;
+  wire [132:0] \window$184 ;
+  wire [15:0] \window$184.activation_base ;
+  wire [16:0] \window$184.activation_words ;
+  wire [20:0] \window$184.coefficient_words ;
+  wire [19:0] \window$184.coefficients_base ;
+  wire [16:0] \window$184.constant_entries ;
+  wire [15:0] \window$184.constants_base ;
+  wire [11:0] \window$184.program_base ;
+  wire [11:0] \window$184.program_length ;
+  wire [1:0] \window$184.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -946,28 +949,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \window.program_length ;
   wire [1:0] \window.tiles ;
   wire [132:0] windows;
-  wire [132:0] \windows$189 ;
-  wire [132:0] \windows$189.tenant0 ;
-  wire [15:0] \windows$189.tenant0.activation_base ;
-  wire [16:0] \windows$189.tenant0.activation_words ;
-  wire [20:0] \windows$189.tenant0.coefficient_words ;
-  wire [19:0] \windows$189.tenant0.coefficients_base ;
-  wire [16:0] \windows$189.tenant0.constant_entries ;
-  wire [15:0] \windows$189.tenant0.constants_base ;
-  wire [11:0] \windows$189.tenant0.program_base ;
-  wire [11:0] \windows$189.tenant0.program_length ;
-  wire [1:0] \windows$189.tenant0.tiles ;
-  wire [132:0] \windows$260 ;
-  wire [132:0] \windows$260.tenant0 ;
-  wire [15:0] \windows$260.tenant0.activation_base ;
-  wire [16:0] \windows$260.tenant0.activation_words ;
-  wire [20:0] \windows$260.tenant0.coefficient_words ;
-  wire [19:0] \windows$260.tenant0.coefficients_base ;
-  wire [16:0] \windows$260.tenant0.constant_entries ;
-  wire [15:0] \windows$260.tenant0.constants_base ;
-  wire [11:0] \windows$260.tenant0.program_base ;
-  wire [11:0] \windows$260.tenant0.program_length ;
-  wire [1:0] \windows$260.tenant0.tiles ;
+  wire [132:0] \windows$186 ;
+  wire [132:0] \windows$186.tenant0 ;
+  wire [15:0] \windows$186.tenant0.activation_base ;
+  wire [16:0] \windows$186.tenant0.activation_words ;
+  wire [20:0] \windows$186.tenant0.coefficient_words ;
+  wire [19:0] \windows$186.tenant0.coefficients_base ;
+  wire [16:0] \windows$186.tenant0.constant_entries ;
+  wire [15:0] \windows$186.tenant0.constants_base ;
+  wire [11:0] \windows$186.tenant0.program_base ;
+  wire [11:0] \windows$186.tenant0.program_length ;
+  wire [1:0] \windows$186.tenant0.tiles ;
+  wire [132:0] \windows$257 ;
+  wire [132:0] \windows$257.tenant0 ;
+  wire [15:0] \windows$257.tenant0.activation_base ;
+  wire [16:0] \windows$257.tenant0.activation_words ;
+  wire [20:0] \windows$257.tenant0.coefficient_words ;
+  wire [19:0] \windows$257.tenant0.coefficients_base ;
+  wire [16:0] \windows$257.tenant0.constant_entries ;
+  wire [15:0] \windows$257.tenant0.constants_base ;
+  wire [11:0] \windows$257.tenant0.program_base ;
+  wire [11:0] \windows$257.tenant0.program_length ;
+  wire [1:0] \windows$257.tenant0.tiles ;
   wire [132:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -983,44 +986,44 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working;
   wire working0;
   wire works;
-  wire \works$280 ;
+  wire \works$277 ;
   wire wready;
   reg [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire [7:0] write__addr;
-  wire [5:0] \write__addr$171 ;
+  wire [5:0] \write__addr$168 ;
   wire [31:0] write__data;
-  wire [63:0] \write__data$172 ;
+  wire [63:0] \write__data$169 ;
   wire write__en;
-  wire \write__en$169 ;
+  wire \write__en$166 ;
   wire [23:0] write_address;
-  wire [23:0] \write_address$150 ;
+  wire [23:0] \write_address$147 ;
+  wire [15:0] \write_address$198 ;
   wire [15:0] \write_address$201 ;
-  wire [15:0] \write_address$204 ;
-  wire [15:0] \write_address$224 ;
+  wire [15:0] \write_address$221 ;
   wire [31:0] write_data;
-  wire [31:0] \write_data$152 ;
+  wire [31:0] \write_data$149 ;
+  wire [31:0] \write_data$199 ;
   wire [31:0] \write_data$202 ;
-  wire [31:0] \write_data$205 ;
-  wire [31:0] \write_data$225 ;
-  wire [31:0] \write_data$384 ;
-  wire [31:0] \write_data$477 ;
+  wire [31:0] \write_data$222 ;
+  wire [31:0] \write_data$382 ;
+  wire [31:0] \write_data$475 ;
   wire write_enable;
-  wire \write_enable$203 ;
-  wire \write_enable$223 ;
-  wire \write_enable$380 ;
-  wire \write_enable$474 ;
+  wire \write_enable$200 ;
+  wire \write_enable$220 ;
+  wire \write_enable$378 ;
+  wire \write_enable$472 ;
   wire write_error;
-  wire \write_error$158 ;
+  wire \write_error$155 ;
   wire write_group;
-  wire \write_group$476 ;
+  wire \write_group$474 ;
   wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$475 ;
+  wire [3:0] \write_row$473 ;
   wire write_valid;
-  wire \write_valid$148 ;
+  wire \write_valid$145 ;
   wire [48:0] written;
   wire [48:0] \written.tenant0 ;
   wire [15:0] \written.tenant0.address ;
@@ -1029,20 +1032,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] wstrb;
   wire wvalid;
   (* no_rw_check = 32'd1 *)
-  reg [63:0] \constants$564  [63:0];
+  reg [63:0] \constants$563  [63:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$564
+  initial begin : zero_constants$563
     integer i;
-    for (i = 0; i < 64; i = i + 1) \constants$564 [i] = 64'h0000000000000000;
+    for (i = 0; i < 64; i = i + 1) \constants$563 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
-    if (\write__en$169 )
-      \constants$564 [memory_index[5:0]] <= memory_data;
+    if (\write__en$166 )
+      \constants$563 [memory_index[5:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$564 [constant__addr];
+    _0_ <= \constants$563 [constant__addr];
   end
   assign constant = _0_;
   (* no_rw_check = 32'd1 *)
@@ -1063,59 +1066,61 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
       _1_ <= \program [read__addr];
     end
   end
-  assign \read_data$177  = _1_;
+  assign \read_data$174  = _1_;
+  assign rst = ~ aresetn;
+  assign \$1  = transfer | busy;
   assign \$2  = \$1  | done;
   assign transfer0_moving = \$2  | transfer_clear;
-  assign \$3  = ~ \$95 [16];
-  assign \$4  = \read_enable$195  & \$3 ;
-  assign \$5  = \read_enable$194  | \$4 ;
-  assign \$6  = \read_enable$194  ? \read_address$198  : \$95 [15:0];
+  assign \$3  = ~ \$100 [16];
+  assign \$4  = \read_enable$192  & \$3 ;
+  assign \$5  = \read_enable$191  | \$4 ;
+  assign \$6  = \read_enable$191  ? \read_address$195  : \$100 [15:0];
   assign \$7  = overrun | refused;
-  assign \$8  = \overrun$234  | \refused$235 ;
+  assign \$8  = \overrun$231  | \refused$232 ;
   assign \$9  = | { \$8 , \$7  };
   assign met = mismatch | \$9 ;
-  assign conversions = converted + \converted$273 ;
-  assign early_stops = stopped + \stopped$276 ;
-  assign \$10  = ~ \combining$278 ;
+  assign conversions = converted + \converted$270 ;
+  assign early_stops = stopped + \stopped$273 ;
+  assign \$10  = ~ combining;
   assign \$11  = window[132] ? works : 1'h0;
-  assign \$12  = window[131] ? \works$280  : \$11 ;
-  assign \converting$277  = \$10  & \$12 ;
+  assign \$12  = window[131] ? \works$277  : \$11 ;
+  assign \converting$274  = \$10  & \$12 ;
   assign \$13  = window[132] ? product_started : 1'h0;
-  assign product = window[131] ? \product_started$283  : \$13 ;
-  assign \$14  = { \converting$249 , converting } & window[132:131];
+  assign product = window[131] ? \product_started$280  : \$13 ;
+  assign \$14  = { \converting$246 , converting } & window[132:131];
   assign \$15  = | \$14 ;
-  assign \$16  = ~ { \converting$249 , converting };
+  assign \$16  = ~ { \converting$246 , converting };
   assign \$17  = \$16  & window[132:131];
   assign \$18  = | \$17 ;
   assign contest = \$15  & \$18 ;
   assign \$19  = ! trace_tenant;
   assign working0 = working & \$19 ;
-  assign \$20  = ~ \combining$278 ;
+  assign \$20  = ~ combining;
   assign \$21  = window[132] ? comparator : 1'h0;
-  assign \$22  = window[131] ? \comparator$297  : \$21 ;
+  assign \$22  = window[131] ? \comparator$294  : \$21 ;
   assign \$23  = \$20  & \$22 ;
   assign \$24  = working0 & \$23 ;
-  assign \$25  = ~ \combining$278 ;
+  assign \$25  = ~ combining;
   assign \$26  = window[132] ? adder : 1'h0;
-  assign \$27  = window[131] ? \adder$299  : \$26 ;
+  assign \$27  = window[131] ? \adder$296  : \$26 ;
   assign \$28  = \$25  & \$27 ;
   assign \$29  = working0 & \$28 ;
-  assign \$30  = ~ \combining$278 ;
+  assign \$30  = ~ combining;
   assign \$31  = window[132] ? array : 1'h0;
-  assign \$32  = window[131] ? \array$301  : \$31 ;
+  assign \$32  = window[131] ? \array$298  : \$31 ;
   assign \$33  = \$30  & \$32 ;
   assign \$34  = working0 & \$33 ;
-  assign \$35  = ~ \combining$278 ;
+  assign \$35  = ~ combining;
   assign \$36  = window[132] ? rows : 1'h0;
-  assign \$37  = window[131] ? \rows$303  : \$36 ;
+  assign \$37  = window[131] ? \rows$300  : \$36 ;
   assign \$38  = \$35  & \$37 ;
   assign \$39  = working0 & \$38 ;
-  assign \$40  = ~ \combining$278 ;
+  assign \$40  = ~ combining;
   assign \$41  = window[132] ? drain : 1'h0;
-  assign \$42  = window[131] ? \drain$305  : \$41 ;
+  assign \$42  = window[131] ? \drain$302  : \$41 ;
   assign \$43  = \$40  & \$42 ;
   assign \$44  = working0 & \$43 ;
-  assign \$45  = working0 & \combining$278 ;
+  assign \$45  = working0 & combining;
   assign \$46  = ~ host_wait;
   assign \$47  = transferring & \$46 ;
   assign \$48  = ~ buffer_wait;
@@ -1123,73 +1128,74 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$50  = transferring & host_wait;
   assign \$51  = transferring & buffer_wait;
   assign \$52  = ~ window[132:131];
-  assign \$53  = { \bank_free$337 , \bank_free$336  } | \$52 ;
+  assign \$53  = { \bank_free$334 , \bank_free$333  } | \$52 ;
   assign bank_free = & \$53 ;
   assign \$54  = ! trace_tenant;
-  assign \start$351  = start & window[131];
-  assign chunk_begin = \chunk_begin$365  & window[131];
-  assign chunk_loaded = \chunk_loaded$367  & window[131];
-  assign load_enable = \load_enable$369  & window[131];
-  assign position_freed = \position_freed$394  & window[131];
-  assign calibrate = \calibrate$396  & window[131];
-  assign \$56  = \saturated$402  & window[131];
-  assign drain_clear = \drain_clear$414  & window[131];
-  assign \$57  = window[132] ? \position_done$457  : 1'h0;
-  assign \$58  = window[131] ? \position_done$456  : \$57 ;
-  assign \$59  = window[131] ? \position_done$456  : \$58 ;
+  assign \start$349  = start & window[131];
+  assign chunk_begin = \chunk_begin$363  & window[131];
+  assign chunk_loaded = \chunk_loaded$365  & window[131];
+  assign load_enable = \load_enable$367  & window[131];
+  assign position_freed = \position_freed$392  & window[131];
+  assign calibrate = \calibrate$394  & window[131];
+  assign \$56  = \saturated$400  & window[131];
+  assign drain_clear = \drain_clear$412  & window[131];
+  assign \$57  = window[132] ? \position_done$455  : 1'h0;
+  assign \$58  = window[131] ? \position_done$454  : \$57 ;
+  assign \$59  = window[131] ? \position_done$454  : \$58 ;
   assign \$60  = window[131] ? drain_sum : 18'h00000;
-  assign \start$461  = start & window[132];
-  assign \chunk_begin$466  = \chunk_begin$365  & window[132];
-  assign \chunk_loaded$467  = \chunk_loaded$367  & window[132];
-  assign \load_enable$468  = \load_enable$369  & window[132];
-  assign \position_freed$484  = \position_freed$394  & window[132];
-  assign \calibrate$485  = \calibrate$396  & window[132];
-  assign \$62  = \saturated$488  & window[132];
-  assign \drain_clear$495  = \drain_clear$414  & window[132];
-  assign \$63  = window[132] ? \position_done$457  : 1'h0;
-  assign \$64  = window[131] ? \position_done$456  : \$63 ;
-  assign \$65  = window[132] ? \position_done$457  : \$64 ;
-  assign \$66  = window[132] ? \drain_sum$536  : 18'h00000;
-  assign \$67  = start | combine;
-  assign \$68  = working0 & met;
-  assign \$69  = register & beyond;
-  assign \$70  = \$68  | \$69 ;
-  assign \$71  = \$70  | transfer_beyond;
-  assign \$72  = ~ \clear$349 ;
-  assign \$73  = ending | \ending$545 ;
-  assign \$74  = ~ window[132:131];
-  assign \$75  = { \calibrated$548 , calibrated } | \$74 ;
-  assign \$76  = & \$75 ;
-  assign \$77  = calibrating & \$76 ;
-  assign \$78  = \$73  | \$77 ;
-  assign \$79  = \$72  & \$78 ;
-  assign \$80  = | { \timed_out$551 , \timed_out$550  };
-  assign \$81  = ~ window[132:131];
-  assign \$82  = { \calibrated$548 , calibrated } | \$81 ;
-  assign \$83  = & \$82 ;
-  assign \$84  = \$83  | \clear$349 ;
-  assign \$85  = product & working0;
-  assign \$86  = product0 + 1'h1;
-  assign rst = ~ aresetn;
-  assign combining = combine | busy;
-  assign \$1  = transfer | \busy$125 ;
+  assign \start$459  = start & window[132];
+  assign \chunk_begin$464  = \chunk_begin$363  & window[132];
+  assign \chunk_loaded$465  = \chunk_loaded$365  & window[132];
+  assign \load_enable$466  = \load_enable$367  & window[132];
+  assign \position_freed$482  = \position_freed$392  & window[132];
+  assign \calibrate$483  = \calibrate$394  & window[132];
+  assign \$62  = \saturated$486  & window[132];
+  assign \drain_clear$493  = \drain_clear$412  & window[132];
+  assign \$63  = window[132] ? \position_done$455  : 1'h0;
+  assign \$64  = window[131] ? \position_done$454  : \$63 ;
+  assign \$65  = window[132] ? \position_done$455  : \$64 ;
+  assign \$66  = window[132] ? \drain_sum$534  : 18'h00000;
+  assign \$67  = descriptor[3:0] == 3'h4;
+  assign \$68  = descriptor[3:0] == 3'h5;
+  assign \$69  = descriptor[3:0] == 3'h6;
+  assign \$70  = | { \$69 , \$68 , \$67  };
+  assign \$71  = start | \start$338 ;
+  assign \$72  = working0 & met;
+  assign \$73  = register & beyond;
+  assign \$74  = \$72  | \$73 ;
+  assign \$75  = \$74  | transfer_beyond;
+  assign \$76  = ~ \clear$347 ;
+  assign \$77  = ending | \ending$544 ;
+  assign \$78  = ~ window[132:131];
+  assign \$79  = { \calibrated$547 , calibrated } | \$78 ;
+  assign \$80  = & \$79 ;
+  assign \$81  = calibrating & \$80 ;
+  assign \$82  = \$77  | \$81 ;
+  assign \$83  = \$76  & \$82 ;
+  assign \$84  = | { \timed_out$550 , \timed_out$549  };
+  assign \$85  = ~ window[132:131];
+  assign \$86  = { \calibrated$547 , calibrated } | \$85 ;
+  assign \$87  = & \$86 ;
+  assign \$88  = \$87  | \clear$347 ;
+  assign \$89  = product & working0;
+  assign \$90  = product0 + 1'h1;
   \crossloom.activity0  activity0 (
-    .adder(\adder$299 ),
-    .array(\array$301 ),
+    .adder(\adder$296 ),
+    .array(\array$298 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$297 ),
+    .comparator(\comparator$294 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$305 ),
+    .drain(\drain$302 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$303 ),
+    .rows(\rows$300 ),
     .rst(rst),
     .start(start),
-    .works(\works$280 )
+    .works(\works$277 )
   );
   \crossloom.activity1  activity1 (
     .adder(adder),
@@ -1198,7 +1204,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro1__convert_side),
-    .converting(\converting$249 ),
+    .converting(\converting$246 ),
     .decided(macro1__decided),
     .drain(drain),
     .hold(macro1__hold),
@@ -1213,7 +1219,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .beyond(beyond),
     .clk(aclk),
     .read(read),
-    .read_data(\read_data$190 ),
+    .read_data(\read_data$187 ),
     .rst(rst),
     .tenant(trace_tenant),
     .transfer0_0_ready(read_ready),
@@ -1221,8 +1227,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .transfer_abort(transfer_clear),
     .transfer_beyond(transfer_beyond),
     .transfer_read(transfer_read),
-    .transfer_read_data(\read_data$220 ),
-    .transfer_read_valid(\read_valid$218 ),
+    .transfer_read_data(\read_data$217 ),
+    .transfer_read_valid(\read_valid$215 ),
     .transfer_write(transfer_write),
     .window(window),
     .windows(windows),
@@ -1259,59 +1265,58 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$349 ),
+    .clear(\clear$347 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$414 ),
+    .drain_clear(\drain_clear$412 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$6031$0 (\$96 ),
+    .\port$6027$0 (\$101 ),
     .position_done(position_done),
-    .position_freed(\position_freed$394 ),
+    .position_freed(\position_freed$392 ),
     .\register$21 (drain_valid),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$201 ),
-    .write_data(\write_data$202 ),
+    .write_address(\write_address$198 ),
+    .write_data(\write_data$199 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .busy(busy),
-    .clear(\clear$349 ),
+    .clear(\clear$347 ),
     .clk(aclk),
-    .combining(combining),
+    .combining(\combining$535 ),
     .descriptor(descriptor),
-    .ending(\ending$545 ),
-    .read_address(\read_address$198 ),
-    .read_data(\read_data$190 ),
-    .read_enable(\read_enable$194 ),
+    .ending(\ending$544 ),
+    .read_address(\read_address$195 ),
+    .read_data(\read_data$187 ),
+    .read_enable(\read_enable$191 ),
     .rst(rst),
-    .start(combine),
-    .write_address(\write_address$204 ),
-    .write_data(\write_data$205 ),
-    .write_enable(\write_enable$203 )
+    .start(\start$338 ),
+    .write_address(\write_address$201 ),
+    .write_data(\write_data$202 ),
+    .write_enable(\write_enable$200 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$365 ),
+    .chunk_begin(\chunk_begin$363 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$367 ),
-    .clear(\clear$349 ),
+    .chunk_loaded(\chunk_loaded$365 ),
+    .clear(\clear$347 ),
     .clk(aclk),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$369 ),
+    .load_enable(\load_enable$367 ),
     .load_row(load_row),
-    .\port$5669$0 (\$95 ),
-    .read_data(\read_data$190 ),
-    .read_enable(\read_enable$195 ),
+    .\port$5665$0 (\$100 ),
+    .read_data(\read_data$187 ),
+    .read_enable(\read_enable$192 ),
     .rst(rst),
     .start(start),
     .word_ready(ready),
@@ -1320,14 +1325,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(working0),
-    .busy(\busy$261 ),
+    .busy(\busy$258 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$354 ),
-    .constants_write(\write__en$169 ),
+    .comparator_timeout_clocks(\timeout$352 ),
+    .constants_write(\write__en$166 ),
     .contest(contest),
     .conversions(conversions),
-    .converting(\converting$277 ),
+    .converting(\converting$274 ),
     .corrections_write(corrections_write),
     .early_stops(early_stops),
     .ended(ended),
@@ -1347,17 +1352,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$1400$0 (turn),
-    .\port$38$0 (\$24 ),
-    .\port$43$0 (\$29 ),
-    .\port$48$0 (\$34 ),
-    .\port$53$0 (\$39 ),
-    .\port$5525$0 (fetching),
-    .\port$58$0 (\$44 ),
-    .\port$59$0 (\$45 ),
-    .\port$63$0 (\$49 ),
-    .\port$64$0 (\$50 ),
-    .\port$65$0 (\$51 ),
+    .\port$1398$0 (turn),
+    .\port$37$0 (\$24 ),
+    .\port$42$0 (\$29 ),
+    .\port$47$0 (\$34 ),
+    .\port$52$0 (\$39 ),
+    .\port$5521$0 (fetching),
+    .\port$57$0 (\$44 ),
+    .\port$58$0 (\$45 ),
+    .\port$62$0 (\$49 ),
+    .\port$63$0 (\$50 ),
+    .\port$64$0 (\$51 ),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -1366,8 +1371,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$398 ),
-    .start(\start$256 ),
+    .settings(\settings$396 ),
+    .start(\start$253 ),
     .weights_write(weights_write),
     .windows(windows),
     .write_address(write_address),
@@ -1377,12 +1382,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$261 ),
-    .calibrate(\calibrate$396 ),
-    .clear(\clear$349 ),
+    .busy(\busy$258 ),
+    .calibrate(\calibrate$394 ),
+    .clear(\clear$347 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(combine),
+    .combine(\start$338 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -1397,10 +1402,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .layer_begin(trace_layer__begin),
     .layer_done(trace_layer__done),
     .read_address(read__addr),
-    .read_data(\read_data$177 ),
+    .read_data(\read_data$174 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$256 ),
+    .start(\start$253 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -1413,13 +1418,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$336 ),
+    .bank_free(\bank_free$333 ),
     .calibrate(calibrate),
     .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$349 ),
+    .clear(\clear$347 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
@@ -1469,20 +1474,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$400 ),
+    .measured(\measured$398 ),
     .overrun(overrun),
-    .\port$5516$90 (window[130:90]),
-    .position_done(\position_done$456 ),
+    .\port$5488$90 (window[130:90]),
+    .position_done(\position_done$454 ),
     .position_freed(position_freed),
-    .product_started(\product_started$283 ),
+    .product_started(\product_started$280 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$402 ),
-    .settings(\settings$398 [32:0]),
-    .start(\start$351 ),
+    .saturated(\saturated$400 ),
+    .settings(\settings$396 [32:0]),
+    .start(\start$349 ),
     .stopped(stopped),
-    .timed_out(\timed_out$550 ),
-    .timeout(\timeout$354 ),
+    .timed_out(\timed_out$549 ),
+    .timeout(\timeout$352 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1497,32 +1502,32 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .write_row(\$55 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$337 ),
-    .calibrate(\calibrate$485 ),
-    .calibrated(\calibrated$548 ),
-    .chunk_begin(\chunk_begin$466 ),
+    .bank_free(\bank_free$334 ),
+    .calibrate(\calibrate$483 ),
+    .calibrated(\calibrated$547 ),
+    .chunk_begin(\chunk_begin$464 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$467 ),
-    .clear(\clear$349 ),
+    .chunk_loaded(\chunk_loaded$465 ),
+    .clear(\clear$347 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$273 ),
-    .converting(\converting$249 ),
+    .converted(\converted$270 ),
+    .converting(\converting$246 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$495 ),
+    .drain_clear(\drain_clear$493 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$536 ),
+    .drain_sum(\drain_sum$534 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$465 ),
+    .lengths(\lengths$463 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$468 ),
+    .load_enable(\load_enable$466 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1553,20 +1558,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$487 ),
-    .overrun(\overrun$234 ),
-    .\port$5516$90 (window[130:90]),
-    .position_done(\position_done$457 ),
-    .position_freed(\position_freed$484 ),
+    .measured(\measured$485 ),
+    .overrun(\overrun$231 ),
+    .\port$5488$90 (window[130:90]),
+    .position_done(\position_done$455 ),
+    .position_freed(\position_freed$482 ),
     .product_started(product_started),
-    .refused(\refused$235 ),
+    .refused(\refused$232 ),
     .rst(rst),
-    .saturated(\saturated$488 ),
-    .settings(\settings$398 [65:33]),
-    .start(\start$461 ),
-    .stopped(\stopped$276 ),
-    .timed_out(\timed_out$551 ),
-    .timeout(\timeout$354 ),
+    .saturated(\saturated$486 ),
+    .settings(\settings$396 [65:33]),
+    .start(\start$459 ),
+    .stopped(\stopped$273 ),
+    .timed_out(\timed_out$550 ),
+    .timeout(\timeout$352 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1583,7 +1588,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear),
     .buffer_wait(buffer_wait),
-    .busy(\busy$125 ),
+    .busy(busy),
     .clk(aclk),
     .descriptor(descriptor),
     .done(done),
@@ -1595,28 +1600,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .out_last(m_axis_tlast),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .read_address(\read_address$215 ),
-    .read_enable(\read_enable$214 ),
+    .read_address(\read_address$212 ),
+    .read_enable(\read_enable$211 ),
     .read_ready(read_ready),
     .rst(rst),
     .start(transfer),
     .timeout(timeout),
     .transfer0_moving(transfer0_moving),
-    .w_data(\read_data$220 ),
-    .w_en(\read_valid$218 ),
+    .w_data(\read_data$217 ),
+    .w_en(\read_valid$215 ),
     .waiting(host_wait),
-    .write_address(\write_address$224 ),
-    .write_data(\write_data$225 ),
-    .write_enable(\write_enable$223 ),
+    .write_address(\write_address$221 ),
+    .write_data(\write_data$222 ),
+    .write_enable(\write_enable$220 ),
     .write_ready(write_ready)
   );
-  \crossloom.window$556  \window$556  (
+  \crossloom.window$555  \window$555  (
     .busy(loading),
-    .clear(\clear$349 ),
+    .clear(\clear$347 ),
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$5669$0 (\$95 ),
+    .\port$5665$0 (\$100 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -1627,13 +1632,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     write = 49'h0000000000000;
     if (write_enable) begin
       write[0] = 1'h1;
+      write[16:1] = \write_address$198 ;
+      write[48:17] = \write_data$199 ;
+    end
+    if (\write_enable$200 ) begin
+      write[0] = 1'h1;
       write[16:1] = \write_address$201 ;
       write[48:17] = \write_data$202 ;
-    end
-    if (\write_enable$203 ) begin
-      write[0] = 1'h1;
-      write[16:1] = \write_address$204 ;
-      write[48:17] = \write_data$205 ;
     end
   end
   always @* begin
@@ -1644,11 +1649,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$67 ) begin
-      \combining$278  <= combine;
+    \combining$535  <= \$70 ;
+    if (rst) begin
+      \combining$535  <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    if (\$71 ) begin
+      combining <= \start$338 ;
     end
     if (rst) begin
-      \combining$278  <= 1'h0;
+      combining <= 1'h0;
     end
   end
   always @(posedge aclk) begin
@@ -1658,7 +1669,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    illegal <= \$71 ;
+    illegal <= \$75 ;
     if (rst) begin
       illegal <= 1'h0;
     end
@@ -1670,21 +1681,21 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    unit_done <= \$79 ;
+    unit_done <= \$83 ;
     if (rst) begin
       unit_done <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    timed_out <= \$80 ;
+    timed_out <= \$84 ;
     if (rst) begin
       timed_out <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\calibrate$396 ) begin
+    if (\calibrate$394 ) begin
       calibrating <= 1'h1;
-    end else if (\$84 ) begin
+    end else if (\$88 ) begin
       calibrating <= 1'h0;
     end
     if (rst) begin
@@ -1692,10 +1703,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$85 ) begin
-      product0 <= \$86 [29:0];
+    if (\$89 ) begin
+      product0 <= \$90 [29:0];
     end
-    if (\start$256 ) begin
+    if (\start$253 ) begin
       product0 <= 30'h00000000;
     end
     if (rst) begin
@@ -1722,34 +1733,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign rresp = s_axi_rresp;
   assign rvalid = s_axi_rvalid;
   assign rready = s_axi_rready;
-  assign \write_valid$148  = write_valid;
-  assign \write_address$150  = write_address;
-  assign \write_data$152  = write_data;
-  assign \read_valid$154  = read_valid;
-  assign \read_address$156  = read_address;
-  assign \write_error$158  = write_error;
-  assign \read_data$160  = read_data;
-  assign \read_error$162  = read_error;
+  assign \write_valid$145  = write_valid;
+  assign \write_address$147  = write_address;
+  assign \write_data$149  = write_data;
+  assign \read_valid$151  = read_valid;
+  assign \read_address$153  = read_address;
+  assign \write_error$155  = write_error;
+  assign \read_data$157  = read_data;
+  assign \read_error$159  = read_error;
   assign program_write = write__en;
   assign write__addr = memory_index[7:0];
   assign write__data = memory_data[31:0];
-  assign constants_write = \write__en$169 ;
-  assign \write__addr$171  = memory_index[5:0];
-  assign \write__data$172  = memory_data;
+  assign constants_write = \write__en$166 ;
+  assign \write__addr$168  = memory_index[5:0];
+  assign \write__data$169  = memory_data;
   assign read_enable = read__en;
-  assign \read_address$176  = read__addr;
-  assign read__data = \read_data$177 ;
+  assign \read_address$173  = read__addr;
+  assign read__data = \read_data$174 ;
   assign constant__en = 1'h1;
   assign constant_address = constant__addr;
   assign constant__data = constant;
   assign tenant = trace_tenant;
-  assign \tenant$185  = trace_tenant;
-  assign \window$187  = window;
-  assign \windows$189  = windows;
-  assign \read_data$191  = \read_data$190 ;
-  assign \read_data$192  = \read_data$190 ;
-  assign pad = \$95 [16];
-  assign \read_address$197  = \$95 [15:0];
+  assign \tenant$182  = trace_tenant;
+  assign \window$184  = window;
+  assign \windows$186  = windows;
+  assign \read_data$188  = \read_data$187 ;
+  assign \read_data$189  = \read_data$187 ;
+  assign pad = \$100 [16];
+  assign \read_address$194  = \$100 [15:0];
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -1758,96 +1769,96 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign out_data = m_axis_tdata;
   assign out_last = m_axis_tlast;
   assign transfer_read_ready = read_ready;
-  assign transfer_read_valid = \read_valid$218 ;
-  assign transfer_read_data = \read_data$220 ;
+  assign transfer_read_valid = \read_valid$215 ;
+  assign transfer_read_data = \read_data$217 ;
   assign transfer_write_ready = write_ready;
   assign transfer_abort = transfer_clear;
   assign convolve = start;
-  assign \busy$239  = loading;
-  assign \converting$241  = converting;
+  assign \busy$236  = loading;
+  assign \converting$238  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$247  = start;
-  assign \loading$248  = loading;
-  assign \converting$250  = \converting$249 ;
-  assign \decided$251  = macro1__decided;
-  assign \reset$252  = macro1__reset;
-  assign \hold$253  = macro1__hold;
-  assign \clear$254  = macro1__clear;
-  assign \convert_side$255  = macro1__convert_side;
-  assign \start$257  = \start$256 ;
-  assign \abort$259  = abort;
-  assign \windows$260  = windows;
-  assign \busy$262  = \busy$261 ;
+  assign \start$244  = start;
+  assign \loading$245  = loading;
+  assign \converting$247  = \converting$246 ;
+  assign \decided$248  = macro1__decided;
+  assign \reset$249  = macro1__reset;
+  assign \hold$250  = macro1__hold;
+  assign \clear$251  = macro1__clear;
+  assign \convert_side$252  = macro1__convert_side;
+  assign \start$254  = \start$253 ;
+  assign \abort$256  = abort;
+  assign \windows$257  = windows;
+  assign \busy$259  = \busy$258 ;
   assign layer = trace_layer__index;
-  assign \layer$264  = trace_layer__index;
-  assign \ended$266  = ended;
-  assign \failed$268  = failed;
-  assign \failed_cause$270  = failed_cause;
-  assign \abort$287  = transfer_clear;
+  assign \layer$261  = trace_layer__index;
+  assign \ended$263  = ended;
+  assign \failed$265  = failed;
+  assign \failed_cause$267  = failed_cause;
+  assign \abort$284  = transfer_clear;
   assign host_timeout = timeout;
-  assign \descriptor$291  = descriptor;
-  assign \start$292  = transfer;
+  assign \descriptor$288  = descriptor;
+  assign \start$289  = transfer;
   assign transfer_done = done;
   assign active = working0;
   assign waiting = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
   assign layer_begin = trace_layer__begin;
   assign layer_done = trace_layer__done;
-  assign \irq$316  = irq;
-  assign \descriptor$317  = convolution;
-  assign \start$318  = start;
-  assign \start$319  = start;
+  assign \irq$313  = irq;
+  assign \descriptor$314  = convolution;
+  assign \start$315  = start;
+  assign \start$316  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \$95 [15:0];
-  assign \address$325  = \$95 [15:0];
-  assign \pad$326  = \$95 [16];
-  assign row_word = \$95 [18:17];
-  assign \row_word$328  = \$95 [18:17];
-  assign first = \$95 [19];
-  assign \first$330  = \$95 [19];
-  assign last = \$95 [20];
-  assign \last$332  = \$95 [20];
-  assign last_chunk = \$95 [21];
-  assign \last_chunk$334  = \$95 [21];
-  assign \descriptor$338  = convolution;
-  assign \start$339  = start;
-  assign \descriptor$340  = descriptor;
-  assign \start$341  = combine;
+  assign address = \$100 [15:0];
+  assign \address$322  = \$100 [15:0];
+  assign \pad$323  = \$100 [16];
+  assign row_word = \$100 [18:17];
+  assign \row_word$325  = \$100 [18:17];
+  assign first = \$100 [19];
+  assign \first$327  = \$100 [19];
+  assign last = \$100 [20];
+  assign \last$329  = \$100 [20];
+  assign last_chunk = \$100 [21];
+  assign \last_chunk$331  = \$100 [21];
+  assign \descriptor$335  = convolution;
+  assign \start$336  = start;
+  assign \descriptor$337  = descriptor;
+  assign combine = \start$338 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$96 [21:19];
-  assign sum_position = \$96 [45:22];
-  assign sum_value = \$96 [18:0];
+  assign sum_kernel = \$101 [21:19];
+  assign sum_position = \$101 [45:22];
+  assign sum_value = \$101 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$350  = \clear$349 ;
+  assign \clear$348  = \clear$347 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$354 ;
-  assign \chunk_final$371  = chunk_final;
-  assign \load_bank$373  = load_bank;
-  assign \load_clear$375  = load_clear;
-  assign \load_row$377  = load_row;
-  assign \load_codes$379  = load_codes;
-  assign \write_enable$380  = weights_write[0];
+  assign comparator_timeout = \timeout$352 ;
+  assign \chunk_final$369  = chunk_final;
+  assign \load_bank$371  = load_bank;
+  assign \load_clear$373  = load_clear;
+  assign \load_row$375  = load_row;
+  assign \load_codes$377  = load_codes;
+  assign \write_enable$378  = weights_write[0];
   assign write_row = \$55 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$384  = memory_data[31:0];
+  assign \write_data$382  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign settings = \settings$398 [32:0];
-  assign \drain_valid$404  = drain_valid;
+  assign settings = \settings$396 [32:0];
+  assign \drain_valid$402  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[5:0];
   assign level_data = memory_data[9:0];
-  assign \drain_group$410  = drain_group;
-  assign \drain_lane$412  = drain_lane;
+  assign \drain_group$408  = drain_group;
+  assign \drain_lane$410  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1886,77 +1897,77 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$453  = convolution;
+  assign \descriptor$451  = convolution;
   assign first_product = next_number;
-  assign \clear$460  = \clear$349 ;
-  assign \coefficient_base$462  = window[109:90];
-  assign \coefficient_words$463  = window[130:110];
-  assign \timeout$464  = \timeout$354 ;
-  assign \chunk_final$469  = chunk_final;
-  assign \load_bank$470  = load_bank;
-  assign \load_clear$471  = load_clear;
-  assign \load_row$472  = load_row;
-  assign \load_codes$473  = load_codes;
-  assign \write_enable$474  = weights_write[1];
-  assign \write_row$475  = \$61 [3:0];
-  assign \write_group$476  = memory_index[0];
-  assign \write_data$477  = memory_data[31:0];
-  assign \coefficient_write$478  = coefficients_write[1];
-  assign \coefficient_index$479  = memory_index[8:0];
-  assign \coefficient_data$480  = memory_data[7:0];
-  assign \correction_write$481  = corrections_write[1];
-  assign \correction_index$482  = memory_index[5:0];
-  assign \correction_data$483  = memory_data[3:0];
-  assign \settings$486  = \settings$398 [65:33];
-  assign \drain_valid$489  = drain_valid;
-  assign \level_write$490  = levels_write[1];
-  assign \level_index$491  = memory_index[5:0];
-  assign \level_data$492  = memory_data[9:0];
-  assign \drain_group$493  = drain_group;
-  assign \drain_lane$494  = drain_lane;
-  assign \trace__valid$496  = trace1__valid;
-  assign \trace__product$497  = trace1__product;
-  assign \trace__conversion$498  = trace1__conversion;
-  assign \trace__index$499  = trace1__index;
-  assign \trace__plane$500  = trace1__plane;
-  assign \trace__code$501  = trace1__code;
-  assign \trace__compensated$502  = trace1__compensated;
-  assign \trace__stopped$503  = trace1__stopped;
-  assign \trace__void$504  = trace1__void;
-  assign \macro__write_enable$505  = macro1__write_enable;
-  assign \macro__write_row$506  = macro1__write_row;
-  assign \macro__write_group$507  = macro1__write_group;
-  assign \macro__write_data$508  = macro1__write_data;
-  assign \macro__load_enable$509  = macro1__load_enable;
-  assign \macro__load_bank$510  = macro1__load_bank;
-  assign \macro__load_clear$511  = macro1__load_clear;
-  assign \macro__load_row$512  = macro1__load_row;
-  assign \macro__load_codes$513  = macro1__load_codes;
-  assign \macro__bank$514  = macro1__bank;
-  assign \macro__row_enable$515  = macro1__row_enable;
-  assign \macro__reset$516  = macro1__reset;
-  assign \macro__drive$517  = macro1__drive;
-  assign \macro__share$518  = macro1__share;
-  assign \macro__hold$519  = macro1__hold;
-  assign \macro__clear$520  = macro1__clear;
-  assign \macro__add$521  = macro1__add;
-  assign \macro__side$522  = macro1__side;
-  assign \macro__select$523  = macro1__select;
-  assign \macro__negate$524  = macro1__negate;
-  assign \macro__convert$525  = macro1__convert;
-  assign \macro__convert_side$526  = macro1__convert_side;
-  assign \macro__trial$527  = macro1__trial;
-  assign \macro__level$528  = macro1__level;
-  assign \macro__reference$529  = macro1__reference;
-  assign \macro__product$530  = macro1__product;
-  assign \macro__conversion$531  = macro1__conversion;
-  assign \macro__comparator$532  = macro1__comparator;
-  assign \macro__decided$533  = macro1__decided;
-  assign \descriptor$534  = convolution;
-  assign \first_product$535  = next_number;
-  assign trace_sum__kernel = \$96 [21:19];
-  assign trace_sum__position = \$96 [45:22];
-  assign trace_sum__value = \$96 [18:0];
+  assign \clear$458  = \clear$347 ;
+  assign \coefficient_base$460  = window[109:90];
+  assign \coefficient_words$461  = window[130:110];
+  assign \timeout$462  = \timeout$352 ;
+  assign \chunk_final$467  = chunk_final;
+  assign \load_bank$468  = load_bank;
+  assign \load_clear$469  = load_clear;
+  assign \load_row$470  = load_row;
+  assign \load_codes$471  = load_codes;
+  assign \write_enable$472  = weights_write[1];
+  assign \write_row$473  = \$61 [3:0];
+  assign \write_group$474  = memory_index[0];
+  assign \write_data$475  = memory_data[31:0];
+  assign \coefficient_write$476  = coefficients_write[1];
+  assign \coefficient_index$477  = memory_index[8:0];
+  assign \coefficient_data$478  = memory_data[7:0];
+  assign \correction_write$479  = corrections_write[1];
+  assign \correction_index$480  = memory_index[5:0];
+  assign \correction_data$481  = memory_data[3:0];
+  assign \settings$484  = \settings$396 [65:33];
+  assign \drain_valid$487  = drain_valid;
+  assign \level_write$488  = levels_write[1];
+  assign \level_index$489  = memory_index[5:0];
+  assign \level_data$490  = memory_data[9:0];
+  assign \drain_group$491  = drain_group;
+  assign \drain_lane$492  = drain_lane;
+  assign \trace__valid$494  = trace1__valid;
+  assign \trace__product$495  = trace1__product;
+  assign \trace__conversion$496  = trace1__conversion;
+  assign \trace__index$497  = trace1__index;
+  assign \trace__plane$498  = trace1__plane;
+  assign \trace__code$499  = trace1__code;
+  assign \trace__compensated$500  = trace1__compensated;
+  assign \trace__stopped$501  = trace1__stopped;
+  assign \trace__void$502  = trace1__void;
+  assign \macro__write_enable$503  = macro1__write_enable;
+  assign \macro__write_row$504  = macro1__write_row;
+  assign \macro__write_group$505  = macro1__write_group;
+  assign \macro__write_data$506  = macro1__write_data;
+  assign \macro__load_enable$507  = macro1__load_enable;
+  assign \macro__load_bank$508  = macro1__load_bank;
+  assign \macro__load_clear$509  = macro1__load_clear;
+  assign \macro__load_row$510  = macro1__load_row;
+  assign \macro__load_codes$511  = macro1__load_codes;
+  assign \macro__bank$512  = macro1__bank;
+  assign \macro__row_enable$513  = macro1__row_enable;
+  assign \macro__reset$514  = macro1__reset;
+  assign \macro__drive$515  = macro1__drive;
+  assign \macro__share$516  = macro1__share;
+  assign \macro__hold$517  = macro1__hold;
+  assign \macro__clear$518  = macro1__clear;
+  assign \macro__add$519  = macro1__add;
+  assign \macro__side$520  = macro1__side;
+  assign \macro__select$521  = macro1__select;
+  assign \macro__negate$522  = macro1__negate;
+  assign \macro__convert$523  = macro1__convert;
+  assign \macro__convert_side$524  = macro1__convert_side;
+  assign \macro__trial$525  = macro1__trial;
+  assign \macro__level$526  = macro1__level;
+  assign \macro__reference$527  = macro1__reference;
+  assign \macro__product$528  = macro1__product;
+  assign \macro__conversion$529  = macro1__conversion;
+  assign \macro__comparator$530  = macro1__comparator;
+  assign \macro__decided$531  = macro1__decided;
+  assign \descriptor$532  = convolution;
+  assign \first_product$533  = next_number;
+  assign trace_sum__kernel = \$101 [21:19];
+  assign trace_sum__position = \$101 [45:22];
+  assign trace_sum__value = \$101 [18:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
   assign trace_word__data = written[48:17];
@@ -1969,15 +1980,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
-  assign \window$187.program_base  = window[11:0];
-  assign \window$187.program_length  = window[23:12];
-  assign \window$187.activation_base  = window[39:24];
-  assign \window$187.activation_words  = window[56:40];
-  assign \window$187.constants_base  = window[72:57];
-  assign \window$187.constant_entries  = window[89:73];
-  assign \window$187.coefficients_base  = window[109:90];
-  assign \window$187.coefficient_words  = window[130:110];
-  assign \window$187.tiles  = window[132:131];
+  assign \window$184.program_base  = window[11:0];
+  assign \window$184.program_length  = window[23:12];
+  assign \window$184.activation_base  = window[39:24];
+  assign \window$184.activation_words  = window[56:40];
+  assign \window$184.constants_base  = window[72:57];
+  assign \window$184.constant_entries  = window[89:73];
+  assign \window$184.coefficients_base  = window[109:90];
+  assign \window$184.coefficient_words  = window[130:110];
+  assign \window$184.tiles  = window[132:131];
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -1988,16 +1999,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \windows$189.tenant0  = windows;
-  assign \windows$189.tenant0.program_base  = windows[11:0];
-  assign \windows$189.tenant0.program_length  = windows[23:12];
-  assign \windows$189.tenant0.activation_base  = windows[39:24];
-  assign \windows$189.tenant0.activation_words  = windows[56:40];
-  assign \windows$189.tenant0.constants_base  = windows[72:57];
-  assign \windows$189.tenant0.constant_entries  = windows[89:73];
-  assign \windows$189.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$189.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$189.tenant0.tiles  = windows[132:131];
+  assign \windows$186.tenant0  = windows;
+  assign \windows$186.tenant0.program_base  = windows[11:0];
+  assign \windows$186.tenant0.program_length  = windows[23:12];
+  assign \windows$186.tenant0.activation_base  = windows[39:24];
+  assign \windows$186.tenant0.activation_words  = windows[56:40];
+  assign \windows$186.tenant0.constants_base  = windows[72:57];
+  assign \windows$186.tenant0.constant_entries  = windows[89:73];
+  assign \windows$186.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$186.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$186.tenant0.tiles  = windows[132:131];
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
@@ -2006,7 +2017,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_read.tenant0  = transfer_read;
   assign \transfer_read.tenant0.enable  = transfer_read[0];
   assign \transfer_read.tenant0.address  = transfer_read[16:1];
-  assign \transfer_read_data.tenant0  = \read_data$220 ;
+  assign \transfer_read_data.tenant0  = \read_data$217 ;
   assign \transfer_write.tenant0  = transfer_write;
   assign \transfer_write.tenant0.enable  = transfer_write[0];
   assign \transfer_write.tenant0.address  = transfer_write[16:1];
@@ -2015,20 +2026,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \written.tenant0.enable  = written[0];
   assign \written.tenant0.address  = written[16:1];
   assign \written.tenant0.data  = written[48:17];
-  assign \windows$260.tenant0  = windows;
-  assign \windows$260.tenant0.program_base  = windows[11:0];
-  assign \windows$260.tenant0.program_length  = windows[23:12];
-  assign \windows$260.tenant0.activation_base  = windows[39:24];
-  assign \windows$260.tenant0.activation_words  = windows[56:40];
-  assign \windows$260.tenant0.constants_base  = windows[72:57];
-  assign \windows$260.tenant0.constant_entries  = windows[89:73];
-  assign \windows$260.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$260.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$260.tenant0.tiles  = windows[132:131];
+  assign \windows$257.tenant0  = windows;
+  assign \windows$257.tenant0.program_base  = windows[11:0];
+  assign \windows$257.tenant0.program_length  = windows[23:12];
+  assign \windows$257.tenant0.activation_base  = windows[39:24];
+  assign \windows$257.tenant0.activation_words  = windows[56:40];
+  assign \windows$257.tenant0.constants_base  = windows[72:57];
+  assign \windows$257.tenant0.constant_entries  = windows[89:73];
+  assign \windows$257.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$257.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$257.tenant0.tiles  = windows[132:131];
   assign \layer.tenant0  = trace_layer__index;
-  assign \layer$264.tenant0  = trace_layer__index;
+  assign \layer$261.tenant0  = trace_layer__index;
   assign \failed_cause.tenant0  = failed_cause;
-  assign \failed_cause$270.tenant0  = failed_cause;
+  assign \failed_cause$267.tenant0  = failed_cause;
   assign \host_timeout.tenant0  = timeout;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -2046,22 +2057,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$291[0]  = descriptor[31:0];
-  assign \descriptor$291[1]  = descriptor[63:32];
-  assign \descriptor$291[2]  = descriptor[95:64];
-  assign \descriptor$291[3]  = descriptor[127:96];
-  assign \descriptor$291[4]  = descriptor[159:128];
-  assign \descriptor$291[5]  = descriptor[191:160];
-  assign \descriptor$291[6]  = descriptor[223:192];
-  assign \descriptor$291[7]  = descriptor[255:224];
-  assign \descriptor$291[8]  = descriptor[287:256];
-  assign \descriptor$291[9]  = descriptor[319:288];
-  assign \descriptor$291[10]  = descriptor[351:320];
-  assign \descriptor$291[11]  = descriptor[383:352];
-  assign \descriptor$291[12]  = descriptor[415:384];
-  assign \descriptor$291[13]  = descriptor[447:416];
-  assign \descriptor$291[14]  = descriptor[479:448];
-  assign \descriptor$291[15]  = descriptor[511:480];
+  assign \descriptor$288[0]  = descriptor[31:0];
+  assign \descriptor$288[1]  = descriptor[63:32];
+  assign \descriptor$288[2]  = descriptor[95:64];
+  assign \descriptor$288[3]  = descriptor[127:96];
+  assign \descriptor$288[4]  = descriptor[159:128];
+  assign \descriptor$288[5]  = descriptor[191:160];
+  assign \descriptor$288[6]  = descriptor[223:192];
+  assign \descriptor$288[7]  = descriptor[255:224];
+  assign \descriptor$288[8]  = descriptor[287:256];
+  assign \descriptor$288[9]  = descriptor[319:288];
+  assign \descriptor$288[10]  = descriptor[351:320];
+  assign \descriptor$288[11]  = descriptor[383:352];
+  assign \descriptor$288[12]  = descriptor[415:384];
+  assign \descriptor$288[13]  = descriptor[447:416];
+  assign \descriptor$288[14]  = descriptor[479:448];
+  assign \descriptor$288[15]  = descriptor[511:480];
   assign \waiting.tenant0  = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
@@ -2079,54 +2090,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$317[0]  = convolution[31:0];
-  assign \descriptor$317[1]  = convolution[63:32];
-  assign \descriptor$317[2]  = convolution[95:64];
-  assign \descriptor$317[3]  = convolution[127:96];
-  assign \descriptor$317[4]  = convolution[159:128];
-  assign \descriptor$317[5]  = convolution[191:160];
-  assign \descriptor$317[6]  = convolution[223:192];
-  assign \descriptor$317[7]  = convolution[255:224];
-  assign \descriptor$317[8]  = convolution[287:256];
-  assign \descriptor$317[9]  = convolution[319:288];
-  assign \descriptor$317[10]  = convolution[351:320];
-  assign \descriptor$317[11]  = convolution[383:352];
-  assign \descriptor$317[12]  = convolution[415:384];
-  assign \descriptor$317[13]  = convolution[447:416];
-  assign \descriptor$317[14]  = convolution[479:448];
-  assign \descriptor$317[15]  = convolution[511:480];
-  assign \descriptor$338[0]  = convolution[31:0];
-  assign \descriptor$338[1]  = convolution[63:32];
-  assign \descriptor$338[2]  = convolution[95:64];
-  assign \descriptor$338[3]  = convolution[127:96];
-  assign \descriptor$338[4]  = convolution[159:128];
-  assign \descriptor$338[5]  = convolution[191:160];
-  assign \descriptor$338[6]  = convolution[223:192];
-  assign \descriptor$338[7]  = convolution[255:224];
-  assign \descriptor$338[8]  = convolution[287:256];
-  assign \descriptor$338[9]  = convolution[319:288];
-  assign \descriptor$338[10]  = convolution[351:320];
-  assign \descriptor$338[11]  = convolution[383:352];
-  assign \descriptor$338[12]  = convolution[415:384];
-  assign \descriptor$338[13]  = convolution[447:416];
-  assign \descriptor$338[14]  = convolution[479:448];
-  assign \descriptor$338[15]  = convolution[511:480];
-  assign \descriptor$340[0]  = descriptor[31:0];
-  assign \descriptor$340[1]  = descriptor[63:32];
-  assign \descriptor$340[2]  = descriptor[95:64];
-  assign \descriptor$340[3]  = descriptor[127:96];
-  assign \descriptor$340[4]  = descriptor[159:128];
-  assign \descriptor$340[5]  = descriptor[191:160];
-  assign \descriptor$340[6]  = descriptor[223:192];
-  assign \descriptor$340[7]  = descriptor[255:224];
-  assign \descriptor$340[8]  = descriptor[287:256];
-  assign \descriptor$340[9]  = descriptor[319:288];
-  assign \descriptor$340[10]  = descriptor[351:320];
-  assign \descriptor$340[11]  = descriptor[383:352];
-  assign \descriptor$340[12]  = descriptor[415:384];
-  assign \descriptor$340[13]  = descriptor[447:416];
-  assign \descriptor$340[14]  = descriptor[479:448];
-  assign \descriptor$340[15]  = descriptor[511:480];
+  assign \descriptor$314[0]  = convolution[31:0];
+  assign \descriptor$314[1]  = convolution[63:32];
+  assign \descriptor$314[2]  = convolution[95:64];
+  assign \descriptor$314[3]  = convolution[127:96];
+  assign \descriptor$314[4]  = convolution[159:128];
+  assign \descriptor$314[5]  = convolution[191:160];
+  assign \descriptor$314[6]  = convolution[223:192];
+  assign \descriptor$314[7]  = convolution[255:224];
+  assign \descriptor$314[8]  = convolution[287:256];
+  assign \descriptor$314[9]  = convolution[319:288];
+  assign \descriptor$314[10]  = convolution[351:320];
+  assign \descriptor$314[11]  = convolution[383:352];
+  assign \descriptor$314[12]  = convolution[415:384];
+  assign \descriptor$314[13]  = convolution[447:416];
+  assign \descriptor$314[14]  = convolution[479:448];
+  assign \descriptor$314[15]  = convolution[511:480];
+  assign \descriptor$335[0]  = convolution[31:0];
+  assign \descriptor$335[1]  = convolution[63:32];
+  assign \descriptor$335[2]  = convolution[95:64];
+  assign \descriptor$335[3]  = convolution[127:96];
+  assign \descriptor$335[4]  = convolution[159:128];
+  assign \descriptor$335[5]  = convolution[191:160];
+  assign \descriptor$335[6]  = convolution[223:192];
+  assign \descriptor$335[7]  = convolution[255:224];
+  assign \descriptor$335[8]  = convolution[287:256];
+  assign \descriptor$335[9]  = convolution[319:288];
+  assign \descriptor$335[10]  = convolution[351:320];
+  assign \descriptor$335[11]  = convolution[383:352];
+  assign \descriptor$335[12]  = convolution[415:384];
+  assign \descriptor$335[13]  = convolution[447:416];
+  assign \descriptor$335[14]  = convolution[479:448];
+  assign \descriptor$335[15]  = convolution[511:480];
+  assign \descriptor$337[0]  = descriptor[31:0];
+  assign \descriptor$337[1]  = descriptor[63:32];
+  assign \descriptor$337[2]  = descriptor[95:64];
+  assign \descriptor$337[3]  = descriptor[127:96];
+  assign \descriptor$337[4]  = descriptor[159:128];
+  assign \descriptor$337[5]  = descriptor[191:160];
+  assign \descriptor$337[6]  = descriptor[223:192];
+  assign \descriptor$337[7]  = descriptor[255:224];
+  assign \descriptor$337[8]  = descriptor[287:256];
+  assign \descriptor$337[9]  = descriptor[319:288];
+  assign \descriptor$337[10]  = descriptor[351:320];
+  assign \descriptor$337[11]  = descriptor[383:352];
+  assign \descriptor$337[12]  = descriptor[415:384];
+  assign \descriptor$337[13]  = descriptor[447:416];
+  assign \descriptor$337[14]  = descriptor[479:448];
+  assign \descriptor$337[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -2134,20 +2145,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$398 [0];
-  assign \settings.offset  = \settings$398 [6:1];
-  assign \settings.gain  = \settings$398 [22:7];
-  assign \settings.gain_reference  = \settings$398 [32:23];
-  assign \settings$398[0]  = \settings$398 [32:0];
-  assign \settings$398[0].levels  = \settings$398 [0];
-  assign \settings$398[0].offset  = \settings$398 [6:1];
-  assign \settings$398[0].gain  = \settings$398 [22:7];
-  assign \settings$398[0].gain_reference  = \settings$398 [32:23];
-  assign \settings$398[1]  = \settings$398 [65:33];
-  assign \settings$398[1].levels  = \settings$398 [33];
-  assign \settings$398[1].offset  = \settings$398 [39:34];
-  assign \settings$398[1].gain  = \settings$398 [55:40];
-  assign \settings$398[1].gain_reference  = \settings$398 [65:56];
+  assign \settings.levels  = \settings$396 [0];
+  assign \settings.offset  = \settings$396 [6:1];
+  assign \settings.gain  = \settings$396 [22:7];
+  assign \settings.gain_reference  = \settings$396 [32:23];
+  assign \settings$396[0]  = \settings$396 [32:0];
+  assign \settings$396[0].levels  = \settings$396 [0];
+  assign \settings$396[0].offset  = \settings$396 [6:1];
+  assign \settings$396[0].gain  = \settings$396 [22:7];
+  assign \settings$396[0].gain_reference  = \settings$396 [32:23];
+  assign \settings$396[1]  = \settings$396 [65:33];
+  assign \settings$396[1].levels  = \settings$396 [33];
+  assign \settings$396[1].offset  = \settings$396 [39:34];
+  assign \settings$396[1].gain  = \settings$396 [55:40];
+  assign \settings$396[1].gain_reference  = \settings$396 [65:56];
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[6:1];
@@ -2164,80 +2175,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[1].reference_valid  = measured[60];
   assign \measured[1].gain_reference  = measured[70:61];
   assign \measured[1].failed  = measured[71];
-  assign \measured$400.offset_valid  = \measured$400 [0];
-  assign \measured$400.offset  = \measured$400 [6:1];
-  assign \measured$400.gain_valid  = \measured$400 [7];
-  assign \measured$400.gain  = \measured$400 [23:8];
-  assign \measured$400.reference_valid  = \measured$400 [24];
-  assign \measured$400.gain_reference  = \measured$400 [34:25];
-  assign \measured$400.failed  = \measured$400 [35];
-  assign \descriptor$453[0]  = convolution[31:0];
-  assign \descriptor$453[1]  = convolution[63:32];
-  assign \descriptor$453[2]  = convolution[95:64];
-  assign \descriptor$453[3]  = convolution[127:96];
-  assign \descriptor$453[4]  = convolution[159:128];
-  assign \descriptor$453[5]  = convolution[191:160];
-  assign \descriptor$453[6]  = convolution[223:192];
-  assign \descriptor$453[7]  = convolution[255:224];
-  assign \descriptor$453[8]  = convolution[287:256];
-  assign \descriptor$453[9]  = convolution[319:288];
-  assign \descriptor$453[10]  = convolution[351:320];
-  assign \descriptor$453[11]  = convolution[383:352];
-  assign \descriptor$453[12]  = convolution[415:384];
-  assign \descriptor$453[13]  = convolution[447:416];
-  assign \descriptor$453[14]  = convolution[479:448];
-  assign \descriptor$453[15]  = convolution[511:480];
+  assign \measured$398.offset_valid  = \measured$398 [0];
+  assign \measured$398.offset  = \measured$398 [6:1];
+  assign \measured$398.gain_valid  = \measured$398 [7];
+  assign \measured$398.gain  = \measured$398 [23:8];
+  assign \measured$398.reference_valid  = \measured$398 [24];
+  assign \measured$398.gain_reference  = \measured$398 [34:25];
+  assign \measured$398.failed  = \measured$398 [35];
+  assign \descriptor$451[0]  = convolution[31:0];
+  assign \descriptor$451[1]  = convolution[63:32];
+  assign \descriptor$451[2]  = convolution[95:64];
+  assign \descriptor$451[3]  = convolution[127:96];
+  assign \descriptor$451[4]  = convolution[159:128];
+  assign \descriptor$451[5]  = convolution[191:160];
+  assign \descriptor$451[6]  = convolution[223:192];
+  assign \descriptor$451[7]  = convolution[255:224];
+  assign \descriptor$451[8]  = convolution[287:256];
+  assign \descriptor$451[9]  = convolution[319:288];
+  assign \descriptor$451[10]  = convolution[351:320];
+  assign \descriptor$451[11]  = convolution[383:352];
+  assign \descriptor$451[12]  = convolution[415:384];
+  assign \descriptor$451[13]  = convolution[447:416];
+  assign \descriptor$451[14]  = convolution[479:448];
+  assign \descriptor$451[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \lengths$465.reset  = \lengths$465 [5:0];
-  assign \lengths$465.drive  = \lengths$465 [11:6];
-  assign \lengths$465.share  = \lengths$465 [17:12];
-  assign \lengths$465.hold  = \lengths$465 [23:18];
-  assign \lengths$465.clear  = \lengths$465 [29:24];
-  assign \lengths$465.add  = \lengths$465 [35:30];
-  assign \lengths$465.gap  = \lengths$465 [41:36];
-  assign \settings$486.levels  = \settings$398 [33];
-  assign \settings$486.offset  = \settings$398 [39:34];
-  assign \settings$486.gain  = \settings$398 [55:40];
-  assign \settings$486.gain_reference  = \settings$398 [65:56];
-  assign \measured$487.offset_valid  = \measured$487 [0];
-  assign \measured$487.offset  = \measured$487 [6:1];
-  assign \measured$487.gain_valid  = \measured$487 [7];
-  assign \measured$487.gain  = \measured$487 [23:8];
-  assign \measured$487.reference_valid  = \measured$487 [24];
-  assign \measured$487.gain_reference  = \measured$487 [34:25];
-  assign \measured$487.failed  = \measured$487 [35];
-  assign \descriptor$534[0]  = convolution[31:0];
-  assign \descriptor$534[1]  = convolution[63:32];
-  assign \descriptor$534[2]  = convolution[95:64];
-  assign \descriptor$534[3]  = convolution[127:96];
-  assign \descriptor$534[4]  = convolution[159:128];
-  assign \descriptor$534[5]  = convolution[191:160];
-  assign \descriptor$534[6]  = convolution[223:192];
-  assign \descriptor$534[7]  = convolution[255:224];
-  assign \descriptor$534[8]  = convolution[287:256];
-  assign \descriptor$534[9]  = convolution[319:288];
-  assign \descriptor$534[10]  = convolution[351:320];
-  assign \descriptor$534[11]  = convolution[383:352];
-  assign \descriptor$534[12]  = convolution[415:384];
-  assign \descriptor$534[13]  = convolution[447:416];
-  assign \descriptor$534[14]  = convolution[479:448];
-  assign \descriptor$534[15]  = convolution[511:480];
-  assign \lengths$465 [41:36] = phase_gap;
-  assign \lengths$465 [35:30] = phase_add;
-  assign \lengths$465 [29:24] = phase_clear;
-  assign \lengths$465 [23:18] = phase_hold;
-  assign \lengths$465 [17:12] = phase_share;
-  assign \lengths$465 [11:6] = phase_drive;
-  assign \lengths$465 [5:0] = phase_reset;
+  assign \lengths$463.reset  = \lengths$463 [5:0];
+  assign \lengths$463.drive  = \lengths$463 [11:6];
+  assign \lengths$463.share  = \lengths$463 [17:12];
+  assign \lengths$463.hold  = \lengths$463 [23:18];
+  assign \lengths$463.clear  = \lengths$463 [29:24];
+  assign \lengths$463.add  = \lengths$463 [35:30];
+  assign \lengths$463.gap  = \lengths$463 [41:36];
+  assign \settings$484.levels  = \settings$396 [33];
+  assign \settings$484.offset  = \settings$396 [39:34];
+  assign \settings$484.gain  = \settings$396 [55:40];
+  assign \settings$484.gain_reference  = \settings$396 [65:56];
+  assign \measured$485.offset_valid  = \measured$485 [0];
+  assign \measured$485.offset  = \measured$485 [6:1];
+  assign \measured$485.gain_valid  = \measured$485 [7];
+  assign \measured$485.gain  = \measured$485 [23:8];
+  assign \measured$485.reference_valid  = \measured$485 [24];
+  assign \measured$485.gain_reference  = \measured$485 [34:25];
+  assign \measured$485.failed  = \measured$485 [35];
+  assign \descriptor$532[0]  = convolution[31:0];
+  assign \descriptor$532[1]  = convolution[63:32];
+  assign \descriptor$532[2]  = convolution[95:64];
+  assign \descriptor$532[3]  = convolution[127:96];
+  assign \descriptor$532[4]  = convolution[159:128];
+  assign \descriptor$532[5]  = convolution[191:160];
+  assign \descriptor$532[6]  = convolution[223:192];
+  assign \descriptor$532[7]  = convolution[255:224];
+  assign \descriptor$532[8]  = convolution[287:256];
+  assign \descriptor$532[9]  = convolution[319:288];
+  assign \descriptor$532[10]  = convolution[351:320];
+  assign \descriptor$532[11]  = convolution[383:352];
+  assign \descriptor$532[12]  = convolution[415:384];
+  assign \descriptor$532[13]  = convolution[447:416];
+  assign \descriptor$532[14]  = convolution[479:448];
+  assign \descriptor$532[15]  = convolution[511:480];
+  assign \lengths$463 [41:36] = phase_gap;
+  assign \lengths$463 [35:30] = phase_add;
+  assign \lengths$463 [29:24] = phase_clear;
+  assign \lengths$463 [23:18] = phase_hold;
+  assign \lengths$463 [17:12] = phase_share;
+  assign \lengths$463 [11:6] = phase_drive;
+  assign \lengths$463 [5:0] = phase_reset;
   assign drain_sums[35:18] = \$66 ;
   assign drain_sums[17:0] = \$60 ;
   assign position_done[1] = \$65 ;
   assign position_done[0] = \$59 ;
   assign saturated[1] = \$62 ;
   assign saturated[0] = \$56 ;
-  assign measured[71:36] = \measured$487 ;
-  assign measured[35:0] = \measured$400 ;
+  assign measured[71:36] = \measured$485 ;
+  assign measured[35:0] = \measured$398 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -2248,11 +2259,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign transfer_write[48:17] = \write_data$225 ;
-  assign transfer_write[16:1] = \write_address$224 ;
-  assign transfer_write[0] = \write_enable$223 ;
-  assign transfer_read[16:1] = \read_address$215 ;
-  assign transfer_read[0] = \read_enable$214 ;
+  assign transfer_write[48:17] = \write_data$222 ;
+  assign transfer_write[16:1] = \write_address$221 ;
+  assign transfer_write[0] = \write_enable$220 ;
+  assign transfer_read[16:1] = \read_address$212 ;
+  assign transfer_read[0] = \read_enable$211 ;
   assign read[16:1] = \$6 ;
   assign read[0] = \$5 ;
   assign \$55  = { 1'h0, memory_index[19:1] };
@@ -2567,7 +2578,7 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
   end
 endmodule
 
-module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transfer0_1_ready, transfer_beyond, read, write, transfer_read, transfer_write, windows, tenant, window, read_data, transfer_read_data, written, transfer_read_valid, clk);
+module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transfer0_1_ready, transfer_beyond, read, write, transfer_read, transfer_write, windows, window, tenant, read_data, transfer_read_data, written, transfer_read_valid, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -3557,7 +3568,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, write_address, write_data, out_valid, \port$6031$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, write_address, write_data, out_valid, \port$6027$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3680,8 +3691,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$6031$0 ;
-  wire [45:0] \port$6031$0 ;
+  output [45:0] \port$6027$0 ;
+  wire [45:0] \port$6027$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3770,7 +3781,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$4799$0 (constant[52:0]),
+    .\port$4791$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -4207,7 +4218,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
   assign drain_lane = kernel[0];
-  assign \port$6031$0  = out_tag[45:0];
+  assign \port$6027$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4260,7 +4271,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$4799$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$4791$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [36:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -4296,8 +4307,8 @@ module \crossloom.collector.requantizer (rst, \port$4799$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$4799$0 ;
-  wire [52:0] \port$4799$0 ;
+  input [52:0] \port$4791$0 ;
+  wire [52:0] \port$4791$0 ;
   wire [34:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -4365,10 +4376,10 @@ module \crossloom.collector.requantizer (rst, \port$4799$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5953$0 (register),
-    .\port$5955$0 (\register$4 ),
-    .\port$5957$0 (\register$5 ),
-    .\port$5959$0 (\register$6 ),
+    .\port$5949$0 (register),
+    .\port$5951$0 (\register$4 ),
+    .\port$5953$0 (\register$5 ),
+    .\port$5955$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4548,17 +4559,17 @@ module \crossloom.collector.requantizer (rst, \port$4799$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$4799$0 [47:32];
+      multiplier <= \port$4791$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$4799$0 [52:48];
+      shift <= \port$4791$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$4799$0 [31:0];
+      bias <= \port$4791$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -4626,9 +4637,9 @@ module \crossloom.collector.requantizer (rst, \port$4799$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$4799$0 [47:32];
-  assign \shift$18  = \port$4799$0 [52:48];
-  assign \bias$20  = \port$4799$0 [31:0];
+  assign \multiplier$16  = \port$4791$0 [47:32];
+  assign \shift$18  = \port$4791$0 [52:48];
+  assign \bias$20  = \port$4791$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -4654,7 +4665,7 @@ module \crossloom.collector.requantizer (rst, \port$4799$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5953$0 , \port$5955$0 , \port$5957$0 , \port$5959$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5949$0 , \port$5951$0 , \port$5953$0 , \port$5955$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4733,14 +4744,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5953$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
+  input \port$5949$0 ;
+  wire \port$5949$0 ;
+  input \port$5951$0 ;
+  wire \port$5951$0 ;
   input \port$5953$0 ;
   wire \port$5953$0 ;
   input \port$5955$0 ;
   wire \port$5955$0 ;
-  input \port$5957$0 ;
-  wire \port$5957$0 ;
-  input \port$5959$0 ;
-  wire \port$5959$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4785,81 +4796,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5953$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 20'h00000;
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5949$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5949$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5949$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5949$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5949$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5949$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5949$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5949$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5955$0 ) begin
+    if (\port$5951$0 ) begin
       total <= \$43 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5955$0 ) begin
+    if (\port$5951$0 ) begin
       \total$14  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5955$0 ) begin
+    if (\port$5951$0 ) begin
       \total$15  <= \$49 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5955$0 ) begin
+    if (\port$5951$0 ) begin
       \total$16  <= \$52 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5957$0 ) begin
+    if (\port$5953$0 ) begin
       \total$17  <= \$55 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5957$0 ) begin
+    if (\port$5953$0 ) begin
       \total$18  <= \$58 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5959$0 ) begin
+    if (\port$5955$0 ) begin
       \total$19  <= \$61 [35:0];
     end
   end
-  assign valid = { \port$5959$0 , \port$5957$0 , \port$5955$0 , \port$5953$0  };
+  assign valid = { \port$5955$0 , \port$5953$0 , \port$5951$0 , \port$5949$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -5017,9 +5028,9 @@ module \crossloom.collector.requantizer.rescaler (rst, clear, register, \registe
   assign \$3  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, busy, write_address, clk);
+module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start, read_data, write_data, read_enable, read_address, write_enable, write_address, clk);
   wire \$1 ;
-  wire \$10 ;
+  wire [4:0] \$10 ;
   wire [4:0] \$11 ;
   wire [4:0] \$12 ;
   wire [4:0] \$13 ;
@@ -5048,18 +5059,18 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   wire [4:0] \$34 ;
   wire [4:0] \$35 ;
   wire [4:0] \$36 ;
-  wire [4:0] \$37 ;
-  wire [12:0] \$38 ;
+  wire [12:0] \$37 ;
+  wire \$38 ;
   wire \$39 ;
   wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
-  wire \$43 ;
+  wire [15:0] \$43 ;
   wire [15:0] \$44 ;
-  wire [15:0] \$45 ;
-  wire [31:0] \$46 ;
-  wire [32:0] \$47 ;
+  wire [31:0] \$45 ;
+  wire [32:0] \$46 ;
+  wire [7:0] \$47 ;
   wire [7:0] \$48 ;
   wire [7:0] \$49 ;
   wire \$5 ;
@@ -5068,17 +5079,16 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   wire [7:0] \$52 ;
   wire [7:0] \$53 ;
   wire [7:0] \$54 ;
-  wire [7:0] \$55 ;
-  wire \$56 ;
+  wire \$55 ;
+  wire [16:0] \$56 ;
   wire [16:0] \$57 ;
   wire [16:0] \$58 ;
-  wire [16:0] \$59 ;
   wire \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   wire \$signal ;
-  reg \$signal$117  = 1'h0;
+  reg \$signal$116  = 1'h0;
   reg \$signal$21  = 1'h0;
   (* init = 17'h00000 *)
   wire [16:0] \$signal$47 ;
@@ -5104,7 +5114,6 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   reg advance = 1'h0;
   wire [15:0] base;
   wire [15:0] \base$12 ;
-  output busy;
   reg busy = 1'h0;
   wire [12:0] channel;
   reg [12:0] channel_origin = 13'h0000;
@@ -5183,7 +5192,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$175  = 16'h0000;
+  reg [15:0] \pixel$174  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   reg [16:0] pixel_x_origin = 17'h00000;
@@ -5203,6 +5212,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   (* init = 1'h0 *)
   wire \register$110 ;
   reg \register$112  = 1'h0;
+  reg \register$121  = 1'h0;
   reg \register$122  = 1'h0;
   reg \register$123  = 1'h0;
   reg \register$124  = 1'h0;
@@ -5214,7 +5224,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
   reg \register$132  = 1'h0;
-  reg \register$133  = 1'h0;
+  reg \register$134  = 1'h0;
   reg \register$135  = 1'h0;
   reg \register$136  = 1'h0;
   reg \register$137  = 1'h0;
@@ -5254,7 +5264,6 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   reg \register$171  = 1'h0;
   reg \register$172  = 1'h0;
   reg \register$173  = 1'h0;
-  reg \register$174  = 1'h0;
   wire relu;
   wire \relu$107 ;
   wire \relu$89 ;
@@ -5329,10 +5338,10 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   assign \$7  = \$5  & \$6 ;
   assign \inside  = \$signal$62  ? \$4  : \$7 ;
   assign ending = write_enable & \register$112 ;
-  assign \$8  = combining | clear;
-  assign \$9  = descriptor[3:0] == 3'h4;
-  assign \$10  = descriptor[3:0] == 3'h6;
-  assign \$11  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$8  = descriptor[3:0] == 3'h4;
+  assign \$9  = descriptor[3:0] == 3'h6;
+  assign \$10  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$11  = - descriptor[143:140];
   assign \$12  = - descriptor[143:140];
   assign \$13  = - descriptor[143:140];
   assign \$14  = - descriptor[143:140];
@@ -5345,7 +5354,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   assign \$21  = - descriptor[143:140];
   assign \$22  = - descriptor[143:140];
   assign \$23  = - descriptor[143:140];
-  assign \$24  = - descriptor[143:140];
+  assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
   assign \$27  = - descriptor[147:144];
@@ -5358,29 +5367,28 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
   assign \$34  = - descriptor[147:144];
   assign \$35  = - descriptor[147:144];
   assign \$36  = - descriptor[147:144];
-  assign \$37  = - descriptor[147:144];
-  assign \$38  = - descriptor[363:352];
-  assign \$39  = column_last & row_last;
-  assign \$40  = \$39  & \$signal$57 ;
-  assign \$41  = \$40  & x_last;
-  assign \$42  = \$41  & y_last;
-  assign \$43  = advance & \inside ;
-  assign \$44  = \$signal$62  ? second : address;
-  assign \$45  = \register$129  ? descriptor[415:400] : descriptor[399:384];
-  assign \$46  = 1'h1 << descriptor[452:448];
-  assign \$47  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$46 [31:1] });
-  assign \$48  = maximum ? 8'h80 : 8'h00;
-  assign \$49  = \register$125  ? read_data[7:0] : \$48 ;
-  assign \$50  = maximum ? 8'h80 : 8'h00;
-  assign \$51  = \register$125  ? read_data[15:8] : \$50 ;
-  assign \$52  = maximum ? 8'h80 : 8'h00;
-  assign \$53  = \register$125  ? read_data[23:16] : \$52 ;
-  assign \$54  = maximum ? 8'h80 : 8'h00;
-  assign \$55  = \register$125  ? read_data[31:24] : \$54 ;
-  assign \$56  = advance & last;
-  assign \$57  = write_address + 1'h1;
-  assign \$58  = \pixel$175  + descriptor[183:172];
-  assign \$59  = \pixel$175  + descriptor[183:172];
+  assign \$37  = - descriptor[363:352];
+  assign \$38  = column_last & row_last;
+  assign \$39  = \$38  & \$signal$57 ;
+  assign \$40  = \$39  & x_last;
+  assign \$41  = \$40  & y_last;
+  assign \$42  = advance & \inside ;
+  assign \$43  = \$signal$62  ? second : address;
+  assign \$44  = \register$128  ? descriptor[415:400] : descriptor[399:384];
+  assign \$45  = 1'h1 << descriptor[452:448];
+  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
+  assign \$47  = maximum ? 8'h80 : 8'h00;
+  assign \$48  = \register$124  ? read_data[7:0] : \$47 ;
+  assign \$49  = maximum ? 8'h80 : 8'h00;
+  assign \$50  = \register$124  ? read_data[15:8] : \$49 ;
+  assign \$51  = maximum ? 8'h80 : 8'h00;
+  assign \$52  = \register$124  ? read_data[23:16] : \$51 ;
+  assign \$53  = maximum ? 8'h80 : 8'h00;
+  assign \$54  = \register$124  ? read_data[31:24] : \$53 ;
+  assign \$55  = advance & last;
+  assign \$56  = write_address + 1'h1;
+  assign \$57  = \pixel$174  + descriptor[183:172];
+  assign \$58  = \pixel$174  + descriptor[183:172];
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -5456,9 +5464,9 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$5472$136 (descriptor[139:136]),
-    .\port$5472$160 (descriptor[171:160]),
-    .\port$5472$96 (descriptor[119:96]),
+    .\port$5466$136 (descriptor[139:136]),
+    .\port$5466$160 (descriptor[171:160]),
+    .\port$5466$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5480,12 +5488,12 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5472$136 (descriptor[147:136]),
+    .\port$5466$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
     .start(\$signal ),
-    .\width$9 (descriptor[75:64])
+    .\width$8 (descriptor[75:64])
   );
   \crossloom.elementwise.second_pitches  second_pitches (
     .base(\$2 [15:0]),
@@ -5494,14 +5502,14 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$5472$320 (descriptor[347:320]),
+    .\port$5466$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \$signal$21  <= \$9 ;
+    if (combining) begin
+      \$signal$21  <= \$8 ;
       if (clear) begin
         \$signal$21  <= 1'h0;
       end
@@ -5511,8 +5519,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      maximum <= \$10 ;
+    if (combining) begin
+      maximum <= \$9 ;
       if (clear) begin
         maximum <= 1'h0;
       end
@@ -5522,8 +5530,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      shift <= \$11 ;
+    if (combining) begin
+      shift <= \$10 ;
       if (clear) begin
         shift <= 5'h00;
       end
@@ -5533,8 +5541,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      pixel_x_origin <= { \$24 [4], \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12  };
+    if (combining) begin
+      pixel_x_origin <= { \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11  };
       if (clear) begin
         pixel_x_origin <= 17'h00000;
       end
@@ -5544,8 +5552,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      pixel_y_origin <= { \$37 [4], \$36 [4], \$35 [4], \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25  };
+    if (combining) begin
+      pixel_y_origin <= { \$36 [4], \$35 [4], \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24  };
       if (clear) begin
         pixel_y_origin <= 17'h00000;
       end
@@ -5555,8 +5563,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      channel_origin <= \$38 ;
+    if (combining) begin
+      channel_origin <= \$37 ;
       if (clear) begin
         channel_origin <= 13'h0000;
       end
@@ -5566,10 +5574,10 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (load) begin
         advance <= 1'h1;
-      end else if (\$42 ) begin
+      end else if (\$41 ) begin
         advance <= 1'h0;
       end
       if (clear) begin
@@ -5581,23 +5589,23 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (load) begin
-        \$signal$117  <= 1'h1;
+        \$signal$116  <= 1'h1;
       end else if (advance) begin
-        \$signal$117  <= last;
+        \$signal$116  <= last;
       end
       if (clear) begin
-        \$signal$117  <= 1'h0;
+        \$signal$116  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$117  <= 1'h0;
+      \$signal$116  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      read_enable <= \$43 ;
+    if (combining) begin
+      read_enable <= \$42 ;
       if (clear) begin
         read_enable <= 1'h0;
       end
@@ -5607,8 +5615,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      read_address <= \$44 ;
+    if (combining) begin
+      read_address <= \$43 ;
       if (clear) begin
         read_address <= 16'h0000;
       end
@@ -5618,8 +5626,19 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$122  <= \inside ;
+    if (combining) begin
+      \register$121  <= \inside ;
+      if (clear) begin
+        \register$121  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$121  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$122  <= \register$121 ;
       if (clear) begin
         \register$122  <= 1'h0;
       end
@@ -5629,7 +5648,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$123  <= \register$122 ;
       if (clear) begin
         \register$123  <= 1'h0;
@@ -5640,7 +5659,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$124  <= \register$123 ;
       if (clear) begin
         \register$124  <= 1'h0;
@@ -5651,8 +5670,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$125  <= \register$124 ;
+    if (combining) begin
+      \register$125  <= \$signal$62 ;
       if (clear) begin
         \register$125  <= 1'h0;
       end
@@ -5662,8 +5681,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$126  <= \$signal$62 ;
+    if (combining) begin
+      \register$126  <= \register$125 ;
       if (clear) begin
         \register$126  <= 1'h0;
       end
@@ -5673,7 +5692,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$127  <= \register$126 ;
       if (clear) begin
         \register$127  <= 1'h0;
@@ -5684,7 +5703,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$128  <= \register$127 ;
       if (clear) begin
         \register$128  <= 1'h0;
@@ -5695,8 +5714,18 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$129  <= \register$128 ;
+    if (combining) begin
+      multiplier <= \$44 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      addend <= { \$46 [32], \$46  };
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$129  <= \$signal$116 ;
       if (clear) begin
         \register$129  <= 1'h0;
       end
@@ -5706,18 +5735,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      multiplier <= \$45 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      addend <= { \$47 [32], \$47  };
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$130  <= \$signal$117 ;
+    if (combining) begin
+      \register$130  <= \register$129 ;
       if (clear) begin
         \register$130  <= 1'h0;
       end
@@ -5727,7 +5746,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$131  <= \register$130 ;
       if (clear) begin
         \register$131  <= 1'h0;
@@ -5738,7 +5757,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$132  <= \register$131 ;
       if (clear) begin
         \register$132  <= 1'h0;
@@ -5749,19 +5768,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$133  <= \register$132 ;
-      if (clear) begin
-        \register$133  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$133  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      first <= \register$133 ;
+    if (combining) begin
+      first <= \register$132 ;
       if (clear) begin
         first <= 1'h0;
       end
@@ -5771,28 +5779,39 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      tap <= \$49 ;
+    if (combining) begin
+      tap <= \$48 ;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \tap$82  <= \$51 ;
+    if (combining) begin
+      \tap$82  <= \$50 ;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \tap$91  <= \$53 ;
+    if (combining) begin
+      \tap$91  <= \$52 ;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \tap$100  <= \$55 ;
+    if (combining) begin
+      \tap$100  <= \$54 ;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$135  <= \$signal$57 ;
+    if (combining) begin
+      \register$134  <= \$signal$57 ;
+      if (clear) begin
+        \register$134  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$134  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$135  <= \register$134 ;
       if (clear) begin
         \register$135  <= 1'h0;
       end
@@ -5802,7 +5821,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$136  <= \register$135 ;
       if (clear) begin
         \register$136  <= 1'h0;
@@ -5813,7 +5832,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$137  <= \register$136 ;
       if (clear) begin
         \register$137  <= 1'h0;
@@ -5824,7 +5843,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$138  <= \register$137 ;
       if (clear) begin
         \register$138  <= 1'h0;
@@ -5835,7 +5854,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$139  <= \register$138 ;
       if (clear) begin
         \register$139  <= 1'h0;
@@ -5846,7 +5865,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$140  <= \register$139 ;
       if (clear) begin
         \register$140  <= 1'h0;
@@ -5857,7 +5876,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$141  <= \register$140 ;
       if (clear) begin
         \register$141  <= 1'h0;
@@ -5868,7 +5887,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$142  <= \register$141 ;
       if (clear) begin
         \register$142  <= 1'h0;
@@ -5879,7 +5898,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$143  <= \register$142 ;
       if (clear) begin
         \register$143  <= 1'h0;
@@ -5890,7 +5909,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$144  <= \register$143 ;
       if (clear) begin
         \register$144  <= 1'h0;
@@ -5901,7 +5920,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$145  <= \register$144 ;
       if (clear) begin
         \register$145  <= 1'h0;
@@ -5912,7 +5931,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$146  <= \register$145 ;
       if (clear) begin
         \register$146  <= 1'h0;
@@ -5923,7 +5942,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$147  <= \register$146 ;
       if (clear) begin
         \register$147  <= 1'h0;
@@ -5934,8 +5953,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$148  <= \register$147 ;
+    if (combining) begin
+      \register$148  <= \final ;
       if (clear) begin
         \register$148  <= 1'h0;
       end
@@ -5945,8 +5964,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$149  <= \final ;
+    if (combining) begin
+      \register$149  <= \register$148 ;
       if (clear) begin
         \register$149  <= 1'h0;
       end
@@ -5956,7 +5975,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$150  <= \register$149 ;
       if (clear) begin
         \register$150  <= 1'h0;
@@ -5967,7 +5986,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$151  <= \register$150 ;
       if (clear) begin
         \register$151  <= 1'h0;
@@ -5978,7 +5997,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$152  <= \register$151 ;
       if (clear) begin
         \register$152  <= 1'h0;
@@ -5989,7 +6008,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$153  <= \register$152 ;
       if (clear) begin
         \register$153  <= 1'h0;
@@ -6000,7 +6019,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$154  <= \register$153 ;
       if (clear) begin
         \register$154  <= 1'h0;
@@ -6011,7 +6030,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$155  <= \register$154 ;
       if (clear) begin
         \register$155  <= 1'h0;
@@ -6022,7 +6041,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$156  <= \register$155 ;
       if (clear) begin
         \register$156  <= 1'h0;
@@ -6033,7 +6052,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$157  <= \register$156 ;
       if (clear) begin
         \register$157  <= 1'h0;
@@ -6044,7 +6063,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$158  <= \register$157 ;
       if (clear) begin
         \register$158  <= 1'h0;
@@ -6055,7 +6074,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$159  <= \register$158 ;
       if (clear) begin
         \register$159  <= 1'h0;
@@ -6066,7 +6085,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$160  <= \register$159 ;
       if (clear) begin
         \register$160  <= 1'h0;
@@ -6077,19 +6096,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$161  <= \register$160 ;
-      if (clear) begin
-        \register$161  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$161  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$112  <= \register$161 ;
+    if (combining) begin
+      \register$112  <= \register$160 ;
       if (clear) begin
         \register$112  <= 1'h0;
       end
@@ -6099,8 +6107,19 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$162  <= \$56 ;
+    if (combining) begin
+      \register$161  <= \$55 ;
+      if (clear) begin
+        \register$161  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$161  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$162  <= \register$161 ;
       if (clear) begin
         \register$162  <= 1'h0;
       end
@@ -6110,7 +6129,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$163  <= \register$162 ;
       if (clear) begin
         \register$163  <= 1'h0;
@@ -6121,7 +6140,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$164  <= \register$163 ;
       if (clear) begin
         \register$164  <= 1'h0;
@@ -6132,7 +6151,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$165  <= \register$164 ;
       if (clear) begin
         \register$165  <= 1'h0;
@@ -6143,7 +6162,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$166  <= \register$165 ;
       if (clear) begin
         \register$166  <= 1'h0;
@@ -6154,7 +6173,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$167  <= \register$166 ;
       if (clear) begin
         \register$167  <= 1'h0;
@@ -6165,7 +6184,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$168  <= \register$167 ;
       if (clear) begin
         \register$168  <= 1'h0;
@@ -6176,7 +6195,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$169  <= \register$168 ;
       if (clear) begin
         \register$169  <= 1'h0;
@@ -6187,7 +6206,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$170  <= \register$169 ;
       if (clear) begin
         \register$170  <= 1'h0;
@@ -6198,7 +6217,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$171  <= \register$170 ;
       if (clear) begin
         \register$171  <= 1'h0;
@@ -6209,7 +6228,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$172  <= \register$171 ;
       if (clear) begin
         \register$172  <= 1'h0;
@@ -6220,7 +6239,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       \register$173  <= \register$172 ;
       if (clear) begin
         \register$173  <= 1'h0;
@@ -6231,19 +6250,8 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
-      \register$174  <= \register$173 ;
-      if (clear) begin
-        \register$174  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$174  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$8 ) begin
-      write_enable <= \register$174 ;
+    if (combining) begin
+      write_enable <= \register$173 ;
       if (clear) begin
         write_enable <= 1'h0;
       end
@@ -6253,7 +6261,7 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (\$signal ) begin
         busy <= 1'h1;
       end else if (write_enable) begin
@@ -6270,30 +6278,30 @@ module \crossloom.elementwise (rst, combining, ending, descriptor, clear, start,
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (\$signal ) begin
-        \pixel$175  <= descriptor[63:48];
+        \pixel$174  <= descriptor[63:48];
       end else if (write_enable) begin
-        if (\register$148 ) begin
-          \pixel$175  <= \$58 [15:0];
+        if (\register$147 ) begin
+          \pixel$174  <= \$57 [15:0];
         end
       end
       if (clear) begin
-        \pixel$175  <= 16'h0000;
+        \pixel$174  <= 16'h0000;
       end
     end
     if (rst) begin
-      \pixel$175  <= 16'h0000;
+      \pixel$174  <= 16'h0000;
     end
   end
   always @(posedge clk) begin
-    if (\$8 ) begin
+    if (combining) begin
       if (\$signal ) begin
         write_address <= descriptor[63:48];
       end else if (write_enable) begin
-        write_address <= \$57 [15:0];
-        if (\register$148 ) begin
-          write_address <= \$59 [15:0];
+        write_address <= \$56 [15:0];
+        if (\register$147 ) begin
+          write_address <= \$58 [15:0];
         end
       end
       if (clear) begin
@@ -6394,10 +6402,9 @@ endmodule
 
 module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  wire \$2 ;
-  wire [33:0] \$3 ;
-  wire [34:0] \$4 ;
-  wire [33:0] \$5 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
+  wire [33:0] \$4 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -6423,11 +6430,11 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
   reg [7:0] \register$19  = 8'h00;
-  reg [7:0] \register$20  = 8'h00;
-  reg \register$21  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -6442,17 +6449,16 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = combining | clear;
-  assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : total;
-  assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
+  assign \$1  = \register$23  | difference[8];
+  assign \$2  = \register$23  ? addend : total;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane0.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6122$0 (multiplier),
+    .\port$6118$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6467,50 +6473,50 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .value(value)
   );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$19  <= \multiplier$2 ;
+    if (combining) begin
+      \register$18  <= \multiplier$2 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$20  <= \register$19 ;
+    if (combining) begin
+      \register$19  <= \register$18 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      register <= \register$20 ;
+    if (combining) begin
+      register <= \register$19 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$21  <= first;
+    if (combining) begin
+      \register$20  <= first;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$23  <= \register$21 ;
+    if (combining) begin
+      \register$22  <= \register$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$24  <= \register$23 ;
+    if (combining) begin
+      \register$23  <= \register$22 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$2 ) begin
+    if (combining) begin
+      if (\$1 ) begin
         largest <= register;
       end
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$4 [33:0];
+    if (combining) begin
+      total <= \$3 [33:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      value <= \$5 ;
+    if (combining) begin
+      value <= \$4 ;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -6522,35 +6528,34 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6122$0 , multiplier, product, clk);
-  wire \$1 ;
-  wire [17:0] \$10 ;
-  wire [18:0] \$11 ;
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6118$0 , multiplier, product, clk);
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire [18:0] \$16 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [17:0] \$20 ;
-  wire [18:0] \$21 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [19:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [19:0] \$26 ;
-  wire [21:0] \$27 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [19:0] \$25 ;
+  wire [21:0] \$26 ;
+  wire [22:0] \$27 ;
   wire [22:0] \$28 ;
-  wire [22:0] \$29 ;
+  wire [28:0] \$29 ;
   wire [17:0] \$3 ;
-  wire [28:0] \$30 ;
-  wire [29:0] \$31 ;
+  wire [29:0] \$30 ;
   wire [17:0] \$4 ;
-  wire [17:0] \$5 ;
-  wire [18:0] \$6 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -6568,100 +6573,98 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6122$0 ;
-  wire [15:0] \port$6122$0 ;
+  input [15:0] \port$6118$0 ;
+  wire [15:0] \port$6118$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [21:0] \total$12  = 22'h000000;
-  reg [25:0] \total$13  = 26'h0000000;
+  reg [21:0] \total$11  = 22'h000000;
+  reg [25:0] \total$12  = 26'h0000000;
   wire [2:0] valid;
-  assign \$1  = combining | clear;
-  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
-  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
-  assign \$6  = $signed(\$3 ) + $signed(\$5 );
-  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
-  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
-  assign \$11  = $signed(\$8 ) + $signed(\$10 );
-  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
-  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
-  assign \$16  = $signed(\$13 ) + $signed(\$15 );
-  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
-  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
-  assign \$21  = - $signed(\$20 );
-  assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$25  = $signed(\$23 ) + $signed(\$24 );
-  assign \$28  = $signed(\$26 ) + $signed(\$27 );
-  assign \$31  = $signed(\$29 ) + $signed(\$30 );
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$24  = $signed(\$22 ) + $signed(\$23 );
+  assign \$27  = $signed(\$25 ) + $signed(\$26 );
+  assign \$30  = $signed(\$28 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial0 <= \$6 ;
+    if (combining) begin
+      partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial2 <= \$11 ;
+    if (combining) begin
+      partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial4 <= \$16 ;
+    if (combining) begin
+      partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial6 <= \$22 [18:0];
+    if (combining) begin
+      partial6 <= \$21 [18:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$25 [21:0];
+    if (combining) begin
+      total <= \$24 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$12  <= \$28 [21:0];
+    if (combining) begin
+      \total$11  <= \$27 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$13  <= \$31 [25:0];
+    if (combining) begin
+      \total$12  <= \$30 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6122$0  };
+  assign multiplicand = { 1'h0, \port$6118$0  };
   assign abort = 1'h0;
-  assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$6122$0  };
-  assign \$4  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$6122$0  };
-  assign \$9  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$6122$0  };
-  assign \$14  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$6122$0  };
-  assign \$19  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$23  = { partial0[18], partial0 };
-  assign \$24  = { partial2[18], partial2, 2'h0 };
-  assign \$26  = { partial4[18], partial4 };
-  assign \$27  = { partial6[18], partial6, 2'h0 };
-  assign \$29  = { total[21], total };
-  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign product = \total$12 [24:0];
+  assign \$1  = { 2'h0, \port$6118$0  };
+  assign \$3  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6118$0  };
+  assign \$8  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6118$0  };
+  assign \$13  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6118$0  };
+  assign \$18  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$22  = { partial0[18], partial0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial4[18], partial4 };
+  assign \$26  = { partial6[18], partial6, 2'h0 };
+  assign \$28  = { total[21], total };
+  assign \$29  = { \total$11 [21], \total$11 [21], \total$11 [21], \total$11 , 4'h0 };
 endmodule
 
 module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
-  wire \$1 ;
+  wire [33:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  wire [7:0] \$16 ;
-  wire [33:0] \$2 ;
-  wire [5:0] \$3 ;
-  wire [33:0] \$4 ;
+  wire [5:0] \$2 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -6684,7 +6687,7 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   (* init = 8'h00 *)
   wire [7:0] out;
   reg register = 1'h0;
-  reg \register$11  = 1'h0;
+  reg \register$10  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -6695,82 +6698,80 @@ module \crossloom.elementwise.lane0.rescaler (rst, combining, relu, clear, shift
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = combining | clear;
-  assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(finely) >>> \$3 ;
-  assign \$5  = ~ \register$11 ;
-  assign \$6  = shifted[33] & \$5 ;
-  assign \$7  = & shifted[33:7];
-  assign \$8  = ~ \$7 ;
-  assign \$9  = \$6  & \$8 ;
-  assign \$10  = ~ shifted[33];
-  assign \$11  = | shifted[33:7];
-  assign \$12  = \$10  & \$11 ;
-  assign \$13  = shifted[33] & \register$11 ;
-  assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = low ? 8'h80 : \$14 ;
-  assign \$16  = zero ? 8'h00 : \$15 ;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(finely) >>> \$2 ;
+  assign \$4  = ~ \register$10 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$10 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = low ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      finely <= \$2 ;
+    if (combining) begin
+      finely <= \$1 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       coarse <= shift[4:2];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      shifted <= \$4 ;
+    if (combining) begin
+      shifted <= \$3 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       register <= relu;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$11  <= register;
+    if (combining) begin
+      \register$10  <= register;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       kept <= shifted[7:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$9 ;
+    if (combining) begin
+      low <= \$8 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$12 ;
+    if (combining) begin
+      high <= \$11 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      zero <= \$13 ;
+    if (combining) begin
+      zero <= \$12 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      clamped <= \$16 ;
+    if (combining) begin
+      clamped <= \$15 ;
     end
   end
   assign abort = 1'h0;
   assign out = clamped;
-  assign \$3  = { 1'h0, coarse, 2'h0 };
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
 module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  wire \$2 ;
-  wire [33:0] \$3 ;
-  wire [34:0] \$4 ;
-  wire [33:0] \$5 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
+  wire [33:0] \$4 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -6796,11 +6797,11 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
   reg [7:0] \register$19  = 8'h00;
-  reg [7:0] \register$20  = 8'h00;
-  reg \register$21  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -6815,17 +6816,16 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = combining | clear;
-  assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : total;
-  assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
+  assign \$1  = \register$23  | difference[8];
+  assign \$2  = \register$23  ? addend : total;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane1.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6122$0 (multiplier),
+    .\port$6118$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6840,50 +6840,50 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .value(value)
   );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$19  <= \multiplier$2 ;
+    if (combining) begin
+      \register$18  <= \multiplier$2 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$20  <= \register$19 ;
+    if (combining) begin
+      \register$19  <= \register$18 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      register <= \register$20 ;
+    if (combining) begin
+      register <= \register$19 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$21  <= first;
+    if (combining) begin
+      \register$20  <= first;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$23  <= \register$21 ;
+    if (combining) begin
+      \register$22  <= \register$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$24  <= \register$23 ;
+    if (combining) begin
+      \register$23  <= \register$22 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$2 ) begin
+    if (combining) begin
+      if (\$1 ) begin
         largest <= register;
       end
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$4 [33:0];
+    if (combining) begin
+      total <= \$3 [33:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      value <= \$5 ;
+    if (combining) begin
+      value <= \$4 ;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -6895,35 +6895,34 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6122$0 , multiplier, product, clk);
-  wire \$1 ;
-  wire [17:0] \$10 ;
-  wire [18:0] \$11 ;
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6118$0 , multiplier, product, clk);
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire [18:0] \$16 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [17:0] \$20 ;
-  wire [18:0] \$21 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [19:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [19:0] \$26 ;
-  wire [21:0] \$27 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [19:0] \$25 ;
+  wire [21:0] \$26 ;
+  wire [22:0] \$27 ;
   wire [22:0] \$28 ;
-  wire [22:0] \$29 ;
+  wire [28:0] \$29 ;
   wire [17:0] \$3 ;
-  wire [28:0] \$30 ;
-  wire [29:0] \$31 ;
+  wire [29:0] \$30 ;
   wire [17:0] \$4 ;
-  wire [17:0] \$5 ;
-  wire [18:0] \$6 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -6941,100 +6940,98 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6122$0 ;
-  wire [15:0] \port$6122$0 ;
+  input [15:0] \port$6118$0 ;
+  wire [15:0] \port$6118$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [21:0] \total$12  = 22'h000000;
-  reg [25:0] \total$13  = 26'h0000000;
+  reg [21:0] \total$11  = 22'h000000;
+  reg [25:0] \total$12  = 26'h0000000;
   wire [2:0] valid;
-  assign \$1  = combining | clear;
-  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
-  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
-  assign \$6  = $signed(\$3 ) + $signed(\$5 );
-  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
-  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
-  assign \$11  = $signed(\$8 ) + $signed(\$10 );
-  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
-  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
-  assign \$16  = $signed(\$13 ) + $signed(\$15 );
-  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
-  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
-  assign \$21  = - $signed(\$20 );
-  assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$25  = $signed(\$23 ) + $signed(\$24 );
-  assign \$28  = $signed(\$26 ) + $signed(\$27 );
-  assign \$31  = $signed(\$29 ) + $signed(\$30 );
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$24  = $signed(\$22 ) + $signed(\$23 );
+  assign \$27  = $signed(\$25 ) + $signed(\$26 );
+  assign \$30  = $signed(\$28 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial0 <= \$6 ;
+    if (combining) begin
+      partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial2 <= \$11 ;
+    if (combining) begin
+      partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial4 <= \$16 ;
+    if (combining) begin
+      partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial6 <= \$22 [18:0];
+    if (combining) begin
+      partial6 <= \$21 [18:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$25 [21:0];
+    if (combining) begin
+      total <= \$24 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$12  <= \$28 [21:0];
+    if (combining) begin
+      \total$11  <= \$27 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$13  <= \$31 [25:0];
+    if (combining) begin
+      \total$12  <= \$30 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6122$0  };
+  assign multiplicand = { 1'h0, \port$6118$0  };
   assign abort = 1'h0;
-  assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$6122$0  };
-  assign \$4  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$6122$0  };
-  assign \$9  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$6122$0  };
-  assign \$14  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$6122$0  };
-  assign \$19  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$23  = { partial0[18], partial0 };
-  assign \$24  = { partial2[18], partial2, 2'h0 };
-  assign \$26  = { partial4[18], partial4 };
-  assign \$27  = { partial6[18], partial6, 2'h0 };
-  assign \$29  = { total[21], total };
-  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign product = \total$12 [24:0];
+  assign \$1  = { 2'h0, \port$6118$0  };
+  assign \$3  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6118$0  };
+  assign \$8  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6118$0  };
+  assign \$13  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6118$0  };
+  assign \$18  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$22  = { partial0[18], partial0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial4[18], partial4 };
+  assign \$26  = { partial6[18], partial6, 2'h0 };
+  assign \$28  = { total[21], total };
+  assign \$29  = { \total$11 [21], \total$11 [21], \total$11 [21], \total$11 , 4'h0 };
 endmodule
 
 module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
-  wire \$1 ;
+  wire [33:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  wire [7:0] \$16 ;
-  wire [33:0] \$2 ;
-  wire [5:0] \$3 ;
-  wire [33:0] \$4 ;
+  wire [5:0] \$2 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -7057,7 +7054,7 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   (* init = 8'h00 *)
   wire [7:0] out;
   reg register = 1'h0;
-  reg \register$11  = 1'h0;
+  reg \register$10  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -7068,82 +7065,80 @@ module \crossloom.elementwise.lane1.rescaler (rst, combining, relu, clear, shift
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = combining | clear;
-  assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(finely) >>> \$3 ;
-  assign \$5  = ~ \register$11 ;
-  assign \$6  = shifted[33] & \$5 ;
-  assign \$7  = & shifted[33:7];
-  assign \$8  = ~ \$7 ;
-  assign \$9  = \$6  & \$8 ;
-  assign \$10  = ~ shifted[33];
-  assign \$11  = | shifted[33:7];
-  assign \$12  = \$10  & \$11 ;
-  assign \$13  = shifted[33] & \register$11 ;
-  assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = low ? 8'h80 : \$14 ;
-  assign \$16  = zero ? 8'h00 : \$15 ;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(finely) >>> \$2 ;
+  assign \$4  = ~ \register$10 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$10 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = low ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      finely <= \$2 ;
+    if (combining) begin
+      finely <= \$1 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       coarse <= shift[4:2];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      shifted <= \$4 ;
+    if (combining) begin
+      shifted <= \$3 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       register <= relu;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$11  <= register;
+    if (combining) begin
+      \register$10  <= register;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       kept <= shifted[7:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$9 ;
+    if (combining) begin
+      low <= \$8 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$12 ;
+    if (combining) begin
+      high <= \$11 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      zero <= \$13 ;
+    if (combining) begin
+      zero <= \$12 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      clamped <= \$16 ;
+    if (combining) begin
+      clamped <= \$15 ;
     end
   end
   assign abort = 1'h0;
   assign out = clamped;
-  assign \$3  = { 1'h0, coarse, 2'h0 };
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
 module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  wire \$2 ;
-  wire [33:0] \$3 ;
-  wire [34:0] \$4 ;
-  wire [33:0] \$5 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
+  wire [33:0] \$4 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -7169,11 +7164,11 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
   reg [7:0] \register$19  = 8'h00;
-  reg [7:0] \register$20  = 8'h00;
-  reg \register$21  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -7188,17 +7183,16 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = combining | clear;
-  assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : total;
-  assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
+  assign \$1  = \register$23  | difference[8];
+  assign \$2  = \register$23  ? addend : total;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane2.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6122$0 (multiplier),
+    .\port$6118$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7213,50 +7207,50 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .value(value)
   );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$19  <= \multiplier$2 ;
+    if (combining) begin
+      \register$18  <= \multiplier$2 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$20  <= \register$19 ;
+    if (combining) begin
+      \register$19  <= \register$18 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      register <= \register$20 ;
+    if (combining) begin
+      register <= \register$19 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$21  <= first;
+    if (combining) begin
+      \register$20  <= first;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$23  <= \register$21 ;
+    if (combining) begin
+      \register$22  <= \register$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$24  <= \register$23 ;
+    if (combining) begin
+      \register$23  <= \register$22 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$2 ) begin
+    if (combining) begin
+      if (\$1 ) begin
         largest <= register;
       end
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$4 [33:0];
+    if (combining) begin
+      total <= \$3 [33:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      value <= \$5 ;
+    if (combining) begin
+      value <= \$4 ;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -7268,35 +7262,34 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6122$0 , multiplier, product, clk);
-  wire \$1 ;
-  wire [17:0] \$10 ;
-  wire [18:0] \$11 ;
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6118$0 , multiplier, product, clk);
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire [18:0] \$16 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [17:0] \$20 ;
-  wire [18:0] \$21 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [19:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [19:0] \$26 ;
-  wire [21:0] \$27 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [19:0] \$25 ;
+  wire [21:0] \$26 ;
+  wire [22:0] \$27 ;
   wire [22:0] \$28 ;
-  wire [22:0] \$29 ;
+  wire [28:0] \$29 ;
   wire [17:0] \$3 ;
-  wire [28:0] \$30 ;
-  wire [29:0] \$31 ;
+  wire [29:0] \$30 ;
   wire [17:0] \$4 ;
-  wire [17:0] \$5 ;
-  wire [18:0] \$6 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -7314,100 +7307,98 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6122$0 ;
-  wire [15:0] \port$6122$0 ;
+  input [15:0] \port$6118$0 ;
+  wire [15:0] \port$6118$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [21:0] \total$12  = 22'h000000;
-  reg [25:0] \total$13  = 26'h0000000;
+  reg [21:0] \total$11  = 22'h000000;
+  reg [25:0] \total$12  = 26'h0000000;
   wire [2:0] valid;
-  assign \$1  = combining | clear;
-  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
-  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
-  assign \$6  = $signed(\$3 ) + $signed(\$5 );
-  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
-  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
-  assign \$11  = $signed(\$8 ) + $signed(\$10 );
-  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
-  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
-  assign \$16  = $signed(\$13 ) + $signed(\$15 );
-  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
-  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
-  assign \$21  = - $signed(\$20 );
-  assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$25  = $signed(\$23 ) + $signed(\$24 );
-  assign \$28  = $signed(\$26 ) + $signed(\$27 );
-  assign \$31  = $signed(\$29 ) + $signed(\$30 );
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$24  = $signed(\$22 ) + $signed(\$23 );
+  assign \$27  = $signed(\$25 ) + $signed(\$26 );
+  assign \$30  = $signed(\$28 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial0 <= \$6 ;
+    if (combining) begin
+      partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial2 <= \$11 ;
+    if (combining) begin
+      partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial4 <= \$16 ;
+    if (combining) begin
+      partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial6 <= \$22 [18:0];
+    if (combining) begin
+      partial6 <= \$21 [18:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$25 [21:0];
+    if (combining) begin
+      total <= \$24 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$12  <= \$28 [21:0];
+    if (combining) begin
+      \total$11  <= \$27 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$13  <= \$31 [25:0];
+    if (combining) begin
+      \total$12  <= \$30 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6122$0  };
+  assign multiplicand = { 1'h0, \port$6118$0  };
   assign abort = 1'h0;
-  assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$6122$0  };
-  assign \$4  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$6122$0  };
-  assign \$9  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$6122$0  };
-  assign \$14  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$6122$0  };
-  assign \$19  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$23  = { partial0[18], partial0 };
-  assign \$24  = { partial2[18], partial2, 2'h0 };
-  assign \$26  = { partial4[18], partial4 };
-  assign \$27  = { partial6[18], partial6, 2'h0 };
-  assign \$29  = { total[21], total };
-  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign product = \total$12 [24:0];
+  assign \$1  = { 2'h0, \port$6118$0  };
+  assign \$3  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6118$0  };
+  assign \$8  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6118$0  };
+  assign \$13  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6118$0  };
+  assign \$18  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$22  = { partial0[18], partial0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial4[18], partial4 };
+  assign \$26  = { partial6[18], partial6, 2'h0 };
+  assign \$28  = { total[21], total };
+  assign \$29  = { \total$11 [21], \total$11 [21], \total$11 [21], \total$11 , 4'h0 };
 endmodule
 
 module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
-  wire \$1 ;
+  wire [33:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  wire [7:0] \$16 ;
-  wire [33:0] \$2 ;
-  wire [5:0] \$3 ;
-  wire [33:0] \$4 ;
+  wire [5:0] \$2 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -7430,7 +7421,7 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   (* init = 8'h00 *)
   wire [7:0] out;
   reg register = 1'h0;
-  reg \register$11  = 1'h0;
+  reg \register$10  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -7441,82 +7432,80 @@ module \crossloom.elementwise.lane2.rescaler (rst, combining, relu, clear, shift
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = combining | clear;
-  assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(finely) >>> \$3 ;
-  assign \$5  = ~ \register$11 ;
-  assign \$6  = shifted[33] & \$5 ;
-  assign \$7  = & shifted[33:7];
-  assign \$8  = ~ \$7 ;
-  assign \$9  = \$6  & \$8 ;
-  assign \$10  = ~ shifted[33];
-  assign \$11  = | shifted[33:7];
-  assign \$12  = \$10  & \$11 ;
-  assign \$13  = shifted[33] & \register$11 ;
-  assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = low ? 8'h80 : \$14 ;
-  assign \$16  = zero ? 8'h00 : \$15 ;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(finely) >>> \$2 ;
+  assign \$4  = ~ \register$10 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$10 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = low ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      finely <= \$2 ;
+    if (combining) begin
+      finely <= \$1 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       coarse <= shift[4:2];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      shifted <= \$4 ;
+    if (combining) begin
+      shifted <= \$3 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       register <= relu;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$11  <= register;
+    if (combining) begin
+      \register$10  <= register;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       kept <= shifted[7:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$9 ;
+    if (combining) begin
+      low <= \$8 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$12 ;
+    if (combining) begin
+      high <= \$11 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      zero <= \$13 ;
+    if (combining) begin
+      zero <= \$12 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      clamped <= \$16 ;
+    if (combining) begin
+      clamped <= \$15 ;
     end
   end
   assign abort = 1'h0;
   assign out = clamped;
-  assign \$3  = { 1'h0, coarse, 2'h0 };
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
 module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift, multiplier, addend, first, \multiplier$2 , out, clk);
   wire \$1 ;
-  wire \$2 ;
-  wire [33:0] \$3 ;
-  wire [34:0] \$4 ;
-  wire [33:0] \$5 ;
+  wire [33:0] \$2 ;
+  wire [34:0] \$3 ;
+  wire [33:0] \$4 ;
   wire abort;
   input [33:0] addend;
   wire [33:0] addend;
@@ -7542,11 +7531,11 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   wire [7:0] \out$14 ;
   wire [24:0] product;
   reg [7:0] register = 8'h00;
+  reg [7:0] \register$18  = 8'h00;
   reg [7:0] \register$19  = 8'h00;
-  reg [7:0] \register$20  = 8'h00;
-  reg \register$21  = 1'h0;
+  reg \register$20  = 1'h0;
+  reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
   input relu;
   wire relu;
   wire \relu$12 ;
@@ -7561,17 +7550,16 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   reg [33:0] total = 34'h000000000;
   reg [33:0] value = 34'h000000000;
   assign difference = $signed(largest) - $signed(register);
-  assign \$1  = combining | clear;
-  assign \$2  = \register$24  | difference[8];
-  assign \$3  = \register$24  ? addend : total;
-  assign \$4  = $signed(\$3 ) + $signed(product);
-  assign \$5  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
+  assign \$1  = \register$23  | difference[8];
+  assign \$2  = \register$23  ? addend : total;
+  assign \$3  = $signed(\$2 ) + $signed(product);
+  assign \$4  = maximum ? { largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest[7], largest } : total;
   \crossloom.elementwise.lane3.multiplier$30  \multiplier$30  (
     .clear(clear),
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6122$0 (multiplier),
+    .\port$6118$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7586,50 +7574,50 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .value(value)
   );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$19  <= \multiplier$2 ;
+    if (combining) begin
+      \register$18  <= \multiplier$2 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$20  <= \register$19 ;
+    if (combining) begin
+      \register$19  <= \register$18 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      register <= \register$20 ;
+    if (combining) begin
+      register <= \register$19 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$21  <= first;
+    if (combining) begin
+      \register$20  <= first;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$23  <= \register$21 ;
+    if (combining) begin
+      \register$22  <= \register$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$24  <= \register$23 ;
+    if (combining) begin
+      \register$23  <= \register$22 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$2 ) begin
+    if (combining) begin
+      if (\$1 ) begin
         largest <= register;
       end
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$4 [33:0];
+    if (combining) begin
+      total <= \$3 [33:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      value <= \$5 ;
+    if (combining) begin
+      value <= \$4 ;
     end
   end
   assign multiplicand = { 1'h0, multiplier };
@@ -7641,35 +7629,34 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6122$0 , multiplier, product, clk);
-  wire \$1 ;
-  wire [17:0] \$10 ;
-  wire [18:0] \$11 ;
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6118$0 , multiplier, product, clk);
+  wire [17:0] \$1 ;
+  wire [18:0] \$10 ;
+  wire [17:0] \$11 ;
   wire [17:0] \$12 ;
   wire [17:0] \$13 ;
   wire [17:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire [18:0] \$16 ;
+  wire [18:0] \$15 ;
+  wire [17:0] \$16 ;
   wire [17:0] \$17 ;
   wire [17:0] \$18 ;
   wire [17:0] \$19 ;
   wire [17:0] \$2 ;
-  wire [17:0] \$20 ;
-  wire [18:0] \$21 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
   wire [19:0] \$22 ;
-  wire [19:0] \$23 ;
-  wire [21:0] \$24 ;
-  wire [22:0] \$25 ;
-  wire [19:0] \$26 ;
-  wire [21:0] \$27 ;
+  wire [21:0] \$23 ;
+  wire [22:0] \$24 ;
+  wire [19:0] \$25 ;
+  wire [21:0] \$26 ;
+  wire [22:0] \$27 ;
   wire [22:0] \$28 ;
-  wire [22:0] \$29 ;
+  wire [28:0] \$29 ;
   wire [17:0] \$3 ;
-  wire [28:0] \$30 ;
-  wire [29:0] \$31 ;
+  wire [29:0] \$30 ;
   wire [17:0] \$4 ;
-  wire [17:0] \$5 ;
-  wire [18:0] \$6 ;
+  wire [18:0] \$5 ;
+  wire [17:0] \$6 ;
   wire [17:0] \$7 ;
   wire [17:0] \$8 ;
   wire [17:0] \$9 ;
@@ -7687,100 +7674,98 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6122$0 ;
-  wire [15:0] \port$6122$0 ;
+  input [15:0] \port$6118$0 ;
+  wire [15:0] \port$6118$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
   wire rst;
   reg [21:0] total = 22'h000000;
-  reg [21:0] \total$12  = 22'h000000;
-  reg [25:0] \total$13  = 26'h0000000;
+  reg [21:0] \total$11  = 22'h000000;
+  reg [25:0] \total$12  = 26'h0000000;
   wire [2:0] valid;
-  assign \$1  = combining | clear;
-  assign \$3  = multiplier[0] ? \$2  : 18'h00000;
-  assign \$5  = multiplier[1] ? \$4  : 18'h00000;
-  assign \$6  = $signed(\$3 ) + $signed(\$5 );
-  assign \$8  = multiplier[2] ? \$7  : 18'h00000;
-  assign \$10  = multiplier[3] ? \$9  : 18'h00000;
-  assign \$11  = $signed(\$8 ) + $signed(\$10 );
-  assign \$13  = multiplier[4] ? \$12  : 18'h00000;
-  assign \$15  = multiplier[5] ? \$14  : 18'h00000;
-  assign \$16  = $signed(\$13 ) + $signed(\$15 );
-  assign \$18  = multiplier[6] ? \$17  : 18'h00000;
-  assign \$20  = multiplier[7] ? \$19  : 18'h00000;
-  assign \$21  = - $signed(\$20 );
-  assign \$22  = $signed(\$18 ) + $signed(\$21 );
-  assign \$25  = $signed(\$23 ) + $signed(\$24 );
-  assign \$28  = $signed(\$26 ) + $signed(\$27 );
-  assign \$31  = $signed(\$29 ) + $signed(\$30 );
+  assign \$2  = multiplier[0] ? \$1  : 18'h00000;
+  assign \$4  = multiplier[1] ? \$3  : 18'h00000;
+  assign \$5  = $signed(\$2 ) + $signed(\$4 );
+  assign \$7  = multiplier[2] ? \$6  : 18'h00000;
+  assign \$9  = multiplier[3] ? \$8  : 18'h00000;
+  assign \$10  = $signed(\$7 ) + $signed(\$9 );
+  assign \$12  = multiplier[4] ? \$11  : 18'h00000;
+  assign \$14  = multiplier[5] ? \$13  : 18'h00000;
+  assign \$15  = $signed(\$12 ) + $signed(\$14 );
+  assign \$17  = multiplier[6] ? \$16  : 18'h00000;
+  assign \$19  = multiplier[7] ? \$18  : 18'h00000;
+  assign \$20  = - $signed(\$19 );
+  assign \$21  = $signed(\$17 ) + $signed(\$20 );
+  assign \$24  = $signed(\$22 ) + $signed(\$23 );
+  assign \$27  = $signed(\$25 ) + $signed(\$26 );
+  assign \$30  = $signed(\$28 ) + $signed(\$29 );
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial0 <= \$6 ;
+    if (combining) begin
+      partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial2 <= \$11 ;
+    if (combining) begin
+      partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial4 <= \$16 ;
+    if (combining) begin
+      partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      partial6 <= \$22 [18:0];
+    if (combining) begin
+      partial6 <= \$21 [18:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      total <= \$25 [21:0];
+    if (combining) begin
+      total <= \$24 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$12  <= \$28 [21:0];
+    if (combining) begin
+      \total$11  <= \$27 [21:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \total$13  <= \$31 [25:0];
+    if (combining) begin
+      \total$12  <= \$30 [25:0];
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6122$0  };
+  assign multiplicand = { 1'h0, \port$6118$0  };
   assign abort = 1'h0;
-  assign product = \total$13 [24:0];
-  assign \$2  = { 2'h0, \port$6122$0  };
-  assign \$4  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$7  = { 2'h0, \port$6122$0  };
-  assign \$9  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$12  = { 2'h0, \port$6122$0  };
-  assign \$14  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$17  = { 2'h0, \port$6122$0  };
-  assign \$19  = { 1'h0, \port$6122$0 , 1'h0 };
-  assign \$23  = { partial0[18], partial0 };
-  assign \$24  = { partial2[18], partial2, 2'h0 };
-  assign \$26  = { partial4[18], partial4 };
-  assign \$27  = { partial6[18], partial6, 2'h0 };
-  assign \$29  = { total[21], total };
-  assign \$30  = { \total$12 [21], \total$12 [21], \total$12 [21], \total$12 , 4'h0 };
+  assign product = \total$12 [24:0];
+  assign \$1  = { 2'h0, \port$6118$0  };
+  assign \$3  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6118$0  };
+  assign \$8  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6118$0  };
+  assign \$13  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6118$0  };
+  assign \$18  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$22  = { partial0[18], partial0 };
+  assign \$23  = { partial2[18], partial2, 2'h0 };
+  assign \$25  = { partial4[18], partial4 };
+  assign \$26  = { partial6[18], partial6, 2'h0 };
+  assign \$28  = { total[21], total };
+  assign \$29  = { \total$11 [21], \total$11 [21], \total$11 [21], \total$11 , 4'h0 };
 endmodule
 
 module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift, value, clamped, clk);
-  wire \$1 ;
+  wire [33:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
-  wire \$13 ;
+  wire [7:0] \$13 ;
   wire [7:0] \$14 ;
   wire [7:0] \$15 ;
-  wire [7:0] \$16 ;
-  wire [33:0] \$2 ;
-  wire [5:0] \$3 ;
-  wire [33:0] \$4 ;
+  wire [5:0] \$2 ;
+  wire [33:0] \$3 ;
+  wire \$4 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -7803,7 +7788,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   (* init = 8'h00 *)
   wire [7:0] out;
   reg register = 1'h0;
-  reg \register$11  = 1'h0;
+  reg \register$10  = 1'h0;
   input relu;
   wire relu;
   input rst;
@@ -7814,77 +7799,76 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   input [33:0] value;
   wire [33:0] value;
   reg zero = 1'h0;
-  assign \$1  = combining | clear;
-  assign \$2  = $signed(value) >>> shift[1:0];
-  assign \$4  = $signed(finely) >>> \$3 ;
-  assign \$5  = ~ \register$11 ;
-  assign \$6  = shifted[33] & \$5 ;
-  assign \$7  = & shifted[33:7];
-  assign \$8  = ~ \$7 ;
-  assign \$9  = \$6  & \$8 ;
-  assign \$10  = ~ shifted[33];
-  assign \$11  = | shifted[33:7];
-  assign \$12  = \$10  & \$11 ;
-  assign \$13  = shifted[33] & \register$11 ;
-  assign \$14  = high ? 8'h7f : kept;
-  assign \$15  = low ? 8'h80 : \$14 ;
-  assign \$16  = zero ? 8'h00 : \$15 ;
+  assign \$1  = $signed(value) >>> shift[1:0];
+  assign \$3  = $signed(finely) >>> \$2 ;
+  assign \$4  = ~ \register$10 ;
+  assign \$5  = shifted[33] & \$4 ;
+  assign \$6  = & shifted[33:7];
+  assign \$7  = ~ \$6 ;
+  assign \$8  = \$5  & \$7 ;
+  assign \$9  = ~ shifted[33];
+  assign \$10  = | shifted[33:7];
+  assign \$11  = \$9  & \$10 ;
+  assign \$12  = shifted[33] & \register$10 ;
+  assign \$13  = high ? 8'h7f : kept;
+  assign \$14  = low ? 8'h80 : \$13 ;
+  assign \$15  = zero ? 8'h00 : \$14 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      finely <= \$2 ;
+    if (combining) begin
+      finely <= \$1 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       coarse <= shift[4:2];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      shifted <= \$4 ;
+    if (combining) begin
+      shifted <= \$3 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       register <= relu;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \register$11  <= register;
+    if (combining) begin
+      \register$10  <= register;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       kept <= shifted[7:0];
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      low <= \$9 ;
+    if (combining) begin
+      low <= \$8 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      high <= \$12 ;
+    if (combining) begin
+      high <= \$11 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      zero <= \$13 ;
+    if (combining) begin
+      zero <= \$12 ;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      clamped <= \$16 ;
+    if (combining) begin
+      clamped <= \$15 ;
     end
   end
   assign abort = 1'h0;
   assign out = clamped;
-  assign \$3  = { 1'h0, coarse, 2'h0 };
+  assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \port$5472$96 , \port$5472$136 , \port$5472$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$5466$96 , \port$5466$136 , \port$5466$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -7920,7 +7904,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire \$13 ;
+  wire [4:0] \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
@@ -7931,7 +7915,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$137 ;
   wire \$138 ;
   wire \$139 ;
-  wire [4:0] \$14 ;
+  wire \$14 ;
   wire \$140 ;
   wire \$141 ;
   wire \$142 ;
@@ -7998,7 +7982,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$198 ;
   wire \$199 ;
   wire \$2 ;
-  wire \$20 ;
+  wire [12:0] \$20 ;
   wire \$200 ;
   wire \$201 ;
   wire \$202 ;
@@ -8009,7 +7993,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$207 ;
   wire \$208 ;
   wire \$209 ;
-  wire [12:0] \$21 ;
+  wire \$21 ;
   wire \$210 ;
   wire \$211 ;
   wire \$212 ;
@@ -8075,7 +8059,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$267 ;
   wire \$268 ;
   wire \$269 ;
-  wire \$27 ;
+  wire [12:0] \$27 ;
   wire \$270 ;
   wire \$271 ;
   wire \$272 ;
@@ -8086,7 +8070,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$277 ;
   wire \$278 ;
   wire \$279 ;
-  wire [12:0] \$28 ;
+  wire \$28 ;
   wire \$280 ;
   wire \$281 ;
   wire \$282 ;
@@ -8153,7 +8137,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$337 ;
   wire \$338 ;
   wire \$339 ;
-  wire \$34 ;
+  wire [12:0] \$34 ;
   wire \$340 ;
   wire \$341 ;
   wire \$342 ;
@@ -8164,7 +8148,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$347 ;
   wire \$348 ;
   wire \$349 ;
-  wire [12:0] \$35 ;
+  wire \$35 ;
   wire \$350 ;
   wire \$351 ;
   wire \$352 ;
@@ -8395,7 +8379,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire \$555 ;
   wire \$556 ;
   wire \$557 ;
-  wire \$558 ;
+  wire [15:0] \$558 ;
   wire [15:0] \$559 ;
   wire \$56 ;
   wire [15:0] \$560 ;
@@ -8417,11 +8401,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$575 ;
   wire [15:0] \$576 ;
   wire [15:0] \$577 ;
-  wire [15:0] \$578 ;
-  wire [16:0] \$579 ;
+  wire [16:0] \$578 ;
+  wire \$579 ;
   wire \$58 ;
   wire \$580 ;
-  wire \$581 ;
+  wire [15:0] \$581 ;
   wire [15:0] \$582 ;
   wire [15:0] \$583 ;
   wire [15:0] \$584 ;
@@ -8441,13 +8425,13 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$597 ;
   wire [15:0] \$598 ;
   wire [15:0] \$599 ;
-  wire \$6 ;
+  wire [4:0] \$6 ;
   wire \$60 ;
   wire [15:0] \$600 ;
-  wire [15:0] \$601 ;
-  wire [16:0] \$602 ;
+  wire [16:0] \$601 ;
+  wire \$602 ;
   wire \$603 ;
-  wire \$604 ;
+  wire [15:0] \$604 ;
   wire [15:0] \$605 ;
   wire [15:0] \$606 ;
   wire [15:0] \$607 ;
@@ -8469,10 +8453,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$621 ;
   wire [15:0] \$622 ;
   wire [15:0] \$623 ;
-  wire [15:0] \$624 ;
-  wire [16:0] \$625 ;
+  wire [16:0] \$624 ;
+  wire \$625 ;
   wire \$626 ;
-  wire \$627 ;
+  wire [15:0] \$627 ;
   wire [15:0] \$628 ;
   wire [15:0] \$629 ;
   wire \$63 ;
@@ -8494,11 +8478,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$644 ;
   wire [15:0] \$645 ;
   wire [15:0] \$646 ;
-  wire [15:0] \$647 ;
-  wire [16:0] \$648 ;
+  wire [16:0] \$647 ;
+  wire \$648 ;
   wire \$649 ;
   wire \$65 ;
-  wire \$650 ;
+  wire [15:0] \$650 ;
   wire [15:0] \$651 ;
   wire [15:0] \$652 ;
   wire [15:0] \$653 ;
@@ -8520,10 +8504,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$668 ;
   wire [15:0] \$669 ;
   wire \$67 ;
-  wire [15:0] \$670 ;
-  wire [16:0] \$671 ;
+  wire [16:0] \$670 ;
+  wire \$671 ;
   wire \$672 ;
-  wire \$673 ;
+  wire [15:0] \$673 ;
   wire [15:0] \$674 ;
   wire [15:0] \$675 ;
   wire [15:0] \$676 ;
@@ -8536,10 +8520,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$682 ;
   wire [15:0] \$683 ;
   wire [15:0] \$684 ;
-  wire [15:0] \$685 ;
-  wire [16:0] \$686 ;
+  wire [16:0] \$685 ;
+  wire \$686 ;
   wire \$687 ;
-  wire \$688 ;
+  wire [15:0] \$688 ;
   wire [15:0] \$689 ;
   wire \$69 ;
   wire [15:0] \$690 ;
@@ -8552,12 +8536,12 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$697 ;
   wire [15:0] \$698 ;
   wire [15:0] \$699 ;
-  wire [4:0] \$7 ;
+  wire \$7 ;
   wire \$70 ;
-  wire [15:0] \$700 ;
-  wire [16:0] \$701 ;
+  wire [16:0] \$700 ;
+  wire \$701 ;
   wire \$702 ;
-  wire \$703 ;
+  wire [15:0] \$703 ;
   wire [15:0] \$704 ;
   wire [15:0] \$705 ;
   wire [15:0] \$706 ;
@@ -8570,10 +8554,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [15:0] \$712 ;
   wire [15:0] \$713 ;
   wire [15:0] \$714 ;
-  wire [15:0] \$715 ;
-  wire [16:0] \$716 ;
+  wire [16:0] \$715 ;
+  wire \$716 ;
   wire \$717 ;
-  wire \$718 ;
+  wire [12:0] \$718 ;
   wire [12:0] \$719 ;
   wire \$72 ;
   wire [12:0] \$720 ;
@@ -8582,10 +8566,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [12:0] \$723 ;
   wire [12:0] \$724 ;
   wire [12:0] \$725 ;
-  wire [12:0] \$726 ;
-  wire [13:0] \$727 ;
+  wire [13:0] \$726 ;
+  wire \$727 ;
   wire \$728 ;
-  wire \$729 ;
+  wire [16:0] \$729 ;
   wire \$73 ;
   wire [16:0] \$730 ;
   wire [16:0] \$731 ;
@@ -8601,10 +8585,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] \$740 ;
   wire [16:0] \$741 ;
   wire [16:0] \$742 ;
-  wire [16:0] \$743 ;
-  wire [17:0] \$744 ;
+  wire [17:0] \$743 ;
+  wire \$744 ;
   wire \$745 ;
-  wire \$746 ;
+  wire [16:0] \$746 ;
   wire [16:0] \$747 ;
   wire [16:0] \$748 ;
   wire [16:0] \$749 ;
@@ -8620,10 +8604,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] \$758 ;
   wire [16:0] \$759 ;
   wire \$76 ;
-  wire [16:0] \$760 ;
-  wire [17:0] \$761 ;
+  wire [17:0] \$760 ;
+  wire \$761 ;
   wire \$762 ;
-  wire \$763 ;
+  wire [16:0] \$763 ;
   wire [16:0] \$764 ;
   wire [16:0] \$765 ;
   wire [16:0] \$766 ;
@@ -8636,10 +8620,10 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] \$772 ;
   wire [16:0] \$773 ;
   wire [16:0] \$774 ;
-  wire [16:0] \$775 ;
-  wire [17:0] \$776 ;
+  wire [17:0] \$775 ;
+  wire \$776 ;
   wire \$777 ;
-  wire \$778 ;
+  wire [16:0] \$778 ;
   wire [16:0] \$779 ;
   wire \$78 ;
   wire [16:0] \$780 ;
@@ -8653,8 +8637,7 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] \$788 ;
   wire [16:0] \$789 ;
   wire \$79 ;
-  wire [16:0] \$790 ;
-  wire [17:0] \$791 ;
+  wire [17:0] \$790 ;
   wire \$8 ;
   wire \$80 ;
   wire \$81 ;
@@ -8742,12 +8725,12 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$5472$136 ;
-  wire [3:0] \port$5472$136 ;
-  input [11:0] \port$5472$160 ;
-  wire [11:0] \port$5472$160 ;
-  input [23:0] \port$5472$96 ;
-  wire [23:0] \port$5472$96 ;
+  input [3:0] \port$5466$136 ;
+  wire [3:0] \port$5466$136 ;
+  input [11:0] \port$5466$160 ;
+  wire [11:0] \port$5466$160 ;
+  input [23:0] \port$5466$96 ;
+  wire [23:0] \port$5466$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -8805,732 +8788,731 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$156  = & { x_last, word_last };
-  assign \$157  = \$155  & \$156 ;
-  assign \$158  = ~ y_last;
-  assign \$159  = \$157  & \$158 ;
-  assign \$160  = word_step & word_inside;
-  assign \$161  = \$160  & word_near;
-  assign \$163  = \$161  & \$162 ;
-  assign \$164  = ~ y_last;
-  assign \$165  = \$163  & \$164 ;
-  assign \$166  = x_step & x_inside;
-  assign \$167  = \$166  & x_near;
-  assign \$170  = ~ y_last;
-  assign \$171  = \$169  & \$170 ;
-  assign \$172  = y_step & y_inside;
-  assign \$173  = ~ y_near;
-  assign \$174  = \$172  & \$173 ;
-  assign \$175  = | { \$174 , \$171 , \$165 , \$159 , \$153  };
-  assign \$176  = | { \$175 , \$147 , \$122 , \$100 , \$81  };
-  assign \$177  = ~ row_single;
-  assign \$178  = row_inside & \$177 ;
-  assign \$179  = ~ row_single;
-  assign \$180  = row_inside & \$179 ;
-  assign \$181  = ~ word_single;
-  assign \$182  = word_inside & \$181 ;
-  assign \$183  = ~ x_single;
-  assign \$184  = x_inside & \$183 ;
-  assign \$185  = ~ y_single;
-  assign \$186  = y_inside & \$185 ;
-  assign \$187  = | { \$186 , \$184 , \$182 , \$180  };
-  assign \$188  = column_step & column_inside;
-  assign \$189  = \$188  & column_near;
-  assign \$192  = ~ row_last;
-  assign \$193  = \$191  & \$192 ;
-  assign \$194  = row_step & row_inside;
-  assign \$195  = ~ row_near;
-  assign \$196  = \$194  & \$195 ;
-  assign \$197  = ~ row_single;
-  assign \$198  = row_inside & \$197 ;
-  assign \$199  = word_step & \$198 ;
-  assign \$200  = ~ row_single;
-  assign \$201  = row_inside & \$200 ;
-  assign \$202  = x_step & \$201 ;
-  assign \$203  = ~ row_single;
-  assign \$204  = row_inside & \$203 ;
-  assign \$205  = y_step & \$204 ;
-  assign \$206  = | { \$205 , \$202 , \$199 , \$196 , \$193  };
-  assign \$207  = column_step & column_inside;
-  assign \$208  = \$207  & column_near;
-  assign \$211  = ~ row_last;
-  assign \$212  = \$210  & \$211 ;
-  assign \$213  = row_step & row_inside;
-  assign \$214  = ~ row_near;
-  assign \$215  = \$213  & \$214 ;
-  assign \$216  = ~ row_single;
-  assign \$217  = row_inside & \$216 ;
-  assign \$218  = word_step & \$217 ;
-  assign \$219  = ~ row_single;
-  assign \$220  = row_inside & \$219 ;
-  assign \$221  = x_step & \$220 ;
-  assign \$222  = ~ row_single;
-  assign \$223  = row_inside & \$222 ;
-  assign \$224  = y_step & \$223 ;
-  assign \$225  = | { \$224 , \$221 , \$218 , \$215 , \$212  };
-  assign \$226  = column_step & column_inside;
-  assign \$227  = \$226  & column_near;
-  assign \$229  = \$227  & \$228 ;
-  assign \$230  = ~ word_last;
-  assign \$231  = \$229  & \$230 ;
-  assign \$232  = row_step & row_inside;
-  assign \$233  = \$232  & row_near;
-  assign \$236  = ~ word_last;
-  assign \$237  = \$235  & \$236 ;
-  assign \$238  = word_step & word_inside;
-  assign \$239  = ~ word_near;
-  assign \$240  = \$238  & \$239 ;
-  assign \$241  = ~ word_single;
-  assign \$242  = word_inside & \$241 ;
-  assign \$243  = x_step & \$242 ;
-  assign \$244  = ~ word_single;
-  assign \$245  = word_inside & \$244 ;
-  assign \$246  = y_step & \$245 ;
-  assign \$247  = | { \$246 , \$243 , \$240 , \$237 , \$231  };
-  assign \$248  = column_step & column_inside;
-  assign \$249  = \$248  & column_near;
-  assign \$250  = & { word_last, row_last };
-  assign \$251  = \$249  & \$250 ;
-  assign \$252  = ~ x_last;
-  assign \$253  = \$251  & \$252 ;
-  assign \$254  = row_step & row_inside;
-  assign \$255  = \$254  & row_near;
-  assign \$257  = \$255  & \$256 ;
-  assign \$258  = ~ x_last;
-  assign \$259  = \$257  & \$258 ;
-  assign \$260  = word_step & word_inside;
-  assign \$261  = \$260  & word_near;
-  assign \$264  = ~ x_last;
-  assign \$265  = \$263  & \$264 ;
-  assign \$266  = x_step & x_inside;
-  assign \$267  = ~ x_near;
-  assign \$268  = \$266  & \$267 ;
-  assign \$269  = ~ x_single;
-  assign \$270  = x_inside & \$269 ;
-  assign \$271  = y_step & \$270 ;
-  assign \$272  = | { \$271 , \$268 , \$265 , \$259 , \$253  };
-  assign \$273  = column_step & column_inside;
-  assign \$274  = \$273  & column_near;
-  assign \$275  = & { x_last, word_last, row_last };
-  assign \$276  = \$274  & \$275 ;
-  assign \$277  = ~ y_last;
-  assign \$278  = \$276  & \$277 ;
-  assign \$279  = row_step & row_inside;
-  assign \$280  = \$279  & row_near;
-  assign \$281  = & { x_last, word_last };
-  assign \$282  = \$280  & \$281 ;
-  assign \$283  = ~ y_last;
-  assign \$284  = \$282  & \$283 ;
-  assign \$285  = word_step & word_inside;
-  assign \$286  = \$285  & word_near;
-  assign \$288  = \$286  & \$287 ;
-  assign \$289  = ~ y_last;
-  assign \$290  = \$288  & \$289 ;
-  assign \$291  = x_step & x_inside;
-  assign \$292  = \$291  & x_near;
-  assign \$295  = ~ y_last;
-  assign \$296  = \$294  & \$295 ;
-  assign \$297  = y_step & y_inside;
-  assign \$298  = ~ y_near;
-  assign \$299  = \$297  & \$298 ;
-  assign \$300  = | { \$299 , \$296 , \$290 , \$284 , \$278  };
-  assign \$301  = | { \$300 , \$272 , \$247 , \$225  };
-  assign \$302  = ~ word_single;
-  assign \$303  = word_inside & \$302 ;
-  assign \$304  = ~ word_single;
-  assign \$305  = word_inside & \$304 ;
-  assign \$306  = ~ x_single;
-  assign \$307  = x_inside & \$306 ;
-  assign \$308  = ~ y_single;
-  assign \$309  = y_inside & \$308 ;
-  assign \$310  = | { \$309 , \$307 , \$305  };
-  assign \$311  = column_step & column_inside;
-  assign \$312  = \$311  & column_near;
-  assign \$314  = \$312  & \$313 ;
-  assign \$315  = ~ word_last;
-  assign \$316  = \$314  & \$315 ;
-  assign \$317  = row_step & row_inside;
-  assign \$318  = \$317  & row_near;
-  assign \$321  = ~ word_last;
-  assign \$322  = \$320  & \$321 ;
-  assign \$323  = word_step & word_inside;
-  assign \$324  = ~ word_near;
-  assign \$325  = \$323  & \$324 ;
-  assign \$326  = ~ word_single;
-  assign \$327  = word_inside & \$326 ;
-  assign \$328  = x_step & \$327 ;
-  assign \$329  = ~ word_single;
-  assign \$330  = word_inside & \$329 ;
-  assign \$331  = y_step & \$330 ;
-  assign \$332  = | { \$331 , \$328 , \$325 , \$322 , \$316  };
-  assign \$333  = column_step & column_inside;
-  assign \$334  = \$333  & column_near;
-  assign \$336  = \$334  & \$335 ;
-  assign \$337  = ~ word_last;
-  assign \$338  = \$336  & \$337 ;
-  assign \$339  = row_step & row_inside;
-  assign \$340  = \$339  & row_near;
-  assign \$343  = ~ word_last;
-  assign \$344  = \$342  & \$343 ;
-  assign \$345  = word_step & word_inside;
-  assign \$346  = ~ word_near;
-  assign \$347  = \$345  & \$346 ;
-  assign \$348  = ~ word_single;
-  assign \$349  = word_inside & \$348 ;
-  assign \$350  = x_step & \$349 ;
-  assign \$351  = ~ word_single;
-  assign \$352  = word_inside & \$351 ;
-  assign \$353  = y_step & \$352 ;
-  assign \$354  = | { \$353 , \$350 , \$347 , \$344 , \$338  };
-  assign \$355  = column_step & column_inside;
-  assign \$356  = \$355  & column_near;
-  assign \$357  = & { word_last, row_last };
-  assign \$358  = \$356  & \$357 ;
-  assign \$359  = ~ x_last;
-  assign \$360  = \$358  & \$359 ;
-  assign \$361  = row_step & row_inside;
-  assign \$362  = \$361  & row_near;
-  assign \$364  = \$362  & \$363 ;
-  assign \$365  = ~ x_last;
-  assign \$366  = \$364  & \$365 ;
-  assign \$367  = word_step & word_inside;
-  assign \$368  = \$367  & word_near;
-  assign \$371  = ~ x_last;
-  assign \$372  = \$370  & \$371 ;
-  assign \$373  = x_step & x_inside;
-  assign \$374  = ~ x_near;
-  assign \$375  = \$373  & \$374 ;
-  assign \$376  = ~ x_single;
-  assign \$377  = x_inside & \$376 ;
-  assign \$378  = y_step & \$377 ;
-  assign \$379  = | { \$378 , \$375 , \$372 , \$366 , \$360  };
-  assign \$380  = column_step & column_inside;
-  assign \$381  = \$380  & column_near;
-  assign \$382  = & { x_last, word_last, row_last };
-  assign \$383  = \$381  & \$382 ;
-  assign \$384  = ~ y_last;
-  assign \$385  = \$383  & \$384 ;
-  assign \$386  = row_step & row_inside;
-  assign \$387  = \$386  & row_near;
-  assign \$388  = & { x_last, word_last };
-  assign \$389  = \$387  & \$388 ;
-  assign \$390  = ~ y_last;
-  assign \$391  = \$389  & \$390 ;
-  assign \$392  = word_step & word_inside;
-  assign \$393  = \$392  & word_near;
-  assign \$395  = \$393  & \$394 ;
-  assign \$396  = ~ y_last;
-  assign \$397  = \$395  & \$396 ;
-  assign \$398  = x_step & x_inside;
-  assign \$399  = \$398  & x_near;
-  assign \$402  = ~ y_last;
-  assign \$403  = \$401  & \$402 ;
-  assign \$404  = y_step & y_inside;
-  assign \$405  = ~ y_near;
-  assign \$406  = \$404  & \$405 ;
-  assign \$407  = | { \$406 , \$403 , \$397 , \$391 , \$385  };
-  assign \$408  = | { \$407 , \$379 , \$354  };
-  assign \$409  = ~ x_single;
-  assign \$410  = x_inside & \$409 ;
-  assign \$411  = ~ x_single;
-  assign \$412  = x_inside & \$411 ;
-  assign \$413  = ~ y_single;
-  assign \$414  = y_inside & \$413 ;
-  assign \$415  = | { \$414 , \$412  };
-  assign \$416  = column_step & column_inside;
-  assign \$417  = \$416  & column_near;
-  assign \$418  = & { word_last, row_last };
-  assign \$419  = \$417  & \$418 ;
-  assign \$420  = ~ x_last;
-  assign \$421  = \$419  & \$420 ;
-  assign \$422  = row_step & row_inside;
-  assign \$423  = \$422  & row_near;
-  assign \$425  = \$423  & \$424 ;
-  assign \$426  = ~ x_last;
-  assign \$427  = \$425  & \$426 ;
-  assign \$428  = word_step & word_inside;
-  assign \$429  = \$428  & word_near;
-  assign \$432  = ~ x_last;
-  assign \$433  = \$431  & \$432 ;
-  assign \$434  = x_step & x_inside;
-  assign \$435  = ~ x_near;
-  assign \$436  = \$434  & \$435 ;
-  assign \$437  = ~ x_single;
-  assign \$438  = x_inside & \$437 ;
-  assign \$439  = y_step & \$438 ;
-  assign \$440  = | { \$439 , \$436 , \$433 , \$427 , \$421  };
-  assign \$441  = column_step & column_inside;
-  assign \$442  = \$441  & column_near;
-  assign \$443  = & { word_last, row_last };
-  assign \$444  = \$442  & \$443 ;
-  assign \$445  = ~ x_last;
-  assign \$446  = \$444  & \$445 ;
-  assign \$447  = row_step & row_inside;
-  assign \$448  = \$447  & row_near;
-  assign \$450  = \$448  & \$449 ;
-  assign \$451  = ~ x_last;
-  assign \$452  = \$450  & \$451 ;
-  assign \$453  = word_step & word_inside;
-  assign \$454  = \$453  & word_near;
-  assign \$457  = ~ x_last;
-  assign \$458  = \$456  & \$457 ;
-  assign \$459  = x_step & x_inside;
-  assign \$460  = ~ x_near;
-  assign \$461  = \$459  & \$460 ;
-  assign \$462  = ~ x_single;
-  assign \$463  = x_inside & \$462 ;
-  assign \$464  = y_step & \$463 ;
-  assign \$465  = | { \$464 , \$461 , \$458 , \$452 , \$446  };
-  assign \$466  = column_step & column_inside;
-  assign \$467  = \$466  & column_near;
-  assign \$468  = & { x_last, word_last, row_last };
-  assign \$469  = \$467  & \$468 ;
-  assign \$470  = ~ y_last;
-  assign \$471  = \$469  & \$470 ;
-  assign \$472  = row_step & row_inside;
-  assign \$473  = \$472  & row_near;
-  assign \$474  = & { x_last, word_last };
-  assign \$475  = \$473  & \$474 ;
-  assign \$476  = ~ y_last;
-  assign \$477  = \$475  & \$476 ;
-  assign \$478  = word_step & word_inside;
-  assign \$479  = \$478  & word_near;
-  assign \$481  = \$479  & \$480 ;
-  assign \$482  = ~ y_last;
-  assign \$483  = \$481  & \$482 ;
-  assign \$484  = x_step & x_inside;
-  assign \$485  = \$484  & x_near;
-  assign \$488  = ~ y_last;
-  assign \$489  = \$487  & \$488 ;
-  assign \$490  = y_step & y_inside;
-  assign \$491  = ~ y_near;
-  assign \$492  = \$490  & \$491 ;
-  assign \$493  = | { \$492 , \$489 , \$483 , \$477 , \$471  };
-  assign \$494  = | { \$493 , \$465  };
-  assign \$495  = ~ y_single;
-  assign \$496  = y_inside & \$495 ;
-  assign \$497  = ~ y_single;
-  assign \$498  = y_inside & \$497 ;
-  assign \$500  = column_step & column_inside;
-  assign \$501  = \$500  & column_near;
-  assign \$502  = & { x_last, word_last, row_last };
-  assign \$503  = \$501  & \$502 ;
-  assign \$504  = ~ y_last;
-  assign \$505  = \$503  & \$504 ;
-  assign \$506  = row_step & row_inside;
-  assign \$507  = \$506  & row_near;
-  assign \$508  = & { x_last, word_last };
-  assign \$509  = \$507  & \$508 ;
-  assign \$510  = ~ y_last;
-  assign \$511  = \$509  & \$510 ;
-  assign \$512  = word_step & word_inside;
-  assign \$513  = \$512  & word_near;
-  assign \$515  = \$513  & \$514 ;
-  assign \$516  = ~ y_last;
-  assign \$517  = \$515  & \$516 ;
-  assign \$518  = x_step & x_inside;
-  assign \$519  = \$518  & x_near;
-  assign \$522  = ~ y_last;
-  assign \$523  = \$521  & \$522 ;
-  assign \$524  = y_step & y_inside;
-  assign \$525  = ~ y_near;
-  assign \$526  = \$524  & \$525 ;
-  assign \$527  = | { \$526 , \$523 , \$517 , \$511 , \$505  };
-  assign \$528  = column_step & column_inside;
-  assign \$529  = \$528  & column_near;
-  assign \$530  = & { x_last, word_last, row_last };
-  assign \$531  = \$529  & \$530 ;
-  assign \$532  = ~ y_last;
-  assign \$533  = \$531  & \$532 ;
-  assign \$534  = row_step & row_inside;
-  assign \$535  = \$534  & row_near;
-  assign \$536  = & { x_last, word_last };
-  assign \$537  = \$535  & \$536 ;
-  assign \$538  = ~ y_last;
-  assign \$539  = \$537  & \$538 ;
-  assign \$540  = word_step & word_inside;
-  assign \$541  = \$540  & word_near;
-  assign \$543  = \$541  & \$542 ;
-  assign \$544  = ~ y_last;
-  assign \$545  = \$543  & \$544 ;
-  assign \$546  = x_step & x_inside;
-  assign \$547  = \$546  & x_near;
-  assign \$550  = ~ y_last;
-  assign \$551  = \$549  & \$550 ;
-  assign \$552  = y_step & y_inside;
-  assign \$553  = ~ y_near;
-  assign \$554  = \$552  & \$553 ;
-  assign \$555  = | { \$554 , \$551 , \$545 , \$539 , \$533  };
-  assign \$557  = advance & column_moves;
-  assign \$558  = load | \$557 ;
-  assign \$559  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$560  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$561  = \$559  | \$560 ;
-  assign \$562  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$563  = \$561  | \$562 ;
-  assign \$564  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$565  = \$563  | \$564 ;
-  assign \$566  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$567  = \$565  | \$566 ;
-  assign \$568  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$569  = \$567  | \$568 ;
-  assign \$570  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$571  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$572  = \$570  | \$571 ;
-  assign \$574  = \$572  | \$573 ;
-  assign \$575  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$576  = \$574  | \$575 ;
-  assign \$577  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$578  = \$576  | \$577 ;
-  assign \$579  = \$569  + \$578 ;
-  assign \$580  = advance & row_moves;
-  assign \$581  = load | \$580 ;
-  assign \$582  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$583  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$584  = \$582  | \$583 ;
-  assign \$585  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$586  = \$584  | \$585 ;
-  assign \$587  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$588  = \$586  | \$587 ;
-  assign \$589  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$590  = \$588  | \$589 ;
-  assign \$591  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$592  = \$590  | \$591 ;
-  assign \$593  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$594  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$595  = \$593  | \$594 ;
-  assign \$597  = \$595  | \$596 ;
-  assign \$598  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$599  = \$597  | \$598 ;
-  assign \$600  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$601  = \$599  | \$600 ;
-  assign \$602  = \$592  + \$601 ;
-  assign \$603  = advance & word_moves;
-  assign \$604  = load | \$603 ;
-  assign \$605  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$606  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$607  = \$605  | \$606 ;
-  assign \$608  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$609  = \$607  | \$608 ;
-  assign \$610  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$611  = \$609  | \$610 ;
-  assign \$612  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$613  = \$611  | \$612 ;
-  assign \$614  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$615  = \$613  | \$614 ;
-  assign \$616  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$617  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$618  = \$616  | \$617 ;
-  assign \$620  = \$618  | \$619 ;
-  assign \$621  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$622  = \$620  | \$621 ;
-  assign \$623  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$624  = \$622  | \$623 ;
-  assign \$625  = \$615  + \$624 ;
-  assign \$626  = advance & x_moves;
-  assign \$627  = load | \$626 ;
-  assign \$628  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$629  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$630  = \$628  | \$629 ;
-  assign \$631  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$632  = \$630  | \$631 ;
-  assign \$633  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$634  = \$632  | \$633 ;
-  assign \$635  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$636  = \$634  | \$635 ;
-  assign \$637  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$638  = \$636  | \$637 ;
-  assign \$639  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$640  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$641  = \$639  | \$640 ;
-  assign \$643  = \$641  | \$642 ;
-  assign \$644  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$645  = \$643  | \$644 ;
-  assign \$646  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$647  = \$645  | \$646 ;
-  assign \$648  = \$638  + \$647 ;
-  assign \$649  = advance & y_moves;
-  assign \$650  = load | \$649 ;
-  assign \$651  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$652  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$653  = \$651  | \$652 ;
-  assign \$654  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$655  = \$653  | \$654 ;
-  assign \$656  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$657  = \$655  | \$656 ;
-  assign \$658  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$659  = \$657  | \$658 ;
-  assign \$660  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$661  = \$659  | \$660 ;
-  assign \$662  = { 4'h0, \port$5472$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$663  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$664  = \$662  | \$663 ;
-  assign \$666  = \$664  | \$665 ;
-  assign \$667  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$668  = \$666  | \$667 ;
-  assign \$669  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$670  = \$668  | \$669 ;
-  assign \$671  = \$661  + \$670 ;
-  assign \$672  = advance & word_moves;
-  assign \$673  = load | \$672 ;
-  assign \$674  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$675  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$676  = \$674  | \$675 ;
-  assign \$677  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$678  = \$676  | \$677 ;
-  assign \$679  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$680  = \$678  | \$679 ;
-  assign \$682  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$683  = \$681  | \$682 ;
-  assign \$684  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$685  = \$683  | \$684 ;
-  assign \$686  = \$680  + \$685 ;
-  assign \$687  = advance & x_moves;
-  assign \$688  = load | \$687 ;
-  assign \$689  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$690  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$691  = \$689  | \$690 ;
-  assign \$692  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$693  = \$691  | \$692 ;
-  assign \$694  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$695  = \$693  | \$694 ;
-  assign \$697  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$698  = \$696  | \$697 ;
-  assign \$699  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$700  = \$698  | \$699 ;
-  assign \$701  = \$695  + \$700 ;
-  assign \$702  = advance & y_moves;
-  assign \$703  = load | \$702 ;
-  assign \$704  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$705  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$706  = \$704  | \$705 ;
-  assign \$707  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$708  = \$706  | \$707 ;
-  assign \$709  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$710  = \$708  | \$709 ;
-  assign \$712  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$713  = \$711  | \$712 ;
-  assign \$714  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$715  = \$713  | \$714 ;
-  assign \$716  = \$710  + \$715 ;
-  assign \$717  = advance & word_moves;
-  assign \$718  = load | \$717 ;
-  assign \$719  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$720  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$721  = \$719  | \$720 ;
-  assign \$722  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$723  = \$721  | \$722 ;
-  assign \$724  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$725  = \$723  | \$724 ;
-  assign \$727  = \$725  + \$726 ;
-  assign \$728  = advance & column_moves;
-  assign \$729  = load | \$728 ;
-  assign \$730  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$731  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$732  = \$730  | \$731 ;
-  assign \$733  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$734  = \$732  | \$733 ;
-  assign \$735  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$736  = \$734  | \$735 ;
-  assign \$737  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$738  = \$736  | \$737 ;
-  assign \$739  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$740  = \$738  | \$739 ;
-  assign \$742  = { 13'h0000, \port$5472$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$743  = \$741  | \$742 ;
-  assign \$744  = \$740  + \$743 ;
-  assign \$745  = advance & x_moves;
-  assign \$746  = load | \$745 ;
-  assign \$747  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$748  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
-  assign \$749  = \$747  | \$748 ;
-  assign \$750  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$751  = \$749  | \$750 ;
-  assign \$752  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$753  = \$751  | \$752 ;
-  assign \$754  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$755  = \$753  | \$754 ;
-  assign \$756  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$757  = \$755  | \$756 ;
-  assign \$759  = { 13'h0000, \port$5472$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$760  = \$758  | \$759 ;
-  assign \$761  = \$757  + \$760 ;
-  assign \$762  = advance & row_moves;
-  assign \$763  = load | \$762 ;
-  assign \$764  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$765  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$766  = \$764  | \$765 ;
-  assign \$767  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$768  = \$766  | \$767 ;
-  assign \$769  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$770  = \$768  | \$769 ;
-  assign \$771  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$772  = \$770  | \$771 ;
-  assign \$774  = { 13'h0000, \port$5472$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$775  = \$773  | \$774 ;
-  assign \$776  = \$772  + \$775 ;
-  assign \$777  = advance & y_moves;
-  assign \$778  = load | \$777 ;
-  assign \$779  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
-  assign \$780  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
-  assign \$781  = \$779  | \$780 ;
-  assign \$782  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
-  assign \$783  = \$781  | \$782 ;
-  assign \$784  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
-  assign \$785  = \$783  | \$784 ;
-  assign \$786  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$787  = \$785  | \$786 ;
-  assign \$789  = { 13'h0000, \port$5472$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
-  assign \$790  = \$788  | \$789 ;
-  assign \$791  = \$787  + \$790 ;
-  assign \$1  = combining | clear;
-  assign \$2  = column_count == 1'h1;
-  assign \$3  = column_count == 2'h2;
-  assign \$5  = advance & column_moves;
-  assign \$6  = load | \$5 ;
-  assign \$7  = column_left - 1'h1;
-  assign \$8  = column_left == 2'h3;
-  assign \$9  = row_count == 1'h1;
-  assign \$10  = row_count == 2'h2;
-  assign \$12  = advance & row_moves;
-  assign \$13  = load | \$12 ;
-  assign \$14  = row_left - 1'h1;
-  assign \$15  = row_left == 2'h3;
-  assign \$16  = word_count == 1'h1;
-  assign \$17  = word_count == 2'h2;
-  assign \$18  = & { row_single, column_single, 1'h1 };
-  assign \$19  = advance & word_moves;
-  assign \$20  = load | \$19 ;
-  assign \$21  = word_left - 1'h1;
-  assign \$22  = word_left == 2'h3;
-  assign \$23  = \port$5472$96 [11:0] == 1'h1;
-  assign \$24  = \port$5472$96 [11:0] == 2'h2;
-  assign \$25  = & { word_single, row_single, column_single, 1'h1 };
-  assign \$26  = advance & x_moves;
-  assign \$27  = load | \$26 ;
-  assign \$28  = x_left - 1'h1;
-  assign \$29  = x_left == 2'h3;
-  assign \$30  = \port$5472$96 [23:12] == 1'h1;
-  assign \$31  = \port$5472$96 [23:12] == 2'h2;
-  assign \$32  = & { x_single, word_single, row_single, column_single, 1'h1 };
-  assign \$33  = advance & y_moves;
-  assign \$34  = load | \$33 ;
-  assign \$35  = y_left - 1'h1;
-  assign \$36  = y_left == 2'h3;
-  assign \$37  = ~ column_single;
-  assign \$38  = column_inside & \$37 ;
-  assign \$39  = ~ column_single;
-  assign \$40  = column_inside & \$39 ;
-  assign \$41  = ~ row_single;
-  assign \$42  = row_inside & \$41 ;
-  assign \$43  = ~ word_single;
-  assign \$44  = word_inside & \$43 ;
-  assign \$45  = ~ x_single;
-  assign \$46  = x_inside & \$45 ;
-  assign \$47  = ~ y_single;
-  assign \$48  = y_inside & \$47 ;
-  assign \$49  = | { \$48 , \$46 , \$44 , \$42 , \$40  };
-  assign \$50  = column_step & column_inside;
-  assign \$51  = ~ column_near;
-  assign \$52  = \$50  & \$51 ;
-  assign \$53  = ~ column_single;
-  assign \$54  = column_inside & \$53 ;
-  assign \$55  = row_step & \$54 ;
-  assign \$56  = ~ column_single;
-  assign \$57  = column_inside & \$56 ;
-  assign \$58  = word_step & \$57 ;
-  assign \$59  = ~ column_single;
-  assign \$60  = column_inside & \$59 ;
-  assign \$61  = x_step & \$60 ;
-  assign \$62  = ~ column_single;
-  assign \$63  = column_inside & \$62 ;
-  assign \$64  = y_step & \$63 ;
-  assign \$65  = | { \$64 , \$61 , \$58 , \$55 , \$52  };
-  assign \$66  = column_step & column_inside;
-  assign \$67  = ~ column_near;
-  assign \$68  = \$66  & \$67 ;
-  assign \$69  = ~ column_single;
-  assign \$70  = column_inside & \$69 ;
-  assign \$71  = row_step & \$70 ;
-  assign \$72  = ~ column_single;
-  assign \$73  = column_inside & \$72 ;
-  assign \$74  = word_step & \$73 ;
-  assign \$75  = ~ column_single;
-  assign \$76  = column_inside & \$75 ;
-  assign \$77  = x_step & \$76 ;
-  assign \$78  = ~ column_single;
-  assign \$79  = column_inside & \$78 ;
-  assign \$80  = y_step & \$79 ;
-  assign \$81  = | { \$80 , \$77 , \$74 , \$71 , \$68  };
-  assign \$82  = column_step & column_inside;
-  assign \$83  = \$82  & column_near;
-  assign \$86  = ~ row_last;
-  assign \$87  = \$85  & \$86 ;
-  assign \$88  = row_step & row_inside;
-  assign \$89  = ~ row_near;
-  assign \$90  = \$88  & \$89 ;
-  assign \$91  = ~ row_single;
-  assign \$92  = row_inside & \$91 ;
-  assign \$93  = word_step & \$92 ;
-  assign \$94  = ~ row_single;
-  assign \$95  = row_inside & \$94 ;
-  assign \$96  = x_step & \$95 ;
-  assign \$97  = ~ row_single;
-  assign \$98  = row_inside & \$97 ;
-  assign \$99  = y_step & \$98 ;
-  assign \$100  = | { \$99 , \$96 , \$93 , \$90 , \$87  };
-  assign \$101  = column_step & column_inside;
-  assign \$102  = \$101  & column_near;
-  assign \$104  = \$102  & \$103 ;
-  assign \$105  = ~ word_last;
-  assign \$106  = \$104  & \$105 ;
-  assign \$107  = row_step & row_inside;
-  assign \$108  = \$107  & row_near;
-  assign \$111  = ~ word_last;
-  assign \$112  = \$110  & \$111 ;
-  assign \$113  = word_step & word_inside;
-  assign \$114  = ~ word_near;
-  assign \$115  = \$113  & \$114 ;
-  assign \$116  = ~ word_single;
-  assign \$117  = word_inside & \$116 ;
-  assign \$118  = x_step & \$117 ;
-  assign \$119  = ~ word_single;
-  assign \$120  = word_inside & \$119 ;
-  assign \$121  = y_step & \$120 ;
-  assign \$122  = | { \$121 , \$118 , \$115 , \$112 , \$106  };
-  assign \$123  = column_step & column_inside;
-  assign \$124  = \$123  & column_near;
-  assign \$125  = & { word_last, row_last };
-  assign \$126  = \$124  & \$125 ;
-  assign \$127  = ~ x_last;
-  assign \$128  = \$126  & \$127 ;
-  assign \$129  = row_step & row_inside;
-  assign \$130  = \$129  & row_near;
-  assign \$132  = \$130  & \$131 ;
-  assign \$133  = ~ x_last;
-  assign \$134  = \$132  & \$133 ;
-  assign \$135  = word_step & word_inside;
-  assign \$136  = \$135  & word_near;
-  assign \$139  = ~ x_last;
-  assign \$140  = \$138  & \$139 ;
-  assign \$141  = x_step & x_inside;
-  assign \$142  = ~ x_near;
-  assign \$143  = \$141  & \$142 ;
-  assign \$144  = ~ x_single;
-  assign \$145  = x_inside & \$144 ;
-  assign \$146  = y_step & \$145 ;
-  assign \$147  = | { \$146 , \$143 , \$140 , \$134 , \$128  };
-  assign \$148  = column_step & column_inside;
-  assign \$149  = \$148  & column_near;
-  assign \$150  = & { x_last, word_last, row_last };
-  assign \$151  = \$149  & \$150 ;
-  assign \$152  = ~ y_last;
-  assign \$153  = \$151  & \$152 ;
-  assign \$154  = row_step & row_inside;
-  assign \$155  = \$154  & row_near;
+  assign \$157  = ~ y_last;
+  assign \$158  = \$156  & \$157 ;
+  assign \$159  = word_step & word_inside;
+  assign \$160  = \$159  & word_near;
+  assign \$162  = \$160  & \$161 ;
+  assign \$163  = ~ y_last;
+  assign \$164  = \$162  & \$163 ;
+  assign \$165  = x_step & x_inside;
+  assign \$166  = \$165  & x_near;
+  assign \$169  = ~ y_last;
+  assign \$170  = \$168  & \$169 ;
+  assign \$171  = y_step & y_inside;
+  assign \$172  = ~ y_near;
+  assign \$173  = \$171  & \$172 ;
+  assign \$174  = | { \$173 , \$170 , \$164 , \$158 , \$152  };
+  assign \$175  = | { \$174 , \$146 , \$121 , \$99 , \$80  };
+  assign \$176  = ~ row_single;
+  assign \$177  = row_inside & \$176 ;
+  assign \$178  = ~ row_single;
+  assign \$179  = row_inside & \$178 ;
+  assign \$180  = ~ word_single;
+  assign \$181  = word_inside & \$180 ;
+  assign \$182  = ~ x_single;
+  assign \$183  = x_inside & \$182 ;
+  assign \$184  = ~ y_single;
+  assign \$185  = y_inside & \$184 ;
+  assign \$186  = | { \$185 , \$183 , \$181 , \$179  };
+  assign \$187  = column_step & column_inside;
+  assign \$188  = \$187  & column_near;
+  assign \$191  = ~ row_last;
+  assign \$192  = \$190  & \$191 ;
+  assign \$193  = row_step & row_inside;
+  assign \$194  = ~ row_near;
+  assign \$195  = \$193  & \$194 ;
+  assign \$196  = ~ row_single;
+  assign \$197  = row_inside & \$196 ;
+  assign \$198  = word_step & \$197 ;
+  assign \$199  = ~ row_single;
+  assign \$200  = row_inside & \$199 ;
+  assign \$201  = x_step & \$200 ;
+  assign \$202  = ~ row_single;
+  assign \$203  = row_inside & \$202 ;
+  assign \$204  = y_step & \$203 ;
+  assign \$205  = | { \$204 , \$201 , \$198 , \$195 , \$192  };
+  assign \$206  = column_step & column_inside;
+  assign \$207  = \$206  & column_near;
+  assign \$210  = ~ row_last;
+  assign \$211  = \$209  & \$210 ;
+  assign \$212  = row_step & row_inside;
+  assign \$213  = ~ row_near;
+  assign \$214  = \$212  & \$213 ;
+  assign \$215  = ~ row_single;
+  assign \$216  = row_inside & \$215 ;
+  assign \$217  = word_step & \$216 ;
+  assign \$218  = ~ row_single;
+  assign \$219  = row_inside & \$218 ;
+  assign \$220  = x_step & \$219 ;
+  assign \$221  = ~ row_single;
+  assign \$222  = row_inside & \$221 ;
+  assign \$223  = y_step & \$222 ;
+  assign \$224  = | { \$223 , \$220 , \$217 , \$214 , \$211  };
+  assign \$225  = column_step & column_inside;
+  assign \$226  = \$225  & column_near;
+  assign \$228  = \$226  & \$227 ;
+  assign \$229  = ~ word_last;
+  assign \$230  = \$228  & \$229 ;
+  assign \$231  = row_step & row_inside;
+  assign \$232  = \$231  & row_near;
+  assign \$235  = ~ word_last;
+  assign \$236  = \$234  & \$235 ;
+  assign \$237  = word_step & word_inside;
+  assign \$238  = ~ word_near;
+  assign \$239  = \$237  & \$238 ;
+  assign \$240  = ~ word_single;
+  assign \$241  = word_inside & \$240 ;
+  assign \$242  = x_step & \$241 ;
+  assign \$243  = ~ word_single;
+  assign \$244  = word_inside & \$243 ;
+  assign \$245  = y_step & \$244 ;
+  assign \$246  = | { \$245 , \$242 , \$239 , \$236 , \$230  };
+  assign \$247  = column_step & column_inside;
+  assign \$248  = \$247  & column_near;
+  assign \$249  = & { word_last, row_last };
+  assign \$250  = \$248  & \$249 ;
+  assign \$251  = ~ x_last;
+  assign \$252  = \$250  & \$251 ;
+  assign \$253  = row_step & row_inside;
+  assign \$254  = \$253  & row_near;
+  assign \$256  = \$254  & \$255 ;
+  assign \$257  = ~ x_last;
+  assign \$258  = \$256  & \$257 ;
+  assign \$259  = word_step & word_inside;
+  assign \$260  = \$259  & word_near;
+  assign \$263  = ~ x_last;
+  assign \$264  = \$262  & \$263 ;
+  assign \$265  = x_step & x_inside;
+  assign \$266  = ~ x_near;
+  assign \$267  = \$265  & \$266 ;
+  assign \$268  = ~ x_single;
+  assign \$269  = x_inside & \$268 ;
+  assign \$270  = y_step & \$269 ;
+  assign \$271  = | { \$270 , \$267 , \$264 , \$258 , \$252  };
+  assign \$272  = column_step & column_inside;
+  assign \$273  = \$272  & column_near;
+  assign \$274  = & { x_last, word_last, row_last };
+  assign \$275  = \$273  & \$274 ;
+  assign \$276  = ~ y_last;
+  assign \$277  = \$275  & \$276 ;
+  assign \$278  = row_step & row_inside;
+  assign \$279  = \$278  & row_near;
+  assign \$280  = & { x_last, word_last };
+  assign \$281  = \$279  & \$280 ;
+  assign \$282  = ~ y_last;
+  assign \$283  = \$281  & \$282 ;
+  assign \$284  = word_step & word_inside;
+  assign \$285  = \$284  & word_near;
+  assign \$287  = \$285  & \$286 ;
+  assign \$288  = ~ y_last;
+  assign \$289  = \$287  & \$288 ;
+  assign \$290  = x_step & x_inside;
+  assign \$291  = \$290  & x_near;
+  assign \$294  = ~ y_last;
+  assign \$295  = \$293  & \$294 ;
+  assign \$296  = y_step & y_inside;
+  assign \$297  = ~ y_near;
+  assign \$298  = \$296  & \$297 ;
+  assign \$299  = | { \$298 , \$295 , \$289 , \$283 , \$277  };
+  assign \$300  = | { \$299 , \$271 , \$246 , \$224  };
+  assign \$301  = ~ word_single;
+  assign \$302  = word_inside & \$301 ;
+  assign \$303  = ~ word_single;
+  assign \$304  = word_inside & \$303 ;
+  assign \$305  = ~ x_single;
+  assign \$306  = x_inside & \$305 ;
+  assign \$307  = ~ y_single;
+  assign \$308  = y_inside & \$307 ;
+  assign \$309  = | { \$308 , \$306 , \$304  };
+  assign \$310  = column_step & column_inside;
+  assign \$311  = \$310  & column_near;
+  assign \$313  = \$311  & \$312 ;
+  assign \$314  = ~ word_last;
+  assign \$315  = \$313  & \$314 ;
+  assign \$316  = row_step & row_inside;
+  assign \$317  = \$316  & row_near;
+  assign \$320  = ~ word_last;
+  assign \$321  = \$319  & \$320 ;
+  assign \$322  = word_step & word_inside;
+  assign \$323  = ~ word_near;
+  assign \$324  = \$322  & \$323 ;
+  assign \$325  = ~ word_single;
+  assign \$326  = word_inside & \$325 ;
+  assign \$327  = x_step & \$326 ;
+  assign \$328  = ~ word_single;
+  assign \$329  = word_inside & \$328 ;
+  assign \$330  = y_step & \$329 ;
+  assign \$331  = | { \$330 , \$327 , \$324 , \$321 , \$315  };
+  assign \$332  = column_step & column_inside;
+  assign \$333  = \$332  & column_near;
+  assign \$335  = \$333  & \$334 ;
+  assign \$336  = ~ word_last;
+  assign \$337  = \$335  & \$336 ;
+  assign \$338  = row_step & row_inside;
+  assign \$339  = \$338  & row_near;
+  assign \$342  = ~ word_last;
+  assign \$343  = \$341  & \$342 ;
+  assign \$344  = word_step & word_inside;
+  assign \$345  = ~ word_near;
+  assign \$346  = \$344  & \$345 ;
+  assign \$347  = ~ word_single;
+  assign \$348  = word_inside & \$347 ;
+  assign \$349  = x_step & \$348 ;
+  assign \$350  = ~ word_single;
+  assign \$351  = word_inside & \$350 ;
+  assign \$352  = y_step & \$351 ;
+  assign \$353  = | { \$352 , \$349 , \$346 , \$343 , \$337  };
+  assign \$354  = column_step & column_inside;
+  assign \$355  = \$354  & column_near;
+  assign \$356  = & { word_last, row_last };
+  assign \$357  = \$355  & \$356 ;
+  assign \$358  = ~ x_last;
+  assign \$359  = \$357  & \$358 ;
+  assign \$360  = row_step & row_inside;
+  assign \$361  = \$360  & row_near;
+  assign \$363  = \$361  & \$362 ;
+  assign \$364  = ~ x_last;
+  assign \$365  = \$363  & \$364 ;
+  assign \$366  = word_step & word_inside;
+  assign \$367  = \$366  & word_near;
+  assign \$370  = ~ x_last;
+  assign \$371  = \$369  & \$370 ;
+  assign \$372  = x_step & x_inside;
+  assign \$373  = ~ x_near;
+  assign \$374  = \$372  & \$373 ;
+  assign \$375  = ~ x_single;
+  assign \$376  = x_inside & \$375 ;
+  assign \$377  = y_step & \$376 ;
+  assign \$378  = | { \$377 , \$374 , \$371 , \$365 , \$359  };
+  assign \$379  = column_step & column_inside;
+  assign \$380  = \$379  & column_near;
+  assign \$381  = & { x_last, word_last, row_last };
+  assign \$382  = \$380  & \$381 ;
+  assign \$383  = ~ y_last;
+  assign \$384  = \$382  & \$383 ;
+  assign \$385  = row_step & row_inside;
+  assign \$386  = \$385  & row_near;
+  assign \$387  = & { x_last, word_last };
+  assign \$388  = \$386  & \$387 ;
+  assign \$389  = ~ y_last;
+  assign \$390  = \$388  & \$389 ;
+  assign \$391  = word_step & word_inside;
+  assign \$392  = \$391  & word_near;
+  assign \$394  = \$392  & \$393 ;
+  assign \$395  = ~ y_last;
+  assign \$396  = \$394  & \$395 ;
+  assign \$397  = x_step & x_inside;
+  assign \$398  = \$397  & x_near;
+  assign \$401  = ~ y_last;
+  assign \$402  = \$400  & \$401 ;
+  assign \$403  = y_step & y_inside;
+  assign \$404  = ~ y_near;
+  assign \$405  = \$403  & \$404 ;
+  assign \$406  = | { \$405 , \$402 , \$396 , \$390 , \$384  };
+  assign \$407  = | { \$406 , \$378 , \$353  };
+  assign \$408  = ~ x_single;
+  assign \$409  = x_inside & \$408 ;
+  assign \$410  = ~ x_single;
+  assign \$411  = x_inside & \$410 ;
+  assign \$412  = ~ y_single;
+  assign \$413  = y_inside & \$412 ;
+  assign \$414  = | { \$413 , \$411  };
+  assign \$415  = column_step & column_inside;
+  assign \$416  = \$415  & column_near;
+  assign \$417  = & { word_last, row_last };
+  assign \$418  = \$416  & \$417 ;
+  assign \$419  = ~ x_last;
+  assign \$420  = \$418  & \$419 ;
+  assign \$421  = row_step & row_inside;
+  assign \$422  = \$421  & row_near;
+  assign \$424  = \$422  & \$423 ;
+  assign \$425  = ~ x_last;
+  assign \$426  = \$424  & \$425 ;
+  assign \$427  = word_step & word_inside;
+  assign \$428  = \$427  & word_near;
+  assign \$431  = ~ x_last;
+  assign \$432  = \$430  & \$431 ;
+  assign \$433  = x_step & x_inside;
+  assign \$434  = ~ x_near;
+  assign \$435  = \$433  & \$434 ;
+  assign \$436  = ~ x_single;
+  assign \$437  = x_inside & \$436 ;
+  assign \$438  = y_step & \$437 ;
+  assign \$439  = | { \$438 , \$435 , \$432 , \$426 , \$420  };
+  assign \$440  = column_step & column_inside;
+  assign \$441  = \$440  & column_near;
+  assign \$442  = & { word_last, row_last };
+  assign \$443  = \$441  & \$442 ;
+  assign \$444  = ~ x_last;
+  assign \$445  = \$443  & \$444 ;
+  assign \$446  = row_step & row_inside;
+  assign \$447  = \$446  & row_near;
+  assign \$449  = \$447  & \$448 ;
+  assign \$450  = ~ x_last;
+  assign \$451  = \$449  & \$450 ;
+  assign \$452  = word_step & word_inside;
+  assign \$453  = \$452  & word_near;
+  assign \$456  = ~ x_last;
+  assign \$457  = \$455  & \$456 ;
+  assign \$458  = x_step & x_inside;
+  assign \$459  = ~ x_near;
+  assign \$460  = \$458  & \$459 ;
+  assign \$461  = ~ x_single;
+  assign \$462  = x_inside & \$461 ;
+  assign \$463  = y_step & \$462 ;
+  assign \$464  = | { \$463 , \$460 , \$457 , \$451 , \$445  };
+  assign \$465  = column_step & column_inside;
+  assign \$466  = \$465  & column_near;
+  assign \$467  = & { x_last, word_last, row_last };
+  assign \$468  = \$466  & \$467 ;
+  assign \$469  = ~ y_last;
+  assign \$470  = \$468  & \$469 ;
+  assign \$471  = row_step & row_inside;
+  assign \$472  = \$471  & row_near;
+  assign \$473  = & { x_last, word_last };
+  assign \$474  = \$472  & \$473 ;
+  assign \$475  = ~ y_last;
+  assign \$476  = \$474  & \$475 ;
+  assign \$477  = word_step & word_inside;
+  assign \$478  = \$477  & word_near;
+  assign \$480  = \$478  & \$479 ;
+  assign \$481  = ~ y_last;
+  assign \$482  = \$480  & \$481 ;
+  assign \$483  = x_step & x_inside;
+  assign \$484  = \$483  & x_near;
+  assign \$487  = ~ y_last;
+  assign \$488  = \$486  & \$487 ;
+  assign \$489  = y_step & y_inside;
+  assign \$490  = ~ y_near;
+  assign \$491  = \$489  & \$490 ;
+  assign \$492  = | { \$491 , \$488 , \$482 , \$476 , \$470  };
+  assign \$493  = | { \$492 , \$464  };
+  assign \$494  = ~ y_single;
+  assign \$495  = y_inside & \$494 ;
+  assign \$496  = ~ y_single;
+  assign \$497  = y_inside & \$496 ;
+  assign \$499  = column_step & column_inside;
+  assign \$500  = \$499  & column_near;
+  assign \$501  = & { x_last, word_last, row_last };
+  assign \$502  = \$500  & \$501 ;
+  assign \$503  = ~ y_last;
+  assign \$504  = \$502  & \$503 ;
+  assign \$505  = row_step & row_inside;
+  assign \$506  = \$505  & row_near;
+  assign \$507  = & { x_last, word_last };
+  assign \$508  = \$506  & \$507 ;
+  assign \$509  = ~ y_last;
+  assign \$510  = \$508  & \$509 ;
+  assign \$511  = word_step & word_inside;
+  assign \$512  = \$511  & word_near;
+  assign \$514  = \$512  & \$513 ;
+  assign \$515  = ~ y_last;
+  assign \$516  = \$514  & \$515 ;
+  assign \$517  = x_step & x_inside;
+  assign \$518  = \$517  & x_near;
+  assign \$521  = ~ y_last;
+  assign \$522  = \$520  & \$521 ;
+  assign \$523  = y_step & y_inside;
+  assign \$524  = ~ y_near;
+  assign \$525  = \$523  & \$524 ;
+  assign \$526  = | { \$525 , \$522 , \$516 , \$510 , \$504  };
+  assign \$527  = column_step & column_inside;
+  assign \$528  = \$527  & column_near;
+  assign \$529  = & { x_last, word_last, row_last };
+  assign \$530  = \$528  & \$529 ;
+  assign \$531  = ~ y_last;
+  assign \$532  = \$530  & \$531 ;
+  assign \$533  = row_step & row_inside;
+  assign \$534  = \$533  & row_near;
+  assign \$535  = & { x_last, word_last };
+  assign \$536  = \$534  & \$535 ;
+  assign \$537  = ~ y_last;
+  assign \$538  = \$536  & \$537 ;
+  assign \$539  = word_step & word_inside;
+  assign \$540  = \$539  & word_near;
+  assign \$542  = \$540  & \$541 ;
+  assign \$543  = ~ y_last;
+  assign \$544  = \$542  & \$543 ;
+  assign \$545  = x_step & x_inside;
+  assign \$546  = \$545  & x_near;
+  assign \$549  = ~ y_last;
+  assign \$550  = \$548  & \$549 ;
+  assign \$551  = y_step & y_inside;
+  assign \$552  = ~ y_near;
+  assign \$553  = \$551  & \$552 ;
+  assign \$554  = | { \$553 , \$550 , \$544 , \$538 , \$532  };
+  assign \$556  = advance & column_moves;
+  assign \$557  = load | \$556 ;
+  assign \$558  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$559  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$560  = \$558  | \$559 ;
+  assign \$561  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$562  = \$560  | \$561 ;
+  assign \$563  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$564  = \$562  | \$563 ;
+  assign \$565  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$566  = \$564  | \$565 ;
+  assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$568  = \$566  | \$567 ;
+  assign \$569  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$571  = \$569  | \$570 ;
+  assign \$573  = \$571  | \$572 ;
+  assign \$574  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$575  = \$573  | \$574 ;
+  assign \$576  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$577  = \$575  | \$576 ;
+  assign \$578  = \$568  + \$577 ;
+  assign \$579  = advance & row_moves;
+  assign \$580  = load | \$579 ;
+  assign \$581  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$582  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$583  = \$581  | \$582 ;
+  assign \$584  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$585  = \$583  | \$584 ;
+  assign \$586  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$587  = \$585  | \$586 ;
+  assign \$588  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$589  = \$587  | \$588 ;
+  assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$591  = \$589  | \$590 ;
+  assign \$592  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$594  = \$592  | \$593 ;
+  assign \$596  = \$594  | \$595 ;
+  assign \$597  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$598  = \$596  | \$597 ;
+  assign \$599  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$600  = \$598  | \$599 ;
+  assign \$601  = \$591  + \$600 ;
+  assign \$602  = advance & word_moves;
+  assign \$603  = load | \$602 ;
+  assign \$604  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$605  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$606  = \$604  | \$605 ;
+  assign \$607  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$608  = \$606  | \$607 ;
+  assign \$609  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$610  = \$608  | \$609 ;
+  assign \$611  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$612  = \$610  | \$611 ;
+  assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$614  = \$612  | \$613 ;
+  assign \$615  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$617  = \$615  | \$616 ;
+  assign \$619  = \$617  | \$618 ;
+  assign \$620  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$621  = \$619  | \$620 ;
+  assign \$622  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$623  = \$621  | \$622 ;
+  assign \$624  = \$614  + \$623 ;
+  assign \$625  = advance & x_moves;
+  assign \$626  = load | \$625 ;
+  assign \$627  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$628  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$629  = \$627  | \$628 ;
+  assign \$630  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$631  = \$629  | \$630 ;
+  assign \$632  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$633  = \$631  | \$632 ;
+  assign \$634  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$635  = \$633  | \$634 ;
+  assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$637  = \$635  | \$636 ;
+  assign \$638  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$640  = \$638  | \$639 ;
+  assign \$642  = \$640  | \$641 ;
+  assign \$643  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$644  = \$642  | \$643 ;
+  assign \$645  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$646  = \$644  | \$645 ;
+  assign \$647  = \$637  + \$646 ;
+  assign \$648  = advance & y_moves;
+  assign \$649  = load | \$648 ;
+  assign \$650  = address_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$651  = address_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$652  = \$650  | \$651 ;
+  assign \$653  = address_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$654  = \$652  | \$653 ;
+  assign \$655  = address_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$656  = \$654  | \$655 ;
+  assign \$657  = address_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$658  = \$656  | \$657 ;
+  assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$660  = \$658  | \$659 ;
+  assign \$661  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$663  = \$661  | \$662 ;
+  assign \$665  = \$663  | \$664 ;
+  assign \$666  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$667  = \$665  | \$666 ;
+  assign \$668  = address_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$669  = \$667  | \$668 ;
+  assign \$670  = \$660  + \$669 ;
+  assign \$671  = advance & word_moves;
+  assign \$672  = load | \$671 ;
+  assign \$673  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$674  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$675  = \$673  | \$674 ;
+  assign \$676  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$677  = \$675  | \$676 ;
+  assign \$678  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$679  = \$677  | \$678 ;
+  assign \$681  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$682  = \$680  | \$681 ;
+  assign \$683  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$684  = \$682  | \$683 ;
+  assign \$685  = \$679  + \$684 ;
+  assign \$686  = advance & x_moves;
+  assign \$687  = load | \$686 ;
+  assign \$688  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$689  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$690  = \$688  | \$689 ;
+  assign \$691  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$692  = \$690  | \$691 ;
+  assign \$693  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$694  = \$692  | \$693 ;
+  assign \$696  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$697  = \$695  | \$696 ;
+  assign \$698  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$699  = \$697  | \$698 ;
+  assign \$700  = \$694  + \$699 ;
+  assign \$701  = advance & y_moves;
+  assign \$702  = load | \$701 ;
+  assign \$703  = second_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$704  = second_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$705  = \$703  | \$704 ;
+  assign \$706  = second_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$707  = \$705  | \$706 ;
+  assign \$708  = second_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$709  = \$707  | \$708 ;
+  assign \$711  = second_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$712  = \$710  | \$711 ;
+  assign \$713  = second_y_step & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$714  = \$712  | \$713 ;
+  assign \$715  = \$709  + \$714 ;
+  assign \$716  = advance & word_moves;
+  assign \$717  = load | \$716 ;
+  assign \$718  = channel_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$719  = channel_word_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$720  = \$718  | \$719 ;
+  assign \$721  = channel_origin & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$722  = \$720  | \$721 ;
+  assign \$723  = channel_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$724  = \$722  | \$723 ;
+  assign \$726  = \$724  + \$725 ;
+  assign \$727  = advance & column_moves;
+  assign \$728  = load | \$727 ;
+  assign \$729  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$730  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$731  = \$729  | \$730 ;
+  assign \$732  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$733  = \$731  | \$732 ;
+  assign \$734  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$735  = \$733  | \$734 ;
+  assign \$736  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$737  = \$735  | \$736 ;
+  assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$739  = \$737  | \$738 ;
+  assign \$741  = { 13'h0000, \port$5466$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$742  = \$740  | \$741 ;
+  assign \$743  = \$739  + \$742 ;
+  assign \$744  = advance & x_moves;
+  assign \$745  = load | \$744 ;
+  assign \$746  = pixel_x_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$747  = pixel_x_column_start & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$748  = \$746  | \$747 ;
+  assign \$749  = pixel_x_x_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$750  = \$748  | \$749 ;
+  assign \$751  = pixel_x_x_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$752  = \$750  | \$751 ;
+  assign \$753  = pixel_x_x_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$754  = \$752  | \$753 ;
+  assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$756  = \$754  | \$755 ;
+  assign \$758  = { 13'h0000, \port$5466$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$759  = \$757  | \$758 ;
+  assign \$760  = \$756  + \$759 ;
+  assign \$761  = advance & row_moves;
+  assign \$762  = load | \$761 ;
+  assign \$763  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$764  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$765  = \$763  | \$764 ;
+  assign \$766  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$767  = \$765  | \$766 ;
+  assign \$768  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$769  = \$767  | \$768 ;
+  assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$771  = \$769  | \$770 ;
+  assign \$773  = { 13'h0000, \port$5466$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$774  = \$772  | \$773 ;
+  assign \$775  = \$771  + \$774 ;
+  assign \$776  = advance & y_moves;
+  assign \$777  = load | \$776 ;
+  assign \$778  = pixel_y_origin & { load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load, load };
+  assign \$779  = pixel_y_row_start & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
+  assign \$780  = \$778  | \$779 ;
+  assign \$781  = pixel_y_y_start & { word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step, word_step };
+  assign \$782  = \$780  | \$781 ;
+  assign \$783  = pixel_y_y_start & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$784  = \$782  | \$783 ;
+  assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$786  = \$784  | \$785 ;
+  assign \$788  = { 13'h0000, \port$5466$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$789  = \$787  | \$788 ;
+  assign \$790  = \$786  + \$789 ;
+  assign \$1  = column_count == 1'h1;
+  assign \$2  = column_count == 2'h2;
+  assign \$4  = advance & column_moves;
+  assign \$5  = load | \$4 ;
+  assign \$6  = column_left - 1'h1;
+  assign \$7  = column_left == 2'h3;
+  assign \$8  = row_count == 1'h1;
+  assign \$9  = row_count == 2'h2;
+  assign \$11  = advance & row_moves;
+  assign \$12  = load | \$11 ;
+  assign \$13  = row_left - 1'h1;
+  assign \$14  = row_left == 2'h3;
+  assign \$15  = word_count == 1'h1;
+  assign \$16  = word_count == 2'h2;
+  assign \$17  = & { row_single, column_single, 1'h1 };
+  assign \$18  = advance & word_moves;
+  assign \$19  = load | \$18 ;
+  assign \$20  = word_left - 1'h1;
+  assign \$21  = word_left == 2'h3;
+  assign \$22  = \port$5466$96 [11:0] == 1'h1;
+  assign \$23  = \port$5466$96 [11:0] == 2'h2;
+  assign \$24  = & { word_single, row_single, column_single, 1'h1 };
+  assign \$25  = advance & x_moves;
+  assign \$26  = load | \$25 ;
+  assign \$27  = x_left - 1'h1;
+  assign \$28  = x_left == 2'h3;
+  assign \$29  = \port$5466$96 [23:12] == 1'h1;
+  assign \$30  = \port$5466$96 [23:12] == 2'h2;
+  assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
+  assign \$32  = advance & y_moves;
+  assign \$33  = load | \$32 ;
+  assign \$34  = y_left - 1'h1;
+  assign \$35  = y_left == 2'h3;
+  assign \$36  = ~ column_single;
+  assign \$37  = column_inside & \$36 ;
+  assign \$38  = ~ column_single;
+  assign \$39  = column_inside & \$38 ;
+  assign \$40  = ~ row_single;
+  assign \$41  = row_inside & \$40 ;
+  assign \$42  = ~ word_single;
+  assign \$43  = word_inside & \$42 ;
+  assign \$44  = ~ x_single;
+  assign \$45  = x_inside & \$44 ;
+  assign \$46  = ~ y_single;
+  assign \$47  = y_inside & \$46 ;
+  assign \$48  = | { \$47 , \$45 , \$43 , \$41 , \$39  };
+  assign \$49  = column_step & column_inside;
+  assign \$50  = ~ column_near;
+  assign \$51  = \$49  & \$50 ;
+  assign \$52  = ~ column_single;
+  assign \$53  = column_inside & \$52 ;
+  assign \$54  = row_step & \$53 ;
+  assign \$55  = ~ column_single;
+  assign \$56  = column_inside & \$55 ;
+  assign \$57  = word_step & \$56 ;
+  assign \$58  = ~ column_single;
+  assign \$59  = column_inside & \$58 ;
+  assign \$60  = x_step & \$59 ;
+  assign \$61  = ~ column_single;
+  assign \$62  = column_inside & \$61 ;
+  assign \$63  = y_step & \$62 ;
+  assign \$64  = | { \$63 , \$60 , \$57 , \$54 , \$51  };
+  assign \$65  = column_step & column_inside;
+  assign \$66  = ~ column_near;
+  assign \$67  = \$65  & \$66 ;
+  assign \$68  = ~ column_single;
+  assign \$69  = column_inside & \$68 ;
+  assign \$70  = row_step & \$69 ;
+  assign \$71  = ~ column_single;
+  assign \$72  = column_inside & \$71 ;
+  assign \$73  = word_step & \$72 ;
+  assign \$74  = ~ column_single;
+  assign \$75  = column_inside & \$74 ;
+  assign \$76  = x_step & \$75 ;
+  assign \$77  = ~ column_single;
+  assign \$78  = column_inside & \$77 ;
+  assign \$79  = y_step & \$78 ;
+  assign \$80  = | { \$79 , \$76 , \$73 , \$70 , \$67  };
+  assign \$81  = column_step & column_inside;
+  assign \$82  = \$81  & column_near;
+  assign \$85  = ~ row_last;
+  assign \$86  = \$84  & \$85 ;
+  assign \$87  = row_step & row_inside;
+  assign \$88  = ~ row_near;
+  assign \$89  = \$87  & \$88 ;
+  assign \$90  = ~ row_single;
+  assign \$91  = row_inside & \$90 ;
+  assign \$92  = word_step & \$91 ;
+  assign \$93  = ~ row_single;
+  assign \$94  = row_inside & \$93 ;
+  assign \$95  = x_step & \$94 ;
+  assign \$96  = ~ row_single;
+  assign \$97  = row_inside & \$96 ;
+  assign \$98  = y_step & \$97 ;
+  assign \$99  = | { \$98 , \$95 , \$92 , \$89 , \$86  };
+  assign \$100  = column_step & column_inside;
+  assign \$101  = \$100  & column_near;
+  assign \$103  = \$101  & \$102 ;
+  assign \$104  = ~ word_last;
+  assign \$105  = \$103  & \$104 ;
+  assign \$106  = row_step & row_inside;
+  assign \$107  = \$106  & row_near;
+  assign \$110  = ~ word_last;
+  assign \$111  = \$109  & \$110 ;
+  assign \$112  = word_step & word_inside;
+  assign \$113  = ~ word_near;
+  assign \$114  = \$112  & \$113 ;
+  assign \$115  = ~ word_single;
+  assign \$116  = word_inside & \$115 ;
+  assign \$117  = x_step & \$116 ;
+  assign \$118  = ~ word_single;
+  assign \$119  = word_inside & \$118 ;
+  assign \$120  = y_step & \$119 ;
+  assign \$121  = | { \$120 , \$117 , \$114 , \$111 , \$105  };
+  assign \$122  = column_step & column_inside;
+  assign \$123  = \$122  & column_near;
+  assign \$124  = & { word_last, row_last };
+  assign \$125  = \$123  & \$124 ;
+  assign \$126  = ~ x_last;
+  assign \$127  = \$125  & \$126 ;
+  assign \$128  = row_step & row_inside;
+  assign \$129  = \$128  & row_near;
+  assign \$131  = \$129  & \$130 ;
+  assign \$132  = ~ x_last;
+  assign \$133  = \$131  & \$132 ;
+  assign \$134  = word_step & word_inside;
+  assign \$135  = \$134  & word_near;
+  assign \$138  = ~ x_last;
+  assign \$139  = \$137  & \$138 ;
+  assign \$140  = x_step & x_inside;
+  assign \$141  = ~ x_near;
+  assign \$142  = \$140  & \$141 ;
+  assign \$143  = ~ x_single;
+  assign \$144  = x_inside & \$143 ;
+  assign \$145  = y_step & \$144 ;
+  assign \$146  = | { \$145 , \$142 , \$139 , \$133 , \$127  };
+  assign \$147  = column_step & column_inside;
+  assign \$148  = \$147  & column_near;
+  assign \$149  = & { x_last, word_last, row_last };
+  assign \$150  = \$148  & \$149 ;
+  assign \$151  = ~ y_last;
+  assign \$152  = \$150  & \$151 ;
+  assign \$153  = row_step & row_inside;
+  assign \$154  = \$153  & row_near;
+  assign \$155  = & { x_last, word_last };
+  assign \$156  = \$154  & \$155 ;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      column_single <= \$2 ;
+    if (combining) begin
+      column_single <= \$1 ;
       if (clear) begin
         column_single <= 1'h0;
       end
@@ -9540,8 +9522,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      column_double <= \$3 ;
+    if (combining) begin
+      column_double <= \$2 ;
       if (clear) begin
         column_double <= 1'h0;
       end
@@ -9551,8 +9533,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      column_inside <= \$4 ;
+    if (combining) begin
+      column_inside <= \$3 ;
       if (clear) begin
         column_inside <= 1'h0;
       end
@@ -9562,11 +9544,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$6 ) begin
+    if (combining) begin
+      if (\$5 ) begin
         column_left <= column_count;
         if (column_step) begin
-          column_left <= \$7 [3:0];
+          column_left <= \$6 [3:0];
         end
       end
       if (clear) begin
@@ -9578,8 +9560,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$6 ) begin
+    if (combining) begin
+      if (\$5 ) begin
         column_last <= column_single;
         if (column_step) begin
           column_last <= column_near;
@@ -9594,11 +9576,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$6 ) begin
+    if (combining) begin
+      if (\$5 ) begin
         column_near <= column_double;
         if (column_step) begin
-          column_near <= \$8 ;
+          column_near <= \$7 ;
         end
       end
       if (clear) begin
@@ -9610,8 +9592,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      row_single <= \$9 ;
+    if (combining) begin
+      row_single <= \$8 ;
       if (clear) begin
         row_single <= 1'h0;
       end
@@ -9621,8 +9603,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      row_double <= \$10 ;
+    if (combining) begin
+      row_double <= \$9 ;
       if (clear) begin
         row_double <= 1'h0;
       end
@@ -9632,8 +9614,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      row_inside <= \$11 ;
+    if (combining) begin
+      row_inside <= \$10 ;
       if (clear) begin
         row_inside <= 1'h0;
       end
@@ -9643,11 +9625,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$13 ) begin
+    if (combining) begin
+      if (\$12 ) begin
         row_left <= row_count;
         if (row_step) begin
-          row_left <= \$14 [3:0];
+          row_left <= \$13 [3:0];
         end
       end
       if (clear) begin
@@ -9659,8 +9641,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$13 ) begin
+    if (combining) begin
+      if (\$12 ) begin
         row_last <= row_single;
         if (row_step) begin
           row_last <= row_near;
@@ -9675,11 +9657,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$13 ) begin
+    if (combining) begin
+      if (\$12 ) begin
         row_near <= row_double;
         if (row_step) begin
-          row_near <= \$15 ;
+          row_near <= \$14 ;
         end
       end
       if (clear) begin
@@ -9691,8 +9673,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      word_single <= \$16 ;
+    if (combining) begin
+      word_single <= \$15 ;
       if (clear) begin
         word_single <= 1'h0;
       end
@@ -9702,8 +9684,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      word_double <= \$17 ;
+    if (combining) begin
+      word_double <= \$16 ;
       if (clear) begin
         word_double <= 1'h0;
       end
@@ -9713,8 +9695,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      word_inside <= \$18 ;
+    if (combining) begin
+      word_inside <= \$17 ;
       if (clear) begin
         word_inside <= 1'h0;
       end
@@ -9724,11 +9706,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$20 ) begin
+    if (combining) begin
+      if (\$19 ) begin
         word_left <= word_count;
         if (word_step) begin
-          word_left <= \$21 [11:0];
+          word_left <= \$20 [11:0];
         end
       end
       if (clear) begin
@@ -9740,8 +9722,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$20 ) begin
+    if (combining) begin
+      if (\$19 ) begin
         word_last <= word_single;
         if (word_step) begin
           word_last <= word_near;
@@ -9756,11 +9738,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$20 ) begin
+    if (combining) begin
+      if (\$19 ) begin
         word_near <= word_double;
         if (word_step) begin
-          word_near <= \$22 ;
+          word_near <= \$21 ;
         end
       end
       if (clear) begin
@@ -9772,8 +9754,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      x_single <= \$23 ;
+    if (combining) begin
+      x_single <= \$22 ;
       if (clear) begin
         x_single <= 1'h0;
       end
@@ -9783,8 +9765,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      x_double <= \$24 ;
+    if (combining) begin
+      x_double <= \$23 ;
       if (clear) begin
         x_double <= 1'h0;
       end
@@ -9794,8 +9776,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      x_inside <= \$25 ;
+    if (combining) begin
+      x_inside <= \$24 ;
       if (clear) begin
         x_inside <= 1'h0;
       end
@@ -9805,11 +9787,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$27 ) begin
-        x_left <= \port$5472$96 [11:0];
+    if (combining) begin
+      if (\$26 ) begin
+        x_left <= \port$5466$96 [11:0];
         if (x_step) begin
-          x_left <= \$28 [11:0];
+          x_left <= \$27 [11:0];
         end
       end
       if (clear) begin
@@ -9821,8 +9803,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$27 ) begin
+    if (combining) begin
+      if (\$26 ) begin
         x_last <= x_single;
         if (x_step) begin
           x_last <= x_near;
@@ -9837,11 +9819,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$27 ) begin
+    if (combining) begin
+      if (\$26 ) begin
         x_near <= x_double;
         if (x_step) begin
-          x_near <= \$29 ;
+          x_near <= \$28 ;
         end
       end
       if (clear) begin
@@ -9853,8 +9835,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      y_single <= \$30 ;
+    if (combining) begin
+      y_single <= \$29 ;
       if (clear) begin
         y_single <= 1'h0;
       end
@@ -9864,8 +9846,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      y_double <= \$31 ;
+    if (combining) begin
+      y_double <= \$30 ;
       if (clear) begin
         y_double <= 1'h0;
       end
@@ -9875,8 +9857,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      y_inside <= \$32 ;
+    if (combining) begin
+      y_inside <= \$31 ;
       if (clear) begin
         y_inside <= 1'h0;
       end
@@ -9886,11 +9868,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$34 ) begin
-        y_left <= \port$5472$96 [23:12];
+    if (combining) begin
+      if (\$33 ) begin
+        y_left <= \port$5466$96 [23:12];
         if (y_step) begin
-          y_left <= \$35 [11:0];
+          y_left <= \$34 [11:0];
         end
       end
       if (clear) begin
@@ -9902,8 +9884,8 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$34 ) begin
+    if (combining) begin
+      if (\$33 ) begin
         y_last <= y_single;
         if (y_step) begin
           y_last <= y_near;
@@ -9918,11 +9900,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$34 ) begin
+    if (combining) begin
+      if (\$33 ) begin
         y_near <= y_double;
         if (y_step) begin
-          y_near <= \$36 ;
+          y_near <= \$35 ;
         end
       end
       if (clear) begin
@@ -9934,11 +9916,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        column_step <= \$38 ;
+        column_step <= \$37 ;
       end else if (advance) begin
-        column_step <= \$65 ;
+        column_step <= \$64 ;
       end
       if (clear) begin
         column_step <= 1'h0;
@@ -9949,11 +9931,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        column_moves <= \$49 ;
+        column_moves <= \$48 ;
       end else if (advance) begin
-        column_moves <= \$176 ;
+        column_moves <= \$175 ;
       end
       if (clear) begin
         column_moves <= 1'h0;
@@ -9964,11 +9946,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        row_step <= \$178 ;
+        row_step <= \$177 ;
       end else if (advance) begin
-        row_step <= \$206 ;
+        row_step <= \$205 ;
       end
       if (clear) begin
         row_step <= 1'h0;
@@ -9979,11 +9961,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        row_moves <= \$187 ;
+        row_moves <= \$186 ;
       end else if (advance) begin
-        row_moves <= \$301 ;
+        row_moves <= \$300 ;
       end
       if (clear) begin
         row_moves <= 1'h0;
@@ -9994,11 +9976,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        word_step <= \$303 ;
+        word_step <= \$302 ;
       end else if (advance) begin
-        word_step <= \$332 ;
+        word_step <= \$331 ;
       end
       if (clear) begin
         word_step <= 1'h0;
@@ -10009,11 +9991,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        word_moves <= \$310 ;
+        word_moves <= \$309 ;
       end else if (advance) begin
-        word_moves <= \$408 ;
+        word_moves <= \$407 ;
       end
       if (clear) begin
         word_moves <= 1'h0;
@@ -10024,11 +10006,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        x_step <= \$410 ;
+        x_step <= \$409 ;
       end else if (advance) begin
-        x_step <= \$440 ;
+        x_step <= \$439 ;
       end
       if (clear) begin
         x_step <= 1'h0;
@@ -10039,11 +10021,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        x_moves <= \$415 ;
+        x_moves <= \$414 ;
       end else if (advance) begin
-        x_moves <= \$494 ;
+        x_moves <= \$493 ;
       end
       if (clear) begin
         x_moves <= 1'h0;
@@ -10054,11 +10036,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        y_step <= \$496 ;
+        y_step <= \$495 ;
       end else if (advance) begin
-        y_step <= \$527 ;
+        y_step <= \$526 ;
       end
       if (clear) begin
         y_step <= 1'h0;
@@ -10069,11 +10051,11 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (load) begin
-        y_moves <= \$499 ;
+        y_moves <= \$498 ;
       end else if (advance) begin
-        y_moves <= \$556 ;
+        y_moves <= \$555 ;
       end
       if (clear) begin
         y_moves <= 1'h0;
@@ -10084,9 +10066,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$558 ) begin
-        address_column_start <= \$579 [15:0];
+    if (combining) begin
+      if (\$557 ) begin
+        address_column_start <= \$578 [15:0];
       end
       if (clear) begin
         address_column_start <= 16'h0000;
@@ -10097,9 +10079,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$581 ) begin
-        address_row_start <= \$602 [15:0];
+    if (combining) begin
+      if (\$580 ) begin
+        address_row_start <= \$601 [15:0];
       end
       if (clear) begin
         address_row_start <= 16'h0000;
@@ -10110,9 +10092,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$604 ) begin
-        address_word_start <= \$625 [15:0];
+    if (combining) begin
+      if (\$603 ) begin
+        address_word_start <= \$624 [15:0];
       end
       if (clear) begin
         address_word_start <= 16'h0000;
@@ -10123,9 +10105,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$627 ) begin
-        address_x_start <= \$648 [15:0];
+    if (combining) begin
+      if (\$626 ) begin
+        address_x_start <= \$647 [15:0];
       end
       if (clear) begin
         address_x_start <= 16'h0000;
@@ -10136,9 +10118,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$650 ) begin
-        address_y_start <= \$671 [15:0];
+    if (combining) begin
+      if (\$649 ) begin
+        address_y_start <= \$670 [15:0];
       end
       if (clear) begin
         address_y_start <= 16'h0000;
@@ -10149,9 +10131,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$673 ) begin
-        second_word_start <= \$686 [15:0];
+    if (combining) begin
+      if (\$672 ) begin
+        second_word_start <= \$685 [15:0];
       end
       if (clear) begin
         second_word_start <= 16'h0000;
@@ -10162,9 +10144,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$688 ) begin
-        second_x_start <= \$701 [15:0];
+    if (combining) begin
+      if (\$687 ) begin
+        second_x_start <= \$700 [15:0];
       end
       if (clear) begin
         second_x_start <= 16'h0000;
@@ -10175,9 +10157,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$703 ) begin
-        second_y_start <= \$716 [15:0];
+    if (combining) begin
+      if (\$702 ) begin
+        second_y_start <= \$715 [15:0];
       end
       if (clear) begin
         second_y_start <= 16'h0000;
@@ -10188,9 +10170,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$718 ) begin
-        channel_word_start <= \$727 [12:0];
+    if (combining) begin
+      if (\$717 ) begin
+        channel_word_start <= \$726 [12:0];
       end
       if (clear) begin
         channel_word_start <= 13'h0000;
@@ -10201,9 +10183,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$729 ) begin
-        pixel_x_column_start <= \$744 [16:0];
+    if (combining) begin
+      if (\$728 ) begin
+        pixel_x_column_start <= \$743 [16:0];
       end
       if (clear) begin
         pixel_x_column_start <= 17'h00000;
@@ -10214,9 +10196,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$746 ) begin
-        pixel_x_x_start <= \$761 [16:0];
+    if (combining) begin
+      if (\$745 ) begin
+        pixel_x_x_start <= \$760 [16:0];
       end
       if (clear) begin
         pixel_x_x_start <= 17'h00000;
@@ -10227,9 +10209,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$763 ) begin
-        pixel_y_row_start <= \$776 [16:0];
+    if (combining) begin
+      if (\$762 ) begin
+        pixel_y_row_start <= \$775 [16:0];
       end
       if (clear) begin
         pixel_y_row_start <= 17'h00000;
@@ -10240,9 +10222,9 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$778 ) begin
-        pixel_y_y_start <= \$791 [16:0];
+    if (combining) begin
+      if (\$777 ) begin
+        pixel_y_y_start <= \$790 [16:0];
       end
       if (clear) begin
         pixel_y_y_start <= 17'h00000;
@@ -10252,135 +10234,138 @@ module \crossloom.elementwise.nest (rst, combining, column_count, row_count, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$5472$96 [11:0];
-  assign y_count = \port$5472$96 [23:12];
-  assign address_column_step = { 4'h0, \port$5472$160  };
+  assign x_count = \port$5466$96 [11:0];
+  assign y_count = \port$5466$96 [23:12];
+  assign address_column_step = { 4'h0, \port$5466$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5472$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$5466$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5472$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$5466$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
   assign channel = channel_word_start;
   assign pixel_x = pixel_x_column_start;
   assign pixel_y = pixel_y_row_start;
-  assign \$137  = 1'h1;
-  assign \$138  = \$136 ;
-  assign \$4  = 1'h1;
-  assign \$11  = column_single;
-  assign \$84  = 1'h1;
-  assign \$85  = \$83 ;
-  assign \$103  = row_last;
-  assign \$109  = 1'h1;
-  assign \$110  = \$108 ;
-  assign \$131  = word_last;
-  assign \$162  = x_last;
-  assign \$168  = 1'h1;
-  assign \$169  = \$167 ;
-  assign \$190  = 1'h1;
-  assign \$191  = \$189 ;
-  assign \$209  = 1'h1;
-  assign \$210  = \$208 ;
-  assign \$228  = row_last;
-  assign \$234  = 1'h1;
-  assign \$235  = \$233 ;
-  assign \$256  = word_last;
-  assign \$262  = 1'h1;
-  assign \$263  = \$261 ;
-  assign \$287  = x_last;
-  assign \$293  = 1'h1;
-  assign \$294  = \$292 ;
-  assign \$313  = row_last;
-  assign \$319  = 1'h1;
-  assign \$320  = \$318 ;
-  assign \$335  = row_last;
-  assign \$341  = 1'h1;
-  assign \$342  = \$340 ;
-  assign \$363  = word_last;
-  assign \$369  = 1'h1;
-  assign \$370  = \$368 ;
-  assign \$394  = x_last;
-  assign \$400  = 1'h1;
-  assign \$401  = \$399 ;
-  assign \$424  = word_last;
-  assign \$430  = 1'h1;
-  assign \$431  = \$429 ;
-  assign \$449  = word_last;
-  assign \$455  = 1'h1;
-  assign \$456  = \$454 ;
-  assign \$480  = x_last;
-  assign \$486  = 1'h1;
-  assign \$487  = \$485 ;
-  assign \$499  = \$498 ;
-  assign \$514  = x_last;
-  assign \$520  = 1'h1;
-  assign \$521  = \$519 ;
-  assign \$542  = x_last;
-  assign \$548  = 1'h1;
-  assign \$549  = \$547 ;
-  assign \$556  = \$555 ;
-  assign \$573 [15:1] = 15'h0000;
-  assign \$573 [0] = word_step;
-  assign \$596 [15:1] = 15'h0000;
-  assign \$596 [0] = word_step;
-  assign \$619 [15:1] = 15'h0000;
-  assign \$619 [0] = word_step;
-  assign \$642 [15:1] = 15'h0000;
-  assign \$642 [0] = word_step;
-  assign \$665 [15:1] = 15'h0000;
-  assign \$665 [0] = word_step;
-  assign \$681 [15:1] = 15'h0000;
-  assign \$681 [0] = word_step;
-  assign \$696 [15:1] = 15'h0000;
-  assign \$696 [0] = word_step;
-  assign \$711 [15:1] = 15'h0000;
-  assign \$711 [0] = word_step;
-  assign \$726 [12:1] = 12'h000;
-  assign \$726 [0] = word_step;
-  assign \$741 [16:1] = 16'h0000;
-  assign \$741 [0] = column_step;
-  assign \$758 [16:1] = 16'h0000;
-  assign \$758 [0] = column_step;
-  assign \$773 [16:1] = 16'h0000;
-  assign \$773 [0] = row_step;
-  assign \$788 [16:1] = 16'h0000;
-  assign \$788 [0] = row_step;
+  assign \$3  = 1'h1;
+  assign \$10  = column_single;
+  assign \$83  = 1'h1;
+  assign \$84  = \$82 ;
+  assign \$102  = row_last;
+  assign \$108  = 1'h1;
+  assign \$109  = \$107 ;
+  assign \$130  = word_last;
+  assign \$136  = 1'h1;
+  assign \$137  = \$135 ;
+  assign \$161  = x_last;
+  assign \$167  = 1'h1;
+  assign \$168  = \$166 ;
+  assign \$189  = 1'h1;
+  assign \$190  = \$188 ;
+  assign \$208  = 1'h1;
+  assign \$209  = \$207 ;
+  assign \$227  = row_last;
+  assign \$233  = 1'h1;
+  assign \$234  = \$232 ;
+  assign \$255  = word_last;
+  assign \$261  = 1'h1;
+  assign \$262  = \$260 ;
+  assign \$286  = x_last;
+  assign \$292  = 1'h1;
+  assign \$293  = \$291 ;
+  assign \$312  = row_last;
+  assign \$318  = 1'h1;
+  assign \$319  = \$317 ;
+  assign \$334  = row_last;
+  assign \$340  = 1'h1;
+  assign \$341  = \$339 ;
+  assign \$362  = word_last;
+  assign \$368  = 1'h1;
+  assign \$369  = \$367 ;
+  assign \$393  = x_last;
+  assign \$399  = 1'h1;
+  assign \$400  = \$398 ;
+  assign \$423  = word_last;
+  assign \$429  = 1'h1;
+  assign \$430  = \$428 ;
+  assign \$448  = word_last;
+  assign \$454  = 1'h1;
+  assign \$455  = \$453 ;
+  assign \$479  = x_last;
+  assign \$485  = 1'h1;
+  assign \$486  = \$484 ;
+  assign \$498  = \$497 ;
+  assign \$513  = x_last;
+  assign \$519  = 1'h1;
+  assign \$520  = \$518 ;
+  assign \$541  = x_last;
+  assign \$547  = 1'h1;
+  assign \$548  = \$546 ;
+  assign \$555  = \$554 ;
+  assign \$572 [15:1] = 15'h0000;
+  assign \$572 [0] = word_step;
+  assign \$595 [15:1] = 15'h0000;
+  assign \$595 [0] = word_step;
+  assign \$618 [15:1] = 15'h0000;
+  assign \$618 [0] = word_step;
+  assign \$641 [15:1] = 15'h0000;
+  assign \$641 [0] = word_step;
+  assign \$664 [15:1] = 15'h0000;
+  assign \$664 [0] = word_step;
+  assign \$680 [15:1] = 15'h0000;
+  assign \$680 [0] = word_step;
+  assign \$695 [15:1] = 15'h0000;
+  assign \$695 [0] = word_step;
+  assign \$710 [15:1] = 15'h0000;
+  assign \$710 [0] = word_step;
+  assign \$725 [12:1] = 12'h000;
+  assign \$725 [0] = word_step;
+  assign \$740 [16:1] = 16'h0000;
+  assign \$740 [0] = column_step;
+  assign \$757 [16:1] = 16'h0000;
+  assign \$757 [0] = column_step;
+  assign \$772 [16:1] = 16'h0000;
+  assign \$772 [0] = row_step;
+  assign \$787 [16:1] = 16'h0000;
+  assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \port$5472$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$5466$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
-  wire \$10 ;
-  wire [16:0] \$11 ;
-  wire [11:0] \$12 ;
-  wire [17:0] \$13 ;
+  wire [17:0] \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
   wire [16:0] \$14 ;
   wire [11:0] \$15 ;
   wire [17:0] \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire \$19 ;
-  wire [5:0] \$2 ;
-  wire [16:0] \$20 ;
-  wire [15:0] \$21 ;
-  wire [17:0] \$22 ;
+  wire [16:0] \$17 ;
+  wire [11:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
   wire [16:0] \$23 ;
   wire [15:0] \$24 ;
   wire [17:0] \$25 ;
-  wire \$26 ;
-  wire [16:0] \$27 ;
-  wire \$28 ;
-  wire [16:0] \$29 ;
-  wire [12:0] \$3 ;
+  wire [16:0] \$26 ;
+  wire [15:0] \$27 ;
+  wire [17:0] \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire [16:0] \$30 ;
+  wire \$31 ;
+  wire [16:0] \$32 ;
   wire \$4 ;
-  wire [16:0] \$5 ;
-  wire [11:0] \$6 ;
-  wire [17:0] \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  wire [5:0] \$5 ;
+  wire [12:0] \$6 ;
+  wire \$7 ;
+  wire [16:0] \$8 ;
+  wire [11:0] \$9 ;
   reg [15:0] \$signal  = 16'h0000;
   wire abort;
   input [15:0] base;
@@ -10403,8 +10388,8 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5472$136 ;
-  wire [11:0] \port$5472$136 ;
+  input [11:0] \port$5466$136 ;
+  wire [11:0] \port$5466$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10419,40 +10404,74 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
   wire start;
   wire [3:0] stride;
   reg [11:0] width = 12'h000;
-  input [11:0] \width$9 ;
-  wire [11:0] \width$9 ;
-  assign \$1  = combining | clear;
-  assign \$2  = clock + 1'h1;
-  assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? pixel : 12'h000;
-  assign \$7  = \$5  + \$6 ;
-  assign \$8  = clock >= 4'h8;
-  assign \$9  = clock < 4'hc;
-  assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? pixel : 12'h000;
-  assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? pixel : 12'h000;
+  input [11:0] \width$8 ;
+  wire [11:0] \width$8 ;
+  assign \$1  = clock == 5'h10;
+  assign \$2  = running & \$1 ;
+  assign \$3  = ~ start;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = clock + 1'h1;
+  assign \$7  = clock < 4'hc;
+  assign \$9  = width[11] ? pixel : 12'h000;
+  assign \$10  = \$8  + \$9 ;
+  assign \$11  = clock >= 4'h8;
+  assign \$12  = clock < 4'hc;
+  assign \$13  = \$11  & \$12 ;
+  assign \$15  = rotating_stride[3] ? pixel : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$17  = clock >= 4'hc;
-  assign \$18  = clock < 5'h10;
-  assign \$19  = \$17  & \$18 ;
-  assign \$21  = rotating_stride[3] ? row : 16'h0000;
-  assign \$22  = \$20  + \$21 ;
-  assign \$24  = rotating_top[3] ? row : 16'h0000;
+  assign \$18  = rotating_left[3] ? pixel : 12'h000;
+  assign \$19  = \$17  + \$18 ;
+  assign \$20  = clock >= 4'hc;
+  assign \$21  = clock < 5'h10;
+  assign \$22  = \$20  & \$21 ;
+  assign \$24  = rotating_stride[3] ? row : 16'h0000;
   assign \$25  = \$23  + \$24 ;
-  assign \$26  = clock == 4'hc;
-  assign \$27  = origin - \$signal ;
-  assign \$28  = clock == 5'h10;
-  assign \$29  = origin - pad_rows;
+  assign \$27  = rotating_top[3] ? row : 16'h0000;
+  assign \$28  = \$26  + \$27 ;
+  assign \$29  = clock == 4'hc;
+  assign \$30  = origin - \$signal ;
+  assign \$31  = clock == 5'h10;
+  assign \$32  = origin - pad_rows;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      done <= 1'h0;
+    if (combining) begin
       if (start) begin
+        pad_rows <= 16'h0000;
       end else if (running) begin
-        if (\$28 ) begin
-          done <= 1'h1;
+        if (\$22 ) begin
+          pad_rows <= \$28 [15:0];
         end
       end
+      if (clear) begin
+        pad_rows <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      pad_rows <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      if (start) begin
+        origin <= base;
+      end else if (running) begin
+        if (\$29 ) begin
+          origin <= \$30 [15:0];
+        end
+        if (\$31 ) begin
+          origin <= \$32 [15:0];
+        end
+      end
+      if (clear) begin
+        origin <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      origin <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      done <= \$4 ;
       if (clear) begin
         done <= 1'h0;
       end
@@ -10462,11 +10481,11 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         running <= 1'h1;
       end else if (running) begin
-        if (\$28 ) begin
+        if (\$31 ) begin
           running <= 1'h0;
         end
       end
@@ -10479,11 +10498,11 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         clock <= 5'h00;
       end else if (running) begin
-        clock <= \$2 [4:0];
+        clock <= \$5 [4:0];
       end
       if (clear) begin
         clock <= 5'h00;
@@ -10494,11 +10513,11 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        width <= \width$9 ;
+        width <= \width$8 ;
       end else if (running) begin
-        width <= \$3 [11:0];
+        width <= \$6 [11:0];
       end
       if (clear) begin
         width <= 12'h000;
@@ -10509,9 +10528,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5472$136 [3:0];
+        rotating_stride <= \port$5466$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10524,9 +10543,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        rotating_left <= \port$5472$136 [7:4];
+        rotating_left <= \port$5466$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -10539,9 +10558,9 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        rotating_top <= \port$5472$136 [11:8];
+        rotating_top <= \port$5466$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -10554,12 +10573,12 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         row <= 16'h0000;
       end else if (running) begin
-        if (\$4 ) begin
-          row <= \$7 [15:0];
+        if (\$7 ) begin
+          row <= \$10 [15:0];
         end
       end
       if (clear) begin
@@ -10571,12 +10590,12 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         column_step <= 16'h0000;
       end else if (running) begin
-        if (\$10 ) begin
-          column_step <= \$13 [15:0];
+        if (\$13 ) begin
+          column_step <= \$16 [15:0];
         end
       end
       if (clear) begin
@@ -10588,12 +10607,12 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         row_step <= 16'h0000;
       end else if (running) begin
-        if (\$19 ) begin
-          row_step <= \$22 [15:0];
+        if (\$22 ) begin
+          row_step <= \$25 [15:0];
         end
       end
       if (clear) begin
@@ -10605,12 +10624,12 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         \$signal  <= 16'h0000;
       end else if (running) begin
-        if (\$10 ) begin
-          \$signal  <= \$16 [15:0];
+        if (\$13 ) begin
+          \$signal  <= \$19 [15:0];
         end
       end
       if (clear) begin
@@ -10621,85 +10640,51 @@ module \crossloom.elementwise.pitches (rst, combining, start, base, \width$9 , \
       \$signal  <= 16'h0000;
     end
   end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      if (start) begin
-        pad_rows <= 16'h0000;
-      end else if (running) begin
-        if (\$19 ) begin
-          pad_rows <= \$25 [15:0];
-        end
-      end
-      if (clear) begin
-        pad_rows <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      pad_rows <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      if (start) begin
-        origin <= base;
-      end else if (running) begin
-        if (\$26 ) begin
-          origin <= \$27 [15:0];
-        end
-        if (\$28 ) begin
-          origin <= \$29 [15:0];
-        end
-      end
-      if (clear) begin
-        origin <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      origin <= 16'h0000;
-    end
-  end
-  assign stride = \port$5472$136 [3:0];
-  assign pad_left = \port$5472$136 [7:4];
-  assign pad_top = \port$5472$136 [11:8];
+  assign stride = \port$5466$136 [3:0];
+  assign pad_left = \port$5466$136 [7:4];
+  assign pad_top = \port$5466$136 [11:8];
   assign abort = 1'h0;
-  assign \$3  = { width, 1'h0 };
-  assign \$5  = { row, 1'h0 };
-  assign \$11  = { column_step, 1'h0 };
-  assign \$14  = { \$signal , 1'h0 };
-  assign \$20  = { row_step, 1'h0 };
-  assign \$23  = { pad_rows, 1'h0 };
+  assign \$6  = { width, 1'h0 };
+  assign \$8  = { row, 1'h0 };
+  assign \$14  = { column_step, 1'h0 };
+  assign \$17  = { \$signal , 1'h0 };
+  assign \$23  = { row_step, 1'h0 };
+  assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port$5472$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$5466$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
-  wire \$10 ;
-  wire [16:0] \$11 ;
-  wire [11:0] \$12 ;
-  wire [17:0] \$13 ;
+  wire [17:0] \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
   wire [16:0] \$14 ;
   wire [11:0] \$15 ;
   wire [17:0] \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire \$19 ;
-  wire [5:0] \$2 ;
-  wire [16:0] \$20 ;
-  wire [15:0] \$21 ;
-  wire [17:0] \$22 ;
+  wire [16:0] \$17 ;
+  wire [11:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
   wire [16:0] \$23 ;
   wire [15:0] \$24 ;
   wire [17:0] \$25 ;
-  wire \$26 ;
-  wire [16:0] \$27 ;
-  wire \$28 ;
-  wire [16:0] \$29 ;
-  wire [12:0] \$3 ;
+  wire [16:0] \$26 ;
+  wire [15:0] \$27 ;
+  wire [17:0] \$28 ;
+  wire \$29 ;
+  wire \$3 ;
+  wire [16:0] \$30 ;
+  wire \$31 ;
+  wire [16:0] \$32 ;
   wire \$4 ;
-  wire [16:0] \$5 ;
-  wire [11:0] \$6 ;
-  wire [17:0] \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  wire [5:0] \$5 ;
+  wire [12:0] \$6 ;
+  wire \$7 ;
+  wire [16:0] \$8 ;
+  wire [11:0] \$9 ;
   reg [15:0] \$signal  = 16'h0000;
   wire abort;
   input [15:0] base;
@@ -10720,8 +10705,8 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$5472$320 ;
-  wire [27:0] \port$5472$320 ;
+  input [27:0] \port$5466$320 ;
+  wire [27:0] \port$5466$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10735,39 +10720,73 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
   wire start;
   wire [3:0] stride;
   reg [11:0] width = 12'h000;
-  wire [11:0] \width$9 ;
-  assign \$1  = combining | clear;
-  assign \$2  = clock + 1'h1;
-  assign \$4  = clock < 4'hc;
-  assign \$6  = width[11] ? \port$5472$320 [11:0] : 12'h000;
-  assign \$7  = \$5  + \$6 ;
-  assign \$8  = clock >= 4'h8;
-  assign \$9  = clock < 4'hc;
-  assign \$10  = \$8  & \$9 ;
-  assign \$12  = rotating_stride[3] ? \port$5472$320 [11:0] : 12'h000;
-  assign \$13  = \$11  + \$12 ;
-  assign \$15  = rotating_left[3] ? \port$5472$320 [11:0] : 12'h000;
+  wire [11:0] \width$8 ;
+  assign \$1  = clock == 5'h10;
+  assign \$2  = running & \$1 ;
+  assign \$3  = ~ start;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = clock + 1'h1;
+  assign \$7  = clock < 4'hc;
+  assign \$9  = width[11] ? \port$5466$320 [11:0] : 12'h000;
+  assign \$10  = \$8  + \$9 ;
+  assign \$11  = clock >= 4'h8;
+  assign \$12  = clock < 4'hc;
+  assign \$13  = \$11  & \$12 ;
+  assign \$15  = rotating_stride[3] ? \port$5466$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$17  = clock >= 4'hc;
-  assign \$18  = clock < 5'h10;
-  assign \$19  = \$17  & \$18 ;
-  assign \$21  = rotating_stride[3] ? row : 16'h0000;
-  assign \$22  = \$20  + \$21 ;
-  assign \$24  = rotating_top[3] ? row : 16'h0000;
+  assign \$18  = rotating_left[3] ? \port$5466$320 [11:0] : 12'h000;
+  assign \$19  = \$17  + \$18 ;
+  assign \$20  = clock >= 4'hc;
+  assign \$21  = clock < 5'h10;
+  assign \$22  = \$20  & \$21 ;
+  assign \$24  = rotating_stride[3] ? row : 16'h0000;
   assign \$25  = \$23  + \$24 ;
-  assign \$26  = clock == 4'hc;
-  assign \$27  = origin - \$signal ;
-  assign \$28  = clock == 5'h10;
-  assign \$29  = origin - pad_rows;
+  assign \$27  = rotating_top[3] ? row : 16'h0000;
+  assign \$28  = \$26  + \$27 ;
+  assign \$29  = clock == 4'hc;
+  assign \$30  = origin - \$signal ;
+  assign \$31  = clock == 5'h10;
+  assign \$32  = origin - pad_rows;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      done <= 1'h0;
+    if (combining) begin
       if (start) begin
+        pad_rows <= 16'h0000;
       end else if (running) begin
-        if (\$28 ) begin
-          done <= 1'h1;
+        if (\$22 ) begin
+          pad_rows <= \$28 [15:0];
         end
       end
+      if (clear) begin
+        pad_rows <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      pad_rows <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      if (start) begin
+        origin <= base;
+      end else if (running) begin
+        if (\$29 ) begin
+          origin <= \$30 [15:0];
+        end
+        if (\$31 ) begin
+          origin <= \$32 [15:0];
+        end
+      end
+      if (clear) begin
+        origin <= 16'h0000;
+      end
+    end
+    if (rst) begin
+      origin <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      done <= \$4 ;
       if (clear) begin
         done <= 1'h0;
       end
@@ -10777,11 +10796,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         running <= 1'h1;
       end else if (running) begin
-        if (\$28 ) begin
+        if (\$31 ) begin
           running <= 1'h0;
         end
       end
@@ -10794,11 +10813,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         clock <= 5'h00;
       end else if (running) begin
-        clock <= \$2 [4:0];
+        clock <= \$5 [4:0];
       end
       if (clear) begin
         clock <= 5'h00;
@@ -10809,11 +10828,11 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        width <= \port$5472$320 [27:16];
+        width <= \port$5466$320 [27:16];
       end else if (running) begin
-        width <= \$3 [11:0];
+        width <= \$6 [11:0];
       end
       if (clear) begin
         width <= 12'h000;
@@ -10824,9 +10843,9 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5472$320 [15:12];
+        rotating_stride <= \port$5466$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10839,7 +10858,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         rotating_left <= 4'h0;
       end else if (running) begin
@@ -10854,7 +10873,7 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         rotating_top <= 4'h0;
       end else if (running) begin
@@ -10869,12 +10888,12 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         row <= 16'h0000;
       end else if (running) begin
-        if (\$4 ) begin
-          row <= \$7 [15:0];
+        if (\$7 ) begin
+          row <= \$10 [15:0];
         end
       end
       if (clear) begin
@@ -10886,12 +10905,12 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         column_step <= 16'h0000;
       end else if (running) begin
-        if (\$10 ) begin
-          column_step <= \$13 [15:0];
+        if (\$13 ) begin
+          column_step <= \$16 [15:0];
         end
       end
       if (clear) begin
@@ -10903,12 +10922,12 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         row_step <= 16'h0000;
       end else if (running) begin
-        if (\$19 ) begin
-          row_step <= \$22 [15:0];
+        if (\$22 ) begin
+          row_step <= \$25 [15:0];
         end
       end
       if (clear) begin
@@ -10920,12 +10939,12 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (combining) begin
       if (start) begin
         \$signal  <= 16'h0000;
       end else if (running) begin
-        if (\$10 ) begin
-          \$signal  <= \$16 [15:0];
+        if (\$13 ) begin
+          \$signal  <= \$19 [15:0];
         end
       end
       if (clear) begin
@@ -10936,58 +10955,21 @@ module \crossloom.elementwise.second_pitches (rst, combining, start, base, \port
       \$signal  <= 16'h0000;
     end
   end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      if (start) begin
-        pad_rows <= 16'h0000;
-      end else if (running) begin
-        if (\$19 ) begin
-          pad_rows <= \$25 [15:0];
-        end
-      end
-      if (clear) begin
-        pad_rows <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      pad_rows <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      if (start) begin
-        origin <= base;
-      end else if (running) begin
-        if (\$26 ) begin
-          origin <= \$27 [15:0];
-        end
-        if (\$28 ) begin
-          origin <= \$29 [15:0];
-        end
-      end
-      if (clear) begin
-        origin <= 16'h0000;
-      end
-    end
-    if (rst) begin
-      origin <= 16'h0000;
-    end
-  end
-  assign \width$9  = \port$5472$320 [27:16];
-  assign stride = \port$5472$320 [15:12];
+  assign \width$8  = \port$5466$320 [27:16];
+  assign stride = \port$5466$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$5472$320 [11:0];
+  assign pixel = \port$5466$320 [11:0];
   assign abort = 1'h0;
-  assign \$3  = { width, 1'h0 };
-  assign \$5  = { row, 1'h0 };
-  assign \$11  = { column_step, 1'h0 };
-  assign \$14  = { \$signal , 1'h0 };
-  assign \$20  = { row_step, 1'h0 };
-  assign \$23  = { pad_rows, 1'h0 };
+  assign \$6  = { width, 1'h0 };
+  assign \$8  = { row, 1'h0 };
+  assign \$14  = { column_step, 1'h0 };
+  assign \$17  = { \$signal , 1'h0 };
+  assign \$23  = { row_step, 1'h0 };
+  assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5669$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5665$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -11023,8 +11005,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
   wire pad;
-  input [21:0] \port$5669$0 ;
-  wire [21:0] \port$5669$0 ;
+  input [21:0] \port$5665$0 ;
+  wire [21:0] \port$5665$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -11057,10 +11039,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$5669$0 [19];
+  assign \$1  = ~ \port$5665$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$5669$0 [19];
+  assign chunk_begin = \$signal  & \port$5665$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -11094,7 +11076,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$5669$0 [16];
+    \register$14  <= \port$5665$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -11121,7 +11103,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$5669$0 [19];
+    \register$18  <= \port$5665$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -11148,7 +11130,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$5669$0 [20];
+    \register$21  <= \port$5665$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -11175,7 +11157,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$5669$0 [21];
+    \register$25  <= \port$5665$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -11202,7 +11184,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$5669$0 [18:17];
+    \register$29  <= \port$5665$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -11305,19 +11287,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$5669$0 [19];
-  assign read_address = \port$5669$0 [15:0];
-  assign address = \port$5669$0 [15:0];
-  assign pad = \port$5669$0 [16];
-  assign last = \port$5669$0 [20];
-  assign last_chunk = \port$5669$0 [21];
-  assign row_word = \port$5669$0 [18:17];
+  assign first = \port$5665$0 [19];
+  assign read_address = \port$5665$0 [15:0];
+  assign address = \port$5665$0 [15:0];
+  assign pad = \port$5665$0 [16];
+  assign last = \port$5665$0 [20];
+  assign last_chunk = \port$5665$0 [21];
+  assign row_word = \port$5665$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
-module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$38$0 , \port$43$0 , \port$48$0 , \port$53$0 , \port$58$0 , \port$59$0 , \port$63$0 , \port$64$0 , \port$65$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$1400$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5525$0 , clk);
+module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$37$0 , \port$42$0 , \port$47$0 , \port$52$0 , \port$57$0 , \port$58$0 , \port$62$0 , \port$63$0 , \port$64$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
+, phase_hold, phase_clear, phase_add, phase_gap, \port$1398$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5521$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -12250,28 +12232,28 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$1400$0 ;
-  wire \port$1400$0 ;
-  input \port$38$0 ;
-  wire \port$38$0 ;
-  input \port$43$0 ;
-  wire \port$43$0 ;
-  input \port$48$0 ;
-  wire \port$48$0 ;
-  input \port$53$0 ;
-  wire \port$53$0 ;
-  input \port$5525$0 ;
-  wire \port$5525$0 ;
+  input \port$1398$0 ;
+  wire \port$1398$0 ;
+  input \port$37$0 ;
+  wire \port$37$0 ;
+  input \port$42$0 ;
+  wire \port$42$0 ;
+  input \port$47$0 ;
+  wire \port$47$0 ;
+  input \port$52$0 ;
+  wire \port$52$0 ;
+  input \port$5521$0 ;
+  wire \port$5521$0 ;
+  input \port$57$0 ;
+  wire \port$57$0 ;
   input \port$58$0 ;
   wire \port$58$0 ;
-  input \port$59$0 ;
-  wire \port$59$0 ;
+  input \port$62$0 ;
+  wire \port$62$0 ;
   input \port$63$0 ;
   wire \port$63$0 ;
   input \port$64$0 ;
   wire \port$64$0 ;
-  input \port$65$0 ;
-  wire \port$65$0 ;
   input product;
   wire product;
   reg products_adding = 1'h0;
@@ -14996,7 +14978,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$601 ) begin
-      comparator_counted <= \port$38$0 ;
+      comparator_counted <= \port$37$0 ;
     end
     if (rst) begin
       comparator_counted <= 1'h0;
@@ -15027,7 +15009,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$612 ) begin
-      adder_counted <= \port$43$0 ;
+      adder_counted <= \port$42$0 ;
     end
     if (rst) begin
       adder_counted <= 1'h0;
@@ -15058,7 +15040,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$623 ) begin
-      array_counted <= \port$48$0 ;
+      array_counted <= \port$47$0 ;
     end
     if (rst) begin
       array_counted <= 1'h0;
@@ -15089,7 +15071,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$634 ) begin
-      rows_counted <= \port$53$0 ;
+      rows_counted <= \port$52$0 ;
     end
     if (rst) begin
       rows_counted <= 1'h0;
@@ -15120,7 +15102,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$645 ) begin
-      drain_counted <= \port$58$0 ;
+      drain_counted <= \port$57$0 ;
     end
     if (rst) begin
       drain_counted <= 1'h0;
@@ -15151,7 +15133,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$656 ) begin
-      elementwise_counted <= \port$59$0 ;
+      elementwise_counted <= \port$58$0 ;
     end
     if (rst) begin
       elementwise_counted <= 1'h0;
@@ -15182,7 +15164,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$667 ) begin
-      transfer_counted <= \port$63$0 ;
+      transfer_counted <= \port$62$0 ;
     end
     if (rst) begin
       transfer_counted <= 1'h0;
@@ -15213,7 +15195,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$678 ) begin
-      host_counted <= \port$64$0 ;
+      host_counted <= \port$63$0 ;
     end
     if (rst) begin
       host_counted <= 1'h0;
@@ -15244,7 +15226,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$689 ) begin
-      buffer_counted <= \port$65$0 ;
+      buffer_counted <= \port$64$0 ;
     end
     if (rst) begin
       buffer_counted <= 1'h0;
@@ -15275,7 +15257,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$700 ) begin
-      fetch_counted <= \port$5525$0 ;
+      fetch_counted <= \port$5521$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
@@ -15306,7 +15288,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$711 ) begin
-      turn_counted <= \port$1400$0 ;
+      turn_counted <= \port$1398$0 ;
     end
     if (rst) begin
       turn_counted <= 1'h0;
@@ -15364,7 +15346,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1400$0 , \port$5525$0 , \port$65$0 , \port$64$0 , \port$63$0 , \port$59$0 , \port$58$0 , \port$53$0 , \port$48$0 , \port$43$0 , \port$38$0  };
+  assign waiting = { \port$1398$0 , \port$5521$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15387,7 +15369,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1400$0 , \port$5525$0 , \port$65$0 , \port$64$0 , \port$63$0 , \port$59$0 , \port$58$0 , \port$53$0 , \port$48$0 , \port$43$0 , \port$38$0  };
+  assign \waiting.tenant0  = { \port$1398$0 , \port$5521$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -15551,7 +15533,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
 endmodule
 
 module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, read_data, illegal, host_late, unit_done, timed_out, windows, start, abort, descriptor, constants, coefficients, layer, transferring, busy, clear
-, convolve, calibrate, combine, tenant, window, failed, failed_cause, read_enable, fetching, read_address, layer_begin, working, transfer_done, clk);
+, window, convolve, calibrate, combine, tenant, failed, failed_cause, read_enable, fetching, read_address, layer_begin, working, transfer_done, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
@@ -15573,11 +15555,11 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   wire \$25 ;
   wire \$26 ;
   wire \$27 ;
-  wire \$28 ;
+  wire [5:0] \$28 ;
   wire \$29 ;
   wire [12:0] \$3 ;
   wire \$30 ;
-  wire [5:0] \$31 ;
+  wire \$31 ;
   wire \$32 ;
   wire \$33 ;
   wire \$34 ;
@@ -15623,25 +15605,22 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
-  wire \$73 ;
+  wire [1:0] \$73 ;
   wire \$74 ;
   wire \$75 ;
-  wire [1:0] \$76 ;
+  wire \$76 ;
   wire \$77 ;
   wire \$78 ;
   wire \$79 ;
   wire \$8 ;
   wire \$80 ;
-  wire \$81 ;
-  wire \$82 ;
-  wire \$83 ;
   wire \$9 ;
   reg \$like ;
   reg [3:0] \$signal  = 4'h0;
-  reg \$signal$35  = 1'h0;
-  wire \$signal$37 ;
-  reg \$signal$56 ;
-  reg \$signal$63 ;
+  reg \$signal$37  = 1'h0;
+  wire \$signal$39 ;
+  reg \$signal$58 ;
+  reg \$signal$65 ;
   reg \$signal_opcode  = 1'h0;
   input abort;
   wire abort;
@@ -15649,6 +15628,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   wire advance0;
   reg alive;
   reg arriving = 1'h0;
+  reg begun = 1'h0;
   output busy;
   reg busy = 1'h0;
   output calibrate;
@@ -15673,23 +15653,23 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$44 ;
-  wire [31:0] \descriptor$44[0] ;
-  wire [31:0] \descriptor$44[10] ;
-  wire [31:0] \descriptor$44[11] ;
-  wire [31:0] \descriptor$44[12] ;
-  wire [31:0] \descriptor$44[13] ;
-  wire [31:0] \descriptor$44[14] ;
-  wire [31:0] \descriptor$44[15] ;
-  wire [31:0] \descriptor$44[1] ;
-  wire [31:0] \descriptor$44[2] ;
-  wire [31:0] \descriptor$44[3] ;
-  wire [31:0] \descriptor$44[4] ;
-  wire [31:0] \descriptor$44[5] ;
-  wire [31:0] \descriptor$44[6] ;
-  wire [31:0] \descriptor$44[7] ;
-  wire [31:0] \descriptor$44[8] ;
-  wire [31:0] \descriptor$44[9] ;
+  wire [511:0] \descriptor$46 ;
+  wire [31:0] \descriptor$46[0] ;
+  wire [31:0] \descriptor$46[10] ;
+  wire [31:0] \descriptor$46[11] ;
+  wire [31:0] \descriptor$46[12] ;
+  wire [31:0] \descriptor$46[13] ;
+  wire [31:0] \descriptor$46[14] ;
+  wire [31:0] \descriptor$46[15] ;
+  wire [31:0] \descriptor$46[1] ;
+  wire [31:0] \descriptor$46[2] ;
+  wire [31:0] \descriptor$46[3] ;
+  wire [31:0] \descriptor$46[4] ;
+  wire [31:0] \descriptor$46[5] ;
+  wire [31:0] \descriptor$46[6] ;
+  wire [31:0] \descriptor$46[7] ;
+  wire [31:0] \descriptor$46[8] ;
+  wire [31:0] \descriptor$46[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -15777,16 +15757,16 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   output [132:0] window;
   reg [132:0] window = 133'h0000000000000000000000000000000000;
   (* init = 133'h0000000000000000000000000000000000 *)
-  wire [132:0] \window$46 ;
-  wire [15:0] \window$46.activation_base ;
-  wire [16:0] \window$46.activation_words ;
-  wire [20:0] \window$46.coefficient_words ;
-  wire [19:0] \window$46.coefficients_base ;
-  wire [16:0] \window$46.constant_entries ;
-  wire [15:0] \window$46.constants_base ;
-  wire [11:0] \window$46.program_base ;
-  wire [11:0] \window$46.program_length ;
-  wire [1:0] \window$46.tiles ;
+  wire [132:0] \window$48 ;
+  wire [15:0] \window$48.activation_base ;
+  wire [16:0] \window$48.activation_words ;
+  wire [20:0] \window$48.coefficient_words ;
+  wire [19:0] \window$48.coefficients_base ;
+  wire [16:0] \window$48.constant_entries ;
+  wire [15:0] \window$48.constants_base ;
+  wire [11:0] \window$48.program_base ;
+  wire [11:0] \window$48.program_length ;
+  wire [1:0] \window$48.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -15836,71 +15816,68 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   assign \$24  = descriptor[3:0] == 2'h2;
   assign \$25  = | { \$24 , \$23  };
   assign \$26  = opening & \$signal_opcode ;
-  assign \$28  = ! tenant;
-  assign \$29  = ! word;
-  assign \$30  = \$29  & busy;
-  assign \$31  = word + 1'h1;
-  assign \$32  = word == 5'h10;
-  assign \$33  = ~ alive;
-  assign \$34  = halt | \$33 ;
-  assign \$35  = convolve | combine;
-  assign \$36  = ~ halt;
-  assign \$37  = \$35  & \$36 ;
-  assign \$39  = halt | timed_out;
-  assign \$40  = ~ unit_done;
-  assign \$41  = \$39  & \$40 ;
-  assign \$42  = abort | illegal;
-  assign \$43  = \$42  | host_late;
-  assign halted = busy & \$43 ;
-  assign \$44  = ! tenant;
-  assign present0 = engaged & \$44 ;
-  assign \$45  = ! tenant;
+  assign \$28  = word + 1'h1;
+  assign \$29  = word == 5'h10;
+  assign \$30  = ~ alive;
+  assign \$31  = halt | \$30 ;
+  assign \$32  = convolve | combine;
+  assign \$33  = ~ halt;
+  assign \$34  = \$32  & \$33 ;
+  assign \$36  = halt | timed_out;
+  assign \$37  = ~ unit_done;
+  assign \$38  = \$36  & \$37 ;
+  assign \$39  = abort | illegal;
+  assign \$40  = \$39  | host_late;
+  assign halted = busy & \$40 ;
+  assign \$41  = ! tenant;
+  assign present0 = engaged & \$41 ;
+  assign \$42  = ! tenant;
   assign transfer_done0 = transfer_done & transferring;
-  assign \$46  = \$signal$56  & present0;
-  assign advance0 = \$46  | transfer_done0;
+  assign \$43  = \$signal$58  & present0;
+  assign advance0 = \$43  | transfer_done0;
   assign aborted0 = abort & busy;
-  assign \$47  = ~ present0;
-  assign \$48  = busy & \$47 ;
-  assign \$49  = ~ transferring;
-  assign turn = \$48  & \$49 ;
-  assign \$50  = ending & present0;
-  assign \$51  = advance0 | \$50 ;
-  assign \$52  = ~ aborted0;
-  assign \$53  = \$51  & \$52 ;
-  assign \$54  = ~ failed;
-  assign layer_done = \$53  & \$54 ;
-  assign \$55  = ending & present0;
-  assign \$56  = ~ failed;
-  assign \$57  = \$55  & \$56 ;
-  assign ended = \$57  | aborted0;
-  assign transfer = \$signal$35  & present0;
-  assign \$58  = busy | start;
-  assign \$59  = ~ transferring;
-  assign \$60  = \$59  | transfer_done0;
-  assign \$signal$37  = \$58  & \$60 ;
-  assign \$61  = ~ aborted0;
-  assign \$62  = busy & \$61 ;
-  assign \$63  = advance0 & last0;
-  assign \$64  = \$signal$63  & present0;
-  assign \$65  = aborted0 | failed;
-  assign \$66  = present0 & \$65 ;
-  assign \$67  = word != 5'h10;
-  assign \$68  = alive & \$67 ;
-  assign \$69  = ! tenant;
-  assign \$70  = ! word;
-  assign \$71  = \$70  & busy;
-  assign \$72  = word == 5'h10;
-  assign \$73  = ~ halt;
-  assign \$74  = alive & \$73 ;
-  assign \$75  = \$74  & legal;
-  assign \$76  = 1'h1 << tenant;
-  assign \$77  = ! descriptor[3:0];
-  assign \$78  = descriptor[3:0] > 3'h7;
-  assign \$79  = ~ lawful;
-  assign \$80  = ! program_state;
-  assign \$81  = program_state == 1'h1;
-  assign \$82  = program_state == 2'h2;
-  assign \$83  = program_state == 2'h3;
+  assign \$44  = ~ present0;
+  assign \$45  = busy & \$44 ;
+  assign \$46  = ~ transferring;
+  assign turn = \$45  & \$46 ;
+  assign \$47  = ending & present0;
+  assign \$48  = advance0 | \$47 ;
+  assign \$49  = ~ aborted0;
+  assign \$50  = \$48  & \$49 ;
+  assign \$51  = ~ failed;
+  assign layer_done = \$50  & \$51 ;
+  assign \$52  = ending & present0;
+  assign \$53  = ~ failed;
+  assign \$54  = \$52  & \$53 ;
+  assign ended = \$54  | aborted0;
+  assign transfer = \$signal$37  & present0;
+  assign \$55  = busy | start;
+  assign \$56  = ~ transferring;
+  assign \$57  = \$56  | transfer_done0;
+  assign \$signal$39  = \$55  & \$57 ;
+  assign \$58  = ~ aborted0;
+  assign \$59  = busy & \$58 ;
+  assign \$60  = advance0 & last0;
+  assign \$61  = \$signal$65  & present0;
+  assign \$62  = aborted0 | failed;
+  assign \$63  = present0 & \$62 ;
+  assign \$64  = word != 5'h10;
+  assign \$65  = alive & \$64 ;
+  assign \$66  = ! tenant;
+  assign \$67  = ! word;
+  assign \$68  = \$67  & busy;
+  assign \$69  = word == 5'h10;
+  assign \$70  = ~ halt;
+  assign \$71  = alive & \$70 ;
+  assign \$72  = \$71  & legal;
+  assign \$73  = 1'h1 << tenant;
+  assign \$74  = ! descriptor[3:0];
+  assign \$75  = descriptor[3:0] > 3'h7;
+  assign \$76  = ~ lawful;
+  assign \$77  = ! program_state;
+  assign \$78  = program_state == 1'h1;
+  assign \$79  = program_state == 2'h2;
+  assign \$80  = program_state == 2'h3;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -16051,6 +16028,20 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     end
   end
   always @(posedge clk) begin
+    begun <= layer_begin;
+    if (rst) begin
+      begun <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (begun) begin
+      window <= windows;
+    end
+    if (rst) begin
+      window <= 133'h0000000000000000000000000000000000;
+    end
+  end
+  always @(posedge clk) begin
     lawful <= legal;
     if (rst) begin
       lawful <= 1'h0;
@@ -16099,9 +16090,9 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     end
   end
   always @(posedge clk) begin
-    \$signal$35  <= \$26 ;
+    \$signal$37  <= \$26 ;
     if (rst) begin
-      \$signal$35  <= 1'h0;
+      \$signal$37  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -16110,7 +16101,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       2'h0:
           word <= 5'h00;
       2'h1:
-          word <= \$31 [4:0];
+          word <= \$28 [4:0];
       2'h2:
           /* empty */;
       2'h3:
@@ -16133,7 +16124,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
           /* empty */;
       2'h3:
           if (unit_done) begin
-            if (\$38 ) begin
+            if (\$35 ) begin
               tenant <= \$like ;
             end
           end
@@ -16154,17 +16145,17 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
           end
       2'h1:
         begin
-          if (\$32 ) begin
+          if (\$29 ) begin
             program_state <= 2'h2;
           end
-          if (\$34 ) begin
+          if (\$31 ) begin
             program_state <= 2'h0;
           end
         end
       2'h2:
         begin
           program_state <= 2'h0;
-          if (\$37 ) begin
+          if (\$34 ) begin
             program_state <= 2'h3;
           end
         end
@@ -16172,13 +16163,13 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
         begin
           if (unit_done) begin
             (* full_case = 32'd1 *)
-            if (\$38 ) begin
+            if (\$35 ) begin
               program_state <= 2'h1;
             end else begin
               program_state <= 2'h0;
             end
           end
-          if (\$41 ) begin
+          if (\$38 ) begin
             program_state <= 2'h0;
           end
         end
@@ -16187,27 +16178,12 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       program_state <= 2'h0;
     end
   end
-  always @(posedge clk) begin
-    casez (program_state)
-      2'h0:
-          /* empty */;
-      2'h1:
-          if (\$28 ) begin
-            if (\$30 ) begin
-              window <= windows;
-            end
-          end
-    endcase
-    if (rst) begin
-      window <= 133'h0000000000000000000000000000000000;
-    end
-  end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$like  = 1'h0;
     casez (tenant)
       1'h0:
-          if (\$signal$37 ) begin
+          if (\$signal$39 ) begin
             \$like  = 1'h0;
           end
     endcase
@@ -16215,18 +16191,18 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     halt = 1'h0;
-    if (\$45 ) begin
+    if (\$42 ) begin
       halt = halted;
     end
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed = 1'h0;
-    if (\$62 ) begin
-      if (\$63 ) begin
+    if (\$59 ) begin
+      if (\$60 ) begin
         failed = 1'h1;
       end
-      if (\$64 ) begin
+      if (\$61 ) begin
         failed = 1'h1;
       end
       if (host_late) begin
@@ -16240,11 +16216,11 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed_cause = 4'h0;
-    if (\$62 ) begin
-      if (\$63 ) begin
+    if (\$59 ) begin
+      if (\$60 ) begin
         failed_cause = 4'h1;
       end
-      if (\$64 ) begin
+      if (\$61 ) begin
         failed_cause = refusal;
       end
       if (host_late) begin
@@ -16258,7 +16234,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     stopped = 1'h0;
-    if (\$66 ) begin
+    if (\$63 ) begin
       stopped = 1'h1;
     end
   end
@@ -16284,7 +16260,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       2'h0:
           /* empty */;
       2'h1:
-          read_enable = \$68 ;
+          read_enable = \$65 ;
     endcase
   end
   always @* begin
@@ -16294,7 +16270,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       2'h0:
           /* empty */;
       2'h1:
-          if (\$69 ) begin
+          if (\$66 ) begin
             alive = busy;
           end
     endcase
@@ -16306,11 +16282,11 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       2'h0:
           /* empty */;
       2'h1:
-          if (\$69 ) begin
+          if (\$66 ) begin
             fetching = busy;
           end
       2'h2:
-          fetching = \$76 [0];
+          fetching = \$73 [0];
     endcase
   end
   always @* begin
@@ -16320,7 +16296,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       2'h0:
           /* empty */;
       2'h1:
-          if (\$69 ) begin
+          if (\$66 ) begin
             read_address = { index0, word[3:0] };
           end
     endcase
@@ -16332,10 +16308,8 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       2'h0:
           /* empty */;
       2'h1:
-          if (\$69 ) begin
-            if (\$71 ) begin
-              layer_begin = 1'h1;
-            end
+          if (\$66 ) begin
+            layer_begin = \$68 ;
           end
     endcase
   end
@@ -16346,8 +16320,8 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       2'h0:
           /* empty */;
       2'h1:
-          if (\$72 ) begin
-            opening = \$75 ;
+          if (\$69 ) begin
+            opening = \$72 ;
           end
     endcase
   end
@@ -16360,12 +16334,12 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       2'h1:
           /* empty */;
       2'h2:
-          ending = \$77 ;
+          ending = \$74 ;
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$63  = 1'h0;
+    \$signal$65  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16374,16 +16348,16 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
           /* empty */;
       2'h2:
         begin
-          if (\$78 ) begin
-            \$signal$63  = 1'h1;
+          if (\$75 ) begin
+            \$signal$65  = 1'h1;
           end
-          if (\$79 ) begin
-            \$signal$63  = 1'h1;
+          if (\$76 ) begin
+            \$signal$65  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$63  = 1'h1;
+            \$signal$65  = 1'h1;
           end
     endcase
   end
@@ -16398,10 +16372,10 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
           /* empty */;
       2'h2:
         begin
-          if (\$78 ) begin
+          if (\$75 ) begin
             refusal = 4'h1;
           end
-          if (\$79 ) begin
+          if (\$76 ) begin
             refusal = 4'h2;
           end
         end
@@ -16428,7 +16402,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$56  = 1'h0;
+    \$signal$58  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16439,13 +16413,13 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$56  = 1'h1;
+            \$signal$58  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$44  = descriptor;
+  assign \descriptor$46  = descriptor;
   assign clock = word;
-  assign \window$46  = window;
+  assign \window$48  = window;
   assign first_request = \$like ;
   assign transfer_clear = halted;
   assign \descriptor[0]  = descriptor[31:0];
@@ -16484,38 +16458,38 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \descriptor$44[0]  = descriptor[31:0];
-  assign \descriptor$44[1]  = descriptor[63:32];
-  assign \descriptor$44[2]  = descriptor[95:64];
-  assign \descriptor$44[3]  = descriptor[127:96];
-  assign \descriptor$44[4]  = descriptor[159:128];
-  assign \descriptor$44[5]  = descriptor[191:160];
-  assign \descriptor$44[6]  = descriptor[223:192];
-  assign \descriptor$44[7]  = descriptor[255:224];
-  assign \descriptor$44[8]  = descriptor[287:256];
-  assign \descriptor$44[9]  = descriptor[319:288];
-  assign \descriptor$44[10]  = descriptor[351:320];
-  assign \descriptor$44[11]  = descriptor[383:352];
-  assign \descriptor$44[12]  = descriptor[415:384];
-  assign \descriptor$44[13]  = descriptor[447:416];
-  assign \descriptor$44[14]  = descriptor[479:448];
-  assign \descriptor$44[15]  = descriptor[511:480];
-  assign \window$46.program_base  = window[11:0];
-  assign \window$46.program_length  = window[23:12];
-  assign \window$46.activation_base  = window[39:24];
-  assign \window$46.activation_words  = window[56:40];
-  assign \window$46.constants_base  = window[72:57];
-  assign \window$46.constant_entries  = window[89:73];
-  assign \window$46.coefficients_base  = window[109:90];
-  assign \window$46.coefficient_words  = window[130:110];
-  assign \window$46.tiles  = window[132:131];
+  assign \descriptor$46[0]  = descriptor[31:0];
+  assign \descriptor$46[1]  = descriptor[63:32];
+  assign \descriptor$46[2]  = descriptor[95:64];
+  assign \descriptor$46[3]  = descriptor[127:96];
+  assign \descriptor$46[4]  = descriptor[159:128];
+  assign \descriptor$46[5]  = descriptor[191:160];
+  assign \descriptor$46[6]  = descriptor[223:192];
+  assign \descriptor$46[7]  = descriptor[255:224];
+  assign \descriptor$46[8]  = descriptor[287:256];
+  assign \descriptor$46[9]  = descriptor[319:288];
+  assign \descriptor$46[10]  = descriptor[351:320];
+  assign \descriptor$46[11]  = descriptor[383:352];
+  assign \descriptor$46[12]  = descriptor[415:384];
+  assign \descriptor$46[13]  = descriptor[447:416];
+  assign \descriptor$46[14]  = descriptor[479:448];
+  assign \descriptor$46[15]  = descriptor[511:480];
+  assign \window$48.program_base  = window[11:0];
+  assign \window$48.program_length  = window[23:12];
+  assign \window$48.activation_base  = window[39:24];
+  assign \window$48.activation_words  = window[56:40];
+  assign \window$48.constants_base  = window[72:57];
+  assign \window$48.constant_entries  = window[89:73];
+  assign \window$48.coefficients_base  = window[109:90];
+  assign \window$48.coefficient_words  = window[130:110];
+  assign \window$48.tiles  = window[132:131];
   assign \failed_cause.tenant0  = failed_cause;
   assign \$16  = \$15 ;
-  assign \$27  = \$signal$37 ;
-  assign \$38  = \$signal$37 ;
+  assign \$27  = \$signal$39 ;
+  assign \$35  = \$signal$39 ;
 endmodule
 
-module \crossloom.scheduler.check (rst, legal, descriptor, clock, window, clk);
+module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire [12:0] \$1 ;
   wire [4:0] \$10 ;
   wire \$100 ;
@@ -17128,7 +17102,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5516$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5488$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17282,8 +17256,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5516$90 ;
-  wire [40:0] \port$5516$90 ;
+  input [40:0] \port$5488$90 ;
+  wire [40:0] \port$5488$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17344,10 +17318,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5516$90 [19:0]),
+    .coefficient_base(\port$5488$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5516$90 [40:20]),
+    .coefficient_words(\port$5488$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17426,8 +17400,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5516$90 [19:0];
-  assign coefficient_words = \port$5516$90 [40:20];
+  assign coefficient_base = \port$5488$90 [19:0];
+  assign coefficient_words = \port$5488$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17473,7 +17447,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5516$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5488$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17627,8 +17601,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5516$90 ;
-  wire [40:0] \port$5516$90 ;
+  input [40:0] \port$5488$90 ;
+  wire [40:0] \port$5488$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17689,10 +17663,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5516$90 [19:0]),
+    .coefficient_base(\port$5488$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5516$90 [40:20]),
+    .coefficient_words(\port$5488$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17771,8 +17745,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5516$90 [19:0];
-  assign coefficient_words = \port$5516$90 [40:20];
+  assign coefficient_base = \port$5488$90 [19:0];
+  assign coefficient_words = \port$5488$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -18407,7 +18381,7 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5669$0 , busy, clk);
+module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5665$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -18548,8 +18522,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [21:0] \port$5669$0 ;
-  wire [21:0] \port$5669$0 ;
+  output [21:0] \port$5665$0 ;
+  wire [21:0] \port$5665$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -18657,7 +18631,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
   assign \$27  = advance & \$signal$7 ;
-  \crossloom.window$556.nest  nest (
+  \crossloom.window$555.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(address),
@@ -18673,17 +18647,17 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$4848$128 (descriptor[139:128]),
-    .\port$4848$160 (descriptor[171:160]),
-    .\port$4848$192 (descriptor[215:192]),
-    .\port$4848$96 (descriptor[119:96]),
+    .\port$4840$128 (descriptor[139:128]),
+    .\port$4840$160 (descriptor[171:160]),
+    .\port$4840$192 (descriptor[215:192]),
+    .\port$4840$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$556.pitches  pitches (
+  \crossloom.window$555.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -18691,7 +18665,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4848$136 (descriptor[147:136]),
+    .\port$4840$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -18900,7 +18874,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[20];
   assign \last_chunk$73  = shown[21];
   assign \last_position$74  = shown[22];
-  assign \port$5669$0  = shown[21:0];
+  assign \port$5665$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -18951,7 +18925,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 , \port$4848$160 , \port$4848$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 , \port$4840$160 , \port$4840$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -20122,14 +20096,14 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$4848$128 ;
-  wire [11:0] \port$4848$128 ;
-  input [11:0] \port$4848$160 ;
-  wire [11:0] \port$4848$160 ;
-  input [23:0] \port$4848$192 ;
-  wire [23:0] \port$4848$192 ;
-  input [23:0] \port$4848$96 ;
-  wire [23:0] \port$4848$96 ;
+  input [11:0] \port$4840$128 ;
+  wire [11:0] \port$4840$128 ;
+  input [11:0] \port$4840$160 ;
+  wire [11:0] \port$4840$160 ;
+  input [23:0] \port$4840$192 ;
+  wire [23:0] \port$4840$192 ;
+  input [23:0] \port$4840$96 ;
+  wire [23:0] \port$4840$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -20172,41 +20146,41 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$4848$192 [11:0] == 1'h1;
-  assign \$2  = \port$4848$192 [11:0] == 2'h2;
+  assign \$1  = \port$4840$192 [11:0] == 1'h1;
+  assign \$2  = \port$4840$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$4848$128 [3:0] == 1'h1;
-  assign \$9  = \port$4848$128 [3:0] == 2'h2;
+  assign \$8  = \port$4840$128 [3:0] == 1'h1;
+  assign \$9  = \port$4840$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$4848$128 [7:4] == 1'h1;
-  assign \$16  = \port$4848$128 [7:4] == 2'h2;
+  assign \$15  = \port$4840$128 [7:4] == 1'h1;
+  assign \$16  = \port$4840$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$4848$192 [23:12] == 1'h1;
-  assign \$23  = \port$4848$192 [23:12] == 2'h2;
+  assign \$22  = \port$4840$192 [23:12] == 1'h1;
+  assign \$23  = \port$4840$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$4848$96 [11:0] == 1'h1;
-  assign \$30  = \port$4848$96 [11:0] == 2'h2;
+  assign \$29  = \port$4840$96 [11:0] == 1'h1;
+  assign \$30  = \port$4840$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$4848$96 [23:12] == 1'h1;
-  assign \$37  = \port$4848$96 [23:12] == 2'h2;
+  assign \$36  = \port$4840$96 [23:12] == 1'h1;
+  assign \$37  = \port$4840$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -20987,11 +20961,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -21013,11 +20987,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -21039,11 +21013,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -21065,11 +21039,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -21091,11 +21065,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -21117,11 +21091,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$4848$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$4848$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -21141,7 +21115,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$4848$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$4840$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -21157,7 +21131,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$4848$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$4840$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -21171,7 +21145,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$4848$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$4840$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -21185,7 +21159,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$4848$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$4840$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -21217,7 +21191,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$4848$192 [11:0];
+      word_left <= \port$4840$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -21286,7 +21260,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$4848$128 [3:0];
+      column_left <= \port$4840$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -21355,7 +21329,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$4848$128 [7:4];
+      row_left <= \port$4840$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -21424,7 +21398,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$4848$192 [23:12];
+      block_left <= \port$4840$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -21493,7 +21467,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$4848$96 [11:0];
+      x_left <= \port$4840$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -21562,7 +21536,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$4848$96 [23:12];
+      y_left <= \port$4840$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -21868,19 +21842,19 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$4848$192 [11:0];
-  assign column_count = \port$4848$128 [3:0];
-  assign row_count = \port$4848$128 [7:4];
-  assign block_count = \port$4848$192 [23:12];
-  assign x_count = \port$4848$96 [11:0];
-  assign y_count = \port$4848$96 [23:12];
+  assign word_count = \port$4840$192 [11:0];
+  assign column_count = \port$4840$128 [3:0];
+  assign row_count = \port$4840$128 [7:4];
+  assign block_count = \port$4840$192 [23:12];
+  assign x_count = \port$4840$96 [11:0];
+  assign y_count = \port$4840$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$4848$160  };
-  assign address_block_step = { 4'h0, \port$4848$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$4840$160  };
+  assign address_block_step = { 4'h0, \port$4840$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4848$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$4840$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4848$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$4840$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -21983,35 +21957,39 @@ module \crossloom.window$556.nest (rst, advance, \port$4848$96 , \port$4848$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
-  wire [5:0] \$1 ;
-  wire [16:0] \$10 ;
-  wire [11:0] \$11 ;
-  wire [17:0] \$12 ;
-  wire [16:0] \$13 ;
-  wire [11:0] \$14 ;
-  wire [17:0] \$15 ;
-  wire \$16 ;
-  wire \$17 ;
-  wire \$18 ;
-  wire [16:0] \$19 ;
-  wire [12:0] \$2 ;
-  wire [15:0] \$20 ;
-  wire [17:0] \$21 ;
-  wire [16:0] \$22 ;
-  wire [15:0] \$23 ;
-  wire [17:0] \$24 ;
-  wire \$25 ;
+module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4840$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+  wire \$1 ;
+  wire [17:0] \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire [16:0] \$14 ;
+  wire [11:0] \$15 ;
+  wire [17:0] \$16 ;
+  wire [16:0] \$17 ;
+  wire [11:0] \$18 ;
+  wire [17:0] \$19 ;
+  wire \$2 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire [16:0] \$23 ;
+  wire [15:0] \$24 ;
+  wire [17:0] \$25 ;
   wire [16:0] \$26 ;
-  wire \$27 ;
-  wire [16:0] \$28 ;
+  wire [15:0] \$27 ;
+  wire [17:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
-  wire [16:0] \$4 ;
-  wire [11:0] \$5 ;
-  wire [17:0] \$6 ;
+  wire [16:0] \$30 ;
+  wire \$31 ;
+  wire [16:0] \$32 ;
+  wire \$4 ;
+  wire [5:0] \$5 ;
+  wire [12:0] \$6 ;
   wire \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  wire [16:0] \$8 ;
+  wire [11:0] \$9 ;
   reg [15:0] \$signal  = 16'h0000;
   wire abort;
   input [15:0] base;
@@ -22032,8 +22010,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4848$136 ;
-  wire [11:0] \port$4848$136 ;
+  input [11:0] \port$4840$136 ;
+  wire [11:0] \port$4840$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -22050,36 +22028,67 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
   reg [11:0] width = 12'h000;
   input [11:0] \width$7 ;
   wire [11:0] \width$7 ;
-  assign \$1  = clock + 1'h1;
-  assign \$3  = clock < 4'hc;
-  assign \$5  = width[11] ? pixel : 12'h000;
-  assign \$6  = \$4  + \$5 ;
-  assign \$7  = clock >= 4'h8;
-  assign \$8  = clock < 4'hc;
-  assign \$9  = \$7  & \$8 ;
-  assign \$11  = rotating_stride[3] ? pixel : 12'h000;
-  assign \$12  = \$10  + \$11 ;
-  assign \$14  = rotating_left[3] ? pixel : 12'h000;
-  assign \$15  = \$13  + \$14 ;
-  assign \$16  = clock >= 4'hc;
-  assign \$17  = clock < 5'h10;
-  assign \$18  = \$16  & \$17 ;
-  assign \$20  = rotating_stride[3] ? row : 16'h0000;
-  assign \$21  = \$19  + \$20 ;
-  assign \$23  = rotating_top[3] ? row : 16'h0000;
-  assign \$24  = \$22  + \$23 ;
-  assign \$25  = clock == 4'hc;
-  assign \$26  = origin - \$signal ;
-  assign \$27  = clock == 5'h10;
-  assign \$28  = origin - pad_rows;
+  assign \$1  = clock == 5'h10;
+  assign \$2  = running & \$1 ;
+  assign \$3  = ~ start;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = clock + 1'h1;
+  assign \$7  = clock < 4'hc;
+  assign \$9  = width[11] ? pixel : 12'h000;
+  assign \$10  = \$8  + \$9 ;
+  assign \$11  = clock >= 4'h8;
+  assign \$12  = clock < 4'hc;
+  assign \$13  = \$11  & \$12 ;
+  assign \$15  = rotating_stride[3] ? pixel : 12'h000;
+  assign \$16  = \$14  + \$15 ;
+  assign \$18  = rotating_left[3] ? pixel : 12'h000;
+  assign \$19  = \$17  + \$18 ;
+  assign \$20  = clock >= 4'hc;
+  assign \$21  = clock < 5'h10;
+  assign \$22  = \$20  & \$21 ;
+  assign \$24  = rotating_stride[3] ? row : 16'h0000;
+  assign \$25  = \$23  + \$24 ;
+  assign \$27  = rotating_top[3] ? row : 16'h0000;
+  assign \$28  = \$26  + \$27 ;
+  assign \$29  = clock == 4'hc;
+  assign \$30  = origin - \$signal ;
+  assign \$31  = clock == 5'h10;
+  assign \$32  = origin - pad_rows;
   always @(posedge clk) begin
-    done <= 1'h0;
     if (start) begin
+      pad_rows <= 16'h0000;
     end else if (running) begin
-      if (\$27 ) begin
-        done <= 1'h1;
+      if (\$22 ) begin
+        pad_rows <= \$28 [15:0];
       end
     end
+    if (clear) begin
+      pad_rows <= 16'h0000;
+    end
+    if (rst) begin
+      pad_rows <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (start) begin
+      origin <= base;
+    end else if (running) begin
+      if (\$29 ) begin
+        origin <= \$30 [15:0];
+      end
+      if (\$31 ) begin
+        origin <= \$32 [15:0];
+      end
+    end
+    if (clear) begin
+      origin <= 16'h0000;
+    end
+    if (rst) begin
+      origin <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    done <= \$4 ;
     if (clear) begin
       done <= 1'h0;
     end
@@ -22091,7 +22100,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
     if (start) begin
       running <= 1'h1;
     end else if (running) begin
-      if (\$27 ) begin
+      if (\$31 ) begin
         running <= 1'h0;
       end
     end
@@ -22106,7 +22115,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
     if (start) begin
       clock <= 5'h00;
     end else if (running) begin
-      clock <= \$1 [4:0];
+      clock <= \$5 [4:0];
     end
     if (clear) begin
       clock <= 5'h00;
@@ -22119,7 +22128,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
     if (start) begin
       width <= \width$7 ;
     end else if (running) begin
-      width <= \$2 [11:0];
+      width <= \$6 [11:0];
     end
     if (clear) begin
       width <= 12'h000;
@@ -22130,7 +22139,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$4848$136 [3:0];
+      rotating_stride <= \port$4840$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -22143,7 +22152,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$4848$136 [7:4];
+      rotating_left <= \port$4840$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -22156,7 +22165,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$4848$136 [11:8];
+      rotating_top <= \port$4840$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -22171,8 +22180,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
     if (start) begin
       row <= 16'h0000;
     end else if (running) begin
-      if (\$3 ) begin
-        row <= \$6 [15:0];
+      if (\$7 ) begin
+        row <= \$10 [15:0];
       end
     end
     if (clear) begin
@@ -22186,8 +22195,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
     if (start) begin
       column_step <= 16'h0000;
     end else if (running) begin
-      if (\$9 ) begin
-        column_step <= \$12 [15:0];
+      if (\$13 ) begin
+        column_step <= \$16 [15:0];
       end
     end
     if (clear) begin
@@ -22201,8 +22210,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
     if (start) begin
       row_step <= 16'h0000;
     end else if (running) begin
-      if (\$18 ) begin
-        row_step <= \$21 [15:0];
+      if (\$22 ) begin
+        row_step <= \$25 [15:0];
       end
     end
     if (clear) begin
@@ -22216,8 +22225,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
     if (start) begin
       \$signal  <= 16'h0000;
     end else if (running) begin
-      if (\$9 ) begin
-        \$signal  <= \$15 [15:0];
+      if (\$13 ) begin
+        \$signal  <= \$19 [15:0];
       end
     end
     if (clear) begin
@@ -22227,49 +22236,16 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4848$13
       \$signal  <= 16'h0000;
     end
   end
-  always @(posedge clk) begin
-    if (start) begin
-      pad_rows <= 16'h0000;
-    end else if (running) begin
-      if (\$18 ) begin
-        pad_rows <= \$24 [15:0];
-      end
-    end
-    if (clear) begin
-      pad_rows <= 16'h0000;
-    end
-    if (rst) begin
-      pad_rows <= 16'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (start) begin
-      origin <= base;
-    end else if (running) begin
-      if (\$25 ) begin
-        origin <= \$26 [15:0];
-      end
-      if (\$27 ) begin
-        origin <= \$28 [15:0];
-      end
-    end
-    if (clear) begin
-      origin <= 16'h0000;
-    end
-    if (rst) begin
-      origin <= 16'h0000;
-    end
-  end
-  assign stride = \port$4848$136 [3:0];
-  assign pad_left = \port$4848$136 [7:4];
-  assign pad_top = \port$4848$136 [11:8];
+  assign stride = \port$4840$136 [3:0];
+  assign pad_left = \port$4840$136 [7:4];
+  assign pad_top = \port$4840$136 [11:8];
   assign abort = 1'h0;
-  assign \$2  = { width, 1'h0 };
-  assign \$4  = { row, 1'h0 };
-  assign \$10  = { column_step, 1'h0 };
-  assign \$13  = { \$signal , 1'h0 };
-  assign \$19  = { row_step, 1'h0 };
-  assign \$22  = { pad_rows, 1'h0 };
+  assign \$6  = { width, 1'h0 };
+  assign \$8  = { row, 1'h0 };
+  assign \$14  = { column_step, 1'h0 };
+  assign \$17  = { \$signal , 1'h0 };
+  assign \$23  = { row_step, 1'h0 };
+  assign \$26  = { pad_rows, 1'h0 };
 endmodule
 /* Generated by Amaranth Yosys 0.50 (PyPI ver 0.50.0.0.post130, git sha1 b5170e139) */
 
@@ -22283,16 +22259,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire \$14 ;
-  wire \$15 ;
-  wire \$16 ;
-  wire [12:0] \$17 ;
-  wire [12:0] \$18 ;
+  wire [12:0] \$14 ;
+  wire [12:0] \$15 ;
   wire \$2 ;
+  wire [34:0] \$27 ;
+  wire [11:0] \$28 ;
+  wire [47:0] \$29 ;
   wire \$3 ;
-  wire [34:0] \$30 ;
-  wire [11:0] \$31 ;
-  wire [47:0] \$32 ;
   wire \$4 ;
   wire [8:0] \$5 ;
   wire [20:0] \$6 ;
@@ -22300,7 +22273,6 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
-  wire \$signal$126 ;
   reg \$signal$93  = 1'h0;
   wire [8:0] \$signature__addr ;
   wire [7:0] \$signature__data ;
@@ -22309,9 +22281,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [8:0] address;
   reg [2:0] averaging = 3'h0;
   (* init = 3'h0 *)
-  wire [2:0] \averaging$135 ;
+  wire [2:0] \averaging$134 ;
   (* init = 3'h0 *)
-  wire [2:0] \averaging$158 ;
+  wire [2:0] \averaging$157 ;
   wire bank;
   output bank_free;
   wire bank_free;
@@ -22319,7 +22291,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire bank_released;
   wire \bank_released$124 ;
   wire [8:0] base;
-  wire [8:0] \base$171 ;
+  wire [8:0] \base$170 ;
   wire busy;
   input calibrate;
   wire calibrate;
@@ -22338,38 +22310,38 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$222 ;
+  wire \clear$221 ;
   input clk;
   wire clk;
   wire [65:0] code;
-  wire [65:0] \code$163 ;
-  wire [5:0] \code$163.code ;
-  wire \code$163.stopped ;
-  wire [58:0] \code$163.tag ;
-  wire [15:0] \code$163.tag.conversion ;
-  wire \code$163.tag.final ;
-  wire [2:0] \code$163.tag.index ;
-  wire \code$163.tag.last ;
-  wire \code$163.tag.partial ;
-  wire [1:0] \code$163.tag.plane ;
-  wire [31:0] \code$163.tag.product ;
-  wire \code$163.tag.release ;
-  wire \code$163.tag.stop ;
-  wire \code$163.tag.void ;
-  wire [65:0] \code$174 ;
-  wire [5:0] \code$174.code ;
-  wire \code$174.stopped ;
-  wire [58:0] \code$174.tag ;
-  wire [15:0] \code$174.tag.conversion ;
-  wire \code$174.tag.final ;
-  wire [2:0] \code$174.tag.index ;
-  wire \code$174.tag.last ;
-  wire \code$174.tag.partial ;
-  wire [1:0] \code$174.tag.plane ;
-  wire [31:0] \code$174.tag.product ;
-  wire \code$174.tag.release ;
-  wire \code$174.tag.stop ;
-  wire \code$174.tag.void ;
+  wire [65:0] \code$162 ;
+  wire [5:0] \code$162.code ;
+  wire \code$162.stopped ;
+  wire [58:0] \code$162.tag ;
+  wire [15:0] \code$162.tag.conversion ;
+  wire \code$162.tag.final ;
+  wire [2:0] \code$162.tag.index ;
+  wire \code$162.tag.last ;
+  wire \code$162.tag.partial ;
+  wire [1:0] \code$162.tag.plane ;
+  wire [31:0] \code$162.tag.product ;
+  wire \code$162.tag.release ;
+  wire \code$162.tag.stop ;
+  wire \code$162.tag.void ;
+  wire [65:0] \code$173 ;
+  wire [5:0] \code$173.code ;
+  wire \code$173.stopped ;
+  wire [58:0] \code$173.tag ;
+  wire [15:0] \code$173.tag.conversion ;
+  wire \code$173.tag.final ;
+  wire [2:0] \code$173.tag.index ;
+  wire \code$173.tag.last ;
+  wire \code$173.tag.partial ;
+  wire [1:0] \code$173.tag.plane ;
+  wire [31:0] \code$173.tag.product ;
+  wire \code$173.tag.release ;
+  wire \code$173.tag.stop ;
+  wire \code$173.tag.void ;
   wire [5:0] \code.code ;
   wire \code.stopped ;
   wire [58:0] \code.tag ;
@@ -22393,11 +22365,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire code__valid;
   wire code__void;
   wire code_ready;
-  wire \code_ready$165 ;
-  wire \code_ready$177 ;
+  wire \code_ready$164 ;
+  wire \code_ready$176 ;
   wire code_valid;
-  wire \code_valid$161 ;
-  wire \code_valid$172 ;
+  wire \code_valid$160 ;
+  wire \code_valid$171 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [7:0] coefficient_data;
@@ -22409,25 +22381,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
-  wire [11:0] \columns$194 ;
+  wire [11:0] \columns$193 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$166 ;
+  wire \converted$165 ;
   output converting;
   wire converting;
   input [3:0] correction_data;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$180 ;
+  wire [3:0] \correction_data$179 ;
   input [5:0] correction_index;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$179 ;
+  wire [5:0] \correction_index$178 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$178 ;
+  wire \correction_write$177 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -22451,16 +22423,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$185 ;
+  wire \drain_clear$184 ;
   input [1:0] drain_group;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$183 ;
+  wire [1:0] \drain_group$182 ;
   input drain_lane;
   wire drain_lane;
-  wire \drain_lane$184 ;
+  wire \drain_lane$183 ;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$188 ;
+  wire [17:0] \drain_sum$187 ;
   input drain_valid;
   wire drain_valid;
   wire drive;
@@ -22473,14 +22445,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [2:0] groups;
   wire hold;
   wire [23:0] job;
-  wire [23:0] \job$144 ;
-  wire [2:0] \job$144.index ;
-  wire \job$144.last ;
-  wire [7:0] \job$144.negate ;
-  wire [1:0] \job$144.plane ;
-  wire [7:0] \job$144.select ;
-  wire \job$144.stop ;
-  wire \job$144.void ;
+  wire [23:0] \job$143 ;
+  wire [2:0] \job$143.index ;
+  wire \job$143.last ;
+  wire [7:0] \job$143.negate ;
+  wire [1:0] \job$143.plane ;
+  wire [7:0] \job$143.select ;
+  wire \job$143.stop ;
+  wire \job$143.void ;
   wire [2:0] \job.index ;
   wire \job.last ;
   wire [7:0] \job.negate ;
@@ -22489,19 +22461,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$145 ;
+  wire \job_ready$144 ;
   wire job_valid;
-  wire \job_valid$143 ;
+  wire \job_valid$142 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$134 ;
-  wire [5:0] \lengths$134.add ;
-  wire [5:0] \lengths$134.clear ;
-  wire [5:0] \lengths$134.drive ;
-  wire [5:0] \lengths$134.gap ;
-  wire [5:0] \lengths$134.hold ;
-  wire [5:0] \lengths$134.reset ;
-  wire [5:0] \lengths$134.share ;
+  wire [41:0] \lengths$133 ;
+  wire [5:0] \lengths$133.add ;
+  wire [5:0] \lengths$133.clear ;
+  wire [5:0] \lengths$133.drive ;
+  wire [5:0] \lengths$133.gap ;
+  wire [5:0] \lengths$133.hold ;
+  wire [5:0] \lengths$133.reset ;
+  wire [5:0] \lengths$133.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -22608,14 +22580,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] measure;
   output [35:0] measured;
   wire [35:0] measured;
-  wire [35:0] \measured$214 ;
-  wire \measured$214.failed ;
-  wire [15:0] \measured$214.gain ;
-  wire [9:0] \measured$214.gain_reference ;
-  wire \measured$214.gain_valid ;
-  wire [5:0] \measured$214.offset ;
-  wire \measured$214.offset_valid ;
-  wire \measured$214.reference_valid ;
+  wire [35:0] \measured$213 ;
+  wire \measured$213.failed ;
+  wire [15:0] \measured$213.gain ;
+  wire [9:0] \measured$213.gain_reference ;
+  wire \measured$213.gain_valid ;
+  wire [5:0] \measured$213.offset ;
+  wire \measured$213.offset_valid ;
+  wire \measured$213.reference_valid ;
   wire \measured.failed ;
   wire [15:0] \measured.gain ;
   wire [9:0] \measured.gain_reference ;
@@ -22628,20 +22600,20 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$157 ;
+  wire \overrun$156 ;
   output position_done;
   wire position_done;
-  wire \position_done$181 ;
+  wire \position_done$180 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$182 ;
+  wire \position_freed$181 ;
   wire [36:0] product;
-  wire [36:0] \product$139 ;
-  wire \product$139.bank ;
-  wire \product$139.final ;
-  wire [31:0] \product$139.number ;
-  wire \product$139.release ;
-  wire [1:0] \product$139.row_enable ;
+  wire [36:0] \product$138 ;
+  wire \product$138.bank ;
+  wire \product$138.final ;
+  wire [31:0] \product$138.number ;
+  wire \product$138.release ;
+  wire [1:0] \product$138.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -22649,11 +22621,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$141 ;
+  wire \product_ready$140 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$137 ;
+  wire \product_valid$136 ;
   wire [8:0] read_address;
   wire [8:0] \read_address$108 ;
   wire [7:0] read_data;
@@ -22666,16 +22638,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [3:0] resolution;
   wire [1:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$132 ;
+  wire [7:0] \row_groups$131 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$154 ;
+  wire \sample_ready$153 ;
   wire sample_valid;
-  wire \sample_valid$150 ;
+  wire \sample_valid$149 ;
   output saturated;
   wire saturated;
-  wire \saturated$191 ;
+  wire \saturated$190 ;
   wire [17:0] scaled;
   wire [7:0] select;
   input [32:0] settings;
@@ -22689,30 +22661,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input start;
   wire start;
   wire \start$115 ;
-  wire \start$127 ;
-  wire \start$167 ;
-  wire \start$192 ;
+  wire \start$126 ;
+  wire \start$166 ;
+  wire \start$191 ;
   wire started;
   output stopped;
   wire stopped;
   (* init = 1'h0 *)
   wire stream;
   (* init = 1'h0 *)
-  wire \stream$168 ;
+  wire \stream$167 ;
   wire [17:0] sum;
   wire summing;
   wire [58:0] tag;
-  wire [58:0] \tag$152 ;
-  wire [15:0] \tag$152.conversion ;
-  wire \tag$152.final ;
-  wire [2:0] \tag$152.index ;
-  wire \tag$152.last ;
-  wire \tag$152.partial ;
-  wire [1:0] \tag$152.plane ;
-  wire [31:0] \tag$152.product ;
-  wire \tag$152.release ;
-  wire \tag$152.stop ;
-  wire \tag$152.void ;
+  wire [58:0] \tag$151 ;
+  wire [15:0] \tag$151.conversion ;
+  wire \tag$151.final ;
+  wire [2:0] \tag$151.index ;
+  wire \tag$151.last ;
+  wire \tag$151.partial ;
+  wire [1:0] \tag$151.plane ;
+  wire [31:0] \tag$151.product ;
+  wire \tag$151.release ;
+  wire \tag$151.stop ;
+  wire \tag$151.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -22725,41 +22697,41 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$156 ;
+  wire \timed_out$155 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$147 ;
+  wire [15:0] \timeout$146 ;
   output [5:0] trace__code;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$207 ;
+  wire [5:0] \trace__code$206 ;
   output [6:0] trace__compensated;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$209 ;
+  wire [6:0] \trace__compensated$208 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$201 ;
+  wire [15:0] \trace__conversion$200 ;
   output [2:0] trace__index;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$203 ;
+  wire [2:0] \trace__index$202 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$205 ;
+  wire [1:0] \trace__plane$204 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$199 ;
+  wire [31:0] \trace__product$198 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$211 ;
+  wire \trace__stopped$210 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$197 ;
+  wire \trace__valid$196 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$213 ;
+  wire \trace__void$212 ;
   wire [5:0] trial;
   reg unselected = 1'h0;
   (* init = 1'h0 *)
-  wire \unselected$130 ;
+  wire \unselected$129 ;
   wire valid;
   wire [8:0] write__addr;
   wire [7:0] write__data;
@@ -22804,27 +22776,23 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \$11  = \$9  & \$10 ;
   assign \$signature__en  = \$signal  ? read_enable : \read_enable$106 ;
   assign \$signature__addr  = \$signal  ? read_address : \read_address$108 ;
-  assign \$12  = start | chunk_begin;
-  assign \$13  = \$12  | chunk_loaded;
-  assign \$14  = \$13  | bank_released;
-  assign \$signal$126  = \$14  | product_started;
-  assign job_ready = \job_ready$145  & job_valid;
-  assign overrun = \overrun$157  | outside;
+  assign job_ready = \job_ready$144  & job_valid;
+  assign overrun = \overrun$156  | outside;
   assign offset = unselected ? 6'h00 : settings[6:1];
-  assign \$15  = code_valid & code_ready;
-  assign \$16  = ~ code[13];
-  assign converted = \$15  & \$16 ;
+  assign \$12  = code_valid & code_ready;
+  assign \$13  = ~ code[13];
+  assign converted = \$12  & \$13 ;
   assign stopped = converted & code[6];
   assign summing = ~ calibrating;
-  assign \$17  = descriptor[283:272] + 1'h1;
-  assign mean_ready = \code_ready$177  & \code_valid$172 ;
+  assign \$14  = descriptor[283:272] + 1'h1;
+  assign mean_ready = \code_ready$176  & \code_valid$171 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[328:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$174 ),
-    .code_ready(\code_ready$177 ),
-    .code_valid(\code_valid$172 ),
+    .code(\code$173 ),
+    .code_ready(\code_ready$176 ),
+    .code_valid(\code_valid$171 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -22833,9 +22801,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(sum),
-    .groups(\$18 [2:0]),
-    .\port$1179$0 (\$31 ),
-    .\port$1179$18 (\$32 ),
+    .groups(\$15 [2:0]),
+    .\port$1170$0 (\$28 ),
+    .\port$1170$18 (\$29 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -22855,9 +22823,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$174 ),
+    .mean(\code$173 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$172 ),
+    .mean_valid(\code_valid$171 ),
     .offset(offset),
     .rst(rst)
   );
@@ -22865,7 +22833,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .calibrating(calibrating),
     .clear(clear),
     .clk(clk),
-    .code__code(\$31 [5:0]),
+    .code__code(\$28 [5:0]),
     .code__compensated(trace__compensated),
     .code__valid(trace__valid),
     .columns(descriptor[315:304]),
@@ -22887,11 +22855,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drive(macro__drive),
     .hold(macro__hold),
     .job(job),
-    .job_ready(\job_ready$145 ),
+    .job_ready(\job_ready$144 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1042$0 (\$30 ),
+    .\port$1033$0 (\$27 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -22937,7 +22905,6 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .clk(clk),
     .first_product(first_product),
     .\port$0$292 (descriptor[271:256]),
-    .\port$17$0 (\$signal$126 ),
     .product(product),
     .product_ready(product_ready),
     .product_valid(product_valid),
@@ -22945,7 +22912,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
-  \crossloom_tile.gain$241  \gain$241  (
+  \crossloom_tile.gain$240  \gain$240  (
     .clear(clear),
     .clk(clk),
     .\gain$3 (settings[22:7]),
@@ -22966,7 +22933,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$157 ),
+    .overrun(\overrun$156 ),
     .read_address(\read_address$108 ),
     .read_data(read_data),
     .read_enable(\read_enable$106 ),
@@ -23057,90 +23024,90 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \bank_free$122  = bank_free;
   assign \bank_released$124  = bank_released;
   assign started = product_started;
-  assign \start$127  = start;
+  assign \start$126  = start;
   assign stream = \$signal ;
   assign base = descriptor[328:320];
-  assign \unselected$130  = unselected;
+  assign \unselected$129  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$132  = descriptor[263:256];
+  assign \row_groups$131  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$134  = lengths;
-  assign \averaging$135  = averaging;
-  assign \product_valid$137  = product_valid;
-  assign \product$139  = product;
-  assign \product_ready$141  = product_ready;
-  assign \job_valid$143  = job_valid;
-  assign \job$144  = job;
+  assign \lengths$133  = lengths;
+  assign \averaging$134  = averaging;
+  assign \product_valid$136  = product_valid;
+  assign \product$138  = product;
+  assign \product_ready$140  = product_ready;
+  assign \job_valid$142  = job_valid;
+  assign \job$143  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$147  = timeout;
+  assign \timeout$146  = timeout;
   assign levels_enable = settings[0];
-  assign \sample_valid$150  = sample_valid;
-  assign \tag$152  = tag;
-  assign \sample_ready$154  = sample_ready;
+  assign \sample_valid$149  = sample_valid;
+  assign \tag$151  = tag;
+  assign \sample_ready$153  = sample_ready;
   assign busy = macro__convert;
-  assign \timed_out$156  = timed_out;
-  assign \averaging$158  = averaging;
-  assign \code_valid$161  = code_valid;
-  assign \code$163  = code;
-  assign \code_ready$165  = code_ready;
-  assign \converted$166  = converted;
-  assign \start$167  = start;
-  assign \stream$168  = \$signal ;
-  assign groups = \$18 [2:0];
-  assign \base$171  = descriptor[328:320];
-  assign mean_valid = \code_valid$172 ;
-  assign mean = \code$174 ;
-  assign \correction_write$178  = correction_write;
-  assign \correction_index$179  = correction_index;
-  assign \correction_data$180  = correction_data;
-  assign \position_done$181  = position_done;
-  assign \position_freed$182  = position_freed;
-  assign \drain_group$183  = drain_group;
-  assign \drain_lane$184  = drain_lane;
-  assign \drain_clear$185  = drain_clear;
+  assign \timed_out$155  = timed_out;
+  assign \averaging$157  = averaging;
+  assign \code_valid$160  = code_valid;
+  assign \code$162  = code;
+  assign \code_ready$164  = code_ready;
+  assign \converted$165  = converted;
+  assign \start$166  = start;
+  assign \stream$167  = \$signal ;
+  assign groups = \$15 [2:0];
+  assign \base$170  = descriptor[328:320];
+  assign mean_valid = \code_valid$171 ;
+  assign mean = \code$173 ;
+  assign \correction_write$177  = correction_write;
+  assign \correction_index$178  = correction_index;
+  assign \correction_data$179  = correction_data;
+  assign \position_done$180  = position_done;
+  assign \position_freed$181  = position_freed;
+  assign \drain_group$182  = drain_group;
+  assign \drain_lane$183  = drain_lane;
+  assign \drain_clear$184  = drain_clear;
   assign gain = settings[22:7];
-  assign \drain_sum$188  = sum;
+  assign \drain_sum$187  = sum;
   assign valid = drain_valid;
   assign scaled = drain_sum;
-  assign \saturated$191  = saturated;
-  assign \start$192  = calibrate;
+  assign \saturated$190  = saturated;
+  assign \start$191  = calibrate;
   assign measure = descriptor[7:6];
-  assign \columns$194  = descriptor[315:304];
+  assign \columns$193  = descriptor[315:304];
   assign gain_reference = settings[32:23];
   assign code__valid = trace__valid;
-  assign \trace__valid$197  = trace__valid;
-  assign code__product = \$32 [31:0];
-  assign \trace__product$199  = \$32 [31:0];
-  assign code__conversion = \$32 [47:32];
-  assign \trace__conversion$201  = \$32 [47:32];
-  assign code__index = \$31 [9:7];
-  assign \trace__index$203  = \$31 [9:7];
-  assign code__plane = \$31 [11:10];
-  assign \trace__plane$205  = \$31 [11:10];
-  assign code__code = \$31 [5:0];
-  assign \trace__code$207  = \$31 [5:0];
+  assign \trace__valid$196  = trace__valid;
+  assign code__product = \$29 [31:0];
+  assign \trace__product$198  = \$29 [31:0];
+  assign code__conversion = \$29 [47:32];
+  assign \trace__conversion$200  = \$29 [47:32];
+  assign code__index = \$28 [9:7];
+  assign \trace__index$202  = \$28 [9:7];
+  assign code__plane = \$28 [11:10];
+  assign \trace__plane$204  = \$28 [11:10];
+  assign code__code = \$28 [5:0];
+  assign \trace__code$206  = \$28 [5:0];
   assign code__compensated = trace__compensated;
-  assign \trace__compensated$209  = trace__compensated;
-  assign code__stopped = \$31 [6];
-  assign \trace__stopped$211  = \$31 [6];
+  assign \trace__compensated$208  = trace__compensated;
+  assign code__stopped = \$28 [6];
+  assign \trace__stopped$210  = \$28 [6];
   assign code__void = trace__void;
-  assign \trace__void$213  = trace__void;
-  assign \measured$214  = measured;
+  assign \trace__void$212  = trace__void;
+  assign \measured$213  = measured;
   assign done = calibrated;
-  assign bank = \$30 [0];
-  assign row_enable = \$30 [2:1];
+  assign bank = \$27 [0];
+  assign row_enable = \$27 [2:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$222  = macro__clear;
+  assign \clear$221  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[58:43];
-  assign product_number = \$30 [34:3];
+  assign product_number = \$27 [34:3];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign level = macro__level;
@@ -23155,17 +23122,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$30 [0];
-  assign macro__row_enable = \$30 [2:1];
+  assign macro__bank = \$27 [0];
+  assign macro__row_enable = \$27 [2:1];
   assign macro__reference = descriptor[370:352];
-  assign macro__product = \$30 [34:3];
+  assign macro__product = \$27 [34:3];
   assign macro__conversion = tag[58:43];
-  assign trace__product = \$32 [31:0];
-  assign trace__conversion = \$32 [47:32];
-  assign trace__index = \$31 [9:7];
-  assign trace__plane = \$31 [11:10];
-  assign trace__code = \$31 [5:0];
-  assign trace__stopped = \$31 [6];
+  assign trace__product = \$29 [31:0];
+  assign trace__conversion = \$29 [47:32];
+  assign trace__index = \$28 [9:7];
+  assign trace__plane = \$28 [11:10];
+  assign trace__code = \$28 [5:0];
+  assign trace__stopped = \$28 [6];
   assign converting = macro__convert;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -23208,30 +23175,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
-  assign \lengths$134.reset  = lengths[5:0];
-  assign \lengths$134.drive  = lengths[11:6];
-  assign \lengths$134.share  = lengths[17:12];
-  assign \lengths$134.hold  = lengths[23:18];
-  assign \lengths$134.clear  = lengths[29:24];
-  assign \lengths$134.add  = lengths[35:30];
-  assign \lengths$134.gap  = lengths[41:36];
+  assign \lengths$133.reset  = lengths[5:0];
+  assign \lengths$133.drive  = lengths[11:6];
+  assign \lengths$133.share  = lengths[17:12];
+  assign \lengths$133.hold  = lengths[23:18];
+  assign \lengths$133.clear  = lengths[29:24];
+  assign \lengths$133.add  = lengths[35:30];
+  assign \lengths$133.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
   assign \product.number  = product[34:3];
   assign \product.release  = product[35];
   assign \product.final  = product[36];
-  assign \product$139.bank  = product[0];
-  assign \product$139.row_enable  = product[2:1];
-  assign \product$139.number  = product[34:3];
-  assign \product$139.release  = product[35];
-  assign \product$139.final  = product[36];
-  assign \job$144.select  = job[7:0];
-  assign \job$144.negate  = job[15:8];
-  assign \job$144.index  = job[18:16];
-  assign \job$144.plane  = job[20:19];
-  assign \job$144.stop  = job[21];
-  assign \job$144.void  = job[22];
-  assign \job$144.last  = job[23];
+  assign \product$138.bank  = product[0];
+  assign \product$138.row_enable  = product[2:1];
+  assign \product$138.number  = product[34:3];
+  assign \product$138.release  = product[35];
+  assign \product$138.final  = product[36];
+  assign \job$143.select  = job[7:0];
+  assign \job$143.negate  = job[15:8];
+  assign \job$143.index  = job[18:16];
+  assign \job$143.plane  = job[20:19];
+  assign \job$143.stop  = job[21];
+  assign \job$143.void  = job[22];
+  assign \job$143.last  = job[23];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -23242,16 +23209,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$152.index  = tag[2:0];
-  assign \tag$152.plane  = tag[4:3];
-  assign \tag$152.stop  = tag[5];
-  assign \tag$152.void  = tag[6];
-  assign \tag$152.last  = tag[7];
-  assign \tag$152.release  = tag[8];
-  assign \tag$152.final  = tag[9];
-  assign \tag$152.partial  = tag[10];
-  assign \tag$152.product  = tag[42:11];
-  assign \tag$152.conversion  = tag[58:43];
+  assign \tag$151.index  = tag[2:0];
+  assign \tag$151.plane  = tag[4:3];
+  assign \tag$151.stop  = tag[5];
+  assign \tag$151.void  = tag[6];
+  assign \tag$151.last  = tag[7];
+  assign \tag$151.release  = tag[8];
+  assign \tag$151.final  = tag[9];
+  assign \tag$151.partial  = tag[10];
+  assign \tag$151.product  = tag[42:11];
+  assign \tag$151.conversion  = tag[58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -23265,57 +23232,57 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \code$163.code  = code[5:0];
-  assign \code$163.stopped  = code[6];
-  assign \code$163.tag  = code[65:7];
-  assign \code$163.tag.index  = code[9:7];
-  assign \code$163.tag.plane  = code[11:10];
-  assign \code$163.tag.stop  = code[12];
-  assign \code$163.tag.void  = code[13];
-  assign \code$163.tag.last  = code[14];
-  assign \code$163.tag.release  = code[15];
-  assign \code$163.tag.final  = code[16];
-  assign \code$163.tag.partial  = code[17];
-  assign \code$163.tag.product  = code[49:18];
-  assign \code$163.tag.conversion  = code[65:50];
-  assign \code$174.code  = \code$174 [5:0];
-  assign \code$174.stopped  = \code$174 [6];
-  assign \code$174.tag  = \code$174 [65:7];
-  assign \code$174.tag.index  = \code$174 [9:7];
-  assign \code$174.tag.plane  = \code$174 [11:10];
-  assign \code$174.tag.stop  = \code$174 [12];
-  assign \code$174.tag.void  = \code$174 [13];
-  assign \code$174.tag.last  = \code$174 [14];
-  assign \code$174.tag.release  = \code$174 [15];
-  assign \code$174.tag.final  = \code$174 [16];
-  assign \code$174.tag.partial  = \code$174 [17];
-  assign \code$174.tag.product  = \code$174 [49:18];
-  assign \code$174.tag.conversion  = \code$174 [65:50];
-  assign \mean.code  = \code$174 [5:0];
-  assign \mean.stopped  = \code$174 [6];
-  assign \mean.tag  = \code$174 [65:7];
-  assign \mean.tag.index  = \code$174 [9:7];
-  assign \mean.tag.plane  = \code$174 [11:10];
-  assign \mean.tag.stop  = \code$174 [12];
-  assign \mean.tag.void  = \code$174 [13];
-  assign \mean.tag.last  = \code$174 [14];
-  assign \mean.tag.release  = \code$174 [15];
-  assign \mean.tag.final  = \code$174 [16];
-  assign \mean.tag.partial  = \code$174 [17];
-  assign \mean.tag.product  = \code$174 [49:18];
-  assign \mean.tag.conversion  = \code$174 [65:50];
-  assign \measured$214.offset_valid  = measured[0];
-  assign \measured$214.offset  = measured[6:1];
-  assign \measured$214.gain_valid  = measured[7];
-  assign \measured$214.gain  = measured[23:8];
-  assign \measured$214.reference_valid  = measured[24];
-  assign \measured$214.gain_reference  = measured[34:25];
-  assign \measured$214.failed  = measured[35];
-  assign \$18  = { 1'h0, \$17 [12:1] };
+  assign \code$162.code  = code[5:0];
+  assign \code$162.stopped  = code[6];
+  assign \code$162.tag  = code[65:7];
+  assign \code$162.tag.index  = code[9:7];
+  assign \code$162.tag.plane  = code[11:10];
+  assign \code$162.tag.stop  = code[12];
+  assign \code$162.tag.void  = code[13];
+  assign \code$162.tag.last  = code[14];
+  assign \code$162.tag.release  = code[15];
+  assign \code$162.tag.final  = code[16];
+  assign \code$162.tag.partial  = code[17];
+  assign \code$162.tag.product  = code[49:18];
+  assign \code$162.tag.conversion  = code[65:50];
+  assign \code$173.code  = \code$173 [5:0];
+  assign \code$173.stopped  = \code$173 [6];
+  assign \code$173.tag  = \code$173 [65:7];
+  assign \code$173.tag.index  = \code$173 [9:7];
+  assign \code$173.tag.plane  = \code$173 [11:10];
+  assign \code$173.tag.stop  = \code$173 [12];
+  assign \code$173.tag.void  = \code$173 [13];
+  assign \code$173.tag.last  = \code$173 [14];
+  assign \code$173.tag.release  = \code$173 [15];
+  assign \code$173.tag.final  = \code$173 [16];
+  assign \code$173.tag.partial  = \code$173 [17];
+  assign \code$173.tag.product  = \code$173 [49:18];
+  assign \code$173.tag.conversion  = \code$173 [65:50];
+  assign \mean.code  = \code$173 [5:0];
+  assign \mean.stopped  = \code$173 [6];
+  assign \mean.tag  = \code$173 [65:7];
+  assign \mean.tag.index  = \code$173 [9:7];
+  assign \mean.tag.plane  = \code$173 [11:10];
+  assign \mean.tag.stop  = \code$173 [12];
+  assign \mean.tag.void  = \code$173 [13];
+  assign \mean.tag.last  = \code$173 [14];
+  assign \mean.tag.release  = \code$173 [15];
+  assign \mean.tag.final  = \code$173 [16];
+  assign \mean.tag.partial  = \code$173 [17];
+  assign \mean.tag.product  = \code$173 [49:18];
+  assign \mean.tag.conversion  = \code$173 [65:50];
+  assign \measured$213.offset_valid  = measured[0];
+  assign \measured$213.offset  = measured[6:1];
+  assign \measured$213.gain_valid  = measured[7];
+  assign \measured$213.gain  = measured[23:8];
+  assign \measured$213.reference_valid  = measured[24];
+  assign \measured$213.gain_reference  = measured[34:25];
+  assign \measured$213.failed  = measured[35];
+  assign \$15  = { 1'h0, \$14 [12:1] };
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1179$0 , trace__void, \port$1179$18 , read_address, drain_sum, clear);
+, trace__valid, \port$1170$0 , trace__void, \port$1170$18 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire [17:0] \$100 ;
@@ -23531,10 +23498,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 7'h00 *)
   wire [6:0] operand;
   reg [6:0] operand_1 = 7'h00;
-  output [11:0] \port$1179$0 ;
-  wire [11:0] \port$1179$0 ;
-  output [47:0] \port$1179$18 ;
-  wire [47:0] \port$1179$18 ;
+  output [11:0] \port$1170$0 ;
+  wire [11:0] \port$1170$0 ;
+  output [47:0] \port$1170$18 ;
+  wire [47:0] \port$1170$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23761,8 +23728,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1195$0 (register),
-    .\port$1197$0 (\register$44 ),
+    .\port$1186$0 (register),
+    .\port$1188$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -23771,8 +23738,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1195$0 (register),
-    .\port$1197$0 (\register$44 ),
+    .\port$1186$0 (register),
+    .\port$1188$0 (\register$44 ),
     .product(\product$66 ),
     .rst(rst)
   );
@@ -24206,9 +24173,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient1 = \multiplier$46 ;
   assign \valid$48  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1179$0  = held[11:0];
+  assign \port$1170$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$1179$18  = held[65:18];
+  assign \port$1170$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -24250,7 +24217,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$95  = \$94 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1195$0 , \port$1197$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1186$0 , \port$1188$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24275,10 +24242,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1195$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1195$0 ;
-  wire \port$1195$0 ;
-  input \port$1197$0 ;
-  wire \port$1197$0 ;
+  input \port$1186$0 ;
+  wire \port$1186$0 ;
+  input \port$1188$0 ;
+  wire \port$1188$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24294,21 +24261,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1195$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1195$0 ) begin
+    if (\port$1186$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1195$0 ) begin
+    if (\port$1186$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1197$0 ) begin
+    if (\port$1188$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1197$0 , \port$1195$0  };
+  assign valid = { \port$1188$0 , \port$1186$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24318,7 +24285,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1195$0 , \port$1
   assign \$13  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1195$0 , \port$1197$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1186$0 , \port$1188$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24343,10 +24310,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1195$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1195$0 ;
-  wire \port$1195$0 ;
-  input \port$1197$0 ;
-  wire \port$1197$0 ;
+  input \port$1186$0 ;
+  wire \port$1186$0 ;
+  input \port$1188$0 ;
+  wire \port$1188$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24362,21 +24329,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1195$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1195$0 ) begin
+    if (\port$1186$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1195$0 ) begin
+    if (\port$1186$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1197$0 ) begin
+    if (\port$1188$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1197$0 , \port$1195$0  };
+  assign valid = { \port$1188$0 , \port$1186$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24624,18 +24591,18 @@ endmodule
 
 module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk, rst, code__compensated, calibrating, code__valid, code__code, measured, done, clear);
   wire \$1 ;
-  wire [12:0] \$10 ;
-  wire [10:0] \$11 ;
+  wire [10:0] \$10 ;
+  wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire \$14 ;
-  wire [24:0] \$15 ;
-  wire [9:0] \$16 ;
-  wire [25:0] \$17 ;
-  wire \$18 ;
-  wire [5:0] \$19 ;
+  wire [24:0] \$14 ;
+  wire [9:0] \$15 ;
+  wire [25:0] \$16 ;
+  wire \$17 ;
+  wire [5:0] \$18 ;
+  wire [9:0] \$19 ;
   wire \$2 ;
-  wire [9:0] \$20 ;
+  wire \$20 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
@@ -24651,17 +24618,16 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire \$32 ;
   wire \$33 ;
   wire \$34 ;
-  wire \$35 ;
   wire \$4 ;
   wire \$5 ;
-  wire \$6 ;
+  wire [7:0] \$6 ;
   wire [7:0] \$7 ;
-  wire [7:0] \$8 ;
-  wire \$9 ;
+  wire \$8 ;
+  wire [12:0] \$9 ;
   reg \$signal  = 1'h0;
-  reg [9:0] \$signal$12  = 10'h000;
-  reg [24:0] \$signal$19  = 25'h0000000;
-  reg \$signal$7  = 1'h0;
+  reg [9:0] \$signal$11  = 10'h000;
+  reg [24:0] \$signal$18  = 25'h0000000;
+  reg \$signal$6  = 1'h0;
   reg active = 1'h0;
   input calibrating;
   wire calibrating;
@@ -24704,69 +24670,49 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   input start;
   wire start;
   reg summed = 1'h0;
-  assign \$1  = calibrating | clear;
+  assign \$1  = active & code__valid;
   assign \$2  = active & code__valid;
-  assign \$3  = active & code__valid;
-  assign \$4  = left == 1'h1;
-  assign \$5  = \$3  & \$4 ;
-  assign \$6  = $signed(code__compensated) < $signed(1'h0);
-  assign \$7  = - $signed(code__compensated);
-  assign \$8  = \$6  ? \$7  : { code__compensated[6], code__compensated };
-  assign \$9  = active & code__valid;
-  assign \$10  = left - 1'h1;
-  assign \$11  = \$signal$12  + magnitude;
-  assign \$12  = active & code__valid;
-  assign \$13  = ! measure;
-  assign \$14  = measure == 1'h1;
-  assign \$17  = \$15  + \$16 ;
-  assign \$18  = measure == 2'h2;
-  assign \$19  = count - 1'h1;
-  assign \$20  = difference[11] ? { rest[8:0], \$signal$19 [24] } : difference[9:0];
-  assign \$21  = count == 1'h1;
-  assign \$22  = | \$signal$12 ;
-  assign \$23  = | \$signal$19 ;
-  assign \$24  = \$22  & \$23 ;
-  assign \$25  = ! \$signal$19 [24:16];
-  assign \$26  = \$24  & \$25 ;
-  assign \$27  = | \$signal$12 ;
-  assign \$28  = | \$signal$19 ;
-  assign \$29  = \$27  & \$28 ;
-  assign \$30  = ! \$signal$19 [24:16];
-  assign \$31  = \$29  & \$30 ;
-  assign \$32  = ~ \$31 ;
-  assign difference = { rest, \$signal$19 [24] } - \$signal$12 ;
+  assign \$3  = left == 1'h1;
+  assign \$4  = \$2  & \$3 ;
+  assign \$5  = $signed(code__compensated) < $signed(1'h0);
+  assign \$6  = - $signed(code__compensated);
+  assign \$7  = \$5  ? \$6  : { code__compensated[6], code__compensated };
+  assign \$8  = active & code__valid;
+  assign \$9  = left - 1'h1;
+  assign \$10  = \$signal$11  + magnitude;
+  assign \$11  = active & code__valid;
+  assign \$12  = ! measure;
+  assign \$13  = measure == 1'h1;
+  assign \$16  = \$14  + \$15 ;
+  assign \$17  = measure == 2'h2;
+  assign \$18  = count - 1'h1;
+  assign \$19  = difference[11] ? { rest[8:0], \$signal$18 [24] } : difference[9:0];
+  assign \$20  = count == 1'h1;
+  assign \$21  = | \$signal$11 ;
+  assign \$22  = | \$signal$18 ;
+  assign \$23  = \$21  & \$22 ;
+  assign \$24  = ! \$signal$18 [24:16];
+  assign \$25  = \$23  & \$24 ;
+  assign \$26  = | \$signal$11 ;
+  assign \$27  = | \$signal$18 ;
+  assign \$28  = \$26  & \$27 ;
+  assign \$29  = ! \$signal$18 [24:16];
+  assign \$30  = \$28  & \$29 ;
+  assign \$31  = ~ \$30 ;
+  assign difference = { rest, \$signal$18 [24] } - \$signal$11 ;
   assign fits = ~ difference[11];
-  assign \$33  = ! calibration_state;
-  assign \$34  = calibration_state == 1'h1;
-  assign \$35  = calibration_state == 2'h2;
+  assign \$32  = ! calibration_state;
+  assign \$33  = calibration_state == 1'h1;
+  assign \$34  = calibration_state == 2'h2;
   always @(posedge clk) begin
-    if (\$1 ) begin
-      casez (calibration_state)
-        2'h0:
-            if (summed) begin
-              active <= 1'h0;
-            end
-      endcase
-      if (start) begin
-        active <= 1'h1;
-      end
-      if (clear) begin
-        active <= 1'h0;
-      end
-    end
-    if (rst) begin
-      active <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
               count <= 5'h19;
             end
         2'h1:
-            count <= \$19 [4:0];
+            count <= \$18 [4:0];
       endcase
       if (clear) begin
         count <= 5'h00;
@@ -24777,14 +24723,14 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
               rest <= 10'h000;
             end
         2'h1:
-            rest <= \$20 ;
+            rest <= \$19 ;
       endcase
       if (clear) begin
         rest <= 10'h000;
@@ -24795,34 +24741,34 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
-              \$signal$19  <= \$17 [24:0];
+              \$signal$18  <= \$16 [24:0];
             end
         2'h1:
-            \$signal$19  <= { \$signal$19 [23:0], fits };
+            \$signal$18  <= { \$signal$18 [23:0], fits };
       endcase
       if (clear) begin
-        \$signal$19  <= 25'h0000000;
+        \$signal$18  <= 25'h0000000;
       end
     end
     if (rst) begin
-      \$signal$19  <= 25'h0000000;
+      \$signal$18  <= 25'h0000000;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
-              if (\$18 ) begin
+              if (\$17 ) begin
                 calibration_state <= 2'h1;
               end
             end
         2'h1:
-            if (\$21 ) begin
+            if (\$20 ) begin
               calibration_state <= 2'h2;
             end
         2'h2:
@@ -24837,12 +24783,12 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       casez (calibration_state)
         2'h0:
             if (summed) begin
               (* full_case = 32'd1 *)
-              if (\$18 ) begin
+              if (\$17 ) begin
               end else begin
                 done <= 1'h1;
               end
@@ -24864,8 +24810,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \$signal  <= \$2 ;
+    if (calibrating) begin
+      \$signal  <= \$1 ;
       if (clear) begin
         \$signal  <= 1'h0;
       end
@@ -24875,19 +24821,19 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      \$signal$7  <= \$5 ;
+    if (calibrating) begin
+      \$signal$6  <= \$4 ;
       if (clear) begin
-        \$signal$7  <= 1'h0;
+        \$signal$6  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$7  <= 1'h0;
+      \$signal$6  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      magnitude <= \$8 [6:0];
+    if (calibrating) begin
+      magnitude <= \$7 [6:0];
       if (clear) begin
         magnitude <= 7'h00;
       end
@@ -24897,8 +24843,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      summed <= \$signal$7 ;
+    if (calibrating) begin
+      summed <= \$signal$6 ;
       if (clear) begin
         summed <= 1'h0;
       end
@@ -24908,9 +24854,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
-      if (\$9 ) begin
-        left <= \$10 [11:0];
+    if (calibrating) begin
+      if (\$8 ) begin
+        left <= \$9 [11:0];
       end
       if (start) begin
         left <= columns;
@@ -24924,23 +24870,23 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       if (\$signal ) begin
-        \$signal$12  <= \$11 [9:0];
+        \$signal$11  <= \$10 [9:0];
       end
       if (start) begin
-        \$signal$12  <= 10'h000;
+        \$signal$11  <= 10'h000;
       end
       if (clear) begin
-        \$signal$12  <= 10'h000;
+        \$signal$11  <= 10'h000;
       end
     end
     if (rst) begin
-      \$signal$12  <= 10'h000;
+      \$signal$11  <= 10'h000;
     end
   end
   always @(posedge clk) begin
-    if (\$1 ) begin
+    if (calibrating) begin
       measured [0] <= 1'h0;
       measured [7] <= 1'h0;
       measured [24] <= 1'h0;
@@ -24948,22 +24894,22 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       casez (calibration_state)
         2'h0:
           begin
-            if (\$12 ) begin
+            if (\$11 ) begin
               measured [6:1] <= code__code;
             end
             if (summed) begin
-              measured [34:25] <= \$signal$12 ;
-              measured [0] <= \$13 ;
-              measured [24] <= \$14 ;
+              measured [34:25] <= \$signal$11 ;
+              measured [0] <= \$12 ;
+              measured [24] <= \$13 ;
             end
           end
         2'h1:
             /* empty */;
         2'h2:
           begin
-            measured [23:8] <= \$signal$19 [15:0];
-            measured [7] <= \$26 ;
-            measured [35] <= \$32 ;
+            measured [23:8] <= \$signal$18 [15:0];
+            measured [7] <= \$25 ;
+            measured [35] <= \$31 ;
           end
       endcase
       if (clear) begin
@@ -24974,6 +24920,25 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       measured <= 36'h000000000;
     end
   end
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              active <= 1'h0;
+            end
+      endcase
+      if (start) begin
+        active <= 1'h1;
+      end
+      if (clear) begin
+        active <= 1'h0;
+      end
+    end
+    if (rst) begin
+      active <= 1'h0;
+    end
+  end
   assign \measured.offset_valid  = measured[0];
   assign \measured.offset  = measured[6:1];
   assign \measured.gain_valid  = measured[7];
@@ -24981,11 +24946,11 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \measured.reference_valid  = measured[24];
   assign \measured.gain_reference  = measured[34:25];
   assign \measured.failed  = measured[35];
-  assign \$15  = { 1'h0, gain_reference, 14'h0000 };
-  assign \$16  = { 1'h0, \$signal$12 [9:1] };
+  assign \$14  = { 1'h0, gain_reference, 14'h0000 };
+  assign \$15  = { 1'h0, \$signal$11 [9:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1042$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1033$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
 , negate, add, product_ready, bank_released, \clear$38 );
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire \$1 ;
@@ -25080,6 +25045,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
+  wire \$93 ;
+  wire \$94 ;
   output add;
   reg add = 1'h0;
   reg [2:0] adder_phase_state = 3'h0;
@@ -25149,8 +25116,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$1042$0 ;
-  wire [34:0] \port$1042$0 ;
+  output [34:0] \port$1033$0 ;
+  wire [34:0] \port$1033$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -25268,22 +25235,24 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \$75  = ~ job[22];
   assign repeated = \$74  & \$75 ;
   assign \$76  = job_valid & job_ready;
-  assign \$77  = ~ again;
-  assign \$78  = tag[7] & \$77 ;
-  assign \$79  = ! array_phase_state;
-  assign \$80  = array_phase_state == 1'h1;
-  assign \$81  = array_phase_state == 2'h2;
-  assign \$82  = array_phase_state == 2'h3;
-  assign \$83  = array_phase_state == 3'h4;
-  assign \$84  = array_phase_state == 3'h5;
-  assign \$85  = array_phase_state == 3'h6;
-  assign \$86  = array_phase_state == 3'h7;
-  assign \$87  = array_phase_state == 4'h8;
-  assign \$88  = ! adder_phase_state;
-  assign \$89  = adder_phase_state == 1'h1;
-  assign \$90  = adder_phase_state == 2'h2;
-  assign \$91  = adder_phase_state == 2'h3;
-  assign \$92  = adder_phase_state == 3'h4;
+  assign \$77  = \$76  & job[22];
+  assign \$78  = \$77  & job[23];
+  assign \$79  = ~ again;
+  assign \$80  = tag[7] & \$79 ;
+  assign \$81  = ! array_phase_state;
+  assign \$82  = array_phase_state == 1'h1;
+  assign \$83  = array_phase_state == 2'h2;
+  assign \$84  = array_phase_state == 2'h3;
+  assign \$85  = array_phase_state == 3'h4;
+  assign \$86  = array_phase_state == 3'h5;
+  assign \$87  = array_phase_state == 3'h6;
+  assign \$88  = array_phase_state == 3'h7;
+  assign \$89  = array_phase_state == 4'h8;
+  assign \$90  = ! adder_phase_state;
+  assign \$91  = adder_phase_state == 1'h1;
+  assign \$92  = adder_phase_state == 2'h2;
+  assign \$93  = adder_phase_state == 2'h3;
+  assign \$94  = adder_phase_state == 3'h4;
   always @(posedge clk) begin
     if (ending) begin
       held_valid <= 1'h0;
@@ -26082,22 +26051,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    idle = 1'h0;
+    ending = \$78 ;
     casez (adder_phase_state)
       3'h0:
-          idle = 1'h1;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    ending = 1'h0;
-    casez (adder_phase_state)
-      3'h0:
-          if (\$76 ) begin
-            if (job[22]) begin
-              ending = job[23];
-            end
-          end
+          /* empty */;
       3'h1:
           /* empty */;
       3'h2:
@@ -26106,15 +26063,23 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           /* empty */;
       3'h4:
           if (\count_over$31 ) begin
-            ending = \$78 ;
+            ending = \$80 ;
           end
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
+    idle = 1'h0;
+    casez (adder_phase_state)
+      3'h0:
+          idle = 1'h1;
     endcase
   end
   assign bank = current[0];
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
   assign conversion = tag[58:43];
-  assign \port$1042$0  = current[34:0];
+  assign \port$1033$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -27154,29 +27119,27 @@ module \crossloom_tile.converter.levels$53 (resolution, clk, rst, first_lower, f
   assign \$58  = write_index[5];
 endmodule
 
-module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, \port$17$0 , bank_free, product_valid, started, product, product_ready, bank_released, clear);
+module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, chunk_loaded, chunk_final, clk, rst, bank_free, product_valid, started, product, product_ready, bank_released, clear);
   wire [3:0] \$1 ;
-  wire [3:0] \$10 ;
-  wire \$11 ;
-  wire [32:0] \$12 ;
-  wire [8:0] \$13 ;
-  wire [4:0] \$14 ;
-  wire [8:0] \$15 ;
+  wire \$10 ;
+  wire [32:0] \$11 ;
+  wire [8:0] \$12 ;
+  wire [4:0] \$13 ;
+  wire [8:0] \$14 ;
+  wire \$15 ;
   wire \$16 ;
   wire \$17 ;
   wire \$18 ;
-  wire \$19 ;
   wire [4:0] \$2 ;
   wire \$3 ;
   wire \$4 ;
-  wire \$5 ;
-  wire [2:0] \$6 ;
-  wire [3:0] \$7 ;
-  wire [2:0] \$8 ;
-  wire \$9 ;
+  wire [2:0] \$5 ;
+  wire [3:0] \$6 ;
+  wire [2:0] \$7 ;
+  wire \$8 ;
+  wire [3:0] \$9 ;
   reg [1:0] \$signal  = 2'h0;
-  wire \$signal$17 ;
-  reg \$signal$22  = 1'h0;
+  reg \$signal$20  = 1'h0;
   reg [1:0] \$signal$9  = 2'h0;
   reg [1:0] available = 2'h0;
   reg bank = 1'h0;
@@ -27203,8 +27166,6 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   reg [31:0] number = 32'd0;
   input [15:0] \port$0$292 ;
   wire [15:0] \port$0$292 ;
-  input \port$17$0 ;
-  wire \port$17$0 ;
   output [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -27232,170 +27193,151 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign \$3  = \final  >> bank;
   assign \$4  = \release  & \$3 ;
   assign started = product_valid & product_ready;
-  assign \$5  = \port$17$0  | clear;
-  assign \$6  = \$signal  + chunk_begin;
-  assign \$7  = \$6  - bank_released;
-  assign \$8  = available + chunk_loaded;
-  assign \$9  = started & \release ;
-  assign \$10  = \$8  - \$9 ;
-  assign \$11  = ~ \$signal$22 ;
-  assign \$12  = number + 1'h1;
-  assign \$13  = group + 1'h1;
-  assign \$14  = \$signal$9  << \port$0$292 [9:8];
-  assign \$15  = group + 2'h2;
-  assign \$16  = \$15  == \port$0$292 [7:0];
-  assign \$17  = ~ bank;
+  assign \$5  = \$signal  + chunk_begin;
+  assign \$6  = \$5  - bank_released;
+  assign \$7  = available + chunk_loaded;
+  assign \$8  = started & \release ;
+  assign \$9  = \$7  - \$8 ;
+  assign \$10  = ~ \$signal$20 ;
+  assign \$11  = number + 1'h1;
+  assign \$12  = group + 1'h1;
+  assign \$13  = \$signal$9  << \port$0$292 [9:8];
+  assign \$14  = group + 2'h2;
+  assign \$15  = \$14  == \port$0$292 [7:0];
+  assign \$16  = ~ bank;
+  assign \$17  = \port$0$292 [7:0] == 1'h1;
   assign \$18  = \port$0$292 [7:0] == 1'h1;
-  assign \$19  = \port$0$292 [7:0] == 1'h1;
   always @(posedge clk) begin
-    if (\$5 ) begin
-      \$signal  <= \$7 [1:0];
-      if (start) begin
-        \$signal  <= 2'h0;
-      end
-      if (clear) begin
-        \$signal  <= 2'h0;
-      end
+    \$signal  <= \$6 [1:0];
+    if (start) begin
+      \$signal  <= 2'h0;
+    end
+    if (clear) begin
+      \$signal  <= 2'h0;
     end
     if (rst) begin
       \$signal  <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      available <= \$10 [1:0];
-      if (start) begin
-        available <= 2'h0;
-      end
-      if (clear) begin
-        available <= 2'h0;
-      end
+    available <= \$9 [1:0];
+    if (start) begin
+      available <= 2'h0;
+    end
+    if (clear) begin
+      available <= 2'h0;
     end
     if (rst) begin
       available <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (chunk_loaded) begin
-        (* full_case = 32'd1 *)
-        casez (\$signal$22 )
-          1'h0:
-              \final  [0] <= chunk_final;
-          1'h1:
-              \final  [1] <= chunk_final;
-        endcase
-      end
-      if (clear) begin
-        \final  <= 2'h0;
-      end
+    if (chunk_loaded) begin
+      (* full_case = 32'd1 *)
+      casez (\$signal$20 )
+        1'h0:
+            \final  [0] <= chunk_final;
+        1'h1:
+            \final  [1] <= chunk_final;
+      endcase
+    end
+    if (clear) begin
+      \final  <= 2'h0;
     end
     if (rst) begin
       \final  <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (chunk_loaded) begin
-        \$signal$22  <= \$11 ;
-      end
-      if (start) begin
-        \$signal$22  <= 1'h0;
-      end
-      if (clear) begin
-        \$signal$22  <= 1'h0;
-      end
+    if (chunk_loaded) begin
+      \$signal$20  <= \$10 ;
+    end
+    if (start) begin
+      \$signal$20  <= 1'h0;
+    end
+    if (clear) begin
+      \$signal$20  <= 1'h0;
     end
     if (rst) begin
-      \$signal$22  <= 1'h0;
+      \$signal$20  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        number <= \$12 [31:0];
-      end
-      if (start) begin
-        number <= first_product;
-      end
-      if (clear) begin
-        number <= 32'd0;
-      end
+    if (started) begin
+      number <= \$11 [31:0];
+    end
+    if (start) begin
+      number <= first_product;
+    end
+    if (clear) begin
+      number <= 32'd0;
     end
     if (rst) begin
       number <= 32'd0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        group <= \$13 [7:0];
-        if (\release ) begin
-          group <= 8'h00;
-        end
-      end
-      if (start) begin
+    if (started) begin
+      group <= \$12 [7:0];
+      if (\release ) begin
         group <= 8'h00;
       end
-      if (clear) begin
-        group <= 8'h00;
-      end
+    end
+    if (start) begin
+      group <= 8'h00;
+    end
+    if (clear) begin
+      group <= 8'h00;
     end
     if (rst) begin
       group <= 8'h00;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        \$signal$9  <= \$14 [1:0];
-        if (\release ) begin
-          \$signal$9  <= \$2 [1:0];
-        end
-      end
-      if (start) begin
+    if (started) begin
+      \$signal$9  <= \$13 [1:0];
+      if (\release ) begin
         \$signal$9  <= \$2 [1:0];
       end
-      if (clear) begin
-        \$signal$9  <= 2'h0;
-      end
+    end
+    if (start) begin
+      \$signal$9  <= \$2 [1:0];
+    end
+    if (clear) begin
+      \$signal$9  <= 2'h0;
     end
     if (rst) begin
       \$signal$9  <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        \release  <= \$16 ;
-        if (\release ) begin
-          \release  <= \$18 ;
-        end
+    if (started) begin
+      \release  <= \$15 ;
+      if (\release ) begin
+        \release  <= \$17 ;
       end
-      if (start) begin
-        \release  <= \$19 ;
-      end
-      if (clear) begin
-        \release  <= 1'h0;
-      end
+    end
+    if (start) begin
+      \release  <= \$18 ;
+    end
+    if (clear) begin
+      \release  <= 1'h0;
     end
     if (rst) begin
       \release  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    if (\$5 ) begin
-      if (started) begin
-        if (\release ) begin
-          bank <= \$17 ;
-        end
+    if (started) begin
+      if (\release ) begin
+        bank <= \$16 ;
       end
-      if (start) begin
-        bank <= 1'h0;
-      end
-      if (clear) begin
-        bank <= 1'h0;
-      end
+    end
+    if (start) begin
+      bank <= 1'h0;
+    end
+    if (clear) begin
+      bank <= 1'h0;
     end
     if (rst) begin
       bank <= 1'h0;
@@ -27404,7 +27346,6 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign shift = \port$0$292 [9:8];
   assign group_granules = \port$0$292 [15:8];
   assign first_rows = \$2 [1:0];
-  assign \$signal$17  = \port$17$0 ;
   assign row_groups = \port$0$292 [7:0];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
@@ -27418,7 +27359,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
+module \crossloom_tile.gain$240 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
   input clear;
   wire clear;
   input clk;
@@ -27438,7 +27379,7 @@ module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturat
   wire valid;
   always @(posedge clk)
     gain <= \gain$3 ;
-  \crossloom_tile.gain$241.pipeline  pipeline (
+  \crossloom_tile.gain$240.pipeline  pipeline (
     .clear(clear),
     .clk(clk),
     .multiplicand(sum),
@@ -27450,7 +27391,7 @@ module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturat
   );
 endmodule
 
-module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
+module \crossloom_tile.gain$240.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [17:0] \$11 ;
@@ -27516,7 +27457,7 @@ module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multipl
   assign \$21  = \$17  ? \$18 [17:0] : \$20 ;
   assign \$23  = $signed(\$21 ) != $signed(\$22 );
   assign \$24  = \register$5  & \$23 ;
-  \crossloom_tile.gain$241.pipeline.multiplier$17  \multiplier$17  (
+  \crossloom_tile.gain$240.pipeline.multiplier$17  \multiplier$17  (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
@@ -27610,7 +27551,7 @@ module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multipl
   assign \$22  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
 endmodule
 
-module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
+module \crossloom_tile.gain$240.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
   wire \$1 ;
   wire [18:0] \$10 ;
   wire [19:0] \$11 ;
@@ -27828,10 +27769,10 @@ module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multipl
   assign product = \total$21 [33:0];
   assign \$2  = { multiplicand[17], multiplicand };
   assign \$4  = { multiplicand, 1'h0 };
+  assign \$22  = { multiplicand[17], multiplicand };
   assign \$7  = { multiplicand[17], multiplicand };
   assign \$9  = { multiplicand, 1'h0 };
   assign \$12  = { multiplicand[17], multiplicand };
-  assign \$22  = { multiplicand[17], multiplicand };
   assign \$14  = { multiplicand, 1'h0 };
   assign \$17  = { multiplicand[17], multiplicand };
   assign \$19  = { multiplicand, 1'h0 };
