@@ -114,11 +114,12 @@ class ChargeController(Component):
         # Each entry: switch, its length, condition to close it once the gap before it is over.
         chain: list[tuple[str, ValueLike]] = [
             ("reset", 1), ("drive", 1), ("share", 1), ("hold", ~held_valid | ending)]
+        idle = Signal(init=1)       # the state of that name
+        m.d.comb += self.product_ready.eq(idle)
         with m.FSM(name="array_phase"):
             with m.State("IDLE"):
-                m.d.comb += self.product_ready.eq(1)
                 with m.If(self.product_valid):
-                    m.d.sync += [current.eq(self.product), self.reset.eq(1)]
+                    m.d.sync += [current.eq(self.product), self.reset.eq(1), idle.eq(0)]
                     timer.start(m, lengths.reset)
                     m.next = "RESET"
             for i, (name, _) in enumerate(chain):
@@ -143,7 +144,7 @@ class ChargeController(Component):
                     else:
                         with m.Else():
                             m.d.comb += holds.eq(1)
-                            m.d.sync += [held_valid.eq(1), held.eq(current)]
+                            m.d.sync += [held_valid.eq(1), held.eq(current), idle.eq(1)]
                             m.next = "IDLE"
 
     def _adder_sequencer(self, m: Module, held_valid: Signal, holds: Signal, held: Signal,

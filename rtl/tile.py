@@ -143,7 +143,10 @@ class Tile(Component):
         kernels = read_field(self.descriptor, "kernels")
         base = read_field(self.descriptor, "coefficients")
         averaging = Signal(AVERAGING_BITS)
+        offset = Signal.like(self.settings.offset)
         m.d.sync += [
+            # The offset is measured without the one before.
+            offset.eq(Mux(unselected, 0, self.settings.offset)),
             averaging.eq(read_field(self.descriptor, "averaging")),
             stream.eq(read_field(self.descriptor, "stream")),
             calibrating.eq(read_field(self.descriptor, "opcode") == Opcode.CALIBRATE),
@@ -200,8 +203,7 @@ class Tile(Component):
             self.overrun.eq(jobs.overrun | outside),
 
             averager.averaging.eq(averaging),
-            # The offset is measured without the one before.
-            averager.offset.eq(Mux(unselected, 0, self.settings.offset)),
+            averager.offset.eq(offset),
             averager.code_valid.eq(converter.code_valid), averager.code.eq(converter.code),
             converter.code_ready.eq(averager.code_ready),
             converted.eq(converter.code_valid & averager.code_ready & ~converter.code.tag.void),

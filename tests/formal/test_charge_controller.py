@@ -95,6 +95,7 @@ def bench_of(component=ChargeController):
     for place, count in enumerate((array_count, adder_count)):
         bench.lemma(bench.probe("dut.count_over", 1, place) == (count == 1))
     bench.lemma(implies(dut.job_ready, adder_state == 0))
+    bench.lemma(dut.product_ready == (array_state == 0))
     group_properties(bench, dut, ARRAY, array_state, array_count)
     group_properties(bench, dut, ADDER, adder_state, adder_count)
     bench.always("add never with hold", ~(dut.add & dut.hold))

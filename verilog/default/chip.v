@@ -29404,26 +29404,27 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 , position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side
 , macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted
 , stopped, timed_out, overrun, refused, clear);
-  wire \$1 ;
+  wire [7:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire [12:0] \$14 ;
+  wire \$14 ;
   wire [12:0] \$15 ;
+  wire [12:0] \$16 ;
   wire \$2 ;
-  wire [41:0] \$27 ;
-  wire [16:0] \$28 ;
-  wire [47:0] \$29 ;
+  wire [41:0] \$29 ;
   wire \$3 ;
+  wire [16:0] \$30 ;
+  wire [47:0] \$31 ;
   wire \$4 ;
-  wire [14:0] \$5 ;
-  wire [20:0] \$6 ;
-  wire \$7 ;
+  wire \$5 ;
+  wire [14:0] \$6 ;
+  wire [20:0] \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
-  reg \$signal$93  = 1'h0;
+  reg \$signal$94  = 1'h0;
   wire [14:0] \$signature__addr ;
   wire [31:0] \$signature__data ;
   wire \$signature__en ;
@@ -29431,17 +29432,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [14:0] address;
   reg [2:0] averaging = 3'h0;
   (* init = 3'h0 *)
-  wire [2:0] \averaging$134 ;
+  wire [2:0] \averaging$135 ;
   (* init = 3'h0 *)
-  wire [2:0] \averaging$157 ;
+  wire [2:0] \averaging$158 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$122 ;
+  wire \bank_free$123 ;
   wire bank_released;
-  wire \bank_released$124 ;
+  wire \bank_released$125 ;
   wire [14:0] base;
-  wire [14:0] \base$170 ;
+  wire [14:0] \base$171 ;
   wire busy;
   input calibrate;
   wire calibrate;
@@ -29450,48 +29451,48 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg calibrating = 1'h0;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$119 ;
+  wire \chunk_begin$120 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$121 ;
+  wire \chunk_final$122 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$120 ;
+  wire \chunk_loaded$121 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$221 ;
+  wire \clear$222 ;
   input clk;
   wire clk;
   wire [70:0] code;
-  wire [70:0] \code$162 ;
-  wire [7:0] \code$162.code ;
-  wire \code$162.stopped ;
-  wire [61:0] \code$162.tag ;
-  wire [15:0] \code$162.tag.conversion ;
-  wire \code$162.tag.final ;
-  wire [5:0] \code$162.tag.index ;
-  wire \code$162.tag.last ;
-  wire \code$162.tag.partial ;
-  wire [1:0] \code$162.tag.plane ;
-  wire [31:0] \code$162.tag.product ;
-  wire \code$162.tag.release ;
-  wire \code$162.tag.stop ;
-  wire \code$162.tag.void ;
-  wire [70:0] \code$173 ;
-  wire [7:0] \code$173.code ;
-  wire \code$173.stopped ;
-  wire [61:0] \code$173.tag ;
-  wire [15:0] \code$173.tag.conversion ;
-  wire \code$173.tag.final ;
-  wire [5:0] \code$173.tag.index ;
-  wire \code$173.tag.last ;
-  wire \code$173.tag.partial ;
-  wire [1:0] \code$173.tag.plane ;
-  wire [31:0] \code$173.tag.product ;
-  wire \code$173.tag.release ;
-  wire \code$173.tag.stop ;
-  wire \code$173.tag.void ;
+  wire [70:0] \code$163 ;
+  wire [7:0] \code$163.code ;
+  wire \code$163.stopped ;
+  wire [61:0] \code$163.tag ;
+  wire [15:0] \code$163.tag.conversion ;
+  wire \code$163.tag.final ;
+  wire [5:0] \code$163.tag.index ;
+  wire \code$163.tag.last ;
+  wire \code$163.tag.partial ;
+  wire [1:0] \code$163.tag.plane ;
+  wire [31:0] \code$163.tag.product ;
+  wire \code$163.tag.release ;
+  wire \code$163.tag.stop ;
+  wire \code$163.tag.void ;
+  wire [70:0] \code$174 ;
+  wire [7:0] \code$174.code ;
+  wire \code$174.stopped ;
+  wire [61:0] \code$174.tag ;
+  wire [15:0] \code$174.tag.conversion ;
+  wire \code$174.tag.final ;
+  wire [5:0] \code$174.tag.index ;
+  wire \code$174.tag.last ;
+  wire \code$174.tag.partial ;
+  wire [1:0] \code$174.tag.plane ;
+  wire [31:0] \code$174.tag.product ;
+  wire \code$174.tag.release ;
+  wire \code$174.tag.stop ;
+  wire \code$174.tag.void ;
   wire [7:0] \code.code ;
   wire \code.stopped ;
   wire [61:0] \code.tag ;
@@ -29515,11 +29516,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire code__valid;
   wire code__void;
   wire code_ready;
-  wire \code_ready$164 ;
-  wire \code_ready$176 ;
+  wire \code_ready$165 ;
+  wire \code_ready$177 ;
   wire code_valid;
-  wire \code_valid$160 ;
-  wire \code_valid$171 ;
+  wire \code_valid$161 ;
+  wire \code_valid$172 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [31:0] coefficient_data;
@@ -29531,25 +29532,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
-  wire [11:0] \columns$193 ;
+  wire [11:0] \columns$194 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$165 ;
+  wire \converted$166 ;
   output converting;
   wire converting;
   input [5:0] correction_data;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$179 ;
+  wire [5:0] \correction_data$180 ;
   input [7:0] correction_index;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$178 ;
+  wire [7:0] \correction_index$179 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$177 ;
+  wire \correction_write$178 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -29573,36 +29574,36 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$184 ;
+  wire \drain_clear$185 ;
   input [2:0] drain_group;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$182 ;
+  wire [2:0] \drain_group$183 ;
   input [2:0] drain_lane;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$183 ;
+  wire [2:0] \drain_lane$184 ;
   output [24:0] drain_sum;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$187 ;
+  wire [24:0] \drain_sum$188 ;
   input drain_valid;
   wire drain_valid;
   wire drive;
   input [31:0] first_product;
   wire [31:0] first_product;
-  wire [31:0] \first_product$116 ;
+  wire [31:0] \first_product$117 ;
   wire [15:0] gain;
   wire [14:0] gain_reference;
   wire [7:0] group_granules;
   wire [3:0] groups;
   wire hold;
   wire [138:0] job;
-  wire [138:0] \job$143 ;
-  wire [5:0] \job$143.index ;
-  wire \job$143.last ;
-  wire [63:0] \job$143.negate ;
-  wire [1:0] \job$143.plane ;
-  wire [63:0] \job$143.select ;
-  wire \job$143.stop ;
-  wire \job$143.void ;
+  wire [138:0] \job$144 ;
+  wire [5:0] \job$144.index ;
+  wire \job$144.last ;
+  wire [63:0] \job$144.negate ;
+  wire [1:0] \job$144.plane ;
+  wire [63:0] \job$144.select ;
+  wire \job$144.stop ;
+  wire \job$144.void ;
   wire [5:0] \job.index ;
   wire \job.last ;
   wire [63:0] \job.negate ;
@@ -29611,19 +29612,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$144 ;
+  wire \job_ready$145 ;
   wire job_valid;
-  wire \job_valid$142 ;
+  wire \job_valid$143 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$133 ;
-  wire [5:0] \lengths$133.add ;
-  wire [5:0] \lengths$133.clear ;
-  wire [5:0] \lengths$133.drive ;
-  wire [5:0] \lengths$133.gap ;
-  wire [5:0] \lengths$133.hold ;
-  wire [5:0] \lengths$133.reset ;
-  wire [5:0] \lengths$133.share ;
+  wire [41:0] \lengths$134 ;
+  wire [5:0] \lengths$134.add ;
+  wire [5:0] \lengths$134.clear ;
+  wire [5:0] \lengths$134.drive ;
+  wire [5:0] \lengths$134.gap ;
+  wire [5:0] \lengths$134.hold ;
+  wire [5:0] \lengths$134.reset ;
+  wire [5:0] \lengths$134.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -29634,13 +29635,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [11:0] level;
   input [11:0] level_data;
   wire [11:0] level_data;
-  reg [11:0] \level_data$102  = 12'h000;
+  reg [11:0] \level_data$103  = 12'h000;
   input [7:0] level_index;
   wire [7:0] level_index;
-  reg [7:0] \level_index$101  = 8'h00;
+  reg [7:0] \level_index$102  = 8'h00;
   input level_write;
   wire level_write;
-  reg \level_write$100  = 1'h0;
+  reg \level_write$101  = 1'h0;
   wire levels_enable;
   input load_bank;
   wire load_bank;
@@ -29730,14 +29731,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] measure;
   output [42:0] measured;
   wire [42:0] measured;
-  wire [42:0] \measured$213 ;
-  wire \measured$213.failed ;
-  wire [15:0] \measured$213.gain ;
-  wire [14:0] \measured$213.gain_reference ;
-  wire \measured$213.gain_valid ;
-  wire [7:0] \measured$213.offset ;
-  wire \measured$213.offset_valid ;
-  wire \measured$213.reference_valid ;
+  wire [42:0] \measured$214 ;
+  wire \measured$214.failed ;
+  wire [15:0] \measured$214.gain ;
+  wire [14:0] \measured$214.gain_reference ;
+  wire \measured$214.gain_valid ;
+  wire [7:0] \measured$214.offset ;
+  wire \measured$214.offset_valid ;
+  wire \measured$214.reference_valid ;
   wire \measured.failed ;
   wire [15:0] \measured.gain ;
   wire [14:0] \measured.gain_reference ;
@@ -29746,24 +29747,26 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \measured.offset_valid ;
   wire \measured.reference_valid ;
   wire [63:0] negate;
-  wire [7:0] offset;
+  reg [7:0] offset = 8'h00;
+  (* init = 8'h00 *)
+  wire [7:0] \offset$159 ;
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$156 ;
+  wire \overrun$157 ;
   output position_done;
   wire position_done;
-  wire \position_done$180 ;
+  wire \position_done$181 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$181 ;
+  wire \position_freed$182 ;
   wire [43:0] product;
-  wire [43:0] \product$138 ;
-  wire \product$138.bank ;
-  wire \product$138.final ;
-  wire [31:0] \product$138.number ;
-  wire \product$138.release ;
-  wire [8:0] \product$138.row_enable ;
+  wire [43:0] \product$139 ;
+  wire \product$139.bank ;
+  wire \product$139.final ;
+  wire [31:0] \product$139.number ;
+  wire \product$139.release ;
+  wire [8:0] \product$139.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -29771,33 +29774,33 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [8:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$140 ;
+  wire \product_ready$141 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$136 ;
+  wire \product_valid$137 ;
   wire [14:0] read_address;
-  wire [14:0] \read_address$108 ;
+  wire [14:0] \read_address$109 ;
   wire [31:0] read_data;
-  wire [31:0] \read_data$111 ;
+  wire [31:0] \read_data$112 ;
   wire read_enable;
-  wire \read_enable$106 ;
+  wire \read_enable$107 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   wire [8:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$131 ;
+  wire [7:0] \row_groups$132 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$153 ;
+  wire \sample_ready$154 ;
   wire sample_valid;
-  wire \sample_valid$149 ;
+  wire \sample_valid$150 ;
   output saturated;
   wire saturated;
-  wire \saturated$190 ;
+  wire \saturated$191 ;
   wire [24:0] scaled;
   wire [63:0] select;
   input [39:0] settings;
@@ -29810,31 +29813,31 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire side;
   input start;
   wire start;
-  wire \start$115 ;
-  wire \start$126 ;
-  wire \start$166 ;
-  wire \start$191 ;
+  wire \start$116 ;
+  wire \start$127 ;
+  wire \start$167 ;
+  wire \start$192 ;
   wire started;
   output stopped;
   wire stopped;
   (* init = 1'h0 *)
   wire stream;
   (* init = 1'h0 *)
-  wire \stream$167 ;
+  wire \stream$168 ;
   wire [24:0] sum;
   wire summing;
   wire [61:0] tag;
-  wire [61:0] \tag$151 ;
-  wire [15:0] \tag$151.conversion ;
-  wire \tag$151.final ;
-  wire [5:0] \tag$151.index ;
-  wire \tag$151.last ;
-  wire \tag$151.partial ;
-  wire [1:0] \tag$151.plane ;
-  wire [31:0] \tag$151.product ;
-  wire \tag$151.release ;
-  wire \tag$151.stop ;
-  wire \tag$151.void ;
+  wire [61:0] \tag$152 ;
+  wire [15:0] \tag$152.conversion ;
+  wire \tag$152.final ;
+  wire [5:0] \tag$152.index ;
+  wire \tag$152.last ;
+  wire \tag$152.partial ;
+  wire [1:0] \tag$152.plane ;
+  wire [31:0] \tag$152.product ;
+  wire \tag$152.release ;
+  wire \tag$152.stop ;
+  wire \tag$152.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [5:0] \tag.index ;
@@ -29847,41 +29850,41 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$155 ;
+  wire \timed_out$156 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$146 ;
+  wire [15:0] \timeout$147 ;
   output [7:0] trace__code;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$206 ;
+  wire [7:0] \trace__code$207 ;
   output [8:0] trace__compensated;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$208 ;
+  wire [8:0] \trace__compensated$209 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$200 ;
+  wire [15:0] \trace__conversion$201 ;
   output [5:0] trace__index;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$202 ;
+  wire [5:0] \trace__index$203 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$204 ;
+  wire [1:0] \trace__plane$205 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$198 ;
+  wire [31:0] \trace__product$199 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$210 ;
+  wire \trace__stopped$211 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$196 ;
+  wire \trace__valid$197 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$212 ;
+  wire \trace__void$213 ;
   wire [7:0] trial;
   reg unselected = 1'h0;
   (* init = 1'h0 *)
-  wire \unselected$129 ;
+  wire \unselected$130 ;
   wire valid;
   wire [14:0] write__addr;
   wire [31:0] write__data;
@@ -29913,36 +29916,36 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     end
   end
   assign read_data = _0_;
-  assign \$1  = descriptor[3:0] == 3'h7;
-  assign \$2  = ! descriptor[7:6];
-  assign \$3  = calibrating & \$2 ;
-  assign \$4  = \$signal  ? read_enable : looked_at;
-  assign \$5  = \$signal  ? read_address : address;
-  assign \$6  = \$5  - coefficient_base;
-  assign \$7  = distance >= coefficient_words;
-  assign \$8  = \$signal$93  & \$7 ;
-  assign \$9  = job_ready & job[136];
-  assign \$10  = | averaging;
-  assign \$11  = \$9  & \$10 ;
-  assign \$signature__en  = \$signal  ? read_enable : \read_enable$106 ;
-  assign \$signature__addr  = \$signal  ? read_address : \read_address$108 ;
-  assign job_ready = \job_ready$144  & job_valid;
-  assign overrun = \overrun$156  | outside;
-  assign offset = unselected ? 8'h00 : settings[8:1];
-  assign \$12  = code_valid & code_ready;
-  assign \$13  = ~ code[18];
-  assign converted = \$12  & \$13 ;
+  assign \$1  = unselected ? 8'h00 : settings[8:1];
+  assign \$2  = descriptor[3:0] == 3'h7;
+  assign \$3  = ! descriptor[7:6];
+  assign \$4  = calibrating & \$3 ;
+  assign \$5  = \$signal  ? read_enable : looked_at;
+  assign \$6  = \$signal  ? read_address : address;
+  assign \$7  = \$6  - coefficient_base;
+  assign \$8  = distance >= coefficient_words;
+  assign \$9  = \$signal$94  & \$8 ;
+  assign \$10  = job_ready & job[136];
+  assign \$11  = | averaging;
+  assign \$12  = \$10  & \$11 ;
+  assign \$signature__en  = \$signal  ? read_enable : \read_enable$107 ;
+  assign \$signature__addr  = \$signal  ? read_address : \read_address$109 ;
+  assign job_ready = \job_ready$145  & job_valid;
+  assign overrun = \overrun$157  | outside;
+  assign \$13  = code_valid & code_ready;
+  assign \$14  = ~ code[18];
+  assign converted = \$13  & \$14 ;
   assign stopped = converted & code[8];
   assign summing = ~ calibrating;
-  assign \$14  = descriptor[283:272] + 3'h7;
-  assign mean_ready = \code_ready$176  & \code_valid$171 ;
+  assign \$15  = descriptor[283:272] + 3'h7;
+  assign mean_ready = \code_ready$177  & \code_valid$172 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[334:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$173 ),
-    .code_ready(\code_ready$176 ),
-    .code_valid(\code_valid$171 ),
+    .code(\code$174 ),
+    .code_ready(\code_ready$177 ),
+    .code_valid(\code_valid$172 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -29951,9 +29954,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(sum),
-    .groups(\$15 [3:0]),
-    .\port$1424$0 (\$28 ),
-    .\port$1424$23 (\$29 ),
+    .groups(\$16 [3:0]),
+    .\port$1427$0 (\$30 ),
+    .\port$1427$23 (\$31 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -29973,9 +29976,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$173 ),
+    .mean(\code$174 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$171 ),
+    .mean_valid(\code_valid$172 ),
     .offset(offset),
     .rst(rst)
   );
@@ -29983,7 +29986,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .calibrating(calibrating),
     .clear(clear),
     .clk(clk),
-    .code__code(\$28 [7:0]),
+    .code__code(\$30 [7:0]),
     .code__compensated(trace__compensated),
     .code__valid(trace__valid),
     .columns(descriptor[315:304]),
@@ -29999,19 +30002,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .averaging(averaging),
     .bank_released(bank_released),
     .clear(macro__clear),
-    .\clear$38 (clear),
+    .\clear$39 (clear),
     .clk(clk),
     .convert_side(macro__convert_side),
     .drive(macro__drive),
     .hold(macro__hold),
+    .idle(product_ready),
     .job(job),
-    .job_ready(\job_ready$144 ),
+    .job_ready(\job_ready$145 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1287$0 (\$27 ),
+    .\port$1289$0 (\$29 ),
     .product(product),
-    .product_ready(product_ready),
     .product_valid(product_valid),
     .reset(macro__reset),
     .rst(rst),
@@ -30041,9 +30044,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .timed_out(timed_out),
     .timeout(timeout),
     .trial(macro__trial),
-    .write(\level_write$100 ),
-    .write_data(\level_data$102 ),
-    .write_index(\level_index$101 )
+    .write(\level_write$101 ),
+    .write_data(\level_data$103 ),
+    .write_index(\level_index$102 )
   );
   \crossloom_tile.feed  feed (
     .bank_free(bank_free),
@@ -30062,7 +30065,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
-  \crossloom_tile.gain$240  \gain$240  (
+  \crossloom_tile.gain$241  \gain$241  (
     .clear(clear),
     .clk(clk),
     .\gain$3 (settings[24:9]),
@@ -30083,16 +30086,22 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$156 ),
-    .read_address(\read_address$108 ),
+    .overrun(\overrun$157 ),
+    .read_address(\read_address$109 ),
     .read_data(read_data),
-    .read_enable(\read_enable$106 ),
+    .read_enable(\read_enable$107 ),
     .row_groups(descriptor[263:256]),
     .rst(rst),
     .start(start),
     .stream(\$signal ),
     .unselected(unselected)
   );
+  always @(posedge clk) begin
+    offset <= \$1 ;
+    if (rst) begin
+      offset <= 8'h00;
+    end
+  end
   always @(posedge clk) begin
     averaging <= descriptor[14:12];
     if (rst) begin
@@ -30106,158 +30115,159 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     end
   end
   always @(posedge clk) begin
-    calibrating <= \$1 ;
+    calibrating <= \$2 ;
     if (rst) begin
       calibrating <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    unselected <= \$3 ;
+    unselected <= \$4 ;
     if (rst) begin
       unselected <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \$signal$93  <= \$4 ;
+    \$signal$94  <= \$5 ;
     if (rst) begin
-      \$signal$93  <= 1'h0;
+      \$signal$94  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    distance <= \$6 ;
+    distance <= \$7 ;
     if (rst) begin
       distance <= 21'h000000;
     end
   end
   always @(posedge clk) begin
-    outside <= \$8 ;
+    outside <= \$9 ;
     if (rst) begin
       outside <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \level_write$100  <= level_write;
+    \level_write$101  <= level_write;
     if (rst) begin
-      \level_write$100  <= 1'h0;
+      \level_write$101  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \level_index$101  <= level_index;
+    \level_index$102  <= level_index;
     if (rst) begin
-      \level_index$101  <= 8'h00;
+      \level_index$102  <= 8'h00;
     end
   end
   always @(posedge clk) begin
-    \level_data$102  <= level_data;
+    \level_data$103  <= level_data;
     if (rst) begin
-      \level_data$102  <= 12'h000;
+      \level_data$103  <= 12'h000;
     end
   end
   always @(posedge clk) begin
-    refused <= \$11 ;
+    refused <= \$12 ;
     if (rst) begin
       refused <= 1'h0;
     end
   end
   assign \$signature__data  = read_data;
-  assign \read_data$111  = read_data;
+  assign \read_data$112  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \start$115  = start;
-  assign \first_product$116  = first_product;
+  assign \start$116  = start;
+  assign \first_product$117  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$119  = chunk_begin;
-  assign \chunk_loaded$120  = chunk_loaded;
-  assign \chunk_final$121  = chunk_final;
-  assign \bank_free$122  = bank_free;
-  assign \bank_released$124  = bank_released;
+  assign \chunk_begin$120  = chunk_begin;
+  assign \chunk_loaded$121  = chunk_loaded;
+  assign \chunk_final$122  = chunk_final;
+  assign \bank_free$123  = bank_free;
+  assign \bank_released$125  = bank_released;
   assign started = product_started;
-  assign \start$126  = start;
+  assign \start$127  = start;
   assign stream = \$signal ;
   assign base = descriptor[334:320];
-  assign \unselected$129  = unselected;
+  assign \unselected$130  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$131  = descriptor[263:256];
+  assign \row_groups$132  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$133  = lengths;
-  assign \averaging$134  = averaging;
-  assign \product_valid$136  = product_valid;
-  assign \product$138  = product;
-  assign \product_ready$140  = product_ready;
-  assign \job_valid$142  = job_valid;
-  assign \job$143  = job;
+  assign \lengths$134  = lengths;
+  assign \averaging$135  = averaging;
+  assign \product_valid$137  = product_valid;
+  assign \product$139  = product;
+  assign \product_ready$141  = product_ready;
+  assign \job_valid$143  = job_valid;
+  assign \job$144  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$146  = timeout;
+  assign \timeout$147  = timeout;
   assign levels_enable = settings[0];
-  assign \sample_valid$149  = sample_valid;
-  assign \tag$151  = tag;
-  assign \sample_ready$153  = sample_ready;
+  assign \sample_valid$150  = sample_valid;
+  assign \tag$152  = tag;
+  assign \sample_ready$154  = sample_ready;
   assign busy = macro__convert;
-  assign \timed_out$155  = timed_out;
-  assign \averaging$157  = averaging;
-  assign \code_valid$160  = code_valid;
-  assign \code$162  = code;
-  assign \code_ready$164  = code_ready;
-  assign \converted$165  = converted;
-  assign \start$166  = start;
-  assign \stream$167  = \$signal ;
-  assign groups = \$15 [3:0];
-  assign \base$170  = descriptor[334:320];
-  assign mean_valid = \code_valid$171 ;
-  assign mean = \code$173 ;
-  assign \correction_write$177  = correction_write;
-  assign \correction_index$178  = correction_index;
-  assign \correction_data$179  = correction_data;
-  assign \position_done$180  = position_done;
-  assign \position_freed$181  = position_freed;
-  assign \drain_group$182  = drain_group;
-  assign \drain_lane$183  = drain_lane;
-  assign \drain_clear$184  = drain_clear;
+  assign \timed_out$156  = timed_out;
+  assign \averaging$158  = averaging;
+  assign \offset$159  = offset;
+  assign \code_valid$161  = code_valid;
+  assign \code$163  = code;
+  assign \code_ready$165  = code_ready;
+  assign \converted$166  = converted;
+  assign \start$167  = start;
+  assign \stream$168  = \$signal ;
+  assign groups = \$16 [3:0];
+  assign \base$171  = descriptor[334:320];
+  assign mean_valid = \code_valid$172 ;
+  assign mean = \code$174 ;
+  assign \correction_write$178  = correction_write;
+  assign \correction_index$179  = correction_index;
+  assign \correction_data$180  = correction_data;
+  assign \position_done$181  = position_done;
+  assign \position_freed$182  = position_freed;
+  assign \drain_group$183  = drain_group;
+  assign \drain_lane$184  = drain_lane;
+  assign \drain_clear$185  = drain_clear;
   assign gain = settings[24:9];
-  assign \drain_sum$187  = sum;
+  assign \drain_sum$188  = sum;
   assign valid = drain_valid;
   assign scaled = drain_sum;
-  assign \saturated$190  = saturated;
-  assign \start$191  = calibrate;
+  assign \saturated$191  = saturated;
+  assign \start$192  = calibrate;
   assign measure = descriptor[7:6];
-  assign \columns$193  = descriptor[315:304];
+  assign \columns$194  = descriptor[315:304];
   assign gain_reference = settings[39:25];
   assign code__valid = trace__valid;
-  assign \trace__valid$196  = trace__valid;
-  assign code__product = \$29 [31:0];
-  assign \trace__product$198  = \$29 [31:0];
-  assign code__conversion = \$29 [47:32];
-  assign \trace__conversion$200  = \$29 [47:32];
-  assign code__index = \$28 [14:9];
-  assign \trace__index$202  = \$28 [14:9];
-  assign code__plane = \$28 [16:15];
-  assign \trace__plane$204  = \$28 [16:15];
-  assign code__code = \$28 [7:0];
-  assign \trace__code$206  = \$28 [7:0];
+  assign \trace__valid$197  = trace__valid;
+  assign code__product = \$31 [31:0];
+  assign \trace__product$199  = \$31 [31:0];
+  assign code__conversion = \$31 [47:32];
+  assign \trace__conversion$201  = \$31 [47:32];
+  assign code__index = \$30 [14:9];
+  assign \trace__index$203  = \$30 [14:9];
+  assign code__plane = \$30 [16:15];
+  assign \trace__plane$205  = \$30 [16:15];
+  assign code__code = \$30 [7:0];
+  assign \trace__code$207  = \$30 [7:0];
   assign code__compensated = trace__compensated;
-  assign \trace__compensated$208  = trace__compensated;
-  assign code__stopped = \$28 [8];
-  assign \trace__stopped$210  = \$28 [8];
+  assign \trace__compensated$209  = trace__compensated;
+  assign code__stopped = \$30 [8];
+  assign \trace__stopped$211  = \$30 [8];
   assign code__void = trace__void;
-  assign \trace__void$212  = trace__void;
-  assign \measured$213  = measured;
+  assign \trace__void$213  = trace__void;
+  assign \measured$214  = measured;
   assign done = calibrated;
-  assign bank = \$27 [0];
-  assign row_enable = \$27 [9:1];
+  assign bank = \$29 [0];
+  assign row_enable = \$29 [9:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$221  = macro__clear;
+  assign \clear$222  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[61:46];
-  assign product_number = \$27 [41:10];
+  assign product_number = \$29 [41:10];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign level = macro__level;
@@ -30272,17 +30282,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$27 [0];
-  assign macro__row_enable = \$27 [9:1];
+  assign macro__bank = \$29 [0];
+  assign macro__row_enable = \$29 [9:1];
   assign macro__reference = descriptor[376:352];
-  assign macro__product = \$27 [41:10];
+  assign macro__product = \$29 [41:10];
   assign macro__conversion = tag[61:46];
-  assign trace__product = \$29 [31:0];
-  assign trace__conversion = \$29 [47:32];
-  assign trace__index = \$28 [14:9];
-  assign trace__plane = \$28 [16:15];
-  assign trace__code = \$28 [7:0];
-  assign trace__stopped = \$28 [8];
+  assign trace__product = \$31 [31:0];
+  assign trace__conversion = \$31 [47:32];
+  assign trace__index = \$30 [14:9];
+  assign trace__plane = \$30 [16:15];
+  assign trace__code = \$30 [7:0];
+  assign trace__stopped = \$30 [8];
   assign converting = macro__convert;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -30325,30 +30335,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
-  assign \lengths$133.reset  = lengths[5:0];
-  assign \lengths$133.drive  = lengths[11:6];
-  assign \lengths$133.share  = lengths[17:12];
-  assign \lengths$133.hold  = lengths[23:18];
-  assign \lengths$133.clear  = lengths[29:24];
-  assign \lengths$133.add  = lengths[35:30];
-  assign \lengths$133.gap  = lengths[41:36];
+  assign \lengths$134.reset  = lengths[5:0];
+  assign \lengths$134.drive  = lengths[11:6];
+  assign \lengths$134.share  = lengths[17:12];
+  assign \lengths$134.hold  = lengths[23:18];
+  assign \lengths$134.clear  = lengths[29:24];
+  assign \lengths$134.add  = lengths[35:30];
+  assign \lengths$134.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[9:1];
   assign \product.number  = product[41:10];
   assign \product.release  = product[42];
   assign \product.final  = product[43];
-  assign \product$138.bank  = product[0];
-  assign \product$138.row_enable  = product[9:1];
-  assign \product$138.number  = product[41:10];
-  assign \product$138.release  = product[42];
-  assign \product$138.final  = product[43];
-  assign \job$143.select  = job[63:0];
-  assign \job$143.negate  = job[127:64];
-  assign \job$143.index  = job[133:128];
-  assign \job$143.plane  = job[135:134];
-  assign \job$143.stop  = job[136];
-  assign \job$143.void  = job[137];
-  assign \job$143.last  = job[138];
+  assign \product$139.bank  = product[0];
+  assign \product$139.row_enable  = product[9:1];
+  assign \product$139.number  = product[41:10];
+  assign \product$139.release  = product[42];
+  assign \product$139.final  = product[43];
+  assign \job$144.select  = job[63:0];
+  assign \job$144.negate  = job[127:64];
+  assign \job$144.index  = job[133:128];
+  assign \job$144.plane  = job[135:134];
+  assign \job$144.stop  = job[136];
+  assign \job$144.void  = job[137];
+  assign \job$144.last  = job[138];
   assign \tag.index  = tag[5:0];
   assign \tag.plane  = tag[7:6];
   assign \tag.stop  = tag[8];
@@ -30359,16 +30369,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[13];
   assign \tag.product  = tag[45:14];
   assign \tag.conversion  = tag[61:46];
-  assign \tag$151.index  = tag[5:0];
-  assign \tag$151.plane  = tag[7:6];
-  assign \tag$151.stop  = tag[8];
-  assign \tag$151.void  = tag[9];
-  assign \tag$151.last  = tag[10];
-  assign \tag$151.release  = tag[11];
-  assign \tag$151.final  = tag[12];
-  assign \tag$151.partial  = tag[13];
-  assign \tag$151.product  = tag[45:14];
-  assign \tag$151.conversion  = tag[61:46];
+  assign \tag$152.index  = tag[5:0];
+  assign \tag$152.plane  = tag[7:6];
+  assign \tag$152.stop  = tag[8];
+  assign \tag$152.void  = tag[9];
+  assign \tag$152.last  = tag[10];
+  assign \tag$152.release  = tag[11];
+  assign \tag$152.final  = tag[12];
+  assign \tag$152.partial  = tag[13];
+  assign \tag$152.product  = tag[45:14];
+  assign \tag$152.conversion  = tag[61:46];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -30382,57 +30392,57 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[22];
   assign \code.tag.product  = code[54:23];
   assign \code.tag.conversion  = code[70:55];
-  assign \code$162.code  = code[7:0];
-  assign \code$162.stopped  = code[8];
-  assign \code$162.tag  = code[70:9];
-  assign \code$162.tag.index  = code[14:9];
-  assign \code$162.tag.plane  = code[16:15];
-  assign \code$162.tag.stop  = code[17];
-  assign \code$162.tag.void  = code[18];
-  assign \code$162.tag.last  = code[19];
-  assign \code$162.tag.release  = code[20];
-  assign \code$162.tag.final  = code[21];
-  assign \code$162.tag.partial  = code[22];
-  assign \code$162.tag.product  = code[54:23];
-  assign \code$162.tag.conversion  = code[70:55];
-  assign \code$173.code  = \code$173 [7:0];
-  assign \code$173.stopped  = \code$173 [8];
-  assign \code$173.tag  = \code$173 [70:9];
-  assign \code$173.tag.index  = \code$173 [14:9];
-  assign \code$173.tag.plane  = \code$173 [16:15];
-  assign \code$173.tag.stop  = \code$173 [17];
-  assign \code$173.tag.void  = \code$173 [18];
-  assign \code$173.tag.last  = \code$173 [19];
-  assign \code$173.tag.release  = \code$173 [20];
-  assign \code$173.tag.final  = \code$173 [21];
-  assign \code$173.tag.partial  = \code$173 [22];
-  assign \code$173.tag.product  = \code$173 [54:23];
-  assign \code$173.tag.conversion  = \code$173 [70:55];
-  assign \mean.code  = \code$173 [7:0];
-  assign \mean.stopped  = \code$173 [8];
-  assign \mean.tag  = \code$173 [70:9];
-  assign \mean.tag.index  = \code$173 [14:9];
-  assign \mean.tag.plane  = \code$173 [16:15];
-  assign \mean.tag.stop  = \code$173 [17];
-  assign \mean.tag.void  = \code$173 [18];
-  assign \mean.tag.last  = \code$173 [19];
-  assign \mean.tag.release  = \code$173 [20];
-  assign \mean.tag.final  = \code$173 [21];
-  assign \mean.tag.partial  = \code$173 [22];
-  assign \mean.tag.product  = \code$173 [54:23];
-  assign \mean.tag.conversion  = \code$173 [70:55];
-  assign \measured$213.offset_valid  = measured[0];
-  assign \measured$213.offset  = measured[8:1];
-  assign \measured$213.gain_valid  = measured[9];
-  assign \measured$213.gain  = measured[25:10];
-  assign \measured$213.reference_valid  = measured[26];
-  assign \measured$213.gain_reference  = measured[41:27];
-  assign \measured$213.failed  = measured[42];
-  assign \$15  = { 3'h0, \$14 [12:3] };
+  assign \code$163.code  = code[7:0];
+  assign \code$163.stopped  = code[8];
+  assign \code$163.tag  = code[70:9];
+  assign \code$163.tag.index  = code[14:9];
+  assign \code$163.tag.plane  = code[16:15];
+  assign \code$163.tag.stop  = code[17];
+  assign \code$163.tag.void  = code[18];
+  assign \code$163.tag.last  = code[19];
+  assign \code$163.tag.release  = code[20];
+  assign \code$163.tag.final  = code[21];
+  assign \code$163.tag.partial  = code[22];
+  assign \code$163.tag.product  = code[54:23];
+  assign \code$163.tag.conversion  = code[70:55];
+  assign \code$174.code  = \code$174 [7:0];
+  assign \code$174.stopped  = \code$174 [8];
+  assign \code$174.tag  = \code$174 [70:9];
+  assign \code$174.tag.index  = \code$174 [14:9];
+  assign \code$174.tag.plane  = \code$174 [16:15];
+  assign \code$174.tag.stop  = \code$174 [17];
+  assign \code$174.tag.void  = \code$174 [18];
+  assign \code$174.tag.last  = \code$174 [19];
+  assign \code$174.tag.release  = \code$174 [20];
+  assign \code$174.tag.final  = \code$174 [21];
+  assign \code$174.tag.partial  = \code$174 [22];
+  assign \code$174.tag.product  = \code$174 [54:23];
+  assign \code$174.tag.conversion  = \code$174 [70:55];
+  assign \mean.code  = \code$174 [7:0];
+  assign \mean.stopped  = \code$174 [8];
+  assign \mean.tag  = \code$174 [70:9];
+  assign \mean.tag.index  = \code$174 [14:9];
+  assign \mean.tag.plane  = \code$174 [16:15];
+  assign \mean.tag.stop  = \code$174 [17];
+  assign \mean.tag.void  = \code$174 [18];
+  assign \mean.tag.last  = \code$174 [19];
+  assign \mean.tag.release  = \code$174 [20];
+  assign \mean.tag.final  = \code$174 [21];
+  assign \mean.tag.partial  = \code$174 [22];
+  assign \mean.tag.product  = \code$174 [54:23];
+  assign \mean.tag.conversion  = \code$174 [70:55];
+  assign \measured$214.offset_valid  = measured[0];
+  assign \measured$214.offset  = measured[8:1];
+  assign \measured$214.gain_valid  = measured[9];
+  assign \measured$214.gain  = measured[25:10];
+  assign \measured$214.reference_valid  = measured[26];
+  assign \measured$214.gain_reference  = measured[41:27];
+  assign \measured$214.failed  = measured[42];
+  assign \$16  = { 3'h0, \$15 [12:3] };
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1424$0 , trace__void, \port$1424$23 , read_address, drain_sum, clear);
+, trace__valid, \port$1427$0 , trace__void, \port$1427$23 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -30786,10 +30796,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 9'h000 *)
   wire [8:0] operand;
   reg [8:0] operand_1 = 9'h000;
-  output [16:0] \port$1424$0 ;
-  wire [16:0] \port$1424$0 ;
-  output [47:0] \port$1424$23 ;
-  wire [47:0] \port$1424$23 ;
+  output [16:0] \port$1427$0 ;
+  wire [16:0] \port$1427$0 ;
+  output [47:0] \port$1427$23 ;
+  wire [47:0] \port$1427$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -31127,8 +31137,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1440$0 (register),
-    .\port$1442$0 (\register$44 ),
+    .\port$1443$0 (register),
+    .\port$1445$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -31137,8 +31147,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1440$0 (register),
-    .\port$1442$0 (\register$44 ),
+    .\port$1443$0 (register),
+    .\port$1445$0 (\register$44 ),
     .product(\product$90 ),
     .rst(rst)
   );
@@ -31147,8 +31157,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$50 ),
-    .\port$1440$0 (register),
-    .\port$1442$0 (\register$44 ),
+    .\port$1443$0 (register),
+    .\port$1445$0 (\register$44 ),
     .product(\product$91 ),
     .rst(rst)
   );
@@ -31157,8 +31167,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$54 ),
-    .\port$1440$0 (register),
-    .\port$1442$0 (\register$44 ),
+    .\port$1443$0 (register),
+    .\port$1445$0 (\register$44 ),
     .product(\product$92 ),
     .rst(rst)
   );
@@ -31167,8 +31177,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$58 ),
-    .\port$1440$0 (register),
-    .\port$1442$0 (\register$44 ),
+    .\port$1443$0 (register),
+    .\port$1445$0 (\register$44 ),
     .product(\product$93 ),
     .rst(rst)
   );
@@ -31177,8 +31187,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$62 ),
-    .\port$1440$0 (register),
-    .\port$1442$0 (\register$44 ),
+    .\port$1443$0 (register),
+    .\port$1445$0 (\register$44 ),
     .product(\product$94 ),
     .rst(rst)
   );
@@ -31187,8 +31197,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$66 ),
-    .\port$1440$0 (register),
-    .\port$1442$0 (\register$44 ),
+    .\port$1443$0 (register),
+    .\port$1445$0 (\register$44 ),
     .product(\product$95 ),
     .rst(rst)
   );
@@ -31197,8 +31207,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$70 ),
-    .\port$1440$0 (register),
-    .\port$1442$0 (\register$44 ),
+    .\port$1443$0 (register),
+    .\port$1445$0 (\register$44 ),
     .product(\product$96 ),
     .rst(rst)
   );
@@ -31710,9 +31720,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient7 = \multiplier$70 ;
   assign \valid$72  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1424$0  = held[16:0];
+  assign \port$1427$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$1424$23  = held[70:23];
+  assign \port$1427$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -31757,7 +31767,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$173  = \$172 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31782,10 +31792,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1440$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1440$0 ;
-  wire \port$1440$0 ;
-  input \port$1442$0 ;
-  wire \port$1442$0 ;
+  input \port$1443$0 ;
+  wire \port$1443$0 ;
+  input \port$1445$0 ;
+  wire \port$1445$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31801,21 +31811,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1440$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1442$0 ) begin
+    if (\port$1445$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1442$0 , \port$1440$0  };
+  assign valid = { \port$1445$0 , \port$1443$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31825,7 +31835,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1440$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31850,10 +31860,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1440$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1440$0 ;
-  wire \port$1440$0 ;
-  input \port$1442$0 ;
-  wire \port$1442$0 ;
+  input \port$1443$0 ;
+  wire \port$1443$0 ;
+  input \port$1445$0 ;
+  wire \port$1445$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31869,21 +31879,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1440$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1442$0 ) begin
+    if (\port$1445$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1442$0 , \port$1440$0  };
+  assign valid = { \port$1445$0 , \port$1443$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31893,7 +31903,7 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1440$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31918,10 +31928,10 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1440$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1440$0 ;
-  wire \port$1440$0 ;
-  input \port$1442$0 ;
-  wire \port$1442$0 ;
+  input \port$1443$0 ;
+  wire \port$1443$0 ;
+  input \port$1445$0 ;
+  wire \port$1445$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31937,21 +31947,21 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1440$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1442$0 ) begin
+    if (\port$1445$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1442$0 , \port$1440$0  };
+  assign valid = { \port$1445$0 , \port$1443$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31961,7 +31971,7 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1440$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31986,10 +31996,10 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1440$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1440$0 ;
-  wire \port$1440$0 ;
-  input \port$1442$0 ;
-  wire \port$1442$0 ;
+  input \port$1443$0 ;
+  wire \port$1443$0 ;
+  input \port$1445$0 ;
+  wire \port$1445$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32005,21 +32015,21 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1440$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1442$0 ) begin
+    if (\port$1445$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1442$0 , \port$1440$0  };
+  assign valid = { \port$1445$0 , \port$1443$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32029,7 +32039,7 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1440$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32054,10 +32064,10 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1440$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1440$0 ;
-  wire \port$1440$0 ;
-  input \port$1442$0 ;
-  wire \port$1442$0 ;
+  input \port$1443$0 ;
+  wire \port$1443$0 ;
+  input \port$1445$0 ;
+  wire \port$1445$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32073,21 +32083,21 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1440$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1442$0 ) begin
+    if (\port$1445$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1442$0 , \port$1440$0  };
+  assign valid = { \port$1445$0 , \port$1443$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32097,7 +32107,7 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1440$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32122,10 +32132,10 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1440$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1440$0 ;
-  wire \port$1440$0 ;
-  input \port$1442$0 ;
-  wire \port$1442$0 ;
+  input \port$1443$0 ;
+  wire \port$1443$0 ;
+  input \port$1445$0 ;
+  wire \port$1445$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32141,21 +32151,21 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1440$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1442$0 ) begin
+    if (\port$1445$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1442$0 , \port$1440$0  };
+  assign valid = { \port$1445$0 , \port$1443$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32165,7 +32175,7 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1440$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32190,10 +32200,10 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1440$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1440$0 ;
-  wire \port$1440$0 ;
-  input \port$1442$0 ;
-  wire \port$1442$0 ;
+  input \port$1443$0 ;
+  wire \port$1443$0 ;
+  input \port$1445$0 ;
+  wire \port$1445$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32209,21 +32219,21 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1440$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1442$0 ) begin
+    if (\port$1445$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1442$0 , \port$1440$0  };
+  assign valid = { \port$1445$0 , \port$1443$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32233,7 +32243,7 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1440$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1440$0 , \port$1442$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32258,10 +32268,10 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1440$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1440$0 ;
-  wire \port$1440$0 ;
-  input \port$1442$0 ;
-  wire \port$1442$0 ;
+  input \port$1443$0 ;
+  wire \port$1443$0 ;
+  input \port$1445$0 ;
+  wire \port$1445$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32277,21 +32287,21 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1440$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1440$0 ) begin
+    if (\port$1443$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1442$0 ) begin
+    if (\port$1445$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1442$0 , \port$1440$0  };
+  assign valid = { \port$1445$0 , \port$1443$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32301,7 +32311,7 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1440$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.averager (clk, rst, offset, mean_ready, code_ready, averaging, code_valid, code, mean_valid, mean, clear);
+module \crossloom_tile.averager (clk, rst, mean_ready, code_ready, offset, averaging, code_valid, code, mean_valid, mean, clear);
   wire \$1 ;
   wire [16:0] \$10 ;
   wire \$11 ;
@@ -32898,8 +32908,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$15  = { 1'h0, \$signal$11 [14:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1287$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
-, negate, add, product_ready, bank_released, \clear$38 );
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1289$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
+, select, negate, add, bank_released, \clear$39 );
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -33007,17 +33017,17 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   reg bank_released;
   output clear;
   reg clear = 1'h0;
-  input \clear$38 ;
-  wire \clear$38 ;
+  input \clear$39 ;
+  wire \clear$39 ;
   input clk;
   wire clk;
   wire [15:0] conversion;
   output convert_side;
   reg convert_side = 1'h1;
   reg [5:0] count = 6'h00;
-  reg [5:0] \count$30  = 6'h00;
+  reg [5:0] \count$31  = 6'h00;
   reg count_over = 1'h0;
-  reg \count_over$31  = 1'h0;
+  reg \count_over$32  = 1'h0;
   reg [43:0] current = 44'h00000000000;
   wire \current.bank ;
   wire \current.final ;
@@ -33037,7 +33047,9 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output hold;
   reg hold = 1'h0;
   reg holds;
-  reg idle;
+  output idle;
+  reg idle = 1'h1;
+  reg \idle$23 ;
   input [138:0] job;
   wire [138:0] job;
   wire [5:0] \job.index ;
@@ -33064,8 +33076,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$1287$0 ;
-  wire [41:0] \port$1287$0 ;
+  output [41:0] \port$1289$0 ;
+  wire [41:0] \port$1289$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -33074,8 +33086,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \product.release ;
   wire [8:0] \product.row_enable ;
   wire [31:0] product_number;
-  output product_ready;
-  reg product_ready;
+  (* init = 1'h1 *)
+  wire product_ready;
   input product_valid;
   wire product_valid;
   wire repeated;
@@ -33141,7 +33153,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \$33  = ~ side;
   assign \$34  = job_valid & job_ready;
   assign \$35  = ~ \$34 ;
-  assign \$36  = idle & \$35 ;
+  assign \$36  = \idle$23  & \$35 ;
   assign \$37  = ~ again;
   assign \$38  = \$36  & \$37 ;
   assign \$39  = held_valid | holds;
@@ -33166,17 +33178,17 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \$58  = ~ job[137];
   assign \$59  = next_conversion + 1'h1;
   assign \$60  = lengths[29:24] == 1'h1;
-  assign \$61  = \count$30  - 1'h1;
-  assign \$62  = \count$30  == 2'h2;
+  assign \$61  = \count$31  - 1'h1;
+  assign \$62  = \count$31  == 2'h2;
   assign \$63  = lengths[41:36] == 1'h1;
-  assign \$64  = \count$30  - 1'h1;
-  assign \$65  = \count$30  == 2'h2;
+  assign \$64  = \count$31  - 1'h1;
+  assign \$65  = \count$31  == 2'h2;
   assign \$66  = lengths[35:30] == 1'h1;
-  assign \$67  = \count$30  - 1'h1;
-  assign \$68  = \count$30  == 2'h2;
+  assign \$67  = \count$31  - 1'h1;
+  assign \$68  = \count$31  == 2'h2;
   assign \$69  = lengths[41:36] == 1'h1;
-  assign \$70  = \count$30  - 1'h1;
-  assign \$71  = \count$30  == 2'h2;
+  assign \$70  = \count$31  - 1'h1;
+  assign \$71  = \count$31  == 2'h2;
   assign \$72  = ~ count_over;
   assign \$73  = ~ count_over;
   assign \$74  = | averaging;
@@ -33229,7 +33241,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             held_valid <= 1'h1;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       held_valid <= 1'h0;
     end
     if (rst) begin
@@ -33243,7 +33255,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             current <= product;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       current <= 44'h00000000000;
     end
     if (rst) begin
@@ -33261,11 +33273,45 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             reset <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       reset <= 1'h0;
     end
     if (rst) begin
       reset <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    casez (array_phase_state)
+      4'h0:
+          if (product_valid) begin
+            idle <= 1'h0;
+          end
+      4'h1:
+          /* empty */;
+      4'h2:
+          /* empty */;
+      4'h3:
+          /* empty */;
+      4'h4:
+          /* empty */;
+      4'h5:
+          /* empty */;
+      4'h6:
+          /* empty */;
+      4'h7:
+          /* empty */;
+      4'h8:
+          (* full_case = 32'd1 *)
+          if (\$28 ) begin
+          end else begin
+            idle <= 1'h1;
+          end
+    endcase
+    if (\clear$39 ) begin
+      idle <= 1'h1;
+    end
+    if (rst) begin
+      idle <= 1'h1;
     end
   end
   always @(posedge clk) begin
@@ -33327,7 +33373,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             count <= \$29 [5:0];
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       count <= 6'h00;
     end
     if (rst) begin
@@ -33393,7 +33439,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             count_over <= \$30 ;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       count_over <= 1'h0;
     end
     if (rst) begin
@@ -33446,7 +33492,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       array_phase_state <= 4'h0;
     end
     if (rst) begin
@@ -33470,7 +33516,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             drive <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       drive <= 1'h0;
     end
     if (rst) begin
@@ -33498,7 +33544,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             share <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       share <= 1'h0;
     end
     if (rst) begin
@@ -33529,7 +33575,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             hold <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       hold <= 1'h0;
     end
     if (rst) begin
@@ -33561,7 +33607,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             held <= current;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       held <= 44'h00000000000;
     end
     if (rst) begin
@@ -33586,11 +33632,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             sample_valid <= 1'h1;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       sample_valid <= 1'h0;
     end
     if (rst) begin
@@ -33603,7 +33649,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
         side <= \$33 ;
       end
     end
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       side <= 1'h0;
     end
     if (rst) begin
@@ -33616,7 +33662,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
         convert_side <= side;
       end
     end
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       convert_side <= 1'h1;
     end
     if (rst) begin
@@ -33625,7 +33671,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   end
   always @(posedge clk) begin
     job_ready <= \$43 ;
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       job_ready <= 1'h0;
     end
     if (rst) begin
@@ -33644,7 +33690,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       left <= 7'h00;
     end
     if (rst) begin
@@ -33663,7 +33709,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       again <= 1'h0;
     end
     if (rst) begin
@@ -33692,7 +33738,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       tag <= 62'h0000000000000000;
     end
     if (rst) begin
@@ -33718,7 +33764,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       next_conversion <= 16'h0000;
     end
     if (rst) begin
@@ -33741,11 +33787,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             clear <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       clear <= 1'h0;
     end
     if (rst) begin
@@ -33757,45 +33803,45 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h0:
         begin
           if (\$45 ) begin
-            \count$30  <= lengths[29:24];
+            \count$31  <= lengths[29:24];
           end
           if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
-              \count$30  <= lengths[29:24];
+              \count$31  <= lengths[29:24];
             end
           end
         end
       3'h1:
         begin
-          \count$30  <= \$61 [5:0];
-          if (\count_over$31 ) begin
-            \count$30  <= lengths[41:36];
+          \count$31  <= \$61 [5:0];
+          if (\count_over$32 ) begin
+            \count$31  <= lengths[41:36];
           end
         end
       3'h2:
         begin
-          \count$30  <= \$64 [5:0];
-          if (\count_over$31 ) begin
-            \count$30  <= lengths[35:30];
+          \count$31  <= \$64 [5:0];
+          if (\count_over$32 ) begin
+            \count$31  <= lengths[35:30];
           end
         end
       3'h3:
         begin
-          \count$30  <= \$67 [5:0];
-          if (\count_over$31 ) begin
-            \count$30  <= lengths[41:36];
+          \count$31  <= \$67 [5:0];
+          if (\count_over$32 ) begin
+            \count$31  <= lengths[41:36];
           end
         end
       3'h4:
-          \count$30  <= \$70 [5:0];
+          \count$31  <= \$70 [5:0];
     endcase
-    if (\clear$38 ) begin
-      \count$30  <= 6'h00;
+    if (\clear$39 ) begin
+      \count$31  <= 6'h00;
     end
     if (rst) begin
-      \count$30  <= 6'h00;
+      \count$31  <= 6'h00;
     end
   end
   always @(posedge clk) begin
@@ -33803,45 +33849,45 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h0:
         begin
           if (\$45 ) begin
-            \count_over$31  <= \$50 ;
+            \count_over$32  <= \$50 ;
           end
           if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
-              \count_over$31  <= \$60 ;
+              \count_over$32  <= \$60 ;
             end
           end
         end
       3'h1:
         begin
-          \count_over$31  <= \$62 ;
-          if (\count_over$31 ) begin
-            \count_over$31  <= \$63 ;
+          \count_over$32  <= \$62 ;
+          if (\count_over$32 ) begin
+            \count_over$32  <= \$63 ;
           end
         end
       3'h2:
         begin
-          \count_over$31  <= \$65 ;
-          if (\count_over$31 ) begin
-            \count_over$31  <= \$66 ;
+          \count_over$32  <= \$65 ;
+          if (\count_over$32 ) begin
+            \count_over$32  <= \$66 ;
           end
         end
       3'h3:
         begin
-          \count_over$31  <= \$68 ;
-          if (\count_over$31 ) begin
-            \count_over$31  <= \$69 ;
+          \count_over$32  <= \$68 ;
+          if (\count_over$32 ) begin
+            \count_over$32  <= \$69 ;
           end
         end
       3'h4:
-          \count_over$31  <= \$71 ;
+          \count_over$32  <= \$71 ;
     endcase
-    if (\clear$38 ) begin
-      \count_over$31  <= 1'h0;
+    if (\clear$39 ) begin
+      \count_over$32  <= 1'h0;
     end
     if (rst) begin
-      \count_over$31  <= 1'h0;
+      \count_over$32  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -33860,23 +33906,23 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             adder_phase_state <= 3'h2;
           end
       3'h2:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             adder_phase_state <= 3'h3;
           end
       3'h3:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             adder_phase_state <= 3'h4;
           end
       3'h4:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             adder_phase_state <= 3'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       adder_phase_state <= 3'h0;
     end
     if (rst) begin
@@ -33894,7 +33940,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             end
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       select <= 64'h0000000000000000;
     end
     if (rst) begin
@@ -33912,7 +33958,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             end
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       negate <= 64'h0000000000000000;
     end
     if (rst) begin
@@ -33926,28 +33972,20 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h1:
           /* empty */;
       3'h2:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             add <= 1'h1;
           end
       3'h3:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             add <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       add <= 1'h0;
     end
     if (rst) begin
       add <= 1'h0;
     end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    product_ready = 1'h0;
-    casez (array_phase_state)
-      4'h0:
-          product_ready = 1'h1;
-    endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
@@ -34010,24 +34048,25 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             ending = \$80 ;
           end
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    idle = 1'h0;
+    \idle$23  = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          idle = 1'h1;
+          \idle$23  = 1'h1;
     endcase
   end
   assign bank = current[0];
   assign row_enable = current[9:1];
   assign product_number = current[41:10];
+  assign product_ready = idle;
   assign conversion = tag[61:46];
-  assign \port$1287$0  = current[41:0];
+  assign \port$1289$0  = current[41:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -35353,7 +35392,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.gain$240 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
+module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
   input clear;
   wire clear;
   input clk;
@@ -35373,7 +35412,7 @@ module \crossloom_tile.gain$240 (\gain$3 , valid, clk, rst, sum, scaled, saturat
   wire valid;
   always @(posedge clk)
     gain <= \gain$3 ;
-  \crossloom_tile.gain$240.pipeline  pipeline (
+  \crossloom_tile.gain$241.pipeline  pipeline (
     .clear(clear),
     .clk(clk),
     .multiplicand(sum),
@@ -35385,7 +35424,7 @@ module \crossloom_tile.gain$240 (\gain$3 , valid, clk, rst, sum, scaled, saturat
   );
 endmodule
 
-module \crossloom_tile.gain$240.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
+module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
   wire \$1 ;
   wire [24:0] \$10 ;
   wire [24:0] \$11 ;
@@ -35451,7 +35490,7 @@ module \crossloom_tile.gain$240.pipeline (valid, clk, rst, multiplicand, multipl
   assign \$21  = \$17  ? \$18 [24:0] : \$20 ;
   assign \$23  = $signed(\$21 ) != $signed(\$22 );
   assign \$24  = \register$5  & \$23 ;
-  \crossloom_tile.gain$240.pipeline.multiplier$17  \multiplier$17  (
+  \crossloom_tile.gain$241.pipeline.multiplier$17  \multiplier$17  (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
@@ -35545,7 +35584,7 @@ module \crossloom_tile.gain$240.pipeline (valid, clk, rst, multiplicand, multipl
   assign \$22  = { product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40], product[40:14] };
 endmodule
 
-module \crossloom_tile.gain$240.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
+module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
   wire \$1 ;
   wire [25:0] \$10 ;
   wire [26:0] \$11 ;
@@ -35763,10 +35802,10 @@ module \crossloom_tile.gain$240.pipeline.multiplier$17 (valid, clk, rst, multipl
   assign product = \total$21 [40:0];
   assign \$2  = { multiplicand[24], multiplicand };
   assign \$4  = { multiplicand, 1'h0 };
-  assign \$27  = { multiplicand[24], multiplicand };
-  assign \$29  = { multiplicand, 1'h0 };
   assign \$7  = { multiplicand[24], multiplicand };
   assign \$9  = { multiplicand, 1'h0 };
+  assign \$27  = { multiplicand[24], multiplicand };
+  assign \$29  = { multiplicand, 1'h0 };
   assign \$12  = { multiplicand[24], multiplicand };
   assign \$14  = { multiplicand, 1'h0 };
   assign \$17  = { multiplicand[24], multiplicand };

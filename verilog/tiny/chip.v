@@ -22254,26 +22254,27 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 , position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group, macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side
 , macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level, macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted
 , stopped, timed_out, overrun, refused, clear);
-  wire \$1 ;
+  wire [5:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire [12:0] \$14 ;
+  wire \$14 ;
   wire [12:0] \$15 ;
+  wire [12:0] \$16 ;
   wire \$2 ;
-  wire [34:0] \$27 ;
-  wire [11:0] \$28 ;
-  wire [47:0] \$29 ;
+  wire [34:0] \$29 ;
   wire \$3 ;
+  wire [11:0] \$30 ;
+  wire [47:0] \$31 ;
   wire \$4 ;
-  wire [8:0] \$5 ;
-  wire [20:0] \$6 ;
-  wire \$7 ;
+  wire \$5 ;
+  wire [8:0] \$6 ;
+  wire [20:0] \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg \$signal  = 1'h0;
-  reg \$signal$93  = 1'h0;
+  reg \$signal$94  = 1'h0;
   wire [8:0] \$signature__addr ;
   wire [7:0] \$signature__data ;
   wire \$signature__en ;
@@ -22281,17 +22282,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [8:0] address;
   reg [2:0] averaging = 3'h0;
   (* init = 3'h0 *)
-  wire [2:0] \averaging$134 ;
+  wire [2:0] \averaging$135 ;
   (* init = 3'h0 *)
-  wire [2:0] \averaging$157 ;
+  wire [2:0] \averaging$158 ;
   wire bank;
   output bank_free;
   wire bank_free;
-  wire \bank_free$122 ;
+  wire \bank_free$123 ;
   wire bank_released;
-  wire \bank_released$124 ;
+  wire \bank_released$125 ;
   wire [8:0] base;
-  wire [8:0] \base$170 ;
+  wire [8:0] \base$171 ;
   wire busy;
   input calibrate;
   wire calibrate;
@@ -22300,48 +22301,48 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   reg calibrating = 1'h0;
   input chunk_begin;
   wire chunk_begin;
-  wire \chunk_begin$119 ;
+  wire \chunk_begin$120 ;
   input chunk_final;
   wire chunk_final;
-  wire \chunk_final$121 ;
+  wire \chunk_final$122 ;
   input chunk_loaded;
   wire chunk_loaded;
-  wire \chunk_loaded$120 ;
+  wire \chunk_loaded$121 ;
   wire [11:0] chunks;
   input clear;
   wire clear;
-  wire \clear$221 ;
+  wire \clear$222 ;
   input clk;
   wire clk;
   wire [65:0] code;
-  wire [65:0] \code$162 ;
-  wire [5:0] \code$162.code ;
-  wire \code$162.stopped ;
-  wire [58:0] \code$162.tag ;
-  wire [15:0] \code$162.tag.conversion ;
-  wire \code$162.tag.final ;
-  wire [2:0] \code$162.tag.index ;
-  wire \code$162.tag.last ;
-  wire \code$162.tag.partial ;
-  wire [1:0] \code$162.tag.plane ;
-  wire [31:0] \code$162.tag.product ;
-  wire \code$162.tag.release ;
-  wire \code$162.tag.stop ;
-  wire \code$162.tag.void ;
-  wire [65:0] \code$173 ;
-  wire [5:0] \code$173.code ;
-  wire \code$173.stopped ;
-  wire [58:0] \code$173.tag ;
-  wire [15:0] \code$173.tag.conversion ;
-  wire \code$173.tag.final ;
-  wire [2:0] \code$173.tag.index ;
-  wire \code$173.tag.last ;
-  wire \code$173.tag.partial ;
-  wire [1:0] \code$173.tag.plane ;
-  wire [31:0] \code$173.tag.product ;
-  wire \code$173.tag.release ;
-  wire \code$173.tag.stop ;
-  wire \code$173.tag.void ;
+  wire [65:0] \code$163 ;
+  wire [5:0] \code$163.code ;
+  wire \code$163.stopped ;
+  wire [58:0] \code$163.tag ;
+  wire [15:0] \code$163.tag.conversion ;
+  wire \code$163.tag.final ;
+  wire [2:0] \code$163.tag.index ;
+  wire \code$163.tag.last ;
+  wire \code$163.tag.partial ;
+  wire [1:0] \code$163.tag.plane ;
+  wire [31:0] \code$163.tag.product ;
+  wire \code$163.tag.release ;
+  wire \code$163.tag.stop ;
+  wire \code$163.tag.void ;
+  wire [65:0] \code$174 ;
+  wire [5:0] \code$174.code ;
+  wire \code$174.stopped ;
+  wire [58:0] \code$174.tag ;
+  wire [15:0] \code$174.tag.conversion ;
+  wire \code$174.tag.final ;
+  wire [2:0] \code$174.tag.index ;
+  wire \code$174.tag.last ;
+  wire \code$174.tag.partial ;
+  wire [1:0] \code$174.tag.plane ;
+  wire [31:0] \code$174.tag.product ;
+  wire \code$174.tag.release ;
+  wire \code$174.tag.stop ;
+  wire \code$174.tag.void ;
   wire [5:0] \code.code ;
   wire \code.stopped ;
   wire [58:0] \code.tag ;
@@ -22365,11 +22366,11 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire code__valid;
   wire code__void;
   wire code_ready;
-  wire \code_ready$164 ;
-  wire \code_ready$176 ;
+  wire \code_ready$165 ;
+  wire \code_ready$177 ;
   wire code_valid;
-  wire \code_valid$160 ;
-  wire \code_valid$171 ;
+  wire \code_valid$161 ;
+  wire \code_valid$172 ;
   input [19:0] coefficient_base;
   wire [19:0] coefficient_base;
   input [7:0] coefficient_data;
@@ -22381,25 +22382,25 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   input coefficient_write;
   wire coefficient_write;
   wire [11:0] columns;
-  wire [11:0] \columns$193 ;
+  wire [11:0] \columns$194 ;
   wire comparator;
   wire [15:0] conversion;
   wire convert;
   wire convert_side;
   output converted;
   wire converted;
-  wire \converted$165 ;
+  wire \converted$166 ;
   output converting;
   wire converting;
   input [3:0] correction_data;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$179 ;
+  wire [3:0] \correction_data$180 ;
   input [5:0] correction_index;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$178 ;
+  wire [5:0] \correction_index$179 ;
   input correction_write;
   wire correction_write;
-  wire \correction_write$177 ;
+  wire \correction_write$178 ;
   wire decided;
   input [511:0] descriptor;
   wire [511:0] descriptor;
@@ -22423,36 +22424,36 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire done;
   input drain_clear;
   wire drain_clear;
-  wire \drain_clear$184 ;
+  wire \drain_clear$185 ;
   input [1:0] drain_group;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$182 ;
+  wire [1:0] \drain_group$183 ;
   input drain_lane;
   wire drain_lane;
-  wire \drain_lane$183 ;
+  wire \drain_lane$184 ;
   output [17:0] drain_sum;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$187 ;
+  wire [17:0] \drain_sum$188 ;
   input drain_valid;
   wire drain_valid;
   wire drive;
   input [31:0] first_product;
   wire [31:0] first_product;
-  wire [31:0] \first_product$116 ;
+  wire [31:0] \first_product$117 ;
   wire [15:0] gain;
   wire [9:0] gain_reference;
   wire [7:0] group_granules;
   wire [2:0] groups;
   wire hold;
   wire [23:0] job;
-  wire [23:0] \job$143 ;
-  wire [2:0] \job$143.index ;
-  wire \job$143.last ;
-  wire [7:0] \job$143.negate ;
-  wire [1:0] \job$143.plane ;
-  wire [7:0] \job$143.select ;
-  wire \job$143.stop ;
-  wire \job$143.void ;
+  wire [23:0] \job$144 ;
+  wire [2:0] \job$144.index ;
+  wire \job$144.last ;
+  wire [7:0] \job$144.negate ;
+  wire [1:0] \job$144.plane ;
+  wire [7:0] \job$144.select ;
+  wire \job$144.stop ;
+  wire \job$144.void ;
   wire [2:0] \job.index ;
   wire \job.last ;
   wire [7:0] \job.negate ;
@@ -22461,19 +22462,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \job.stop ;
   wire \job.void ;
   wire job_ready;
-  wire \job_ready$144 ;
+  wire \job_ready$145 ;
   wire job_valid;
-  wire \job_valid$142 ;
+  wire \job_valid$143 ;
   input [41:0] lengths;
   wire [41:0] lengths;
-  wire [41:0] \lengths$133 ;
-  wire [5:0] \lengths$133.add ;
-  wire [5:0] \lengths$133.clear ;
-  wire [5:0] \lengths$133.drive ;
-  wire [5:0] \lengths$133.gap ;
-  wire [5:0] \lengths$133.hold ;
-  wire [5:0] \lengths$133.reset ;
-  wire [5:0] \lengths$133.share ;
+  wire [41:0] \lengths$134 ;
+  wire [5:0] \lengths$134.add ;
+  wire [5:0] \lengths$134.clear ;
+  wire [5:0] \lengths$134.drive ;
+  wire [5:0] \lengths$134.gap ;
+  wire [5:0] \lengths$134.hold ;
+  wire [5:0] \lengths$134.reset ;
+  wire [5:0] \lengths$134.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -22484,13 +22485,13 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [9:0] level;
   input [9:0] level_data;
   wire [9:0] level_data;
-  reg [9:0] \level_data$102  = 10'h000;
+  reg [9:0] \level_data$103  = 10'h000;
   input [5:0] level_index;
   wire [5:0] level_index;
-  reg [5:0] \level_index$101  = 6'h00;
+  reg [5:0] \level_index$102  = 6'h00;
   input level_write;
   wire level_write;
-  reg \level_write$100  = 1'h0;
+  reg \level_write$101  = 1'h0;
   wire levels_enable;
   input load_bank;
   wire load_bank;
@@ -22580,14 +22581,14 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] measure;
   output [35:0] measured;
   wire [35:0] measured;
-  wire [35:0] \measured$213 ;
-  wire \measured$213.failed ;
-  wire [15:0] \measured$213.gain ;
-  wire [9:0] \measured$213.gain_reference ;
-  wire \measured$213.gain_valid ;
-  wire [5:0] \measured$213.offset ;
-  wire \measured$213.offset_valid ;
-  wire \measured$213.reference_valid ;
+  wire [35:0] \measured$214 ;
+  wire \measured$214.failed ;
+  wire [15:0] \measured$214.gain ;
+  wire [9:0] \measured$214.gain_reference ;
+  wire \measured$214.gain_valid ;
+  wire [5:0] \measured$214.offset ;
+  wire \measured$214.offset_valid ;
+  wire \measured$214.reference_valid ;
   wire \measured.failed ;
   wire [15:0] \measured.gain ;
   wire [9:0] \measured.gain_reference ;
@@ -22596,24 +22597,26 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \measured.offset_valid ;
   wire \measured.reference_valid ;
   wire [7:0] negate;
-  wire [5:0] offset;
+  reg [5:0] offset = 6'h00;
+  (* init = 6'h00 *)
+  wire [5:0] \offset$159 ;
   reg outside = 1'h0;
   output overrun;
   wire overrun;
-  wire \overrun$156 ;
+  wire \overrun$157 ;
   output position_done;
   wire position_done;
-  wire \position_done$180 ;
+  wire \position_done$181 ;
   input position_freed;
   wire position_freed;
-  wire \position_freed$181 ;
+  wire \position_freed$182 ;
   wire [36:0] product;
-  wire [36:0] \product$138 ;
-  wire \product$138.bank ;
-  wire \product$138.final ;
-  wire [31:0] \product$138.number ;
-  wire \product$138.release ;
-  wire [1:0] \product$138.row_enable ;
+  wire [36:0] \product$139 ;
+  wire \product$139.bank ;
+  wire \product$139.final ;
+  wire [31:0] \product$139.number ;
+  wire \product$139.release ;
+  wire [1:0] \product$139.row_enable ;
   wire \product.bank ;
   wire \product.final ;
   wire [31:0] \product.number ;
@@ -22621,33 +22624,33 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire [1:0] \product.row_enable ;
   wire [31:0] product_number;
   wire product_ready;
-  wire \product_ready$140 ;
+  wire \product_ready$141 ;
   output product_started;
   wire product_started;
   wire product_valid;
-  wire \product_valid$136 ;
+  wire \product_valid$137 ;
   wire [8:0] read_address;
-  wire [8:0] \read_address$108 ;
+  wire [8:0] \read_address$109 ;
   wire [7:0] read_data;
-  wire [7:0] \read_data$111 ;
+  wire [7:0] \read_data$112 ;
   wire read_enable;
-  wire \read_enable$106 ;
+  wire \read_enable$107 ;
   output refused;
   reg refused = 1'h0;
   wire reset;
   wire [3:0] resolution;
   wire [1:0] row_enable;
   wire [7:0] row_groups;
-  wire [7:0] \row_groups$131 ;
+  wire [7:0] \row_groups$132 ;
   input rst;
   wire rst;
   wire sample_ready;
-  wire \sample_ready$153 ;
+  wire \sample_ready$154 ;
   wire sample_valid;
-  wire \sample_valid$149 ;
+  wire \sample_valid$150 ;
   output saturated;
   wire saturated;
-  wire \saturated$190 ;
+  wire \saturated$191 ;
   wire [17:0] scaled;
   wire [7:0] select;
   input [32:0] settings;
@@ -22660,31 +22663,31 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire side;
   input start;
   wire start;
-  wire \start$115 ;
-  wire \start$126 ;
-  wire \start$166 ;
-  wire \start$191 ;
+  wire \start$116 ;
+  wire \start$127 ;
+  wire \start$167 ;
+  wire \start$192 ;
   wire started;
   output stopped;
   wire stopped;
   (* init = 1'h0 *)
   wire stream;
   (* init = 1'h0 *)
-  wire \stream$167 ;
+  wire \stream$168 ;
   wire [17:0] sum;
   wire summing;
   wire [58:0] tag;
-  wire [58:0] \tag$151 ;
-  wire [15:0] \tag$151.conversion ;
-  wire \tag$151.final ;
-  wire [2:0] \tag$151.index ;
-  wire \tag$151.last ;
-  wire \tag$151.partial ;
-  wire [1:0] \tag$151.plane ;
-  wire [31:0] \tag$151.product ;
-  wire \tag$151.release ;
-  wire \tag$151.stop ;
-  wire \tag$151.void ;
+  wire [58:0] \tag$152 ;
+  wire [15:0] \tag$152.conversion ;
+  wire \tag$152.final ;
+  wire [2:0] \tag$152.index ;
+  wire \tag$152.last ;
+  wire \tag$152.partial ;
+  wire [1:0] \tag$152.plane ;
+  wire [31:0] \tag$152.product ;
+  wire \tag$152.release ;
+  wire \tag$152.stop ;
+  wire \tag$152.void ;
   wire [15:0] \tag.conversion ;
   wire \tag.final ;
   wire [2:0] \tag.index ;
@@ -22697,41 +22700,41 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   wire \tag.void ;
   output timed_out;
   wire timed_out;
-  wire \timed_out$155 ;
+  wire \timed_out$156 ;
   input [15:0] timeout;
   wire [15:0] timeout;
-  wire [15:0] \timeout$146 ;
+  wire [15:0] \timeout$147 ;
   output [5:0] trace__code;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$206 ;
+  wire [5:0] \trace__code$207 ;
   output [6:0] trace__compensated;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$208 ;
+  wire [6:0] \trace__compensated$209 ;
   output [15:0] trace__conversion;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$200 ;
+  wire [15:0] \trace__conversion$201 ;
   output [2:0] trace__index;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$202 ;
+  wire [2:0] \trace__index$203 ;
   output [1:0] trace__plane;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$204 ;
+  wire [1:0] \trace__plane$205 ;
   output [31:0] trace__product;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$198 ;
+  wire [31:0] \trace__product$199 ;
   output trace__stopped;
   wire trace__stopped;
-  wire \trace__stopped$210 ;
+  wire \trace__stopped$211 ;
   output trace__valid;
   wire trace__valid;
-  wire \trace__valid$196 ;
+  wire \trace__valid$197 ;
   output trace__void;
   wire trace__void;
-  wire \trace__void$212 ;
+  wire \trace__void$213 ;
   wire [5:0] trial;
   reg unselected = 1'h0;
   (* init = 1'h0 *)
-  wire \unselected$129 ;
+  wire \unselected$130 ;
   wire valid;
   wire [8:0] write__addr;
   wire [7:0] write__data;
@@ -22763,36 +22766,36 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     end
   end
   assign read_data = _0_;
-  assign \$1  = descriptor[3:0] == 3'h7;
-  assign \$2  = ! descriptor[7:6];
-  assign \$3  = calibrating & \$2 ;
-  assign \$4  = \$signal  ? read_enable : looked_at;
-  assign \$5  = \$signal  ? read_address : address;
-  assign \$6  = \$5  - coefficient_base;
-  assign \$7  = distance >= coefficient_words;
-  assign \$8  = \$signal$93  & \$7 ;
-  assign \$9  = job_ready & job[21];
-  assign \$10  = | averaging;
-  assign \$11  = \$9  & \$10 ;
-  assign \$signature__en  = \$signal  ? read_enable : \read_enable$106 ;
-  assign \$signature__addr  = \$signal  ? read_address : \read_address$108 ;
-  assign job_ready = \job_ready$144  & job_valid;
-  assign overrun = \overrun$156  | outside;
-  assign offset = unselected ? 6'h00 : settings[6:1];
-  assign \$12  = code_valid & code_ready;
-  assign \$13  = ~ code[13];
-  assign converted = \$12  & \$13 ;
+  assign \$1  = unselected ? 6'h00 : settings[6:1];
+  assign \$2  = descriptor[3:0] == 3'h7;
+  assign \$3  = ! descriptor[7:6];
+  assign \$4  = calibrating & \$3 ;
+  assign \$5  = \$signal  ? read_enable : looked_at;
+  assign \$6  = \$signal  ? read_address : address;
+  assign \$7  = \$6  - coefficient_base;
+  assign \$8  = distance >= coefficient_words;
+  assign \$9  = \$signal$94  & \$8 ;
+  assign \$10  = job_ready & job[21];
+  assign \$11  = | averaging;
+  assign \$12  = \$10  & \$11 ;
+  assign \$signature__en  = \$signal  ? read_enable : \read_enable$107 ;
+  assign \$signature__addr  = \$signal  ? read_address : \read_address$109 ;
+  assign job_ready = \job_ready$145  & job_valid;
+  assign overrun = \overrun$157  | outside;
+  assign \$13  = code_valid & code_ready;
+  assign \$14  = ~ code[13];
+  assign converted = \$13  & \$14 ;
   assign stopped = converted & code[6];
   assign summing = ~ calibrating;
-  assign \$14  = descriptor[283:272] + 1'h1;
-  assign mean_ready = \code_ready$176  & \code_valid$171 ;
+  assign \$15  = descriptor[283:272] + 1'h1;
+  assign mean_ready = \code_ready$177  & \code_valid$172 ;
   \crossloom_tile.accumulator  accumulator (
     .base(descriptor[328:320]),
     .clear(clear),
     .clk(clk),
-    .code(\code$173 ),
-    .code_ready(\code_ready$176 ),
-    .code_valid(\code_valid$171 ),
+    .code(\code$174 ),
+    .code_ready(\code_ready$177 ),
+    .code_valid(\code_valid$172 ),
     .compensated(trace__compensated),
     .correction_write__addr(correction_index),
     .correction_write__data(correction_data),
@@ -22801,9 +22804,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sum(sum),
-    .groups(\$15 [2:0]),
-    .\port$1170$0 (\$28 ),
-    .\port$1170$18 (\$29 ),
+    .groups(\$16 [2:0]),
+    .\port$1173$0 (\$30 ),
+    .\port$1173$18 (\$31 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -22823,9 +22826,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .code(code),
     .code_ready(code_ready),
     .code_valid(code_valid),
-    .mean(\code$173 ),
+    .mean(\code$174 ),
     .mean_ready(mean_ready),
-    .mean_valid(\code_valid$171 ),
+    .mean_valid(\code_valid$172 ),
     .offset(offset),
     .rst(rst)
   );
@@ -22833,7 +22836,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .calibrating(calibrating),
     .clear(clear),
     .clk(clk),
-    .code__code(\$28 [5:0]),
+    .code__code(\$30 [5:0]),
     .code__compensated(trace__compensated),
     .code__valid(trace__valid),
     .columns(descriptor[315:304]),
@@ -22849,19 +22852,19 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .averaging(averaging),
     .bank_released(bank_released),
     .clear(macro__clear),
-    .\clear$38 (clear),
+    .\clear$39 (clear),
     .clk(clk),
     .convert_side(macro__convert_side),
     .drive(macro__drive),
     .hold(macro__hold),
+    .idle(product_ready),
     .job(job),
-    .job_ready(\job_ready$144 ),
+    .job_ready(\job_ready$145 ),
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1033$0 (\$27 ),
+    .\port$1035$0 (\$29 ),
     .product(product),
-    .product_ready(product_ready),
     .product_valid(product_valid),
     .reset(macro__reset),
     .rst(rst),
@@ -22891,9 +22894,9 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .timed_out(timed_out),
     .timeout(timeout),
     .trial(macro__trial),
-    .write(\level_write$100 ),
-    .write_data(\level_data$102 ),
-    .write_index(\level_index$101 )
+    .write(\level_write$101 ),
+    .write_data(\level_data$103 ),
+    .write_index(\level_index$102 )
   );
   \crossloom_tile.feed  feed (
     .bank_free(bank_free),
@@ -22912,7 +22915,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .start(start),
     .started(product_started)
   );
-  \crossloom_tile.gain$240  \gain$240  (
+  \crossloom_tile.gain$241  \gain$241  (
     .clear(clear),
     .clk(clk),
     .\gain$3 (settings[22:7]),
@@ -22933,16 +22936,22 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job(job),
     .job_ready(job_ready),
     .job_valid(job_valid),
-    .overrun(\overrun$156 ),
-    .read_address(\read_address$108 ),
+    .overrun(\overrun$157 ),
+    .read_address(\read_address$109 ),
     .read_data(read_data),
-    .read_enable(\read_enable$106 ),
+    .read_enable(\read_enable$107 ),
     .row_groups(descriptor[263:256]),
     .rst(rst),
     .start(start),
     .stream(\$signal ),
     .unselected(unselected)
   );
+  always @(posedge clk) begin
+    offset <= \$1 ;
+    if (rst) begin
+      offset <= 6'h00;
+    end
+  end
   always @(posedge clk) begin
     averaging <= descriptor[14:12];
     if (rst) begin
@@ -22956,158 +22965,159 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     end
   end
   always @(posedge clk) begin
-    calibrating <= \$1 ;
+    calibrating <= \$2 ;
     if (rst) begin
       calibrating <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    unselected <= \$3 ;
+    unselected <= \$4 ;
     if (rst) begin
       unselected <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \$signal$93  <= \$4 ;
+    \$signal$94  <= \$5 ;
     if (rst) begin
-      \$signal$93  <= 1'h0;
+      \$signal$94  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    distance <= \$6 ;
+    distance <= \$7 ;
     if (rst) begin
       distance <= 21'h000000;
     end
   end
   always @(posedge clk) begin
-    outside <= \$8 ;
+    outside <= \$9 ;
     if (rst) begin
       outside <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \level_write$100  <= level_write;
+    \level_write$101  <= level_write;
     if (rst) begin
-      \level_write$100  <= 1'h0;
+      \level_write$101  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \level_index$101  <= level_index;
+    \level_index$102  <= level_index;
     if (rst) begin
-      \level_index$101  <= 6'h00;
+      \level_index$102  <= 6'h00;
     end
   end
   always @(posedge clk) begin
-    \level_data$102  <= level_data;
+    \level_data$103  <= level_data;
     if (rst) begin
-      \level_data$102  <= 10'h000;
+      \level_data$103  <= 10'h000;
     end
   end
   always @(posedge clk) begin
-    refused <= \$11 ;
+    refused <= \$12 ;
     if (rst) begin
       refused <= 1'h0;
     end
   end
   assign \$signature__data  = read_data;
-  assign \read_data$111  = read_data;
+  assign \read_data$112  = read_data;
   assign write__en = coefficient_write;
   assign write__addr = coefficient_index;
   assign write__data = coefficient_data;
-  assign \start$115  = start;
-  assign \first_product$116  = first_product;
+  assign \start$116  = start;
+  assign \first_product$117  = first_product;
   assign row_groups = descriptor[263:256];
   assign group_granules = descriptor[271:264];
-  assign \chunk_begin$119  = chunk_begin;
-  assign \chunk_loaded$120  = chunk_loaded;
-  assign \chunk_final$121  = chunk_final;
-  assign \bank_free$122  = bank_free;
-  assign \bank_released$124  = bank_released;
+  assign \chunk_begin$120  = chunk_begin;
+  assign \chunk_loaded$121  = chunk_loaded;
+  assign \chunk_final$122  = chunk_final;
+  assign \bank_free$123  = bank_free;
+  assign \bank_released$125  = bank_released;
   assign started = product_started;
-  assign \start$126  = start;
+  assign \start$127  = start;
   assign stream = \$signal ;
   assign base = descriptor[328:320];
-  assign \unselected$129  = unselected;
+  assign \unselected$130  = unselected;
   assign columns = descriptor[315:304];
-  assign \row_groups$131  = descriptor[263:256];
+  assign \row_groups$132  = descriptor[263:256];
   assign chunks = descriptor[247:236];
-  assign \lengths$133  = lengths;
-  assign \averaging$134  = averaging;
-  assign \product_valid$136  = product_valid;
-  assign \product$138  = product;
-  assign \product_ready$140  = product_ready;
-  assign \job_valid$142  = job_valid;
-  assign \job$143  = job;
+  assign \lengths$134  = lengths;
+  assign \averaging$135  = averaging;
+  assign \product_valid$137  = product_valid;
+  assign \product$139  = product;
+  assign \product_ready$141  = product_ready;
+  assign \job_valid$143  = job_valid;
+  assign \job$144  = job;
   assign resolution = descriptor[11:8];
-  assign \timeout$146  = timeout;
+  assign \timeout$147  = timeout;
   assign levels_enable = settings[0];
-  assign \sample_valid$149  = sample_valid;
-  assign \tag$151  = tag;
-  assign \sample_ready$153  = sample_ready;
+  assign \sample_valid$150  = sample_valid;
+  assign \tag$152  = tag;
+  assign \sample_ready$154  = sample_ready;
   assign busy = macro__convert;
-  assign \timed_out$155  = timed_out;
-  assign \averaging$157  = averaging;
-  assign \code_valid$160  = code_valid;
-  assign \code$162  = code;
-  assign \code_ready$164  = code_ready;
-  assign \converted$165  = converted;
-  assign \start$166  = start;
-  assign \stream$167  = \$signal ;
-  assign groups = \$15 [2:0];
-  assign \base$170  = descriptor[328:320];
-  assign mean_valid = \code_valid$171 ;
-  assign mean = \code$173 ;
-  assign \correction_write$177  = correction_write;
-  assign \correction_index$178  = correction_index;
-  assign \correction_data$179  = correction_data;
-  assign \position_done$180  = position_done;
-  assign \position_freed$181  = position_freed;
-  assign \drain_group$182  = drain_group;
-  assign \drain_lane$183  = drain_lane;
-  assign \drain_clear$184  = drain_clear;
+  assign \timed_out$156  = timed_out;
+  assign \averaging$158  = averaging;
+  assign \offset$159  = offset;
+  assign \code_valid$161  = code_valid;
+  assign \code$163  = code;
+  assign \code_ready$165  = code_ready;
+  assign \converted$166  = converted;
+  assign \start$167  = start;
+  assign \stream$168  = \$signal ;
+  assign groups = \$16 [2:0];
+  assign \base$171  = descriptor[328:320];
+  assign mean_valid = \code_valid$172 ;
+  assign mean = \code$174 ;
+  assign \correction_write$178  = correction_write;
+  assign \correction_index$179  = correction_index;
+  assign \correction_data$180  = correction_data;
+  assign \position_done$181  = position_done;
+  assign \position_freed$182  = position_freed;
+  assign \drain_group$183  = drain_group;
+  assign \drain_lane$184  = drain_lane;
+  assign \drain_clear$185  = drain_clear;
   assign gain = settings[22:7];
-  assign \drain_sum$187  = sum;
+  assign \drain_sum$188  = sum;
   assign valid = drain_valid;
   assign scaled = drain_sum;
-  assign \saturated$190  = saturated;
-  assign \start$191  = calibrate;
+  assign \saturated$191  = saturated;
+  assign \start$192  = calibrate;
   assign measure = descriptor[7:6];
-  assign \columns$193  = descriptor[315:304];
+  assign \columns$194  = descriptor[315:304];
   assign gain_reference = settings[32:23];
   assign code__valid = trace__valid;
-  assign \trace__valid$196  = trace__valid;
-  assign code__product = \$29 [31:0];
-  assign \trace__product$198  = \$29 [31:0];
-  assign code__conversion = \$29 [47:32];
-  assign \trace__conversion$200  = \$29 [47:32];
-  assign code__index = \$28 [9:7];
-  assign \trace__index$202  = \$28 [9:7];
-  assign code__plane = \$28 [11:10];
-  assign \trace__plane$204  = \$28 [11:10];
-  assign code__code = \$28 [5:0];
-  assign \trace__code$206  = \$28 [5:0];
+  assign \trace__valid$197  = trace__valid;
+  assign code__product = \$31 [31:0];
+  assign \trace__product$199  = \$31 [31:0];
+  assign code__conversion = \$31 [47:32];
+  assign \trace__conversion$201  = \$31 [47:32];
+  assign code__index = \$30 [9:7];
+  assign \trace__index$203  = \$30 [9:7];
+  assign code__plane = \$30 [11:10];
+  assign \trace__plane$205  = \$30 [11:10];
+  assign code__code = \$30 [5:0];
+  assign \trace__code$207  = \$30 [5:0];
   assign code__compensated = trace__compensated;
-  assign \trace__compensated$208  = trace__compensated;
-  assign code__stopped = \$28 [6];
-  assign \trace__stopped$210  = \$28 [6];
+  assign \trace__compensated$209  = trace__compensated;
+  assign code__stopped = \$30 [6];
+  assign \trace__stopped$211  = \$30 [6];
   assign code__void = trace__void;
-  assign \trace__void$212  = trace__void;
-  assign \measured$213  = measured;
+  assign \trace__void$213  = trace__void;
+  assign \measured$214  = measured;
   assign done = calibrated;
-  assign bank = \$27 [0];
-  assign row_enable = \$27 [2:1];
+  assign bank = \$29 [0];
+  assign row_enable = \$29 [2:1];
   assign reset = macro__reset;
   assign drive = macro__drive;
   assign share = macro__share;
   assign hold = macro__hold;
-  assign \clear$221  = macro__clear;
+  assign \clear$222  = macro__clear;
   assign add = macro__add;
   assign side = macro__side;
   assign select = macro__select;
   assign negate = macro__negate;
   assign convert_side = macro__convert_side;
   assign conversion = tag[58:43];
-  assign product_number = \$27 [34:3];
+  assign product_number = \$29 [34:3];
   assign convert = macro__convert;
   assign trial = macro__trial;
   assign level = macro__level;
@@ -23122,17 +23132,17 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign macro__load_clear = load_clear;
   assign macro__load_row = load_row;
   assign macro__load_codes = load_codes;
-  assign macro__bank = \$27 [0];
-  assign macro__row_enable = \$27 [2:1];
+  assign macro__bank = \$29 [0];
+  assign macro__row_enable = \$29 [2:1];
   assign macro__reference = descriptor[370:352];
-  assign macro__product = \$27 [34:3];
+  assign macro__product = \$29 [34:3];
   assign macro__conversion = tag[58:43];
-  assign trace__product = \$29 [31:0];
-  assign trace__conversion = \$29 [47:32];
-  assign trace__index = \$28 [9:7];
-  assign trace__plane = \$28 [11:10];
-  assign trace__code = \$28 [5:0];
-  assign trace__stopped = \$28 [6];
+  assign trace__product = \$31 [31:0];
+  assign trace__conversion = \$31 [47:32];
+  assign trace__index = \$30 [9:7];
+  assign trace__plane = \$30 [11:10];
+  assign trace__code = \$30 [5:0];
+  assign trace__stopped = \$30 [6];
   assign converting = macro__convert;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -23175,30 +23185,30 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
-  assign \lengths$133.reset  = lengths[5:0];
-  assign \lengths$133.drive  = lengths[11:6];
-  assign \lengths$133.share  = lengths[17:12];
-  assign \lengths$133.hold  = lengths[23:18];
-  assign \lengths$133.clear  = lengths[29:24];
-  assign \lengths$133.add  = lengths[35:30];
-  assign \lengths$133.gap  = lengths[41:36];
+  assign \lengths$134.reset  = lengths[5:0];
+  assign \lengths$134.drive  = lengths[11:6];
+  assign \lengths$134.share  = lengths[17:12];
+  assign \lengths$134.hold  = lengths[23:18];
+  assign \lengths$134.clear  = lengths[29:24];
+  assign \lengths$134.add  = lengths[35:30];
+  assign \lengths$134.gap  = lengths[41:36];
   assign \product.bank  = product[0];
   assign \product.row_enable  = product[2:1];
   assign \product.number  = product[34:3];
   assign \product.release  = product[35];
   assign \product.final  = product[36];
-  assign \product$138.bank  = product[0];
-  assign \product$138.row_enable  = product[2:1];
-  assign \product$138.number  = product[34:3];
-  assign \product$138.release  = product[35];
-  assign \product$138.final  = product[36];
-  assign \job$143.select  = job[7:0];
-  assign \job$143.negate  = job[15:8];
-  assign \job$143.index  = job[18:16];
-  assign \job$143.plane  = job[20:19];
-  assign \job$143.stop  = job[21];
-  assign \job$143.void  = job[22];
-  assign \job$143.last  = job[23];
+  assign \product$139.bank  = product[0];
+  assign \product$139.row_enable  = product[2:1];
+  assign \product$139.number  = product[34:3];
+  assign \product$139.release  = product[35];
+  assign \product$139.final  = product[36];
+  assign \job$144.select  = job[7:0];
+  assign \job$144.negate  = job[15:8];
+  assign \job$144.index  = job[18:16];
+  assign \job$144.plane  = job[20:19];
+  assign \job$144.stop  = job[21];
+  assign \job$144.void  = job[22];
+  assign \job$144.last  = job[23];
   assign \tag.index  = tag[2:0];
   assign \tag.plane  = tag[4:3];
   assign \tag.stop  = tag[5];
@@ -23209,16 +23219,16 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \tag.partial  = tag[10];
   assign \tag.product  = tag[42:11];
   assign \tag.conversion  = tag[58:43];
-  assign \tag$151.index  = tag[2:0];
-  assign \tag$151.plane  = tag[4:3];
-  assign \tag$151.stop  = tag[5];
-  assign \tag$151.void  = tag[6];
-  assign \tag$151.last  = tag[7];
-  assign \tag$151.release  = tag[8];
-  assign \tag$151.final  = tag[9];
-  assign \tag$151.partial  = tag[10];
-  assign \tag$151.product  = tag[42:11];
-  assign \tag$151.conversion  = tag[58:43];
+  assign \tag$152.index  = tag[2:0];
+  assign \tag$152.plane  = tag[4:3];
+  assign \tag$152.stop  = tag[5];
+  assign \tag$152.void  = tag[6];
+  assign \tag$152.last  = tag[7];
+  assign \tag$152.release  = tag[8];
+  assign \tag$152.final  = tag[9];
+  assign \tag$152.partial  = tag[10];
+  assign \tag$152.product  = tag[42:11];
+  assign \tag$152.conversion  = tag[58:43];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -23232,57 +23242,57 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
   assign \code.tag.partial  = code[17];
   assign \code.tag.product  = code[49:18];
   assign \code.tag.conversion  = code[65:50];
-  assign \code$162.code  = code[5:0];
-  assign \code$162.stopped  = code[6];
-  assign \code$162.tag  = code[65:7];
-  assign \code$162.tag.index  = code[9:7];
-  assign \code$162.tag.plane  = code[11:10];
-  assign \code$162.tag.stop  = code[12];
-  assign \code$162.tag.void  = code[13];
-  assign \code$162.tag.last  = code[14];
-  assign \code$162.tag.release  = code[15];
-  assign \code$162.tag.final  = code[16];
-  assign \code$162.tag.partial  = code[17];
-  assign \code$162.tag.product  = code[49:18];
-  assign \code$162.tag.conversion  = code[65:50];
-  assign \code$173.code  = \code$173 [5:0];
-  assign \code$173.stopped  = \code$173 [6];
-  assign \code$173.tag  = \code$173 [65:7];
-  assign \code$173.tag.index  = \code$173 [9:7];
-  assign \code$173.tag.plane  = \code$173 [11:10];
-  assign \code$173.tag.stop  = \code$173 [12];
-  assign \code$173.tag.void  = \code$173 [13];
-  assign \code$173.tag.last  = \code$173 [14];
-  assign \code$173.tag.release  = \code$173 [15];
-  assign \code$173.tag.final  = \code$173 [16];
-  assign \code$173.tag.partial  = \code$173 [17];
-  assign \code$173.tag.product  = \code$173 [49:18];
-  assign \code$173.tag.conversion  = \code$173 [65:50];
-  assign \mean.code  = \code$173 [5:0];
-  assign \mean.stopped  = \code$173 [6];
-  assign \mean.tag  = \code$173 [65:7];
-  assign \mean.tag.index  = \code$173 [9:7];
-  assign \mean.tag.plane  = \code$173 [11:10];
-  assign \mean.tag.stop  = \code$173 [12];
-  assign \mean.tag.void  = \code$173 [13];
-  assign \mean.tag.last  = \code$173 [14];
-  assign \mean.tag.release  = \code$173 [15];
-  assign \mean.tag.final  = \code$173 [16];
-  assign \mean.tag.partial  = \code$173 [17];
-  assign \mean.tag.product  = \code$173 [49:18];
-  assign \mean.tag.conversion  = \code$173 [65:50];
-  assign \measured$213.offset_valid  = measured[0];
-  assign \measured$213.offset  = measured[6:1];
-  assign \measured$213.gain_valid  = measured[7];
-  assign \measured$213.gain  = measured[23:8];
-  assign \measured$213.reference_valid  = measured[24];
-  assign \measured$213.gain_reference  = measured[34:25];
-  assign \measured$213.failed  = measured[35];
-  assign \$15  = { 1'h0, \$14 [12:1] };
+  assign \code$163.code  = code[5:0];
+  assign \code$163.stopped  = code[6];
+  assign \code$163.tag  = code[65:7];
+  assign \code$163.tag.index  = code[9:7];
+  assign \code$163.tag.plane  = code[11:10];
+  assign \code$163.tag.stop  = code[12];
+  assign \code$163.tag.void  = code[13];
+  assign \code$163.tag.last  = code[14];
+  assign \code$163.tag.release  = code[15];
+  assign \code$163.tag.final  = code[16];
+  assign \code$163.tag.partial  = code[17];
+  assign \code$163.tag.product  = code[49:18];
+  assign \code$163.tag.conversion  = code[65:50];
+  assign \code$174.code  = \code$174 [5:0];
+  assign \code$174.stopped  = \code$174 [6];
+  assign \code$174.tag  = \code$174 [65:7];
+  assign \code$174.tag.index  = \code$174 [9:7];
+  assign \code$174.tag.plane  = \code$174 [11:10];
+  assign \code$174.tag.stop  = \code$174 [12];
+  assign \code$174.tag.void  = \code$174 [13];
+  assign \code$174.tag.last  = \code$174 [14];
+  assign \code$174.tag.release  = \code$174 [15];
+  assign \code$174.tag.final  = \code$174 [16];
+  assign \code$174.tag.partial  = \code$174 [17];
+  assign \code$174.tag.product  = \code$174 [49:18];
+  assign \code$174.tag.conversion  = \code$174 [65:50];
+  assign \mean.code  = \code$174 [5:0];
+  assign \mean.stopped  = \code$174 [6];
+  assign \mean.tag  = \code$174 [65:7];
+  assign \mean.tag.index  = \code$174 [9:7];
+  assign \mean.tag.plane  = \code$174 [11:10];
+  assign \mean.tag.stop  = \code$174 [12];
+  assign \mean.tag.void  = \code$174 [13];
+  assign \mean.tag.last  = \code$174 [14];
+  assign \mean.tag.release  = \code$174 [15];
+  assign \mean.tag.final  = \code$174 [16];
+  assign \mean.tag.partial  = \code$174 [17];
+  assign \mean.tag.product  = \code$174 [49:18];
+  assign \mean.tag.conversion  = \code$174 [65:50];
+  assign \measured$214.offset_valid  = measured[0];
+  assign \measured$214.offset  = measured[6:1];
+  assign \measured$214.gain_valid  = measured[7];
+  assign \measured$214.gain  = measured[23:8];
+  assign \measured$214.reference_valid  = measured[24];
+  assign \measured$214.gain_reference  = measured[34:25];
+  assign \measured$214.failed  = measured[35];
+  assign \$16  = { 1'h0, \$15 [12:1] };
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1170$0 , trace__void, \port$1170$18 , read_address, drain_sum, clear);
+, trace__valid, \port$1173$0 , trace__void, \port$1173$18 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire [17:0] \$100 ;
@@ -23498,10 +23508,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 7'h00 *)
   wire [6:0] operand;
   reg [6:0] operand_1 = 7'h00;
-  output [11:0] \port$1170$0 ;
-  wire [11:0] \port$1170$0 ;
-  output [47:0] \port$1170$18 ;
-  wire [47:0] \port$1170$18 ;
+  output [11:0] \port$1173$0 ;
+  wire [11:0] \port$1173$0 ;
+  output [47:0] \port$1173$18 ;
+  wire [47:0] \port$1173$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23728,8 +23738,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1186$0 (register),
-    .\port$1188$0 (\register$44 ),
+    .\port$1189$0 (register),
+    .\port$1191$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -23738,8 +23748,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1186$0 (register),
-    .\port$1188$0 (\register$44 ),
+    .\port$1189$0 (register),
+    .\port$1191$0 (\register$44 ),
     .product(\product$66 ),
     .rst(rst)
   );
@@ -24173,9 +24183,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient1 = \multiplier$46 ;
   assign \valid$48  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1170$0  = held[11:0];
+  assign \port$1173$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$1170$18  = held[65:18];
+  assign \port$1173$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -24217,7 +24227,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$95  = \$94 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1186$0 , \port$1188$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1189$0 , \port$1191$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24242,10 +24252,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1186$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1186$0 ;
-  wire \port$1186$0 ;
-  input \port$1188$0 ;
-  wire \port$1188$0 ;
+  input \port$1189$0 ;
+  wire \port$1189$0 ;
+  input \port$1191$0 ;
+  wire \port$1191$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24261,21 +24271,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1186$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1186$0 ) begin
+    if (\port$1189$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1186$0 ) begin
+    if (\port$1189$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1188$0 ) begin
+    if (\port$1191$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1188$0 , \port$1186$0  };
+  assign valid = { \port$1191$0 , \port$1189$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24285,7 +24295,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1186$0 , \port$1
   assign \$13  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1186$0 , \port$1188$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1189$0 , \port$1191$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24310,10 +24320,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1186$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1186$0 ;
-  wire \port$1186$0 ;
-  input \port$1188$0 ;
-  wire \port$1188$0 ;
+  input \port$1189$0 ;
+  wire \port$1189$0 ;
+  input \port$1191$0 ;
+  wire \port$1191$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24329,21 +24339,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1186$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1186$0 ) begin
+    if (\port$1189$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1186$0 ) begin
+    if (\port$1189$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1188$0 ) begin
+    if (\port$1191$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1188$0 , \port$1186$0  };
+  assign valid = { \port$1191$0 , \port$1189$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24353,7 +24363,7 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1186$0 , \port$1
   assign \$13  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.averager (clk, rst, offset, mean_ready, code_ready, averaging, code_valid, code, mean_valid, mean, clear);
+module \crossloom_tile.averager (clk, rst, mean_ready, code_ready, offset, averaging, code_valid, code, mean_valid, mean, clear);
   wire \$1 ;
   wire [14:0] \$10 ;
   wire \$11 ;
@@ -24950,8 +24960,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$15  = { 1'h0, \$signal$11 [9:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1033$0 , reset, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear, select
-, negate, add, product_ready, bank_released, \clear$38 );
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1035$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
+, select, negate, add, bank_released, \clear$39 );
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire \$1 ;
   wire \$10 ;
@@ -25059,17 +25069,17 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   reg bank_released;
   output clear;
   reg clear = 1'h0;
-  input \clear$38 ;
-  wire \clear$38 ;
+  input \clear$39 ;
+  wire \clear$39 ;
   input clk;
   wire clk;
   wire [15:0] conversion;
   output convert_side;
   reg convert_side = 1'h1;
   reg [5:0] count = 6'h00;
-  reg [5:0] \count$30  = 6'h00;
+  reg [5:0] \count$31  = 6'h00;
   reg count_over = 1'h0;
-  reg \count_over$31  = 1'h0;
+  reg \count_over$32  = 1'h0;
   reg [36:0] current = 37'h0000000000;
   wire \current.bank ;
   wire \current.final ;
@@ -25089,7 +25099,9 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output hold;
   reg hold = 1'h0;
   reg holds;
-  reg idle;
+  output idle;
+  reg idle = 1'h1;
+  reg \idle$23 ;
   input [23:0] job;
   wire [23:0] job;
   wire [2:0] \job.index ;
@@ -25116,8 +25128,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$1033$0 ;
-  wire [34:0] \port$1033$0 ;
+  output [34:0] \port$1035$0 ;
+  wire [34:0] \port$1035$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -25126,8 +25138,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \product.release ;
   wire [1:0] \product.row_enable ;
   wire [31:0] product_number;
-  output product_ready;
-  reg product_ready;
+  (* init = 1'h1 *)
+  wire product_ready;
   input product_valid;
   wire product_valid;
   wire repeated;
@@ -25193,7 +25205,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \$33  = ~ side;
   assign \$34  = job_valid & job_ready;
   assign \$35  = ~ \$34 ;
-  assign \$36  = idle & \$35 ;
+  assign \$36  = \idle$23  & \$35 ;
   assign \$37  = ~ again;
   assign \$38  = \$36  & \$37 ;
   assign \$39  = held_valid | holds;
@@ -25218,17 +25230,17 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \$58  = ~ job[22];
   assign \$59  = next_conversion + 1'h1;
   assign \$60  = lengths[29:24] == 1'h1;
-  assign \$61  = \count$30  - 1'h1;
-  assign \$62  = \count$30  == 2'h2;
+  assign \$61  = \count$31  - 1'h1;
+  assign \$62  = \count$31  == 2'h2;
   assign \$63  = lengths[41:36] == 1'h1;
-  assign \$64  = \count$30  - 1'h1;
-  assign \$65  = \count$30  == 2'h2;
+  assign \$64  = \count$31  - 1'h1;
+  assign \$65  = \count$31  == 2'h2;
   assign \$66  = lengths[35:30] == 1'h1;
-  assign \$67  = \count$30  - 1'h1;
-  assign \$68  = \count$30  == 2'h2;
+  assign \$67  = \count$31  - 1'h1;
+  assign \$68  = \count$31  == 2'h2;
   assign \$69  = lengths[41:36] == 1'h1;
-  assign \$70  = \count$30  - 1'h1;
-  assign \$71  = \count$30  == 2'h2;
+  assign \$70  = \count$31  - 1'h1;
+  assign \$71  = \count$31  == 2'h2;
   assign \$72  = ~ count_over;
   assign \$73  = ~ count_over;
   assign \$74  = | averaging;
@@ -25281,7 +25293,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             held_valid <= 1'h1;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       held_valid <= 1'h0;
     end
     if (rst) begin
@@ -25295,7 +25307,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             current <= product;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       current <= 37'h0000000000;
     end
     if (rst) begin
@@ -25313,11 +25325,45 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             reset <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       reset <= 1'h0;
     end
     if (rst) begin
       reset <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    casez (array_phase_state)
+      4'h0:
+          if (product_valid) begin
+            idle <= 1'h0;
+          end
+      4'h1:
+          /* empty */;
+      4'h2:
+          /* empty */;
+      4'h3:
+          /* empty */;
+      4'h4:
+          /* empty */;
+      4'h5:
+          /* empty */;
+      4'h6:
+          /* empty */;
+      4'h7:
+          /* empty */;
+      4'h8:
+          (* full_case = 32'd1 *)
+          if (\$28 ) begin
+          end else begin
+            idle <= 1'h1;
+          end
+    endcase
+    if (\clear$39 ) begin
+      idle <= 1'h1;
+    end
+    if (rst) begin
+      idle <= 1'h1;
     end
   end
   always @(posedge clk) begin
@@ -25379,7 +25425,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             count <= \$29 [5:0];
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       count <= 6'h00;
     end
     if (rst) begin
@@ -25445,7 +25491,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             count_over <= \$30 ;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       count_over <= 1'h0;
     end
     if (rst) begin
@@ -25498,7 +25544,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       array_phase_state <= 4'h0;
     end
     if (rst) begin
@@ -25522,7 +25568,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             drive <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       drive <= 1'h0;
     end
     if (rst) begin
@@ -25550,7 +25596,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             share <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       share <= 1'h0;
     end
     if (rst) begin
@@ -25581,7 +25627,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             hold <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       hold <= 1'h0;
     end
     if (rst) begin
@@ -25613,7 +25659,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             held <= current;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       held <= 37'h0000000000;
     end
     if (rst) begin
@@ -25638,11 +25684,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             sample_valid <= 1'h1;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       sample_valid <= 1'h0;
     end
     if (rst) begin
@@ -25655,7 +25701,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
         side <= \$33 ;
       end
     end
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       side <= 1'h0;
     end
     if (rst) begin
@@ -25668,7 +25714,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
         convert_side <= side;
       end
     end
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       convert_side <= 1'h1;
     end
     if (rst) begin
@@ -25677,7 +25723,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   end
   always @(posedge clk) begin
     job_ready <= \$43 ;
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       job_ready <= 1'h0;
     end
     if (rst) begin
@@ -25696,7 +25742,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       left <= 7'h00;
     end
     if (rst) begin
@@ -25715,7 +25761,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       again <= 1'h0;
     end
     if (rst) begin
@@ -25744,7 +25790,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       tag <= 59'h000000000000000;
     end
     if (rst) begin
@@ -25770,7 +25816,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       next_conversion <= 16'h0000;
     end
     if (rst) begin
@@ -25793,11 +25839,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             clear <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       clear <= 1'h0;
     end
     if (rst) begin
@@ -25809,45 +25855,45 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h0:
         begin
           if (\$45 ) begin
-            \count$30  <= lengths[29:24];
+            \count$31  <= lengths[29:24];
           end
           if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
-              \count$30  <= lengths[29:24];
+              \count$31  <= lengths[29:24];
             end
           end
         end
       3'h1:
         begin
-          \count$30  <= \$61 [5:0];
-          if (\count_over$31 ) begin
-            \count$30  <= lengths[41:36];
+          \count$31  <= \$61 [5:0];
+          if (\count_over$32 ) begin
+            \count$31  <= lengths[41:36];
           end
         end
       3'h2:
         begin
-          \count$30  <= \$64 [5:0];
-          if (\count_over$31 ) begin
-            \count$30  <= lengths[35:30];
+          \count$31  <= \$64 [5:0];
+          if (\count_over$32 ) begin
+            \count$31  <= lengths[35:30];
           end
         end
       3'h3:
         begin
-          \count$30  <= \$67 [5:0];
-          if (\count_over$31 ) begin
-            \count$30  <= lengths[41:36];
+          \count$31  <= \$67 [5:0];
+          if (\count_over$32 ) begin
+            \count$31  <= lengths[41:36];
           end
         end
       3'h4:
-          \count$30  <= \$70 [5:0];
+          \count$31  <= \$70 [5:0];
     endcase
-    if (\clear$38 ) begin
-      \count$30  <= 6'h00;
+    if (\clear$39 ) begin
+      \count$31  <= 6'h00;
     end
     if (rst) begin
-      \count$30  <= 6'h00;
+      \count$31  <= 6'h00;
     end
   end
   always @(posedge clk) begin
@@ -25855,45 +25901,45 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h0:
         begin
           if (\$45 ) begin
-            \count_over$31  <= \$50 ;
+            \count_over$32  <= \$50 ;
           end
           if (\$53 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
-              \count_over$31  <= \$60 ;
+              \count_over$32  <= \$60 ;
             end
           end
         end
       3'h1:
         begin
-          \count_over$31  <= \$62 ;
-          if (\count_over$31 ) begin
-            \count_over$31  <= \$63 ;
+          \count_over$32  <= \$62 ;
+          if (\count_over$32 ) begin
+            \count_over$32  <= \$63 ;
           end
         end
       3'h2:
         begin
-          \count_over$31  <= \$65 ;
-          if (\count_over$31 ) begin
-            \count_over$31  <= \$66 ;
+          \count_over$32  <= \$65 ;
+          if (\count_over$32 ) begin
+            \count_over$32  <= \$66 ;
           end
         end
       3'h3:
         begin
-          \count_over$31  <= \$68 ;
-          if (\count_over$31 ) begin
-            \count_over$31  <= \$69 ;
+          \count_over$32  <= \$68 ;
+          if (\count_over$32 ) begin
+            \count_over$32  <= \$69 ;
           end
         end
       3'h4:
-          \count_over$31  <= \$71 ;
+          \count_over$32  <= \$71 ;
     endcase
-    if (\clear$38 ) begin
-      \count_over$31  <= 1'h0;
+    if (\clear$39 ) begin
+      \count_over$32  <= 1'h0;
     end
     if (rst) begin
-      \count_over$31  <= 1'h0;
+      \count_over$32  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -25912,23 +25958,23 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             adder_phase_state <= 3'h2;
           end
       3'h2:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             adder_phase_state <= 3'h3;
           end
       3'h3:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             adder_phase_state <= 3'h4;
           end
       3'h4:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             adder_phase_state <= 3'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       adder_phase_state <= 3'h0;
     end
     if (rst) begin
@@ -25946,7 +25992,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             end
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       select <= 8'h00;
     end
     if (rst) begin
@@ -25964,7 +26010,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             end
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       negate <= 8'h00;
     end
     if (rst) begin
@@ -25978,28 +26024,20 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h1:
           /* empty */;
       3'h2:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             add <= 1'h1;
           end
       3'h3:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             add <= 1'h0;
           end
     endcase
-    if (\clear$38 ) begin
+    if (\clear$39 ) begin
       add <= 1'h0;
     end
     if (rst) begin
       add <= 1'h0;
     end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    product_ready = 1'h0;
-    casez (array_phase_state)
-      4'h0:
-          product_ready = 1'h1;
-    endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
@@ -26062,24 +26100,25 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\count_over$31 ) begin
+          if (\count_over$32 ) begin
             ending = \$80 ;
           end
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    idle = 1'h0;
+    \idle$23  = 1'h0;
     casez (adder_phase_state)
       3'h0:
-          idle = 1'h1;
+          \idle$23  = 1'h1;
     endcase
   end
   assign bank = current[0];
   assign row_enable = current[2:1];
   assign product_number = current[34:3];
+  assign product_ready = idle;
   assign conversion = tag[58:43];
-  assign \port$1033$0  = current[34:0];
+  assign \port$1035$0  = current[34:0];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -27359,7 +27398,7 @@ module \crossloom_tile.feed (start, first_product, \port$0$292 , chunk_begin, ch
   assign product[0] = bank;
 endmodule
 
-module \crossloom_tile.gain$240 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
+module \crossloom_tile.gain$241 (\gain$3 , valid, clk, rst, sum, scaled, saturated, clear);
   input clear;
   wire clear;
   input clk;
@@ -27379,7 +27418,7 @@ module \crossloom_tile.gain$240 (\gain$3 , valid, clk, rst, sum, scaled, saturat
   wire valid;
   always @(posedge clk)
     gain <= \gain$3 ;
-  \crossloom_tile.gain$240.pipeline  pipeline (
+  \crossloom_tile.gain$241.pipeline  pipeline (
     .clear(clear),
     .clk(clk),
     .multiplicand(sum),
@@ -27391,7 +27430,7 @@ module \crossloom_tile.gain$240 (\gain$3 , valid, clk, rst, sum, scaled, saturat
   );
 endmodule
 
-module \crossloom_tile.gain$240.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
+module \crossloom_tile.gain$241.pipeline (valid, clk, rst, multiplicand, multiplier, scaled, saturated, clear);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire [17:0] \$11 ;
@@ -27457,7 +27496,7 @@ module \crossloom_tile.gain$240.pipeline (valid, clk, rst, multiplicand, multipl
   assign \$21  = \$17  ? \$18 [17:0] : \$20 ;
   assign \$23  = $signed(\$21 ) != $signed(\$22 );
   assign \$24  = \register$5  & \$23 ;
-  \crossloom_tile.gain$240.pipeline.multiplier$17  \multiplier$17  (
+  \crossloom_tile.gain$241.pipeline.multiplier$17  \multiplier$17  (
     .clear(clear),
     .clk(clk),
     .multiplicand(multiplicand),
@@ -27551,7 +27590,7 @@ module \crossloom_tile.gain$240.pipeline (valid, clk, rst, multiplicand, multipl
   assign \$22  = { product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33], product[33:14] };
 endmodule
 
-module \crossloom_tile.gain$240.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
+module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multiplicand, multiplier, register, \register$4 , \register$5 , \register$6 , product, clear);
   wire \$1 ;
   wire [18:0] \$10 ;
   wire [19:0] \$11 ;
@@ -27769,9 +27808,9 @@ module \crossloom_tile.gain$240.pipeline.multiplier$17 (valid, clk, rst, multipl
   assign product = \total$21 [33:0];
   assign \$2  = { multiplicand[17], multiplicand };
   assign \$4  = { multiplicand, 1'h0 };
-  assign \$22  = { multiplicand[17], multiplicand };
   assign \$7  = { multiplicand[17], multiplicand };
   assign \$9  = { multiplicand, 1'h0 };
+  assign \$22  = { multiplicand[17], multiplicand };
   assign \$12  = { multiplicand[17], multiplicand };
   assign \$14  = { multiplicand, 1'h0 };
   assign \$17  = { multiplicand[17], multiplicand };
