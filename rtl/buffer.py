@@ -177,22 +177,24 @@ class ActivationBuffer(Component):
                      self.transfer_read_valid[t].eq(valid)]
 
     def _choose(self, m: Module, requests: list["_Request"], bank: int, turn: Signal,
-                name: str) -> Signal:
+                name: str) -> Value:
         """Tell ``requests`` which of them gets ``bank``: the units, else the favoured transfer.
 
         Favoured is, of the transfers that may ask in the next clock, the first from ``turn`` on.
         """
         units, *transfers = requests
         tenants = len(transfers)
-        favoured = Signal(range(tenants), name=f"{name}_favoured")
-        with m.Switch(turn):
-            for first in range(tenants):
-                with m.Case(first):
-                    chain = Const(first)
-                    for distance in reversed(range(tenants)):
-                        t = (first + distance) % tenants
-                        chain = Mux(transfers[t].coming[bank], t, chain)
-                    m.d.sync += favoured.eq(chain)
+        favoured: Value = Const(0)
+        if tenants > 1:
+            favoured = Signal(range(tenants), name=f"{name}_favoured")
+            with m.Switch(turn):
+                for first in range(tenants):
+                    with m.Case(first):
+                        chain = Const(first)
+                        for distance in reversed(range(tenants)):
+                            t = (first + distance) % tenants
+                            chain = Mux(transfers[t].coming[bank], t, chain)
+                        m.d.sync += favoured.eq(chain)
         units.chosen.append(units.asking[bank])
         for t, each in enumerate(transfers):
             chosen = Signal(name=f"{name}_chosen{t}")
@@ -200,17 +202,15 @@ class ActivationBuffer(Component):
             each.chosen.append(chosen)
         return favoured
 
-    def _chosen(self, m: Module, requests: list["_Request"], bank: int, favoured: Signal,
+    def _chosen(self, m: Module, requests: list["_Request"], bank: int, favoured: Value,
                 values: list[Value], name: str) -> Signal:
         """Of ``values``, that of who gets ``bank``; any of them where nobody does."""
         units, *transfers = values
         found = Signal(len(units), name=name)
-        with m.If(requests[0].asking[bank]):
-            m.d.comb += found.eq(units)
-        with m.Else(), m.Switch(favoured):
-            for t, value in enumerate(transfers):
-                with m.Case(t):
-                    m.d.comb += found.eq(value)
+        other = transfers[0]
+        for t, value in enumerate(transfers[1:], 1):
+            other = Mux(favoured == t, value, other)
+        m.d.comb += found.eq(Mux(requests[0].asking[bank], units, other))
         return found
 
 

@@ -2086,7 +2086,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$7936$0 (\$197 ),
+    .\port$7924$0 (\$197 ),
     .position_done(position_done),
     .position_freed(\position_freed$551 ),
     .\register$23 (drain_valid),
@@ -2123,7 +2123,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$526 ),
     .load_row(load_row),
-    .\port$7570$0 (\$196 ),
+    .\port$7558$0 (\$196 ),
     .read_data(\read_data$280 ),
     .read_enable(\read_enable$285 ),
     .rst(rst),
@@ -2275,7 +2275,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$557 ),
     .overrun(overrun),
-    .\port$7328$90 (window[130:90]),
+    .\port$7320$90 (window[130:90]),
     .position_done(\position_done$613 ),
     .position_freed(position_freed),
     .product_started(\product_started$419 ),
@@ -2359,7 +2359,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$646 ),
     .overrun(\overrun$340 ),
-    .\port$7328$90 (window[130:90]),
+    .\port$7320$90 (window[130:90]),
     .position_done(\position_done$614 ),
     .position_freed(\position_freed$643 ),
     .product_started(\product_started$418 ),
@@ -2443,7 +2443,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro2__write_row),
     .measured(\measured$723 ),
     .overrun(\overrun$342 ),
-    .\port$7328$90 (window[130:90]),
+    .\port$7320$90 (window[130:90]),
     .position_done(\position_done$615 ),
     .position_freed(\position_freed$720 ),
     .product_started(\product_started$417 ),
@@ -2527,7 +2527,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro3__write_row),
     .measured(\measured$800 ),
     .overrun(\overrun$344 ),
-    .\port$7328$90 (window[130:90]),
+    .\port$7320$90 (window[130:90]),
     .position_done(\position_done$616 ),
     .position_freed(\position_freed$797 ),
     .product_started(product_started),
@@ -2618,7 +2618,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$7570$0 (\$196 ),
+    .\port$7558$0 (\$196 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -4370,7 +4370,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$184 ;
   wire \$185 ;
   wire \$186 ;
-  wire \$187 ;
+  wire [12:0] \$187 ;
   wire \$188 ;
   wire \$189 ;
   wire \$19 ;
@@ -4379,7 +4379,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$192 ;
   wire \$193 ;
   wire \$194 ;
-  wire \$195 ;
+  wire [44:0] \$195 ;
   wire \$196 ;
   wire \$197 ;
   wire \$198 ;
@@ -4389,27 +4389,35 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$200 ;
   wire \$201 ;
   wire \$202 ;
-  wire \$203 ;
-  wire [31:0] \$204 ;
-  wire [31:0] \$205 ;
-  wire [31:0] \$206 ;
-  wire [31:0] \$207 ;
-  wire [31:0] \$208 ;
-  wire [31:0] \$209 ;
+  wire [12:0] \$203 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
   wire \$21 ;
   wire \$210 ;
-  wire \$211 ;
-  wire \$212 ;
-  wire \$213 ;
+  wire [44:0] \$211 ;
+  wire [31:0] \$212 ;
+  wire [31:0] \$213 ;
+  wire [31:0] \$214 ;
+  wire [31:0] \$215 ;
+  wire [31:0] \$216 ;
+  wire [31:0] \$217 ;
+  wire \$218 ;
+  wire \$219 ;
   wire \$22 ;
+  wire \$220 ;
+  wire \$221 ;
   wire \$23 ;
   wire \$24 ;
   wire [1:0] \$25 ;
-  reg \$251 ;
-  reg \$252 ;
-  reg \$256 ;
-  reg \$257 ;
+  reg \$259 ;
   wire \$26 ;
+  reg \$260 ;
+  reg \$264 ;
+  reg \$265 ;
   wire \$27 ;
   wire \$28 ;
   wire \$29 ;
@@ -4490,8 +4498,8 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
-  reg [12:0] \$signature__addr ;
-  reg [12:0] \$signature__addr$91 ;
+  wire [12:0] \$signature__addr ;
+  wire [12:0] \$signature__addr$91 ;
   wire [31:0] \$signature__data ;
   wire [31:0] \$signature__data$99 ;
   wire \$signature__en ;
@@ -4691,11 +4699,11 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire write0_chosen0;
   wire write0_chosen1;
   reg write0_favoured = 1'h0;
-  reg [44:0] write0_word;
+  wire [44:0] write0_word;
   wire write1_chosen0;
   wire write1_chosen1;
   reg write1_favoured = 1'h0;
-  reg [44:0] write1_word;
+  wire [44:0] write1_word;
   wire [12:0] write__addr;
   wire [12:0] \write__addr$93 ;
   wire [31:0] write__data;
@@ -4939,30 +4947,38 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign \$184  = transfer1_0_asking[0] & \$183 ;
   assign \$185  = ~ units0_asking[0];
   assign read0_chosen1 = \$184  & \$185 ;
+  assign \$187  = \$186  ? transfer1_0_word : transfer0_0_word;
+  assign \$signature__addr  = units0_asking[0] ? units0_word : \$187 ;
   assign \$signature__en  = | { read0_chosen1, read0_chosen0, units0_asking[0] };
-  assign \$186  = ! write0_favoured;
-  assign \$187  = transfer0_1_asking[0] & \$186 ;
-  assign \$188  = ~ units1_asking[0];
-  assign write0_chosen0 = \$187  & \$188 ;
-  assign \$190  = transfer1_1_asking[0] & \$189 ;
-  assign \$191  = ~ units1_asking[0];
-  assign write0_chosen1 = \$190  & \$191 ;
+  assign \$188  = ! write0_favoured;
+  assign \$189  = transfer0_1_asking[0] & \$188 ;
+  assign \$190  = ~ units1_asking[0];
+  assign write0_chosen0 = \$189  & \$190 ;
+  assign \$192  = transfer1_1_asking[0] & \$191 ;
+  assign \$193  = ~ units1_asking[0];
+  assign write0_chosen1 = \$192  & \$193 ;
+  assign \$195  = \$194  ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
+  assign write0_word = units1_asking[0] ? { units1_data, units1_word } : \$195 ;
   assign bank0_write = | { write0_chosen1, write0_chosen0, units1_asking[0] };
-  assign \$192  = ! read1_favoured;
-  assign \$193  = transfer0_0_asking[1] & \$192 ;
-  assign \$194  = ~ units0_asking[1];
-  assign read1_chosen0 = \$193  & \$194 ;
-  assign \$196  = transfer1_0_asking[1] & \$195 ;
-  assign \$197  = ~ units0_asking[1];
-  assign read1_chosen1 = \$196  & \$197 ;
+  assign \$196  = ! read1_favoured;
+  assign \$197  = transfer0_0_asking[1] & \$196 ;
+  assign \$198  = ~ units0_asking[1];
+  assign read1_chosen0 = \$197  & \$198 ;
+  assign \$200  = transfer1_0_asking[1] & \$199 ;
+  assign \$201  = ~ units0_asking[1];
+  assign read1_chosen1 = \$200  & \$201 ;
+  assign \$203  = \$202  ? transfer1_0_word : transfer0_0_word;
+  assign \$signature__addr$91  = units0_asking[1] ? units0_word : \$203 ;
   assign \$signature__en$135  = | { read1_chosen1, read1_chosen0, units0_asking[1] };
-  assign \$198  = ! write1_favoured;
-  assign \$199  = transfer0_1_asking[1] & \$198 ;
-  assign \$200  = ~ units1_asking[1];
-  assign write1_chosen0 = \$199  & \$200 ;
-  assign \$202  = transfer1_1_asking[1] & \$201 ;
-  assign \$203  = ~ units1_asking[1];
-  assign write1_chosen1 = \$202  & \$203 ;
+  assign \$204  = ! write1_favoured;
+  assign \$205  = transfer0_1_asking[1] & \$204 ;
+  assign \$206  = ~ units1_asking[1];
+  assign write1_chosen0 = \$205  & \$206 ;
+  assign \$208  = transfer1_1_asking[1] & \$207 ;
+  assign \$209  = ~ units1_asking[1];
+  assign write1_chosen1 = \$208  & \$209 ;
+  assign \$211  = \$210  ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
+  assign write1_word = units1_asking[1] ? { units1_data, units1_word } : \$211 ;
   assign bank1_write = | { write1_chosen1, write1_chosen0, units1_asking[1] };
   assign units0_taken = | units0_asking;
   assign transfer0_0_taken = | { read1_chosen0, read0_chosen0 };
@@ -4970,19 +4986,19 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign units1_taken = | units1_asking;
   assign transfer0_1_taken = | { write1_chosen0, write0_chosen0 };
   assign transfer1_1_taken = | { write1_chosen1, write0_chosen1 };
-  assign \$204  = \register$77  ? \register$80  : \register$81 ;
-  assign \$205  = \register$94  ? \register$97  : \register$98 ;
-  assign \$206  = \register$77  ? \register$80  : \register$81 ;
-  assign \$207  = \register$94  ? \register$97  : \register$98 ;
-  assign \$208  = \register$77  ? \register$80  : \register$81 ;
-  assign \$209  = \register$94  ? \register$97  : \register$98 ;
-  assign \$210  = ! \register$106 ;
-  assign \$211  = units1_full & \$210 ;
-  assign \$213  = units1_full & \$212 ;
+  assign \$212  = \register$77  ? \register$80  : \register$81 ;
+  assign \$213  = \register$94  ? \register$97  : \register$98 ;
+  assign \$214  = \register$77  ? \register$80  : \register$81 ;
+  assign \$215  = \register$94  ? \register$97  : \register$98 ;
+  assign \$216  = \register$77  ? \register$80  : \register$81 ;
+  assign \$217  = \register$94  ? \register$97  : \register$98 ;
+  assign \$218  = ! \register$106 ;
+  assign \$219  = units1_full & \$218 ;
+  assign \$221  = units1_full & \$220 ;
   always @(posedge clk)
-    read0_favoured <= \$251 ;
+    read0_favoured <= \$259 ;
   always @(posedge clk)
-    write0_favoured <= \$252 ;
+    write0_favoured <= \$260 ;
   always @(posedge clk)
     \register$73  <= \$signature__addr ;
   always @(posedge clk)
@@ -4994,9 +5010,9 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   always @(posedge clk)
     \register$81  <= \$signature__data ;
   always @(posedge clk)
-    read1_favoured <= \$256 ;
+    read1_favoured <= \$264 ;
   always @(posedge clk)
-    write1_favoured <= \$257 ;
+    write1_favoured <= \$265 ;
   always @(posedge clk)
     \register$90  <= \$signature__addr$91 ;
   always @(posedge clk)
@@ -5318,12 +5334,12 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
-          \$251  = \$51 ;
+          \$259  = \$51 ;
       1'h1:
-          \$251  = \$53 ;
+          \$259  = \$53 ;
     endcase
     if (rst) begin
-      \$251  = 1'h0;
+      \$259  = 1'h0;
     end
   end
   always @* begin
@@ -5331,12 +5347,12 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
-          \$252  = \$55 ;
+          \$260  = \$55 ;
       1'h1:
-          \$252  = \$57 ;
+          \$260  = \$57 ;
     endcase
     if (rst) begin
-      \$252  = 1'h0;
+      \$260  = 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -5361,12 +5377,12 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
-          \$256  = \$60 ;
+          \$264  = \$60 ;
       1'h1:
-          \$256  = \$62 ;
+          \$264  = \$62 ;
     endcase
     if (rst) begin
-      \$256  = 1'h0;
+      \$264  = 1'h0;
     end
   end
   always @* begin
@@ -5374,12 +5390,12 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
-          \$257  = \$64 ;
+          \$265  = \$64 ;
       1'h1:
-          \$257  = \$66 ;
+          \$265  = \$66 ;
     endcase
     if (rst) begin
-      \$257  = 1'h0;
+      \$265  = 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -5468,71 +5484,11 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     (* full_case = 32'd1 *)
-    if (units0_asking[0]) begin
-      \$signature__addr  = units0_word;
-    end else begin
-      (* full_case = 32'd1 *)
-      casez (read0_favoured)
-        1'h0:
-            \$signature__addr  = transfer0_0_word;
-        1'h1:
-            \$signature__addr  = transfer1_0_word;
-      endcase
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (units1_asking[0]) begin
-      write0_word = { units1_data, units1_word };
-    end else begin
-      (* full_case = 32'd1 *)
-      casez (write0_favoured)
-        1'h0:
-            write0_word = { transfer0_1_data, transfer0_1_word };
-        1'h1:
-            write0_word = { transfer1_1_data, transfer1_1_word };
-      endcase
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (units0_asking[1]) begin
-      \$signature__addr$91  = units0_word;
-    end else begin
-      (* full_case = 32'd1 *)
-      casez (read1_favoured)
-        1'h0:
-            \$signature__addr$91  = transfer0_0_word;
-        1'h1:
-            \$signature__addr$91  = transfer1_0_word;
-      endcase
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
-    if (units1_asking[1]) begin
-      write1_word = { units1_data, units1_word };
-    end else begin
-      (* full_case = 32'd1 *)
-      casez (write1_favoured)
-        1'h0:
-            write1_word = { transfer0_1_data, transfer0_1_word };
-        1'h1:
-            write1_word = { transfer1_1_data, transfer1_1_word };
-      endcase
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
-    (* full_case = 32'd1 *)
     casez (\register$101 )
       1'h0:
-          read_data = \$204 ;
+          read_data = \$212 ;
       1'h1:
-          read_data = \$205 ;
+          read_data = \$213 ;
     endcase
   end
   always @* begin
@@ -5540,16 +5496,16 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     (* full_case = 32'd1 *)
     casez (\register$103 )
       1'h0:
-          transfer_read_data[31:0] = \$206 ;
+          transfer_read_data[31:0] = \$214 ;
       1'h1:
-          transfer_read_data[31:0] = \$207 ;
+          transfer_read_data[31:0] = \$215 ;
     endcase
     (* full_case = 32'd1 *)
     casez (\register$105 )
       1'h0:
-          transfer_read_data[63:32] = \$208 ;
+          transfer_read_data[63:32] = \$216 ;
       1'h1:
-          transfer_read_data[63:32] = \$209 ;
+          transfer_read_data[63:32] = \$217 ;
     endcase
   end
   always @* begin
@@ -5557,7 +5513,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     written[0] = transfer0_1_taken;
     written[16:1] = transfer0_1_address;
     written[48:17] = transfer0_1_data;
-    if (\$211 ) begin
+    if (\$219 ) begin
       written[0] = 1'h1;
       written[16:1] = units1_address;
       written[48:17] = units1_data;
@@ -5569,7 +5525,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
         written[97:66] = transfer1_1_data;
       end
     end
-    if (\$213 ) begin
+    if (\$221 ) begin
       written[49] = 1'h1;
       written[65:50] = units1_address;
       written[97:66] = units1_data;
@@ -5661,11 +5617,11 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign \$48  = transfer1_1_place[13];
   assign \$150  = transfer1_0_place[13];
   assign \$183  = read0_favoured;
-  assign \$195  = read1_favoured;
+  assign \$199  = read1_favoured;
   assign \$115  = transfer0_0_place[13];
   assign \$167  = transfer1_1_place[13];
-  assign \$189  = write0_favoured;
-  assign \$201  = write1_favoured;
+  assign \$191  = write0_favoured;
+  assign \$207  = write1_favoured;
   assign \$132  = transfer0_1_place[13];
   assign \$81  = units0_place[13];
   assign \$83  = 1'h1;
@@ -5681,7 +5637,11 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign \$104  = \$102 ;
   assign \$106  = units1_taken;
   assign \$107  = units1_taken;
-  assign \$212  = \register$106 ;
+  assign \$186  = read0_favoured;
+  assign \$194  = write0_favoured;
+  assign \$202  = read1_favoured;
+  assign \$210  = write1_favoured;
+  assign \$220  = \register$106 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
@@ -5942,7 +5902,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$7936$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$7924$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -6077,8 +6037,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$7936$0 ;
-  wire [56:0] \port$7936$0 ;
+  output [56:0] \port$7924$0 ;
+  wire [56:0] \port$7924$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -6176,7 +6136,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$6159$0 (constant[52:0]),
+    .\port$6151$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -6637,7 +6597,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
   assign drain_lane = kernel[2:0];
-  assign \port$7936$0  = out_tag[56:0];
+  assign \port$7924$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6691,7 +6651,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$39  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$6159$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$6151$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [44:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -6727,8 +6687,8 @@ module \crossloom.collector.requantizer (rst, \port$6159$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$6159$0 ;
-  wire [52:0] \port$6159$0 ;
+  input [52:0] \port$6151$0 ;
+  wire [52:0] \port$6151$0 ;
   wire [42:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -6796,10 +6756,10 @@ module \crossloom.collector.requantizer (rst, \port$6159$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$7858$0 (register),
-    .\port$7860$0 (\register$4 ),
-    .\port$7862$0 (\register$5 ),
-    .\port$7864$0 (\register$6 ),
+    .\port$7846$0 (register),
+    .\port$7848$0 (\register$4 ),
+    .\port$7850$0 (\register$5 ),
+    .\port$7852$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -6979,17 +6939,17 @@ module \crossloom.collector.requantizer (rst, \port$6159$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$6159$0 [47:32];
+      multiplier <= \port$6151$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$6159$0 [52:48];
+      shift <= \port$6151$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$6159$0 [31:0];
+      bias <= \port$6151$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -7057,9 +7017,9 @@ module \crossloom.collector.requantizer (rst, \port$6159$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$6159$0 [47:32];
-  assign \shift$18  = \port$6159$0 [52:48];
-  assign \bias$20  = \port$6159$0 [31:0];
+  assign \multiplier$16  = \port$6151$0 [47:32];
+  assign \shift$18  = \port$6151$0 [52:48];
+  assign \bias$20  = \port$6151$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -7085,7 +7045,7 @@ module \crossloom.collector.requantizer (rst, \port$6159$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[58];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7858$0 , \port$7860$0 , \port$7862$0 , \port$7864$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7846$0 , \port$7848$0 , \port$7850$0 , \port$7852$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -7164,14 +7124,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7858$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
-  input \port$7858$0 ;
-  wire \port$7858$0 ;
-  input \port$7860$0 ;
-  wire \port$7860$0 ;
-  input \port$7862$0 ;
-  wire \port$7862$0 ;
-  input \port$7864$0 ;
-  wire \port$7864$0 ;
+  input \port$7846$0 ;
+  wire \port$7846$0 ;
+  input \port$7848$0 ;
+  wire \port$7848$0 ;
+  input \port$7850$0 ;
+  wire \port$7850$0 ;
+  input \port$7852$0 ;
+  wire \port$7852$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -7216,81 +7176,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7858$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 28'h0000000;
   always @(posedge clk) begin
-    if (\port$7858$0 ) begin
+    if (\port$7846$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7858$0 ) begin
+    if (\port$7846$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7858$0 ) begin
+    if (\port$7846$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7858$0 ) begin
+    if (\port$7846$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7858$0 ) begin
+    if (\port$7846$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7858$0 ) begin
+    if (\port$7846$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7858$0 ) begin
+    if (\port$7846$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7858$0 ) begin
+    if (\port$7846$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7860$0 ) begin
+    if (\port$7848$0 ) begin
       total <= \$43 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7860$0 ) begin
+    if (\port$7848$0 ) begin
       \total$14  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7860$0 ) begin
+    if (\port$7848$0 ) begin
       \total$15  <= \$49 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7860$0 ) begin
+    if (\port$7848$0 ) begin
       \total$16  <= \$52 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7862$0 ) begin
+    if (\port$7850$0 ) begin
       \total$17  <= \$55 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7862$0 ) begin
+    if (\port$7850$0 ) begin
       \total$18  <= \$58 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7864$0 ) begin
+    if (\port$7852$0 ) begin
       \total$19  <= \$61 [43:0];
     end
   end
-  assign valid = { \port$7864$0 , \port$7862$0 , \port$7860$0 , \port$7858$0  };
+  assign valid = { \port$7852$0 , \port$7850$0 , \port$7848$0 , \port$7846$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -7884,9 +7844,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$7300$136 (descriptor[139:136]),
-    .\port$7300$160 (descriptor[171:160]),
-    .\port$7300$96 (descriptor[119:96]),
+    .\port$7292$136 (descriptor[139:136]),
+    .\port$7292$160 (descriptor[171:160]),
+    .\port$7292$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7908,7 +7868,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$7300$136 (descriptor[147:136]),
+    .\port$7292$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7922,7 +7882,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$7300$320 (descriptor[347:320]),
+    .\port$7292$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8878,7 +8838,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8027$0 (multiplier),
+    .\port$8015$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8948,7 +8908,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8027$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8015$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -8993,8 +8953,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8027$0 ;
-  wire [15:0] \port$8027$0 ;
+  input [15:0] \port$8015$0 ;
+  wire [15:0] \port$8015$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9055,17 +9015,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8027$0  };
+  assign multiplicand = { 1'h0, \port$8015$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8027$0  };
-  assign \$3  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8027$0  };
-  assign \$8  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8027$0  };
-  assign \$13  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8027$0  };
-  assign \$18  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8015$0  };
+  assign \$3  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8015$0  };
+  assign \$8  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8015$0  };
+  assign \$13  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8015$0  };
+  assign \$18  = { 1'h0, \port$8015$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9245,7 +9205,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8027$0 (multiplier),
+    .\port$8015$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9315,7 +9275,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8027$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8015$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -9360,8 +9320,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8027$0 ;
-  wire [15:0] \port$8027$0 ;
+  input [15:0] \port$8015$0 ;
+  wire [15:0] \port$8015$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9422,17 +9382,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8027$0  };
+  assign multiplicand = { 1'h0, \port$8015$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8027$0  };
-  assign \$3  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8027$0  };
-  assign \$8  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8027$0  };
-  assign \$13  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8027$0  };
-  assign \$18  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8015$0  };
+  assign \$3  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8015$0  };
+  assign \$8  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8015$0  };
+  assign \$13  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8015$0  };
+  assign \$18  = { 1'h0, \port$8015$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9612,7 +9572,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8027$0 (multiplier),
+    .\port$8015$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9682,7 +9642,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8027$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8015$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -9727,8 +9687,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8027$0 ;
-  wire [15:0] \port$8027$0 ;
+  input [15:0] \port$8015$0 ;
+  wire [15:0] \port$8015$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9789,17 +9749,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8027$0  };
+  assign multiplicand = { 1'h0, \port$8015$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8027$0  };
-  assign \$3  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8027$0  };
-  assign \$8  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8027$0  };
-  assign \$13  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8027$0  };
-  assign \$18  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8015$0  };
+  assign \$3  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8015$0  };
+  assign \$8  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8015$0  };
+  assign \$13  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8015$0  };
+  assign \$18  = { 1'h0, \port$8015$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9979,7 +9939,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8027$0 (multiplier),
+    .\port$8015$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10049,7 +10009,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8027$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8015$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -10094,8 +10054,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8027$0 ;
-  wire [15:0] \port$8027$0 ;
+  input [15:0] \port$8015$0 ;
+  wire [15:0] \port$8015$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10156,17 +10116,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8027$0  };
+  assign multiplicand = { 1'h0, \port$8015$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8027$0  };
-  assign \$3  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8027$0  };
-  assign \$8  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8027$0  };
-  assign \$13  = { 1'h0, \port$8027$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8027$0  };
-  assign \$18  = { 1'h0, \port$8027$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8015$0  };
+  assign \$3  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8015$0  };
+  assign \$8  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8015$0  };
+  assign \$13  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8015$0  };
+  assign \$18  = { 1'h0, \port$8015$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -10288,7 +10248,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$7300$96 , \port$7300$136 , \port$7300$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$7292$96 , \port$7292$136 , \port$7292$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -11145,12 +11105,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$7300$136 ;
-  wire [3:0] \port$7300$136 ;
-  input [11:0] \port$7300$160 ;
-  wire [11:0] \port$7300$160 ;
-  input [23:0] \port$7300$96 ;
-  wire [23:0] \port$7300$96 ;
+  input [3:0] \port$7292$136 ;
+  wire [3:0] \port$7292$136 ;
+  input [11:0] \port$7292$160 ;
+  wire [11:0] \port$7292$160 ;
+  input [23:0] \port$7292$96 ;
+  wire [23:0] \port$7292$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -11575,7 +11535,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$566  = \$564  | \$565 ;
   assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$568  = \$566  | \$567 ;
-  assign \$569  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$569  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$571  = \$569  | \$570 ;
   assign \$573  = \$571  | \$572 ;
@@ -11597,7 +11557,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$589  = \$587  | \$588 ;
   assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$591  = \$589  | \$590 ;
-  assign \$592  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$592  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$594  = \$592  | \$593 ;
   assign \$596  = \$594  | \$595 ;
@@ -11619,7 +11579,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$612  = \$610  | \$611 ;
   assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$614  = \$612  | \$613 ;
-  assign \$615  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$615  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$617  = \$615  | \$616 ;
   assign \$619  = \$617  | \$618 ;
@@ -11641,7 +11601,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$635  = \$633  | \$634 ;
   assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$637  = \$635  | \$636 ;
-  assign \$638  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$638  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$640  = \$638  | \$639 ;
   assign \$642  = \$640  | \$641 ;
@@ -11663,7 +11623,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$658  = \$656  | \$657 ;
   assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$660  = \$658  | \$659 ;
-  assign \$661  = { 4'h0, \port$7300$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$661  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$663  = \$661  | \$662 ;
   assign \$665  = \$663  | \$664 ;
@@ -11737,7 +11697,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$737  = \$735  | \$736 ;
   assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$739  = \$737  | \$738 ;
-  assign \$741  = { 13'h0000, \port$7300$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$741  = { 13'h0000, \port$7292$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$742  = \$740  | \$741 ;
   assign \$743  = \$739  + \$742 ;
   assign \$744  = advance & x_moves;
@@ -11753,7 +11713,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$754  = \$752  | \$753 ;
   assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$7300$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$758  = { 13'h0000, \port$7292$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$759  = \$757  | \$758 ;
   assign \$760  = \$756  + \$759 ;
   assign \$761  = advance & row_moves;
@@ -11767,7 +11727,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$769  = \$767  | \$768 ;
   assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$771  = \$769  | \$770 ;
-  assign \$773  = { 13'h0000, \port$7300$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = { 13'h0000, \port$7292$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$774  = \$772  | \$773 ;
   assign \$775  = \$771  + \$774 ;
   assign \$776  = advance & y_moves;
@@ -11781,7 +11741,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$784  = \$782  | \$783 ;
   assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$786  = \$784  | \$785 ;
-  assign \$788  = { 13'h0000, \port$7300$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$788  = { 13'h0000, \port$7292$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$789  = \$787  | \$788 ;
   assign \$790  = \$786  + \$789 ;
   assign \$1  = column_count == 1'h1;
@@ -11803,15 +11763,15 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$19  = load | \$18 ;
   assign \$20  = word_left - 1'h1;
   assign \$21  = word_left == 2'h3;
-  assign \$22  = \port$7300$96 [11:0] == 1'h1;
-  assign \$23  = \port$7300$96 [11:0] == 2'h2;
+  assign \$22  = \port$7292$96 [11:0] == 1'h1;
+  assign \$23  = \port$7292$96 [11:0] == 2'h2;
   assign \$24  = & { word_single, row_single, column_single, 1'h1 };
   assign \$25  = advance & x_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = x_left - 1'h1;
   assign \$28  = x_left == 2'h3;
-  assign \$29  = \port$7300$96 [23:12] == 1'h1;
-  assign \$30  = \port$7300$96 [23:12] == 2'h2;
+  assign \$29  = \port$7292$96 [23:12] == 1'h1;
+  assign \$30  = \port$7292$96 [23:12] == 2'h2;
   assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$32  = advance & y_moves;
   assign \$33  = load | \$32 ;
@@ -12209,7 +12169,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$26 ) begin
-        x_left <= \port$7300$96 [11:0];
+        x_left <= \port$7292$96 [11:0];
         if (x_step) begin
           x_left <= \$27 [11:0];
         end
@@ -12290,7 +12250,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$33 ) begin
-        y_left <= \port$7300$96 [23:12];
+        y_left <= \port$7292$96 [23:12];
         if (y_step) begin
           y_left <= \$34 [11:0];
         end
@@ -12654,16 +12614,16 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$7300$96 [11:0];
-  assign y_count = \port$7300$96 [23:12];
-  assign address_column_step = { 4'h0, \port$7300$160  };
+  assign x_count = \port$7292$96 [11:0];
+  assign y_count = \port$7292$96 [23:12];
+  assign address_column_step = { 4'h0, \port$7292$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$7300$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$7292$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$7300$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$7292$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -12753,7 +12713,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$7300$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$7292$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -12808,8 +12768,8 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$7300$136 ;
-  wire [11:0] \port$7300$136 ;
+  input [11:0] \port$7292$136 ;
+  wire [11:0] \port$7292$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12950,7 +12910,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7300$136 [3:0];
+        rotating_stride <= \port$7292$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -12965,7 +12925,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_left <= \port$7300$136 [7:4];
+        rotating_left <= \port$7292$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -12980,7 +12940,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_top <= \port$7300$136 [11:8];
+        rotating_top <= \port$7292$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -13060,9 +13020,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$7300$136 [3:0];
-  assign pad_left = \port$7300$136 [7:4];
-  assign pad_top = \port$7300$136 [11:8];
+  assign stride = \port$7292$136 [3:0];
+  assign pad_left = \port$7292$136 [7:4];
+  assign pad_top = \port$7292$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -13072,7 +13032,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$7300$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$7292$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -13125,8 +13085,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$7300$320 ;
-  wire [27:0] \port$7300$320 ;
+  input [27:0] \port$7292$320 ;
+  wire [27:0] \port$7292$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13147,14 +13107,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$4  = \$2  & \$3 ;
   assign \$5  = clock + 1'h1;
   assign \$7  = clock < 4'hc;
-  assign \$9  = width[11] ? \port$7300$320 [11:0] : 12'h000;
+  assign \$9  = width[11] ? \port$7292$320 [11:0] : 12'h000;
   assign \$10  = \$8  + \$9 ;
   assign \$11  = clock >= 4'h8;
   assign \$12  = clock < 4'hc;
   assign \$13  = \$11  & \$12 ;
-  assign \$15  = rotating_stride[3] ? \port$7300$320 [11:0] : 12'h000;
+  assign \$15  = rotating_stride[3] ? \port$7292$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$18  = rotating_left[3] ? \port$7300$320 [11:0] : 12'h000;
+  assign \$18  = rotating_left[3] ? \port$7292$320 [11:0] : 12'h000;
   assign \$19  = \$17  + \$18 ;
   assign \$20  = clock >= 4'hc;
   assign \$21  = clock < 5'h10;
@@ -13250,7 +13210,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        width <= \port$7300$320 [27:16];
+        width <= \port$7292$320 [27:16];
       end else if (running) begin
         width <= \$6 [11:0];
       end
@@ -13265,7 +13225,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7300$320 [15:12];
+        rotating_stride <= \port$7292$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -13375,11 +13335,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       \$signal  <= 16'h0000;
     end
   end
-  assign \width$8  = \port$7300$320 [27:16];
-  assign stride = \port$7300$320 [15:12];
+  assign \width$8  = \port$7292$320 [27:16];
+  assign stride = \port$7292$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$7300$320 [11:0];
+  assign pixel = \port$7292$320 [11:0];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -13389,7 +13349,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7570$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7558$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -13425,8 +13385,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
   wire pad;
-  input [25:0] \port$7570$0 ;
-  wire [25:0] \port$7570$0 ;
+  input [25:0] \port$7558$0 ;
+  wire [25:0] \port$7558$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -13459,10 +13419,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$7570$0 [23];
+  assign \$1  = ~ \port$7558$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$7570$0 [23];
+  assign chunk_begin = \$signal  & \port$7558$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -13496,7 +13456,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$7570$0 [16];
+    \register$14  <= \port$7558$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -13523,7 +13483,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$7570$0 [23];
+    \register$18  <= \port$7558$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -13550,7 +13510,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$7570$0 [24];
+    \register$21  <= \port$7558$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -13577,7 +13537,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$7570$0 [25];
+    \register$25  <= \port$7558$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -13604,7 +13564,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$7570$0 [22:17];
+    \register$29  <= \port$7558$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -13707,13 +13667,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$7570$0 [23];
-  assign read_address = \port$7570$0 [15:0];
-  assign address = \port$7570$0 [15:0];
-  assign pad = \port$7570$0 [16];
-  assign last = \port$7570$0 [24];
-  assign last_chunk = \port$7570$0 [25];
-  assign row_word = \port$7570$0 [22:17];
+  assign first = \port$7558$0 [23];
+  assign read_address = \port$7558$0 [15:0];
+  assign address = \port$7558$0 [15:0];
+  assign pad = \port$7558$0 [16];
+  assign last = \port$7558$0 [24];
+  assign last_chunk = \port$7558$0 [25];
+  assign row_word = \port$7558$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -22970,7 +22930,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7328$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7320$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23124,8 +23084,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7328$90 ;
-  wire [40:0] \port$7328$90 ;
+  input [40:0] \port$7320$90 ;
+  wire [40:0] \port$7320$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23186,10 +23146,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7328$90 [19:0]),
+    .coefficient_base(\port$7320$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7328$90 [40:20]),
+    .coefficient_words(\port$7320$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23268,8 +23228,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7328$90 [19:0];
-  assign coefficient_words = \port$7328$90 [40:20];
+  assign coefficient_base = \port$7320$90 [19:0];
+  assign coefficient_words = \port$7320$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23315,7 +23275,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7328$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7320$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23469,8 +23429,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7328$90 ;
-  wire [40:0] \port$7328$90 ;
+  input [40:0] \port$7320$90 ;
+  wire [40:0] \port$7320$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23531,10 +23491,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7328$90 [19:0]),
+    .coefficient_base(\port$7320$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7328$90 [40:20]),
+    .coefficient_words(\port$7320$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23613,8 +23573,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7328$90 [19:0];
-  assign coefficient_words = \port$7328$90 [40:20];
+  assign coefficient_base = \port$7320$90 [19:0];
+  assign coefficient_words = \port$7320$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23660,7 +23620,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7328$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7320$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23814,8 +23774,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7328$90 ;
-  wire [40:0] \port$7328$90 ;
+  input [40:0] \port$7320$90 ;
+  wire [40:0] \port$7320$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23876,10 +23836,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7328$90 [19:0]),
+    .coefficient_base(\port$7320$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7328$90 [40:20]),
+    .coefficient_words(\port$7320$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23958,8 +23918,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7328$90 [19:0];
-  assign coefficient_words = \port$7328$90 [40:20];
+  assign coefficient_base = \port$7320$90 [19:0];
+  assign coefficient_words = \port$7320$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -24005,7 +23965,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7328$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7320$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -24159,8 +24119,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7328$90 ;
-  wire [40:0] \port$7328$90 ;
+  input [40:0] \port$7320$90 ;
+  wire [40:0] \port$7320$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -24221,10 +24181,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7328$90 [19:0]),
+    .coefficient_base(\port$7320$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7328$90 [40:20]),
+    .coefficient_words(\port$7320$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -24303,8 +24263,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7328$90 [19:0];
-  assign coefficient_words = \port$7328$90 [40:20];
+  assign coefficient_base = \port$7320$90 [19:0];
+  assign coefficient_words = \port$7320$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -25531,7 +25491,7 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7570$0 , busy, clk);
+module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7558$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -25672,8 +25632,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [25:0] \port$7570$0 ;
-  wire [25:0] \port$7570$0 ;
+  output [25:0] \port$7558$0 ;
+  wire [25:0] \port$7558$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -25797,10 +25757,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$6256$128 (descriptor[139:128]),
-    .\port$6256$160 (descriptor[171:160]),
-    .\port$6256$192 (descriptor[215:192]),
-    .\port$6256$96 (descriptor[119:96]),
+    .\port$6248$128 (descriptor[139:128]),
+    .\port$6248$160 (descriptor[171:160]),
+    .\port$6248$192 (descriptor[215:192]),
+    .\port$6248$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -25815,7 +25775,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$6256$136 (descriptor[147:136]),
+    .\port$6248$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -26024,7 +25984,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[24];
   assign \last_chunk$73  = shown[25];
   assign \last_position$74  = shown[26];
-  assign \port$7570$0  = shown[25:0];
+  assign \port$7558$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -26075,7 +26035,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 , \port$6256$160 , \port$6256$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 , \port$6248$160 , \port$6248$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -27246,14 +27206,14 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$6256$128 ;
-  wire [11:0] \port$6256$128 ;
-  input [11:0] \port$6256$160 ;
-  wire [11:0] \port$6256$160 ;
-  input [23:0] \port$6256$192 ;
-  wire [23:0] \port$6256$192 ;
-  input [23:0] \port$6256$96 ;
-  wire [23:0] \port$6256$96 ;
+  input [11:0] \port$6248$128 ;
+  wire [11:0] \port$6248$128 ;
+  input [11:0] \port$6248$160 ;
+  wire [11:0] \port$6248$160 ;
+  input [23:0] \port$6248$192 ;
+  wire [23:0] \port$6248$192 ;
+  input [23:0] \port$6248$96 ;
+  wire [23:0] \port$6248$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -27296,41 +27256,41 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$6256$192 [11:0] == 1'h1;
-  assign \$2  = \port$6256$192 [11:0] == 2'h2;
+  assign \$1  = \port$6248$192 [11:0] == 1'h1;
+  assign \$2  = \port$6248$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$6256$128 [3:0] == 1'h1;
-  assign \$9  = \port$6256$128 [3:0] == 2'h2;
+  assign \$8  = \port$6248$128 [3:0] == 1'h1;
+  assign \$9  = \port$6248$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$6256$128 [7:4] == 1'h1;
-  assign \$16  = \port$6256$128 [7:4] == 2'h2;
+  assign \$15  = \port$6248$128 [7:4] == 1'h1;
+  assign \$16  = \port$6248$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$6256$192 [23:12] == 1'h1;
-  assign \$23  = \port$6256$192 [23:12] == 2'h2;
+  assign \$22  = \port$6248$192 [23:12] == 1'h1;
+  assign \$23  = \port$6248$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$6256$96 [11:0] == 1'h1;
-  assign \$30  = \port$6256$96 [11:0] == 2'h2;
+  assign \$29  = \port$6248$96 [11:0] == 1'h1;
+  assign \$30  = \port$6248$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$6256$96 [23:12] == 1'h1;
-  assign \$37  = \port$6256$96 [23:12] == 2'h2;
+  assign \$36  = \port$6248$96 [23:12] == 1'h1;
+  assign \$37  = \port$6248$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -28111,11 +28071,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -28137,11 +28097,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -28163,11 +28123,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -28189,11 +28149,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -28215,11 +28175,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -28241,11 +28201,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$6256$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$6256$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -28265,7 +28225,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$6256$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$6248$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -28281,7 +28241,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$6256$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$6248$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -28295,7 +28255,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$6256$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$6248$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -28309,7 +28269,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$6256$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$6248$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -28341,7 +28301,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$6256$192 [11:0];
+      word_left <= \port$6248$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -28410,7 +28370,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$6256$128 [3:0];
+      column_left <= \port$6248$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -28479,7 +28439,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$6256$128 [7:4];
+      row_left <= \port$6248$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -28548,7 +28508,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$6256$192 [23:12];
+      block_left <= \port$6248$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -28617,7 +28577,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$6256$96 [11:0];
+      x_left <= \port$6248$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -28686,7 +28646,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$6256$96 [23:12];
+      y_left <= \port$6248$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -28992,19 +28952,19 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$6256$192 [11:0];
-  assign column_count = \port$6256$128 [3:0];
-  assign row_count = \port$6256$128 [7:4];
-  assign block_count = \port$6256$192 [23:12];
-  assign x_count = \port$6256$96 [11:0];
-  assign y_count = \port$6256$96 [23:12];
+  assign word_count = \port$6248$192 [11:0];
+  assign column_count = \port$6248$128 [3:0];
+  assign row_count = \port$6248$128 [7:4];
+  assign block_count = \port$6248$192 [23:12];
+  assign x_count = \port$6248$96 [11:0];
+  assign y_count = \port$6248$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$6256$160  };
-  assign address_block_step = { 4'h0, \port$6256$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$6248$160  };
+  assign address_block_step = { 4'h0, \port$6248$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$6256$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$6248$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$6256$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$6248$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -29107,7 +29067,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6256$96 , \port$6256$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6256$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6248$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -29160,8 +29120,8 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6256$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$6256$136 ;
-  wire [11:0] \port$6256$136 ;
+  input [11:0] \port$6248$136 ;
+  wire [11:0] \port$6248$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -29289,7 +29249,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6256$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$6256$136 [3:0];
+      rotating_stride <= \port$6248$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -29302,7 +29262,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6256$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$6256$136 [7:4];
+      rotating_left <= \port$6248$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -29315,7 +29275,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6256$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$6256$136 [11:8];
+      rotating_top <= \port$6248$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -29386,9 +29346,9 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6256$13
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$6256$136 [3:0];
-  assign pad_left = \port$6256$136 [7:4];
-  assign pad_top = \port$6256$136 [11:8];
+  assign stride = \port$6248$136 [3:0];
+  assign pad_left = \port$6248$136 [7:4];
+  assign pad_top = \port$6248$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };

@@ -1277,7 +1277,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$6027$0 (\$101 ),
+    .\port$6016$0 (\$101 ),
     .position_done(position_done),
     .position_freed(\position_freed$392 ),
     .\register$21 (drain_valid),
@@ -1314,7 +1314,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$367 ),
     .load_row(load_row),
-    .\port$5665$0 (\$100 ),
+    .\port$5654$0 (\$100 ),
     .read_data(\read_data$187 ),
     .read_enable(\read_enable$192 ),
     .rst(rst),
@@ -1357,7 +1357,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .\port$42$0 (\$29 ),
     .\port$47$0 (\$34 ),
     .\port$52$0 (\$39 ),
-    .\port$5521$0 (fetching),
+    .\port$5512$0 (fetching),
     .\port$57$0 (\$44 ),
     .\port$58$0 (\$45 ),
     .\port$62$0 (\$49 ),
@@ -1476,7 +1476,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$398 ),
     .overrun(overrun),
-    .\port$5488$90 (window[130:90]),
+    .\port$5479$90 (window[130:90]),
     .position_done(\position_done$454 ),
     .position_freed(position_freed),
     .product_started(\product_started$280 ),
@@ -1560,7 +1560,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$485 ),
     .overrun(\overrun$231 ),
-    .\port$5488$90 (window[130:90]),
+    .\port$5479$90 (window[130:90]),
     .position_done(\position_done$455 ),
     .position_freed(\position_freed$482 ),
     .product_started(product_started),
@@ -1621,7 +1621,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$5665$0 (\$100 ),
+    .\port$5654$0 (\$100 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -2666,8 +2666,6 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$85 ;
   wire \$86 ;
   wire \$87 ;
-  wire \$88 ;
-  wire \$89 ;
   wire \$9 ;
   wire [7:0] \$signature__addr ;
   wire [31:0] \$signature__data ;
@@ -2685,24 +2683,23 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire [15:0] \read.address ;
   wire \read.enable ;
   wire read0_chosen0;
-  wire [-1:0] read0_favoured;
-  reg [7:0] read0_word;
+  wire [7:0] read0_word;
   output [31:0] read_data;
   reg [31:0] read_data;
   reg reading0 = 1'h0;
   (* init = 1'h0 *)
   wire register;
+  reg \register$61  = 1'h0;
   reg \register$63  = 1'h0;
-  reg \register$65  = 1'h0;
-  reg [31:0] \register$66  = 32'd0;
-  reg [31:0] \register$67  = 32'd0;
-  reg \register$68  = 1'h0;
-  reg \register$76  = 1'h0;
-  reg [7:0] \register$85  = 8'h00;
-  reg [7:0] \register$86  = 8'h00;
-  reg [31:0] \register$87  = 32'd0;
-  reg \register$89  = 1'h0;
-  reg \register$90  = 1'h0;
+  reg [31:0] \register$64  = 32'd0;
+  reg [31:0] \register$65  = 32'd0;
+  reg \register$66  = 1'h0;
+  reg \register$74  = 1'h0;
+  reg [7:0] \register$82  = 8'h00;
+  reg [7:0] \register$83  = 8'h00;
+  reg [31:0] \register$84  = 32'd0;
+  reg \register$86  = 1'h0;
+  reg \register$87  = 1'h0;
   input rst;
   wire rst;
   input tenant;
@@ -2753,7 +2750,6 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire [31:0] \transfer_write.tenant0.data ;
   wire \transfer_write.tenant0.enable ;
   wire transfer_write_ready;
-  wire turn;
   reg units0_asking = 1'h0;
   reg units0_bank = 1'h0;
   wire units0_coming;
@@ -2807,8 +2803,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire [31:0] \write.data ;
   wire \write.enable ;
   wire write0_chosen0;
-  wire [-1:0] write0_favoured;
-  reg [39:0] write0_word;
+  wire [39:0] write0_word;
   wire [7:0] write__addr;
   wire [31:0] write__data;
   reg write__en = 1'h0;
@@ -2887,13 +2882,15 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign transfer_beyond = transfer0_0_strayed | transfer0_1_strayed;
   assign \$51  = ~ units0_asking;
   assign read0_chosen0 = \$50  & \$51 ;
+  assign read0_word = units0_asking ? units0_word : transfer0_0_word;
   assign \$signature__en  = | { read0_chosen0, units0_asking };
   assign \$54  = ~ units1_asking;
   assign write0_chosen0 = \$53  & \$54 ;
+  assign write0_word = units1_asking ? { units1_data, units1_word } : { transfer0_1_data, transfer0_1_word };
   assign bank0_write = | { write0_chosen0, units1_asking };
-  assign \$55  = \register$65  ? \register$67  : \register$66 ;
-  assign \$56  = \register$65  ? \register$67  : \register$66 ;
-  assign \$57  = ! \register$76 ;
+  assign \$55  = \register$63  ? \register$65  : \register$64 ;
+  assign \$56  = \register$63  ? \register$65  : \register$64 ;
+  assign \$57  = ! \register$74 ;
   assign \$58  = units1_full & \$57 ;
   assign \$59  = ~ units0_inside;
   assign \$60  = read[0] & \$59 ;
@@ -2911,43 +2908,25 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \$78  = transfer_write[0] & \$77 ;
   assign \$79  = transfer_write[0] & transfer0_1_inside;
   assign \$80  = transfer_write[0] & transfer0_1_inside;
-  assign \$85  = \register$85  == \register$86 ;
+  assign \$83  = \register$82  == \register$83 ;
+  assign \$84  = ~ transfer_abort;
+  assign \$85  = transfer0_0_taken & \$84 ;
   assign \$86  = ~ transfer_abort;
-  assign \$87  = transfer0_0_taken & \$86 ;
-  assign \$88  = ~ transfer_abort;
-  assign \$89  = reading0 & \$88 ;
+  assign \$87  = reading0 & \$86 ;
   always @(posedge clk)
-    \register$85  <= read0_word;
+    \register$82  <= read0_word;
   always @(posedge clk)
-    \register$86  <= bank0_written[7:0];
+    \register$83  <= bank0_written[7:0];
   always @(posedge clk)
-    \register$87  <= bank0_written[39:8];
+    \register$84  <= bank0_written[39:8];
   always @(posedge clk)
-    \register$67  <= \register$87 ;
+    \register$65  <= \register$84 ;
   always @(posedge clk)
-    \register$66  <= \$signature__data ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    (* full_case = 32'd1 *)
-    if (units0_asking) begin
-      read0_word = units0_word;
-    end else begin
-      read0_word = transfer0_0_word;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    (* full_case = 32'd1 *)
-    if (units1_asking) begin
-      write0_word = { units1_data, units1_word };
-    end else begin
-      write0_word = { transfer0_1_data, transfer0_1_word };
-    end
-  end
+    \register$64  <= \$signature__data ;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     read_data = 32'd0;
-    casez (\register$63 )
+    casez (\register$61 )
       1'h0:
           read_data = \$55 ;
     endcase
@@ -2955,7 +2934,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     transfer_read_data = 32'd0;
-    casez (\register$68 )
+    casez (\register$66 )
       1'h0:
           transfer_read_data = \$56 ;
     endcase
@@ -3179,49 +3158,49 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
-    \register$65  <= \$85 ;
-    if (rst) begin
-      \register$65  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$89  <= units0_bank;
-    if (rst) begin
-      \register$89  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$63  <= \register$89 ;
+    \register$63  <= \$83 ;
     if (rst) begin
       \register$63  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$90  <= transfer0_0_bank;
+    \register$86  <= units0_bank;
     if (rst) begin
-      \register$90  <= 1'h0;
+      \register$86  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$68  <= \register$90 ;
+    \register$61  <= \register$86 ;
     if (rst) begin
-      \register$68  <= 1'h0;
+      \register$61  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$76  <= tenant;
+    \register$87  <= transfer0_0_bank;
     if (rst) begin
-      \register$76  <= 1'h0;
+      \register$87  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    reading0 <= \$87 ;
+    \register$66  <= \register$87 ;
+    if (rst) begin
+      \register$66  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$74  <= tenant;
+    if (rst) begin
+      \register$74  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    reading0 <= \$85 ;
     if (rst) begin
       reading0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    transfer_read_valid <= \$89 ;
+    transfer_read_valid <= \$87 ;
     if (rst) begin
       transfer_read_valid <= 1'h0;
     end
@@ -3235,7 +3214,6 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign transfer_read_ready = transfer0_0_ready;
   assign transfer_write_ready = transfer0_1_ready;
   assign valid0 = transfer_read_valid;
-  assign turn = 1'h0;
   assign \read.enable  = read[0];
   assign \read.address  = read[16:1];
   assign \window.program_base  = window[11:0];
@@ -3302,8 +3280,6 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \$76  = \$74 ;
   assign \$81  = 1'h1;
   assign \$82  = \$80 ;
-  assign \$83  = 1'h0;
-  assign \$84  = 1'h0;
   assign \$12  = 1'h0;
   assign units0_coming = \$6 ;
   assign \$24  = 1'h0;
@@ -3568,7 +3544,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, write_address, write_data, out_valid, \port$6027$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, write_address, write_data, out_valid, \port$6016$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3691,8 +3667,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$6027$0 ;
-  wire [45:0] \port$6027$0 ;
+  output [45:0] \port$6016$0 ;
+  wire [45:0] \port$6016$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3781,7 +3757,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$4791$0 (constant[52:0]),
+    .\port$4782$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -4218,7 +4194,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
   assign drain_lane = kernel[0];
-  assign \port$6027$0  = out_tag[45:0];
+  assign \port$6016$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4271,7 +4247,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$4791$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$4782$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [36:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -4307,8 +4283,8 @@ module \crossloom.collector.requantizer (rst, \port$4791$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$4791$0 ;
-  wire [52:0] \port$4791$0 ;
+  input [52:0] \port$4782$0 ;
+  wire [52:0] \port$4782$0 ;
   wire [34:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -4376,10 +4352,10 @@ module \crossloom.collector.requantizer (rst, \port$4791$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5949$0 (register),
-    .\port$5951$0 (\register$4 ),
-    .\port$5953$0 (\register$5 ),
-    .\port$5955$0 (\register$6 ),
+    .\port$5938$0 (register),
+    .\port$5940$0 (\register$4 ),
+    .\port$5942$0 (\register$5 ),
+    .\port$5944$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4559,17 +4535,17 @@ module \crossloom.collector.requantizer (rst, \port$4791$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$4791$0 [47:32];
+      multiplier <= \port$4782$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$4791$0 [52:48];
+      shift <= \port$4782$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$4791$0 [31:0];
+      bias <= \port$4782$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -4637,9 +4613,9 @@ module \crossloom.collector.requantizer (rst, \port$4791$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$4791$0 [47:32];
-  assign \shift$18  = \port$4791$0 [52:48];
-  assign \bias$20  = \port$4791$0 [31:0];
+  assign \multiplier$16  = \port$4782$0 [47:32];
+  assign \shift$18  = \port$4782$0 [52:48];
+  assign \bias$20  = \port$4782$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -4665,7 +4641,7 @@ module \crossloom.collector.requantizer (rst, \port$4791$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5949$0 , \port$5951$0 , \port$5953$0 , \port$5955$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5938$0 , \port$5940$0 , \port$5942$0 , \port$5944$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4744,14 +4720,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5949$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
-  input \port$5949$0 ;
-  wire \port$5949$0 ;
-  input \port$5951$0 ;
-  wire \port$5951$0 ;
-  input \port$5953$0 ;
-  wire \port$5953$0 ;
-  input \port$5955$0 ;
-  wire \port$5955$0 ;
+  input \port$5938$0 ;
+  wire \port$5938$0 ;
+  input \port$5940$0 ;
+  wire \port$5940$0 ;
+  input \port$5942$0 ;
+  wire \port$5942$0 ;
+  input \port$5944$0 ;
+  wire \port$5944$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4796,81 +4772,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5949$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 20'h00000;
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5938$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5938$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5938$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5938$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5938$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5938$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5938$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5938$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5951$0 ) begin
+    if (\port$5940$0 ) begin
       total <= \$43 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5951$0 ) begin
+    if (\port$5940$0 ) begin
       \total$14  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5951$0 ) begin
+    if (\port$5940$0 ) begin
       \total$15  <= \$49 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5951$0 ) begin
+    if (\port$5940$0 ) begin
       \total$16  <= \$52 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5942$0 ) begin
       \total$17  <= \$55 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5942$0 ) begin
       \total$18  <= \$58 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5955$0 ) begin
+    if (\port$5944$0 ) begin
       \total$19  <= \$61 [35:0];
     end
   end
-  assign valid = { \port$5955$0 , \port$5953$0 , \port$5951$0 , \port$5949$0  };
+  assign valid = { \port$5944$0 , \port$5942$0 , \port$5940$0 , \port$5938$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -5464,9 +5440,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$5466$136 (descriptor[139:136]),
-    .\port$5466$160 (descriptor[171:160]),
-    .\port$5466$96 (descriptor[119:96]),
+    .\port$5457$136 (descriptor[139:136]),
+    .\port$5457$160 (descriptor[171:160]),
+    .\port$5457$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5488,7 +5464,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5466$136 (descriptor[147:136]),
+    .\port$5457$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5502,7 +5478,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$5466$320 (descriptor[347:320]),
+    .\port$5457$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -6458,7 +6434,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6118$0 (multiplier),
+    .\port$6107$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6528,7 +6504,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6118$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6107$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -6573,8 +6549,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6118$0 ;
-  wire [15:0] \port$6118$0 ;
+  input [15:0] \port$6107$0 ;
+  wire [15:0] \port$6107$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6635,17 +6611,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6118$0  };
+  assign multiplicand = { 1'h0, \port$6107$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6118$0  };
-  assign \$3  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6118$0  };
-  assign \$8  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6118$0  };
-  assign \$13  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6118$0  };
-  assign \$18  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6107$0  };
+  assign \$3  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6107$0  };
+  assign \$8  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6107$0  };
+  assign \$13  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6107$0  };
+  assign \$18  = { 1'h0, \port$6107$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -6825,7 +6801,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6118$0 (multiplier),
+    .\port$6107$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6895,7 +6871,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6118$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6107$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -6940,8 +6916,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6118$0 ;
-  wire [15:0] \port$6118$0 ;
+  input [15:0] \port$6107$0 ;
+  wire [15:0] \port$6107$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7002,17 +6978,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6118$0  };
+  assign multiplicand = { 1'h0, \port$6107$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6118$0  };
-  assign \$3  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6118$0  };
-  assign \$8  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6118$0  };
-  assign \$13  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6118$0  };
-  assign \$18  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6107$0  };
+  assign \$3  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6107$0  };
+  assign \$8  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6107$0  };
+  assign \$13  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6107$0  };
+  assign \$18  = { 1'h0, \port$6107$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7192,7 +7168,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6118$0 (multiplier),
+    .\port$6107$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7262,7 +7238,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6118$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6107$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -7307,8 +7283,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6118$0 ;
-  wire [15:0] \port$6118$0 ;
+  input [15:0] \port$6107$0 ;
+  wire [15:0] \port$6107$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7369,17 +7345,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6118$0  };
+  assign multiplicand = { 1'h0, \port$6107$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6118$0  };
-  assign \$3  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6118$0  };
-  assign \$8  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6118$0  };
-  assign \$13  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6118$0  };
-  assign \$18  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6107$0  };
+  assign \$3  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6107$0  };
+  assign \$8  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6107$0  };
+  assign \$13  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6107$0  };
+  assign \$18  = { 1'h0, \port$6107$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7559,7 +7535,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6118$0 (multiplier),
+    .\port$6107$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7629,7 +7605,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6118$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6107$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -7674,8 +7650,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6118$0 ;
-  wire [15:0] \port$6118$0 ;
+  input [15:0] \port$6107$0 ;
+  wire [15:0] \port$6107$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7736,17 +7712,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6118$0  };
+  assign multiplicand = { 1'h0, \port$6107$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6118$0  };
-  assign \$3  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6118$0  };
-  assign \$8  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6118$0  };
-  assign \$13  = { 1'h0, \port$6118$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6118$0  };
-  assign \$18  = { 1'h0, \port$6118$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6107$0  };
+  assign \$3  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6107$0  };
+  assign \$8  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6107$0  };
+  assign \$13  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6107$0  };
+  assign \$18  = { 1'h0, \port$6107$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7868,7 +7844,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$5466$96 , \port$5466$136 , \port$5466$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$5457$96 , \port$5457$136 , \port$5457$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -8725,12 +8701,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$5466$136 ;
-  wire [3:0] \port$5466$136 ;
-  input [11:0] \port$5466$160 ;
-  wire [11:0] \port$5466$160 ;
-  input [23:0] \port$5466$96 ;
-  wire [23:0] \port$5466$96 ;
+  input [3:0] \port$5457$136 ;
+  wire [3:0] \port$5457$136 ;
+  input [11:0] \port$5457$160 ;
+  wire [11:0] \port$5457$160 ;
+  input [23:0] \port$5457$96 ;
+  wire [23:0] \port$5457$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -9155,7 +9131,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$566  = \$564  | \$565 ;
   assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$568  = \$566  | \$567 ;
-  assign \$569  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$569  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$571  = \$569  | \$570 ;
   assign \$573  = \$571  | \$572 ;
@@ -9177,7 +9153,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$589  = \$587  | \$588 ;
   assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$591  = \$589  | \$590 ;
-  assign \$592  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$592  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$594  = \$592  | \$593 ;
   assign \$596  = \$594  | \$595 ;
@@ -9199,7 +9175,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$612  = \$610  | \$611 ;
   assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$614  = \$612  | \$613 ;
-  assign \$615  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$615  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$617  = \$615  | \$616 ;
   assign \$619  = \$617  | \$618 ;
@@ -9221,7 +9197,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$635  = \$633  | \$634 ;
   assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$637  = \$635  | \$636 ;
-  assign \$638  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$638  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$640  = \$638  | \$639 ;
   assign \$642  = \$640  | \$641 ;
@@ -9243,7 +9219,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$658  = \$656  | \$657 ;
   assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$660  = \$658  | \$659 ;
-  assign \$661  = { 4'h0, \port$5466$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$661  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$663  = \$661  | \$662 ;
   assign \$665  = \$663  | \$664 ;
@@ -9317,7 +9293,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$737  = \$735  | \$736 ;
   assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$739  = \$737  | \$738 ;
-  assign \$741  = { 13'h0000, \port$5466$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$741  = { 13'h0000, \port$5457$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$742  = \$740  | \$741 ;
   assign \$743  = \$739  + \$742 ;
   assign \$744  = advance & x_moves;
@@ -9333,7 +9309,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$754  = \$752  | \$753 ;
   assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$5466$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$758  = { 13'h0000, \port$5457$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$759  = \$757  | \$758 ;
   assign \$760  = \$756  + \$759 ;
   assign \$761  = advance & row_moves;
@@ -9347,7 +9323,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$769  = \$767  | \$768 ;
   assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$771  = \$769  | \$770 ;
-  assign \$773  = { 13'h0000, \port$5466$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = { 13'h0000, \port$5457$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$774  = \$772  | \$773 ;
   assign \$775  = \$771  + \$774 ;
   assign \$776  = advance & y_moves;
@@ -9361,7 +9337,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$784  = \$782  | \$783 ;
   assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$786  = \$784  | \$785 ;
-  assign \$788  = { 13'h0000, \port$5466$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$788  = { 13'h0000, \port$5457$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$789  = \$787  | \$788 ;
   assign \$790  = \$786  + \$789 ;
   assign \$1  = column_count == 1'h1;
@@ -9383,15 +9359,15 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$19  = load | \$18 ;
   assign \$20  = word_left - 1'h1;
   assign \$21  = word_left == 2'h3;
-  assign \$22  = \port$5466$96 [11:0] == 1'h1;
-  assign \$23  = \port$5466$96 [11:0] == 2'h2;
+  assign \$22  = \port$5457$96 [11:0] == 1'h1;
+  assign \$23  = \port$5457$96 [11:0] == 2'h2;
   assign \$24  = & { word_single, row_single, column_single, 1'h1 };
   assign \$25  = advance & x_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = x_left - 1'h1;
   assign \$28  = x_left == 2'h3;
-  assign \$29  = \port$5466$96 [23:12] == 1'h1;
-  assign \$30  = \port$5466$96 [23:12] == 2'h2;
+  assign \$29  = \port$5457$96 [23:12] == 1'h1;
+  assign \$30  = \port$5457$96 [23:12] == 2'h2;
   assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$32  = advance & y_moves;
   assign \$33  = load | \$32 ;
@@ -9789,7 +9765,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$26 ) begin
-        x_left <= \port$5466$96 [11:0];
+        x_left <= \port$5457$96 [11:0];
         if (x_step) begin
           x_left <= \$27 [11:0];
         end
@@ -9870,7 +9846,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$33 ) begin
-        y_left <= \port$5466$96 [23:12];
+        y_left <= \port$5457$96 [23:12];
         if (y_step) begin
           y_left <= \$34 [11:0];
         end
@@ -10234,16 +10210,16 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$5466$96 [11:0];
-  assign y_count = \port$5466$96 [23:12];
-  assign address_column_step = { 4'h0, \port$5466$160  };
+  assign x_count = \port$5457$96 [11:0];
+  assign y_count = \port$5457$96 [23:12];
+  assign address_column_step = { 4'h0, \port$5457$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5466$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$5457$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5466$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$5457$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -10333,7 +10309,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$5466$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$5457$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -10388,8 +10364,8 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5466$136 ;
-  wire [11:0] \port$5466$136 ;
+  input [11:0] \port$5457$136 ;
+  wire [11:0] \port$5457$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10530,7 +10506,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5466$136 [3:0];
+        rotating_stride <= \port$5457$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10545,7 +10521,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_left <= \port$5466$136 [7:4];
+        rotating_left <= \port$5457$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -10560,7 +10536,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_top <= \port$5466$136 [11:8];
+        rotating_top <= \port$5457$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -10640,9 +10616,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$5466$136 [3:0];
-  assign pad_left = \port$5466$136 [7:4];
-  assign pad_top = \port$5466$136 [11:8];
+  assign stride = \port$5457$136 [3:0];
+  assign pad_left = \port$5457$136 [7:4];
+  assign pad_top = \port$5457$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -10652,7 +10628,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$5466$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$5457$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -10705,8 +10681,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$5466$320 ;
-  wire [27:0] \port$5466$320 ;
+  input [27:0] \port$5457$320 ;
+  wire [27:0] \port$5457$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10727,14 +10703,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$4  = \$2  & \$3 ;
   assign \$5  = clock + 1'h1;
   assign \$7  = clock < 4'hc;
-  assign \$9  = width[11] ? \port$5466$320 [11:0] : 12'h000;
+  assign \$9  = width[11] ? \port$5457$320 [11:0] : 12'h000;
   assign \$10  = \$8  + \$9 ;
   assign \$11  = clock >= 4'h8;
   assign \$12  = clock < 4'hc;
   assign \$13  = \$11  & \$12 ;
-  assign \$15  = rotating_stride[3] ? \port$5466$320 [11:0] : 12'h000;
+  assign \$15  = rotating_stride[3] ? \port$5457$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$18  = rotating_left[3] ? \port$5466$320 [11:0] : 12'h000;
+  assign \$18  = rotating_left[3] ? \port$5457$320 [11:0] : 12'h000;
   assign \$19  = \$17  + \$18 ;
   assign \$20  = clock >= 4'hc;
   assign \$21  = clock < 5'h10;
@@ -10830,7 +10806,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        width <= \port$5466$320 [27:16];
+        width <= \port$5457$320 [27:16];
       end else if (running) begin
         width <= \$6 [11:0];
       end
@@ -10845,7 +10821,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5466$320 [15:12];
+        rotating_stride <= \port$5457$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10955,11 +10931,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       \$signal  <= 16'h0000;
     end
   end
-  assign \width$8  = \port$5466$320 [27:16];
-  assign stride = \port$5466$320 [15:12];
+  assign \width$8  = \port$5457$320 [27:16];
+  assign stride = \port$5457$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$5466$320 [11:0];
+  assign pixel = \port$5457$320 [11:0];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -10969,7 +10945,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5665$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5654$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -11005,8 +10981,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
   wire pad;
-  input [21:0] \port$5665$0 ;
-  wire [21:0] \port$5665$0 ;
+  input [21:0] \port$5654$0 ;
+  wire [21:0] \port$5654$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -11039,10 +11015,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$5665$0 [19];
+  assign \$1  = ~ \port$5654$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$5665$0 [19];
+  assign chunk_begin = \$signal  & \port$5654$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -11076,7 +11052,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$5665$0 [16];
+    \register$14  <= \port$5654$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -11103,7 +11079,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$5665$0 [19];
+    \register$18  <= \port$5654$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -11130,7 +11106,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$5665$0 [20];
+    \register$21  <= \port$5654$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -11157,7 +11133,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$5665$0 [21];
+    \register$25  <= \port$5654$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -11184,7 +11160,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$5665$0 [18:17];
+    \register$29  <= \port$5654$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -11287,19 +11263,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$5665$0 [19];
-  assign read_address = \port$5665$0 [15:0];
-  assign address = \port$5665$0 [15:0];
-  assign pad = \port$5665$0 [16];
-  assign last = \port$5665$0 [20];
-  assign last_chunk = \port$5665$0 [21];
-  assign row_word = \port$5665$0 [18:17];
+  assign first = \port$5654$0 [19];
+  assign read_address = \port$5654$0 [15:0];
+  assign address = \port$5654$0 [15:0];
+  assign pad = \port$5654$0 [16];
+  assign last = \port$5654$0 [20];
+  assign last_chunk = \port$5654$0 [21];
+  assign row_word = \port$5654$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$37$0 , \port$42$0 , \port$47$0 , \port$52$0 , \port$57$0 , \port$58$0 , \port$62$0 , \port$63$0 , \port$64$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
 , phase_hold, phase_clear, phase_add, phase_gap, \port$1398$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5521$0 , clk);
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5512$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -12242,8 +12218,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \port$47$0 ;
   input \port$52$0 ;
   wire \port$52$0 ;
-  input \port$5521$0 ;
-  wire \port$5521$0 ;
+  input \port$5512$0 ;
+  wire \port$5512$0 ;
   input \port$57$0 ;
   wire \port$57$0 ;
   input \port$58$0 ;
@@ -15257,7 +15233,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$700 ) begin
-      fetch_counted <= \port$5521$0 ;
+      fetch_counted <= \port$5512$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
@@ -15346,7 +15322,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1398$0 , \port$5521$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
+  assign waiting = { \port$1398$0 , \port$5512$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15369,7 +15345,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1398$0 , \port$5521$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
+  assign \waiting.tenant0  = { \port$1398$0 , \port$5512$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -17102,7 +17078,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5488$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5479$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17256,8 +17232,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5488$90 ;
-  wire [40:0] \port$5488$90 ;
+  input [40:0] \port$5479$90 ;
+  wire [40:0] \port$5479$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17318,10 +17294,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5488$90 [19:0]),
+    .coefficient_base(\port$5479$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5488$90 [40:20]),
+    .coefficient_words(\port$5479$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17400,8 +17376,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5488$90 [19:0];
-  assign coefficient_words = \port$5488$90 [40:20];
+  assign coefficient_base = \port$5479$90 [19:0];
+  assign coefficient_words = \port$5479$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17447,7 +17423,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5488$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5479$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17601,8 +17577,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5488$90 ;
-  wire [40:0] \port$5488$90 ;
+  input [40:0] \port$5479$90 ;
+  wire [40:0] \port$5479$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17663,10 +17639,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5488$90 [19:0]),
+    .coefficient_base(\port$5479$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5488$90 [40:20]),
+    .coefficient_words(\port$5479$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17745,8 +17721,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5488$90 [19:0];
-  assign coefficient_words = \port$5488$90 [40:20];
+  assign coefficient_base = \port$5479$90 [19:0];
+  assign coefficient_words = \port$5479$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -18381,7 +18357,7 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5665$0 , busy, clk);
+module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5654$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -18522,8 +18498,8 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [21:0] \port$5665$0 ;
-  wire [21:0] \port$5665$0 ;
+  output [21:0] \port$5654$0 ;
+  wire [21:0] \port$5654$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -18647,10 +18623,10 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$4840$128 (descriptor[139:128]),
-    .\port$4840$160 (descriptor[171:160]),
-    .\port$4840$192 (descriptor[215:192]),
-    .\port$4840$96 (descriptor[119:96]),
+    .\port$4831$128 (descriptor[139:128]),
+    .\port$4831$160 (descriptor[171:160]),
+    .\port$4831$192 (descriptor[215:192]),
+    .\port$4831$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -18665,7 +18641,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4840$136 (descriptor[147:136]),
+    .\port$4831$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -18874,7 +18850,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[20];
   assign \last_chunk$73  = shown[21];
   assign \last_position$74  = shown[22];
-  assign \port$5665$0  = shown[21:0];
+  assign \port$5654$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -18925,7 +18901,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 , \port$4840$160 , \port$4840$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 , \port$4831$160 , \port$4831$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -20096,14 +20072,14 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$4840$128 ;
-  wire [11:0] \port$4840$128 ;
-  input [11:0] \port$4840$160 ;
-  wire [11:0] \port$4840$160 ;
-  input [23:0] \port$4840$192 ;
-  wire [23:0] \port$4840$192 ;
-  input [23:0] \port$4840$96 ;
-  wire [23:0] \port$4840$96 ;
+  input [11:0] \port$4831$128 ;
+  wire [11:0] \port$4831$128 ;
+  input [11:0] \port$4831$160 ;
+  wire [11:0] \port$4831$160 ;
+  input [23:0] \port$4831$192 ;
+  wire [23:0] \port$4831$192 ;
+  input [23:0] \port$4831$96 ;
+  wire [23:0] \port$4831$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -20146,41 +20122,41 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$4840$192 [11:0] == 1'h1;
-  assign \$2  = \port$4840$192 [11:0] == 2'h2;
+  assign \$1  = \port$4831$192 [11:0] == 1'h1;
+  assign \$2  = \port$4831$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$4840$128 [3:0] == 1'h1;
-  assign \$9  = \port$4840$128 [3:0] == 2'h2;
+  assign \$8  = \port$4831$128 [3:0] == 1'h1;
+  assign \$9  = \port$4831$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$4840$128 [7:4] == 1'h1;
-  assign \$16  = \port$4840$128 [7:4] == 2'h2;
+  assign \$15  = \port$4831$128 [7:4] == 1'h1;
+  assign \$16  = \port$4831$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$4840$192 [23:12] == 1'h1;
-  assign \$23  = \port$4840$192 [23:12] == 2'h2;
+  assign \$22  = \port$4831$192 [23:12] == 1'h1;
+  assign \$23  = \port$4831$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$4840$96 [11:0] == 1'h1;
-  assign \$30  = \port$4840$96 [11:0] == 2'h2;
+  assign \$29  = \port$4831$96 [11:0] == 1'h1;
+  assign \$30  = \port$4831$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$4840$96 [23:12] == 1'h1;
-  assign \$37  = \port$4840$96 [23:12] == 2'h2;
+  assign \$36  = \port$4831$96 [23:12] == 1'h1;
+  assign \$37  = \port$4831$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -20961,11 +20937,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -20987,11 +20963,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -21013,11 +20989,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -21039,11 +21015,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -21065,11 +21041,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -21091,11 +21067,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$4840$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$4840$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -21115,7 +21091,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$4840$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$4831$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -21131,7 +21107,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$4840$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$4831$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -21145,7 +21121,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$4840$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$4831$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -21159,7 +21135,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$4840$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$4831$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -21191,7 +21167,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$4840$192 [11:0];
+      word_left <= \port$4831$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -21260,7 +21236,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$4840$128 [3:0];
+      column_left <= \port$4831$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -21329,7 +21305,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$4840$128 [7:4];
+      row_left <= \port$4831$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -21398,7 +21374,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$4840$192 [23:12];
+      block_left <= \port$4831$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -21467,7 +21443,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$4840$96 [11:0];
+      x_left <= \port$4831$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -21536,7 +21512,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$4840$96 [23:12];
+      y_left <= \port$4831$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -21842,19 +21818,19 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$4840$192 [11:0];
-  assign column_count = \port$4840$128 [3:0];
-  assign row_count = \port$4840$128 [7:4];
-  assign block_count = \port$4840$192 [23:12];
-  assign x_count = \port$4840$96 [11:0];
-  assign y_count = \port$4840$96 [23:12];
+  assign word_count = \port$4831$192 [11:0];
+  assign column_count = \port$4831$128 [3:0];
+  assign row_count = \port$4831$128 [7:4];
+  assign block_count = \port$4831$192 [23:12];
+  assign x_count = \port$4831$96 [11:0];
+  assign y_count = \port$4831$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$4840$160  };
-  assign address_block_step = { 4'h0, \port$4840$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$4831$160  };
+  assign address_block_step = { 4'h0, \port$4831$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4840$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$4831$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4840$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$4831$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -21957,7 +21933,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4840$96 , \port$4840$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4840$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4831$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -22010,8 +21986,8 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4840$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4840$136 ;
-  wire [11:0] \port$4840$136 ;
+  input [11:0] \port$4831$136 ;
+  wire [11:0] \port$4831$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -22139,7 +22115,7 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4840$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$4840$136 [3:0];
+      rotating_stride <= \port$4831$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -22152,7 +22128,7 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4840$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$4840$136 [7:4];
+      rotating_left <= \port$4831$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -22165,7 +22141,7 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4840$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$4840$136 [11:8];
+      rotating_top <= \port$4831$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -22236,9 +22212,9 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4840$13
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$4840$136 [3:0];
-  assign pad_left = \port$4840$136 [7:4];
-  assign pad_top = \port$4840$136 [11:8];
+  assign stride = \port$4831$136 [3:0];
+  assign pad_left = \port$4831$136 [7:4];
+  assign pad_top = \port$4831$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
