@@ -115,8 +115,10 @@ class Collector(Component):
         position = Signal(POSITION_BITS)
         # Registers, since two clocks at least lie between one position's last kernel and the next.
         last_x, last_y = Signal(), Signal()
-        m.d.sync += [last_x.eq(x + 1 == read_field(self.descriptor, "out_width")),
-                     last_y.eq(y + 1 == read_field(self.descriptor, "out_height"))]
+        right, bottom = Signal.like(x), Signal.like(y)      # the last ones
+        m.d.sync += [right.eq(read_field(self.descriptor, "out_width") - 1),
+                     bottom.eq(read_field(self.descriptor, "out_height") - 1),
+                     last_x.eq(x == right), last_y.eq(y == bottom)]
         with m.If(active & last_kernel):
             m.d.sync += [position.eq(position + 1), x.eq(x + 1)]
             with m.If(last_x):

@@ -158,20 +158,23 @@ class ElementwiseUnit(Component):
         # Taps of the nest, one per clock.
         first, last = Signal(), Signal()        # tap of its output
         second, inside = Signal(), Signal()     # second operand of an ADD; tap has a word
+        in_channels, in_image = Signal(), Signal()
         word_end, final = Signal(), Signal()    # last word of a pixel, of the layer
         m.d.comb += [
             last.eq(nest.column_last & nest.row_last),
             word_end.eq(nest.word_last), final.eq(word_end & nest.x_last & nest.y_last),
             second.eq(add & nest.column_last),
-            inside.eq(Mux(second, nest.channel < field("second_words"),
-                          (nest.pixel_x < field("in_width"))
-                          & (nest.pixel_y < field("in_height")))),
+            in_channels.eq(nest.channel < field("second_words")),
+            in_image.eq((nest.pixel_x < field("in_width")) & (nest.pixel_y < field("in_height"))),
+            inside.eq(Mux(second, in_channels, in_image)),
         ]
         with m.If(nest.load):
             m.d.sync += first.eq(1)
         with m.Elif(walking):
             m.d.sync += first.eq(last)
-        m.d.sync += [self.read_enable.eq(walking & inside),
+        # Not `walking & inside`, which would be a gate more behind the comparisons.
+        m.d.sync += [self.read_enable.eq((walking & second) & in_channels
+                                         | (walking & ~second) & in_image),
                      self.read_address.eq(Mux(second, nest.second, nest.address))]
 
         # Lanes.

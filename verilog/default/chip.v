@@ -2086,10 +2086,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$7924$0 (\$197 ),
+    .\port$7933$0 (\$197 ),
     .position_done(position_done),
     .position_freed(\position_freed$551 ),
-    .\register$23 (drain_valid),
+    .\register$25 (drain_valid),
     .rst(rst),
     .start(start),
     .write_address(\write_address$291 ),
@@ -2123,7 +2123,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$526 ),
     .load_row(load_row),
-    .\port$7558$0 (\$196 ),
+    .\port$7563$0 (\$196 ),
     .read_data(\read_data$280 ),
     .read_enable(\read_enable$285 ),
     .rst(rst),
@@ -2275,7 +2275,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$557 ),
     .overrun(overrun),
-    .\port$7320$90 (window[130:90]),
+    .\port$7325$90 (window[130:90]),
     .position_done(\position_done$613 ),
     .position_freed(position_freed),
     .product_started(\product_started$419 ),
@@ -2359,7 +2359,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$646 ),
     .overrun(\overrun$340 ),
-    .\port$7320$90 (window[130:90]),
+    .\port$7325$90 (window[130:90]),
     .position_done(\position_done$614 ),
     .position_freed(\position_freed$643 ),
     .product_started(\product_started$418 ),
@@ -2443,7 +2443,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro2__write_row),
     .measured(\measured$723 ),
     .overrun(\overrun$342 ),
-    .\port$7320$90 (window[130:90]),
+    .\port$7325$90 (window[130:90]),
     .position_done(\position_done$615 ),
     .position_freed(\position_freed$720 ),
     .product_started(\product_started$417 ),
@@ -2527,7 +2527,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro3__write_row),
     .measured(\measured$800 ),
     .overrun(\overrun$344 ),
-    .\port$7320$90 (window[130:90]),
+    .\port$7325$90 (window[130:90]),
     .position_done(\position_done$616 ),
     .position_freed(\position_freed$797 ),
     .product_started(product_started),
@@ -2618,7 +2618,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$7558$0 (\$196 ),
+    .\port$7563$0 (\$196 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -5902,7 +5902,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$7924$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$25 , write_enable, write_address, write_data, out_valid, \port$7933$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
   wire [2:0] \$1 ;
@@ -5914,8 +5914,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire \$15 ;
   wire \$16 ;
   wire [12:0] \$17 ;
-  wire \$18 ;
-  wire [12:0] \$19 ;
+  wire [12:0] \$18 ;
+  wire \$19 ;
   wire [3:0] \$2 ;
   wire \$20 ;
   wire \$21 ;
@@ -5947,12 +5947,13 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [2:0] \$7 ;
   wire [3:0] \$8 ;
   wire [6:0] \$9 ;
+  reg [11:0] \$like  = 12'h000;
   reg \$signal  = 1'h0;
-  reg [11:0] \$signal$18  = 12'h000;
-  reg [15:0] \$signal$48  = 16'h0000;
+  reg [11:0] \$signal$20  = 12'h000;
+  reg [15:0] \$signal$50  = 16'h0000;
   reg active = 1'h0;
   reg [31:0] added = 32'd0;
-  wire [26:0] \added$53 ;
+  wire [26:0] \added$55 ;
   (* init = 32'd0 *)
   wire [31:0] added_tag;
   wire \added_tag.end ;
@@ -5974,6 +5975,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg [15:0] address = 16'h0000;
   wire \begin ;
   wire [31:0] bias;
+  reg [11:0] bottom = 12'h000;
   input clear;
   wire clear;
   input clk;
@@ -6037,8 +6039,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$7924$0 ;
-  wire [56:0] \port$7924$0 ;
+  output [56:0] \port$7933$0 ;
+  wire [56:0] \port$7933$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -6051,13 +6053,13 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [23:0] \read_tag.position ;
   wire ready;
   reg register = 1'h0;
-  output \register$23 ;
-  reg \register$23  = 1'h0;
-  reg \register$24  = 1'h0;
+  output \register$25 ;
   reg \register$25  = 1'h0;
   reg \register$26  = 1'h0;
   reg \register$27  = 1'h0;
   reg \register$28  = 1'h0;
+  reg \register$29  = 1'h0;
+  reg \register$30  = 1'h0;
   wire relu;
   input rst;
   wire rst;
@@ -6065,7 +6067,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   input start;
   wire start;
   reg [28:0] sum = 29'h00000000;
-  wire [26:0] \sum$57 ;
+  wire [26:0] \sum$59 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -6088,8 +6090,10 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
+  assign \$20  = y == bottom;
+  assign \$21  = active & last_kernel;
   assign \$22  = position + 1'h1;
-  assign \$23  = \$signal$18  + 1'h1;
+  assign \$23  = \$signal$20  + 1'h1;
   assign \$24  = y + 1'h1;
   assign \$25  = $signed(1'h0) + $signed(drain_sums[24:0]);
   assign \$26  = $signed(\$25 ) + $signed(drain_sums[49:25]);
@@ -6098,8 +6102,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$29  = out_tag[28:27] == 2'h3;
   assign \$30  = \$29  | out_tag[57];
   assign \$31  = address + 1'h1;
-  assign \$32  = \$signal$48  + descriptor[183:172];
-  assign \$33  = \$signal$48  + descriptor[183:172];
+  assign \$32  = \$signal$50  + descriptor[183:172];
+  assign \$33  = \$signal$50  + descriptor[183:172];
   assign \$34  = | finished0;
   assign \$35  = | finished1;
   assign \$36  = | finished2;
@@ -6127,23 +6131,21 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$14  = last_kernel | \$13 ;
   assign \$15  = active & \$14 ;
   assign \$16  = active & last_kernel;
-  assign \$17  = \$signal$18  + 1'h1;
-  assign \$18  = \$17  == descriptor[107:96];
-  assign \$19  = y + 1'h1;
-  assign \$20  = \$19  == descriptor[119:108];
-  assign \$21  = active & last_kernel;
+  assign \$17  = descriptor[107:96] - 1'h1;
+  assign \$18  = descriptor[119:108] - 1'h1;
+  assign \$19  = \$signal$20  == \$like ;
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$6151$0 (constant[52:0]),
+    .\port$6156$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(sum[26:0]),
     .tag(tag),
     .tag_beside(out_tag),
-    .valid(\register$28 )
+    .valid(\register$30 )
   );
   always @(posedge clk) begin
     finished0 <= \$2 [1:0];
@@ -6269,7 +6271,25 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    \$signal  <= \$18 ;
+    \$like  <= \$17 [11:0];
+    if (clear) begin
+      \$like  <= 12'h000;
+    end
+    if (rst) begin
+      \$like  <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    bottom <= \$18 [11:0];
+    if (clear) begin
+      bottom <= 12'h000;
+    end
+    if (rst) begin
+      bottom <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal  <= \$19 ;
     if (clear) begin
       \$signal  <= 1'h0;
     end
@@ -6302,19 +6322,19 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (\$21 ) begin
-      \$signal$18  <= \$23 [11:0];
+      \$signal$20  <= \$23 [11:0];
       if (\$signal ) begin
-        \$signal$18  <= 12'h000;
+        \$signal$20  <= 12'h000;
       end
     end
     if (start) begin
-      \$signal$18  <= 12'h000;
+      \$signal$20  <= 12'h000;
     end
     if (clear) begin
-      \$signal$18  <= 12'h000;
+      \$signal$20  <= 12'h000;
     end
     if (rst) begin
-      \$signal$18  <= 12'h000;
+      \$signal$20  <= 12'h000;
     end
   end
   always @(posedge clk) begin
@@ -6343,25 +6363,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    \register$23  <= register;
-    if (clear) begin
-      \register$23  <= 1'h0;
-    end
-    if (rst) begin
-      \register$23  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$24  <= \register$23 ;
-    if (clear) begin
-      \register$24  <= 1'h0;
-    end
-    if (rst) begin
-      \register$24  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$25  <= \register$24 ;
+    \register$25  <= register;
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -6397,6 +6399,24 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
+    \register$29  <= \register$28 ;
+    if (clear) begin
+      \register$29  <= 1'h0;
+    end
+    if (rst) begin
+      \register$29  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$30  <= \register$29 ;
+    if (clear) begin
+      \register$30  <= 1'h0;
+    end
+    if (rst) begin
+      \register$30  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (active) begin
       adding_1 <= read_tag;
     end
@@ -6419,7 +6439,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$23 ) begin
+    if (\register$25 ) begin
       adding_3 <= adding_2;
     end
     if (clear) begin
@@ -6430,7 +6450,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$24 ) begin
+    if (\register$26 ) begin
       adding_4 <= adding_3;
     end
     if (clear) begin
@@ -6441,7 +6461,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$25 ) begin
+    if (\register$27 ) begin
       adding_5 <= adding_4;
     end
     if (clear) begin
@@ -6452,7 +6472,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$26 ) begin
+    if (\register$28 ) begin
       adding <= adding_5;
     end
     if (clear) begin
@@ -6463,12 +6483,12 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$27 ) begin
+    if (\register$29 ) begin
       added <= adding;
     end
   end
   always @(posedge clk) begin
-    if (\register$27 ) begin
+    if (\register$29 ) begin
       sum <= \$28 ;
     end
   end
@@ -6551,17 +6571,17 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   always @(posedge clk) begin
     if (out_valid) begin
       if (out_tag[57]) begin
-        \$signal$48  <= \$32 [15:0];
+        \$signal$50  <= \$32 [15:0];
       end
     end
     if (start) begin
-      \$signal$48  <= descriptor[63:48];
+      \$signal$50  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$48  <= 16'h0000;
+      \$signal$50  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$48  <= 16'h0000;
+      \$signal$50  <= 16'h0000;
     end
   end
   always @* begin
@@ -6581,10 +6601,10 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   assign adding_tag = adding;
   assign added_tag = added;
-  assign \added$53  = sum[26:0];
-  assign drain_valid = \register$23 ;
-  assign valid = \register$28 ;
-  assign \sum$57  = sum[26:0];
+  assign \added$55  = sum[26:0];
+  assign drain_valid = \register$25 ;
+  assign valid = \register$30 ;
+  assign \sum$59  = sum[26:0];
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
   assign shift = constant[52:48];
@@ -6597,7 +6617,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
   assign drain_lane = kernel[2:0];
-  assign \port$7924$0  = out_tag[56:0];
+  assign \port$7933$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6651,7 +6671,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$39  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$6151$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$6156$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [44:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -6687,8 +6707,8 @@ module \crossloom.collector.requantizer (rst, \port$6151$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$6151$0 ;
-  wire [52:0] \port$6151$0 ;
+  input [52:0] \port$6156$0 ;
+  wire [52:0] \port$6156$0 ;
   wire [42:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -6756,10 +6776,10 @@ module \crossloom.collector.requantizer (rst, \port$6151$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$7846$0 (register),
-    .\port$7848$0 (\register$4 ),
-    .\port$7850$0 (\register$5 ),
-    .\port$7852$0 (\register$6 ),
+    .\port$7855$0 (register),
+    .\port$7857$0 (\register$4 ),
+    .\port$7859$0 (\register$5 ),
+    .\port$7861$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -6939,17 +6959,17 @@ module \crossloom.collector.requantizer (rst, \port$6151$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$6151$0 [47:32];
+      multiplier <= \port$6156$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$6151$0 [52:48];
+      shift <= \port$6156$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$6151$0 [31:0];
+      bias <= \port$6156$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -7017,9 +7037,9 @@ module \crossloom.collector.requantizer (rst, \port$6151$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$6151$0 [47:32];
-  assign \shift$18  = \port$6151$0 [52:48];
-  assign \bias$20  = \port$6151$0 [31:0];
+  assign \multiplier$16  = \port$6156$0 [47:32];
+  assign \shift$18  = \port$6156$0 [52:48];
+  assign \bias$20  = \port$6156$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -7045,7 +7065,7 @@ module \crossloom.collector.requantizer (rst, \port$6151$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[58];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7846$0 , \port$7848$0 , \port$7850$0 , \port$7852$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7855$0 , \port$7857$0 , \port$7859$0 , \port$7861$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -7124,14 +7144,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7846$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
-  input \port$7846$0 ;
-  wire \port$7846$0 ;
-  input \port$7848$0 ;
-  wire \port$7848$0 ;
-  input \port$7850$0 ;
-  wire \port$7850$0 ;
-  input \port$7852$0 ;
-  wire \port$7852$0 ;
+  input \port$7855$0 ;
+  wire \port$7855$0 ;
+  input \port$7857$0 ;
+  wire \port$7857$0 ;
+  input \port$7859$0 ;
+  wire \port$7859$0 ;
+  input \port$7861$0 ;
+  wire \port$7861$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -7176,81 +7196,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7846$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 28'h0000000;
   always @(posedge clk) begin
-    if (\port$7846$0 ) begin
+    if (\port$7855$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7846$0 ) begin
+    if (\port$7855$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7846$0 ) begin
+    if (\port$7855$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7846$0 ) begin
+    if (\port$7855$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7846$0 ) begin
+    if (\port$7855$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7846$0 ) begin
+    if (\port$7855$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7846$0 ) begin
+    if (\port$7855$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7846$0 ) begin
+    if (\port$7855$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7848$0 ) begin
+    if (\port$7857$0 ) begin
       total <= \$43 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7848$0 ) begin
+    if (\port$7857$0 ) begin
       \total$14  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7848$0 ) begin
+    if (\port$7857$0 ) begin
       \total$15  <= \$49 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7848$0 ) begin
+    if (\port$7857$0 ) begin
       \total$16  <= \$52 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7850$0 ) begin
+    if (\port$7859$0 ) begin
       \total$17  <= \$55 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7850$0 ) begin
+    if (\port$7859$0 ) begin
       \total$18  <= \$58 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7852$0 ) begin
+    if (\port$7861$0 ) begin
       \total$19  <= \$61 [43:0];
     end
   end
-  assign valid = { \port$7852$0 , \port$7850$0 , \port$7848$0 , \port$7846$0  };
+  assign valid = { \port$7861$0 , \port$7859$0 , \port$7857$0 , \port$7855$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -7437,53 +7457,57 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   wire [4:0] \$32 ;
   wire [4:0] \$33 ;
   wire [4:0] \$34 ;
-  wire [4:0] \$35 ;
-  wire [4:0] \$36 ;
-  wire [12:0] \$37 ;
+  wire [12:0] \$35 ;
+  wire \$36 ;
+  wire \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
-  wire [15:0] \$43 ;
-  wire [15:0] \$44 ;
-  wire [31:0] \$45 ;
-  wire [32:0] \$46 ;
-  wire [7:0] \$47 ;
-  wire [7:0] \$48 ;
-  wire [7:0] \$49 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire [15:0] \$46 ;
+  wire [15:0] \$47 ;
+  wire [31:0] \$48 ;
+  wire [32:0] \$49 ;
   wire \$5 ;
   wire [7:0] \$50 ;
   wire [7:0] \$51 ;
   wire [7:0] \$52 ;
   wire [7:0] \$53 ;
   wire [7:0] \$54 ;
-  wire \$55 ;
-  wire [16:0] \$56 ;
-  wire [16:0] \$57 ;
-  wire [16:0] \$58 ;
+  wire [7:0] \$55 ;
+  wire [7:0] \$56 ;
+  wire [7:0] \$57 ;
+  wire \$58 ;
+  wire [16:0] \$59 ;
   wire \$6 ;
+  wire [16:0] \$60 ;
+  wire [16:0] \$61 ;
   wire \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  wire [4:0] \$8 ;
+  wire [4:0] \$9 ;
   wire \$signal ;
-  reg \$signal$116  = 1'h0;
+  reg \$signal$118  = 1'h0;
   reg \$signal$21  = 1'h0;
   (* init = 17'h00000 *)
   wire [16:0] \$signal$47 ;
   wire \$signal$57 ;
   wire \$signal$62 ;
+  wire \$signal$63 ;
   wire abort;
   reg [33:0] addend = 34'h000000000;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$105 ;
+  wire [33:0] \addend$107 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$76 ;
+  wire [33:0] \addend$78 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$87 ;
+  wire [33:0] \addend$89 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$96 ;
+  wire [33:0] \addend$98 ;
   wire [15:0] address;
   wire [15:0] address_column_step;
   wire [15:0] address_origin;
@@ -7532,47 +7556,48 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
-  wire \first$103 ;
+  wire \first$105 ;
   (* init = 1'h0 *)
-  wire \first$85 ;
+  wire \first$87 ;
   (* init = 1'h0 *)
-  wire \first$94 ;
+  wire \first$96 ;
   (* init = 13'h0000 *)
   wire [12:0] first_channel;
   (* init = 17'h00000 *)
   wire [16:0] first_y;
+  wire in_image;
   wire \inside ;
   wire last;
   wire load;
   reg maximum = 1'h0;
   (* init = 1'h0 *)
-  wire \maximum$104 ;
+  wire \maximum$106 ;
   (* init = 1'h0 *)
-  wire \maximum$74 ;
+  wire \maximum$76 ;
   (* init = 1'h0 *)
-  wire \maximum$86 ;
+  wire \maximum$88 ;
   (* init = 1'h0 *)
-  wire \maximum$95 ;
+  wire \maximum$97 ;
   reg [15:0] multiplier = 16'h0000;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$102 ;
+  wire [15:0] \multiplier$104 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$70 ;
+  wire [15:0] \multiplier$72 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$84 ;
+  wire [15:0] \multiplier$86 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$93 ;
+  wire [15:0] \multiplier$95 ;
   wire [15:0] origin;
   wire [15:0] \origin$37 ;
   wire [7:0] out;
-  wire [7:0] \out$108 ;
-  wire [7:0] \out$90 ;
-  wire [7:0] \out$99 ;
+  wire [7:0] \out$101 ;
+  wire [7:0] \out$110 ;
+  wire [7:0] \out$92 ;
   wire [3:0] pad_left;
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$174  = 16'h0000;
+  reg [15:0] \pixel$176  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   reg [16:0] pixel_x_origin = 17'h00000;
@@ -7590,10 +7615,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   (* init = 1'h0 *)
   wire register;
   (* init = 1'h0 *)
-  wire \register$110 ;
-  reg \register$112  = 1'h0;
-  reg \register$121  = 1'h0;
-  reg \register$122  = 1'h0;
+  wire \register$112 ;
+  reg \register$114  = 1'h0;
   reg \register$123  = 1'h0;
   reg \register$124  = 1'h0;
   reg \register$125  = 1'h0;
@@ -7604,8 +7627,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
   reg \register$132  = 1'h0;
+  reg \register$133  = 1'h0;
   reg \register$134  = 1'h0;
-  reg \register$135  = 1'h0;
   reg \register$136  = 1'h0;
   reg \register$137  = 1'h0;
   reg \register$138  = 1'h0;
@@ -7644,10 +7667,12 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   reg \register$171  = 1'h0;
   reg \register$172  = 1'h0;
   reg \register$173  = 1'h0;
+  reg \register$174  = 1'h0;
+  reg \register$175  = 1'h0;
   wire relu;
-  wire \relu$107 ;
-  wire \relu$89 ;
-  wire \relu$98 ;
+  wire \relu$100 ;
+  wire \relu$109 ;
+  wire \relu$91 ;
   wire [15:0] row;
   wire [3:0] row_count;
   wire row_last;
@@ -7662,13 +7687,13 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   wire [15:0] second_y_step;
   reg [4:0] shift = 5'h00;
   (* init = 5'h00 *)
-  wire [4:0] \shift$106 ;
+  wire [4:0] \shift$108 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$78 ;
+  wire [4:0] \shift$80 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$88 ;
+  wire [4:0] \shift$90 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$97 ;
+  wire [4:0] \shift$99 ;
   input start;
   wire start;
   wire \start$11 ;
@@ -7676,9 +7701,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   wire [3:0] stride;
   wire [3:0] \stride$15 ;
   reg [7:0] tap = 8'h00;
-  reg [7:0] \tap$100  = 8'h00;
-  reg [7:0] \tap$82  = 8'h00;
-  reg [7:0] \tap$91  = 8'h00;
+  reg [7:0] \tap$102  = 8'h00;
+  reg [7:0] \tap$84  = 8'h00;
+  reg [7:0] \tap$93  = 8'h00;
   (* init = 8'h00 *)
   wire [7:0] tap0;
   (* init = 8'h00 *)
@@ -7712,15 +7737,17 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign \$3  = \$signal$57  & x_last;
   assign \final  = \$3  & y_last;
   assign \$signal$62  = \$signal$21  & column_last;
-  assign \$4  = channel < descriptor[375:364];
-  assign \$5  = pixel_x < descriptor[75:64];
-  assign \$6  = pixel_y < descriptor[87:76];
-  assign \$7  = \$5  & \$6 ;
-  assign \inside  = \$signal$62  ? \$4  : \$7 ;
-  assign ending = write_enable & \register$112 ;
-  assign \$8  = descriptor[3:0] == 3'h4;
-  assign \$9  = descriptor[3:0] == 3'h6;
-  assign \$10  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$signal$63  = channel < descriptor[375:364];
+  assign \$4  = pixel_x < descriptor[75:64];
+  assign \$5  = pixel_y < descriptor[87:76];
+  assign in_image = \$4  & \$5 ;
+  assign \inside  = \$signal$62  ? \$signal$63  : in_image;
+  assign ending = write_enable & \register$114 ;
+  assign \$6  = descriptor[3:0] == 3'h4;
+  assign \$7  = descriptor[3:0] == 3'h6;
+  assign \$8  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$9  = - descriptor[143:140];
+  assign \$10  = - descriptor[143:140];
   assign \$11  = - descriptor[143:140];
   assign \$12  = - descriptor[143:140];
   assign \$13  = - descriptor[143:140];
@@ -7732,8 +7759,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign \$19  = - descriptor[143:140];
   assign \$20  = - descriptor[143:140];
   assign \$21  = - descriptor[143:140];
-  assign \$22  = - descriptor[143:140];
-  assign \$23  = - descriptor[143:140];
+  assign \$22  = - descriptor[147:144];
+  assign \$23  = - descriptor[147:144];
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
@@ -7745,30 +7772,33 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign \$32  = - descriptor[147:144];
   assign \$33  = - descriptor[147:144];
   assign \$34  = - descriptor[147:144];
-  assign \$35  = - descriptor[147:144];
-  assign \$36  = - descriptor[147:144];
-  assign \$37  = - descriptor[363:352];
-  assign \$38  = column_last & row_last;
-  assign \$39  = \$38  & \$signal$57 ;
-  assign \$40  = \$39  & x_last;
-  assign \$41  = \$40  & y_last;
-  assign \$42  = advance & \inside ;
-  assign \$43  = \$signal$62  ? second : address;
-  assign \$44  = \register$128  ? descriptor[415:400] : descriptor[399:384];
-  assign \$45  = 1'h1 << descriptor[452:448];
-  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
-  assign \$47  = maximum ? 8'h80 : 8'h00;
-  assign \$48  = \register$124  ? read_data[7:0] : \$47 ;
-  assign \$49  = maximum ? 8'h80 : 8'h00;
-  assign \$50  = \register$124  ? read_data[15:8] : \$49 ;
-  assign \$51  = maximum ? 8'h80 : 8'h00;
-  assign \$52  = \register$124  ? read_data[23:16] : \$51 ;
-  assign \$53  = maximum ? 8'h80 : 8'h00;
-  assign \$54  = \register$124  ? read_data[31:24] : \$53 ;
-  assign \$55  = advance & last;
-  assign \$56  = write_address + 1'h1;
-  assign \$57  = \pixel$174  + descriptor[183:172];
-  assign \$58  = \pixel$174  + descriptor[183:172];
+  assign \$35  = - descriptor[363:352];
+  assign \$36  = column_last & row_last;
+  assign \$37  = \$36  & \$signal$57 ;
+  assign \$38  = \$37  & x_last;
+  assign \$39  = \$38  & y_last;
+  assign \$40  = advance & \$signal$62 ;
+  assign \$41  = \$40  & \$signal$63 ;
+  assign \$42  = ~ \$signal$62 ;
+  assign \$43  = advance & \$42 ;
+  assign \$44  = \$43  & in_image;
+  assign \$45  = \$41  | \$44 ;
+  assign \$46  = \$signal$62  ? second : address;
+  assign \$47  = \register$130  ? descriptor[415:400] : descriptor[399:384];
+  assign \$48  = 1'h1 << descriptor[452:448];
+  assign \$49  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$48 [31:1] });
+  assign \$50  = maximum ? 8'h80 : 8'h00;
+  assign \$51  = \register$126  ? read_data[7:0] : \$50 ;
+  assign \$52  = maximum ? 8'h80 : 8'h00;
+  assign \$53  = \register$126  ? read_data[15:8] : \$52 ;
+  assign \$54  = maximum ? 8'h80 : 8'h00;
+  assign \$55  = \register$126  ? read_data[23:16] : \$54 ;
+  assign \$56  = maximum ? 8'h80 : 8'h00;
+  assign \$57  = \register$126  ? read_data[31:24] : \$56 ;
+  assign \$58  = advance & last;
+  assign \$59  = write_address + 1'h1;
+  assign \$60  = \pixel$176  + descriptor[183:172];
+  assign \$61  = \pixel$176  + descriptor[183:172];
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -7791,8 +7821,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$82 ),
-    .out(\out$90 ),
+    .\multiplier$2 (\tap$84 ),
+    .out(\out$92 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -7805,8 +7835,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$91 ),
-    .out(\out$99 ),
+    .\multiplier$2 (\tap$93 ),
+    .out(\out$101 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -7819,8 +7849,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$100 ),
-    .out(\out$108 ),
+    .\multiplier$2 (\tap$102 ),
+    .out(\out$110 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -7844,9 +7874,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$7292$136 (descriptor[139:136]),
-    .\port$7292$160 (descriptor[171:160]),
-    .\port$7292$96 (descriptor[119:96]),
+    .\port$7297$136 (descriptor[139:136]),
+    .\port$7297$160 (descriptor[171:160]),
+    .\port$7297$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7868,7 +7898,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$7292$136 (descriptor[147:136]),
+    .\port$7297$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7882,14 +7912,14 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$7292$320 (descriptor[347:320]),
+    .\port$7297$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
   always @(posedge clk) begin
     if (combining) begin
-      \$signal$21  <= \$8 ;
+      \$signal$21  <= \$6 ;
       if (clear) begin
         \$signal$21  <= 1'h0;
       end
@@ -7900,7 +7930,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      maximum <= \$9 ;
+      maximum <= \$7 ;
       if (clear) begin
         maximum <= 1'h0;
       end
@@ -7911,7 +7941,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      shift <= \$10 ;
+      shift <= \$8 ;
       if (clear) begin
         shift <= 5'h00;
       end
@@ -7922,7 +7952,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      pixel_x_origin <= { \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11  };
+      pixel_x_origin <= { \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9  };
       if (clear) begin
         pixel_x_origin <= 17'h00000;
       end
@@ -7933,7 +7963,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      pixel_y_origin <= { \$36 [4], \$35 [4], \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24  };
+      pixel_y_origin <= { \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22  };
       if (clear) begin
         pixel_y_origin <= 17'h00000;
       end
@@ -7944,7 +7974,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      channel_origin <= \$37 ;
+      channel_origin <= \$35 ;
       if (clear) begin
         channel_origin <= 13'h0000;
       end
@@ -7957,7 +7987,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     if (combining) begin
       if (load) begin
         advance <= 1'h1;
-      end else if (\$41 ) begin
+      end else if (\$39 ) begin
         advance <= 1'h0;
       end
       if (clear) begin
@@ -7971,21 +8001,21 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       if (load) begin
-        \$signal$116  <= 1'h1;
+        \$signal$118  <= 1'h1;
       end else if (advance) begin
-        \$signal$116  <= last;
+        \$signal$118  <= last;
       end
       if (clear) begin
-        \$signal$116  <= 1'h0;
+        \$signal$118  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$116  <= 1'h0;
+      \$signal$118  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (combining) begin
-      read_enable <= \$42 ;
+      read_enable <= \$45 ;
       if (clear) begin
         read_enable <= 1'h0;
       end
@@ -7996,7 +8026,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      read_address <= \$43 ;
+      read_address <= \$46 ;
       if (clear) begin
         read_address <= 16'h0000;
       end
@@ -8007,29 +8037,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$121  <= \inside ;
-      if (clear) begin
-        \register$121  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$121  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$122  <= \register$121 ;
-      if (clear) begin
-        \register$122  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$122  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$123  <= \register$122 ;
+      \register$123  <= \inside ;
       if (clear) begin
         \register$123  <= 1'h0;
       end
@@ -8051,7 +8059,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$125  <= \$signal$62 ;
+      \register$125  <= \register$124 ;
       if (clear) begin
         \register$125  <= 1'h0;
       end
@@ -8073,7 +8081,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$127  <= \register$126 ;
+      \register$127  <= \$signal$62 ;
       if (clear) begin
         \register$127  <= 1'h0;
       end
@@ -8095,17 +8103,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      multiplier <= \$44 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      addend <= { \$46 [32], \$46  };
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$129  <= \$signal$116 ;
+      \register$129  <= \register$128 ;
       if (clear) begin
         \register$129  <= 1'h0;
       end
@@ -8127,7 +8125,17 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$131  <= \register$130 ;
+      multiplier <= \$47 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      addend <= { \$49 [32], \$49  };
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$131  <= \$signal$118 ;
       if (clear) begin
         \register$131  <= 1'h0;
       end
@@ -8149,38 +8157,18 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      first <= \register$132 ;
+      \register$133  <= \register$132 ;
       if (clear) begin
-        first <= 1'h0;
+        \register$133  <= 1'h0;
       end
     end
     if (rst) begin
-      first <= 1'h0;
+      \register$133  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (combining) begin
-      tap <= \$48 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \tap$82  <= \$50 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \tap$91  <= \$52 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \tap$100  <= \$54 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$134  <= \$signal$57 ;
+      \register$134  <= \register$133 ;
       if (clear) begin
         \register$134  <= 1'h0;
       end
@@ -8191,18 +8179,38 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$135  <= \register$134 ;
+      first <= \register$134 ;
       if (clear) begin
-        \register$135  <= 1'h0;
+        first <= 1'h0;
       end
     end
     if (rst) begin
-      \register$135  <= 1'h0;
+      first <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$136  <= \register$135 ;
+      tap <= \$51 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \tap$84  <= \$53 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \tap$93  <= \$55 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \tap$102  <= \$57 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$136  <= \$signal$57 ;
       if (clear) begin
         \register$136  <= 1'h0;
       end
@@ -8334,7 +8342,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$148  <= \final ;
+      \register$148  <= \register$147 ;
       if (clear) begin
         \register$148  <= 1'h0;
       end
@@ -8356,7 +8364,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$150  <= \register$149 ;
+      \register$150  <= \final ;
       if (clear) begin
         \register$150  <= 1'h0;
       end
@@ -8477,18 +8485,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$112  <= \register$160 ;
-      if (clear) begin
-        \register$112  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$112  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$161  <= \$55 ;
+      \register$161  <= \register$160 ;
       if (clear) begin
         \register$161  <= 1'h0;
       end
@@ -8510,7 +8507,18 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$163  <= \register$162 ;
+      \register$114  <= \register$162 ;
+      if (clear) begin
+        \register$114  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$114  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$163  <= \$58 ;
       if (clear) begin
         \register$163  <= 1'h0;
       end
@@ -8631,7 +8639,29 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      write_enable <= \register$173 ;
+      \register$174  <= \register$173 ;
+      if (clear) begin
+        \register$174  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$174  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$175  <= \register$174 ;
+      if (clear) begin
+        \register$175  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$175  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      write_enable <= \register$175 ;
       if (clear) begin
         write_enable <= 1'h0;
       end
@@ -8645,7 +8675,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
       if (\$signal ) begin
         busy <= 1'h1;
       end else if (write_enable) begin
-        if (\register$112 ) begin
+        if (\register$114 ) begin
           busy <= 1'h0;
         end
       end
@@ -8660,18 +8690,18 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       if (\$signal ) begin
-        \pixel$174  <= descriptor[63:48];
+        \pixel$176  <= descriptor[63:48];
       end else if (write_enable) begin
-        if (\register$147 ) begin
-          \pixel$174  <= \$57 [15:0];
+        if (\register$149 ) begin
+          \pixel$176  <= \$60 [15:0];
         end
       end
       if (clear) begin
-        \pixel$174  <= 16'h0000;
+        \pixel$176  <= 16'h0000;
       end
     end
     if (rst) begin
-      \pixel$174  <= 16'h0000;
+      \pixel$176  <= 16'h0000;
     end
   end
   always @(posedge clk) begin
@@ -8679,9 +8709,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
       if (\$signal ) begin
         write_address <= descriptor[63:48];
       end else if (write_enable) begin
-        write_address <= \$56 [15:0];
-        if (\register$147 ) begin
-          write_address <= \$58 [15:0];
+        write_address <= \$59 [15:0];
+        if (\register$149 ) begin
+          write_address <= \$61 [15:0];
         end
       end
       if (clear) begin
@@ -8729,34 +8759,34 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign pixel_y_y_step = { 13'h0000, descriptor[139:136] };
   assign word_last = \$signal$57 ;
   assign tap0 = tap;
-  assign \multiplier$70  = multiplier;
+  assign \multiplier$72  = multiplier;
   assign register = first;
-  assign \maximum$74  = maximum;
-  assign \addend$76  = addend;
-  assign \shift$78  = shift;
+  assign \maximum$76  = maximum;
+  assign \addend$78  = addend;
+  assign \shift$80  = shift;
   assign relu = descriptor[4];
-  assign tap1 = \tap$82 ;
-  assign \multiplier$84  = multiplier;
-  assign \first$85  = first;
-  assign \maximum$86  = maximum;
-  assign \addend$87  = addend;
-  assign \shift$88  = shift;
-  assign \relu$89  = descriptor[4];
-  assign tap2 = \tap$91 ;
-  assign \multiplier$93  = multiplier;
-  assign \first$94  = first;
-  assign \maximum$95  = maximum;
-  assign \addend$96  = addend;
-  assign \shift$97  = shift;
-  assign \relu$98  = descriptor[4];
-  assign tap3 = \tap$100 ;
-  assign \multiplier$102  = multiplier;
-  assign \first$103  = first;
-  assign \maximum$104  = maximum;
-  assign \addend$105  = addend;
-  assign \shift$106  = shift;
-  assign \relu$107  = descriptor[4];
-  assign \register$110  = write_enable;
+  assign tap1 = \tap$84 ;
+  assign \multiplier$86  = multiplier;
+  assign \first$87  = first;
+  assign \maximum$88  = maximum;
+  assign \addend$89  = addend;
+  assign \shift$90  = shift;
+  assign \relu$91  = descriptor[4];
+  assign tap2 = \tap$93 ;
+  assign \multiplier$95  = multiplier;
+  assign \first$96  = first;
+  assign \maximum$97  = maximum;
+  assign \addend$98  = addend;
+  assign \shift$99  = shift;
+  assign \relu$100  = descriptor[4];
+  assign tap3 = \tap$102 ;
+  assign \multiplier$104  = multiplier;
+  assign \first$105  = first;
+  assign \maximum$106  = maximum;
+  assign \addend$107  = addend;
+  assign \shift$108  = shift;
+  assign \relu$109  = descriptor[4];
+  assign \register$112  = write_enable;
   assign abort = 1'h0;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -8774,9 +8804,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign write_data[31:24] = \out$108 ;
-  assign write_data[23:16] = \out$99 ;
-  assign write_data[15:8] = \out$90 ;
+  assign write_data[31:24] = \out$110 ;
+  assign write_data[23:16] = \out$101 ;
+  assign write_data[15:8] = \out$92 ;
   assign write_data[7:0] = out;
 endmodule
 
@@ -8838,7 +8868,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8015$0 (multiplier),
+    .\port$8024$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8908,7 +8938,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8015$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8024$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -8953,8 +8983,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8015$0 ;
-  wire [15:0] \port$8015$0 ;
+  input [15:0] \port$8024$0 ;
+  wire [15:0] \port$8024$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9015,17 +9045,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8015$0  };
+  assign multiplicand = { 1'h0, \port$8024$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8015$0  };
-  assign \$3  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8015$0  };
-  assign \$8  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8015$0  };
-  assign \$13  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8015$0  };
-  assign \$18  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8024$0  };
+  assign \$3  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8024$0  };
+  assign \$8  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8024$0  };
+  assign \$13  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8024$0  };
+  assign \$18  = { 1'h0, \port$8024$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9205,7 +9235,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8015$0 (multiplier),
+    .\port$8024$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9275,7 +9305,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8015$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8024$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -9320,8 +9350,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8015$0 ;
-  wire [15:0] \port$8015$0 ;
+  input [15:0] \port$8024$0 ;
+  wire [15:0] \port$8024$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9382,17 +9412,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8015$0  };
+  assign multiplicand = { 1'h0, \port$8024$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8015$0  };
-  assign \$3  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8015$0  };
-  assign \$8  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8015$0  };
-  assign \$13  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8015$0  };
-  assign \$18  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8024$0  };
+  assign \$3  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8024$0  };
+  assign \$8  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8024$0  };
+  assign \$13  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8024$0  };
+  assign \$18  = { 1'h0, \port$8024$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9572,7 +9602,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8015$0 (multiplier),
+    .\port$8024$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9642,7 +9672,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8015$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8024$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -9687,8 +9717,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8015$0 ;
-  wire [15:0] \port$8015$0 ;
+  input [15:0] \port$8024$0 ;
+  wire [15:0] \port$8024$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9749,17 +9779,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8015$0  };
+  assign multiplicand = { 1'h0, \port$8024$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8015$0  };
-  assign \$3  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8015$0  };
-  assign \$8  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8015$0  };
-  assign \$13  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8015$0  };
-  assign \$18  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8024$0  };
+  assign \$3  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8024$0  };
+  assign \$8  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8024$0  };
+  assign \$13  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8024$0  };
+  assign \$18  = { 1'h0, \port$8024$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9939,7 +9969,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8015$0 (multiplier),
+    .\port$8024$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10009,7 +10039,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8015$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8024$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -10054,8 +10084,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8015$0 ;
-  wire [15:0] \port$8015$0 ;
+  input [15:0] \port$8024$0 ;
+  wire [15:0] \port$8024$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10116,17 +10146,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8015$0  };
+  assign multiplicand = { 1'h0, \port$8024$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8015$0  };
-  assign \$3  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8015$0  };
-  assign \$8  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8015$0  };
-  assign \$13  = { 1'h0, \port$8015$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8015$0  };
-  assign \$18  = { 1'h0, \port$8015$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8024$0  };
+  assign \$3  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8024$0  };
+  assign \$8  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8024$0  };
+  assign \$13  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8024$0  };
+  assign \$18  = { 1'h0, \port$8024$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -10248,7 +10278,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$7292$96 , \port$7292$136 , \port$7292$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$7297$96 , \port$7297$136 , \port$7297$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -11105,12 +11135,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$7292$136 ;
-  wire [3:0] \port$7292$136 ;
-  input [11:0] \port$7292$160 ;
-  wire [11:0] \port$7292$160 ;
-  input [23:0] \port$7292$96 ;
-  wire [23:0] \port$7292$96 ;
+  input [3:0] \port$7297$136 ;
+  wire [3:0] \port$7297$136 ;
+  input [11:0] \port$7297$160 ;
+  wire [11:0] \port$7297$160 ;
+  input [23:0] \port$7297$96 ;
+  wire [23:0] \port$7297$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -11535,7 +11565,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$566  = \$564  | \$565 ;
   assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$568  = \$566  | \$567 ;
-  assign \$569  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$569  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$571  = \$569  | \$570 ;
   assign \$573  = \$571  | \$572 ;
@@ -11557,7 +11587,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$589  = \$587  | \$588 ;
   assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$591  = \$589  | \$590 ;
-  assign \$592  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$592  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$594  = \$592  | \$593 ;
   assign \$596  = \$594  | \$595 ;
@@ -11579,7 +11609,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$612  = \$610  | \$611 ;
   assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$614  = \$612  | \$613 ;
-  assign \$615  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$615  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$617  = \$615  | \$616 ;
   assign \$619  = \$617  | \$618 ;
@@ -11601,7 +11631,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$635  = \$633  | \$634 ;
   assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$637  = \$635  | \$636 ;
-  assign \$638  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$638  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$640  = \$638  | \$639 ;
   assign \$642  = \$640  | \$641 ;
@@ -11623,7 +11653,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$658  = \$656  | \$657 ;
   assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$660  = \$658  | \$659 ;
-  assign \$661  = { 4'h0, \port$7292$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$661  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$663  = \$661  | \$662 ;
   assign \$665  = \$663  | \$664 ;
@@ -11697,7 +11727,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$737  = \$735  | \$736 ;
   assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$739  = \$737  | \$738 ;
-  assign \$741  = { 13'h0000, \port$7292$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$741  = { 13'h0000, \port$7297$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$742  = \$740  | \$741 ;
   assign \$743  = \$739  + \$742 ;
   assign \$744  = advance & x_moves;
@@ -11713,7 +11743,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$754  = \$752  | \$753 ;
   assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$7292$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$758  = { 13'h0000, \port$7297$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$759  = \$757  | \$758 ;
   assign \$760  = \$756  + \$759 ;
   assign \$761  = advance & row_moves;
@@ -11727,7 +11757,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$769  = \$767  | \$768 ;
   assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$771  = \$769  | \$770 ;
-  assign \$773  = { 13'h0000, \port$7292$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = { 13'h0000, \port$7297$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$774  = \$772  | \$773 ;
   assign \$775  = \$771  + \$774 ;
   assign \$776  = advance & y_moves;
@@ -11741,7 +11771,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$784  = \$782  | \$783 ;
   assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$786  = \$784  | \$785 ;
-  assign \$788  = { 13'h0000, \port$7292$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$788  = { 13'h0000, \port$7297$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$789  = \$787  | \$788 ;
   assign \$790  = \$786  + \$789 ;
   assign \$1  = column_count == 1'h1;
@@ -11763,15 +11793,15 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$19  = load | \$18 ;
   assign \$20  = word_left - 1'h1;
   assign \$21  = word_left == 2'h3;
-  assign \$22  = \port$7292$96 [11:0] == 1'h1;
-  assign \$23  = \port$7292$96 [11:0] == 2'h2;
+  assign \$22  = \port$7297$96 [11:0] == 1'h1;
+  assign \$23  = \port$7297$96 [11:0] == 2'h2;
   assign \$24  = & { word_single, row_single, column_single, 1'h1 };
   assign \$25  = advance & x_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = x_left - 1'h1;
   assign \$28  = x_left == 2'h3;
-  assign \$29  = \port$7292$96 [23:12] == 1'h1;
-  assign \$30  = \port$7292$96 [23:12] == 2'h2;
+  assign \$29  = \port$7297$96 [23:12] == 1'h1;
+  assign \$30  = \port$7297$96 [23:12] == 2'h2;
   assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$32  = advance & y_moves;
   assign \$33  = load | \$32 ;
@@ -12169,7 +12199,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$26 ) begin
-        x_left <= \port$7292$96 [11:0];
+        x_left <= \port$7297$96 [11:0];
         if (x_step) begin
           x_left <= \$27 [11:0];
         end
@@ -12250,7 +12280,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$33 ) begin
-        y_left <= \port$7292$96 [23:12];
+        y_left <= \port$7297$96 [23:12];
         if (y_step) begin
           y_left <= \$34 [11:0];
         end
@@ -12614,16 +12644,16 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$7292$96 [11:0];
-  assign y_count = \port$7292$96 [23:12];
-  assign address_column_step = { 4'h0, \port$7292$160  };
+  assign x_count = \port$7297$96 [11:0];
+  assign y_count = \port$7297$96 [23:12];
+  assign address_column_step = { 4'h0, \port$7297$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$7292$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$7297$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$7292$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$7297$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -12713,7 +12743,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$7292$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$7297$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -12768,8 +12798,8 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$7292$136 ;
-  wire [11:0] \port$7292$136 ;
+  input [11:0] \port$7297$136 ;
+  wire [11:0] \port$7297$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12910,7 +12940,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7292$136 [3:0];
+        rotating_stride <= \port$7297$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -12925,7 +12955,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_left <= \port$7292$136 [7:4];
+        rotating_left <= \port$7297$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -12940,7 +12970,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_top <= \port$7292$136 [11:8];
+        rotating_top <= \port$7297$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -13020,9 +13050,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$7292$136 [3:0];
-  assign pad_left = \port$7292$136 [7:4];
-  assign pad_top = \port$7292$136 [11:8];
+  assign stride = \port$7297$136 [3:0];
+  assign pad_left = \port$7297$136 [7:4];
+  assign pad_top = \port$7297$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -13032,7 +13062,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$7292$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$7297$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -13085,8 +13115,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$7292$320 ;
-  wire [27:0] \port$7292$320 ;
+  input [27:0] \port$7297$320 ;
+  wire [27:0] \port$7297$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13107,14 +13137,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$4  = \$2  & \$3 ;
   assign \$5  = clock + 1'h1;
   assign \$7  = clock < 4'hc;
-  assign \$9  = width[11] ? \port$7292$320 [11:0] : 12'h000;
+  assign \$9  = width[11] ? \port$7297$320 [11:0] : 12'h000;
   assign \$10  = \$8  + \$9 ;
   assign \$11  = clock >= 4'h8;
   assign \$12  = clock < 4'hc;
   assign \$13  = \$11  & \$12 ;
-  assign \$15  = rotating_stride[3] ? \port$7292$320 [11:0] : 12'h000;
+  assign \$15  = rotating_stride[3] ? \port$7297$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$18  = rotating_left[3] ? \port$7292$320 [11:0] : 12'h000;
+  assign \$18  = rotating_left[3] ? \port$7297$320 [11:0] : 12'h000;
   assign \$19  = \$17  + \$18 ;
   assign \$20  = clock >= 4'hc;
   assign \$21  = clock < 5'h10;
@@ -13210,7 +13240,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        width <= \port$7292$320 [27:16];
+        width <= \port$7297$320 [27:16];
       end else if (running) begin
         width <= \$6 [11:0];
       end
@@ -13225,7 +13255,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7292$320 [15:12];
+        rotating_stride <= \port$7297$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -13335,11 +13365,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       \$signal  <= 16'h0000;
     end
   end
-  assign \width$8  = \port$7292$320 [27:16];
-  assign stride = \port$7292$320 [15:12];
+  assign \width$8  = \port$7297$320 [27:16];
+  assign stride = \port$7297$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$7292$320 [11:0];
+  assign pixel = \port$7297$320 [11:0];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -13349,7 +13379,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7558$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7563$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -13385,8 +13415,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
   wire pad;
-  input [25:0] \port$7558$0 ;
-  wire [25:0] \port$7558$0 ;
+  input [25:0] \port$7563$0 ;
+  wire [25:0] \port$7563$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -13419,10 +13449,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$7558$0 [23];
+  assign \$1  = ~ \port$7563$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$7558$0 [23];
+  assign chunk_begin = \$signal  & \port$7563$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -13456,7 +13486,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$7558$0 [16];
+    \register$14  <= \port$7563$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -13483,7 +13513,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$7558$0 [23];
+    \register$18  <= \port$7563$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -13510,7 +13540,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$7558$0 [24];
+    \register$21  <= \port$7563$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -13537,7 +13567,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$7558$0 [25];
+    \register$25  <= \port$7563$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -13564,7 +13594,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$7558$0 [22:17];
+    \register$29  <= \port$7563$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -13667,13 +13697,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$7558$0 [23];
-  assign read_address = \port$7558$0 [15:0];
-  assign address = \port$7558$0 [15:0];
-  assign pad = \port$7558$0 [16];
-  assign last = \port$7558$0 [24];
-  assign last_chunk = \port$7558$0 [25];
-  assign row_word = \port$7558$0 [22:17];
+  assign first = \port$7563$0 [23];
+  assign read_address = \port$7563$0 [15:0];
+  assign address = \port$7563$0 [15:0];
+  assign pad = \port$7563$0 [16];
+  assign last = \port$7563$0 [24];
+  assign last_chunk = \port$7563$0 [25];
+  assign row_word = \port$7563$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -22930,7 +22960,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7320$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7325$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23084,8 +23114,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7320$90 ;
-  wire [40:0] \port$7320$90 ;
+  input [40:0] \port$7325$90 ;
+  wire [40:0] \port$7325$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23146,10 +23176,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7320$90 [19:0]),
+    .coefficient_base(\port$7325$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7320$90 [40:20]),
+    .coefficient_words(\port$7325$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23228,8 +23258,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7320$90 [19:0];
-  assign coefficient_words = \port$7320$90 [40:20];
+  assign coefficient_base = \port$7325$90 [19:0];
+  assign coefficient_words = \port$7325$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23275,7 +23305,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7320$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7325$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23429,8 +23459,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7320$90 ;
-  wire [40:0] \port$7320$90 ;
+  input [40:0] \port$7325$90 ;
+  wire [40:0] \port$7325$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23491,10 +23521,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7320$90 [19:0]),
+    .coefficient_base(\port$7325$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7320$90 [40:20]),
+    .coefficient_words(\port$7325$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23573,8 +23603,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7320$90 [19:0];
-  assign coefficient_words = \port$7320$90 [40:20];
+  assign coefficient_base = \port$7325$90 [19:0];
+  assign coefficient_words = \port$7325$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23620,7 +23650,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7320$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7325$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23774,8 +23804,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7320$90 ;
-  wire [40:0] \port$7320$90 ;
+  input [40:0] \port$7325$90 ;
+  wire [40:0] \port$7325$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23836,10 +23866,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7320$90 [19:0]),
+    .coefficient_base(\port$7325$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7320$90 [40:20]),
+    .coefficient_words(\port$7325$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23918,8 +23948,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7320$90 [19:0];
-  assign coefficient_words = \port$7320$90 [40:20];
+  assign coefficient_base = \port$7325$90 [19:0];
+  assign coefficient_words = \port$7325$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23965,7 +23995,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7320$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7325$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -24119,8 +24149,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7320$90 ;
-  wire [40:0] \port$7320$90 ;
+  input [40:0] \port$7325$90 ;
+  wire [40:0] \port$7325$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -24181,10 +24211,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7320$90 [19:0]),
+    .coefficient_base(\port$7325$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7320$90 [40:20]),
+    .coefficient_words(\port$7325$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -24263,8 +24293,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7320$90 [19:0];
-  assign coefficient_words = \port$7320$90 [40:20];
+  assign coefficient_base = \port$7325$90 [19:0];
+  assign coefficient_words = \port$7325$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -25491,7 +25521,7 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7558$0 , busy, clk);
+module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7563$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -25632,8 +25662,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [25:0] \port$7558$0 ;
-  wire [25:0] \port$7558$0 ;
+  output [25:0] \port$7563$0 ;
+  wire [25:0] \port$7563$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -25757,10 +25787,10 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$6248$128 (descriptor[139:128]),
-    .\port$6248$160 (descriptor[171:160]),
-    .\port$6248$192 (descriptor[215:192]),
-    .\port$6248$96 (descriptor[119:96]),
+    .\port$6253$128 (descriptor[139:128]),
+    .\port$6253$160 (descriptor[171:160]),
+    .\port$6253$192 (descriptor[215:192]),
+    .\port$6253$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -25775,7 +25805,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$6248$136 (descriptor[147:136]),
+    .\port$6253$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -25984,7 +26014,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[24];
   assign \last_chunk$73  = shown[25];
   assign \last_position$74  = shown[26];
-  assign \port$7558$0  = shown[25:0];
+  assign \port$7563$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -26035,7 +26065,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 , \port$6248$160 , \port$6248$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 , \port$6253$160 , \port$6253$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -27206,14 +27236,14 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$6248$128 ;
-  wire [11:0] \port$6248$128 ;
-  input [11:0] \port$6248$160 ;
-  wire [11:0] \port$6248$160 ;
-  input [23:0] \port$6248$192 ;
-  wire [23:0] \port$6248$192 ;
-  input [23:0] \port$6248$96 ;
-  wire [23:0] \port$6248$96 ;
+  input [11:0] \port$6253$128 ;
+  wire [11:0] \port$6253$128 ;
+  input [11:0] \port$6253$160 ;
+  wire [11:0] \port$6253$160 ;
+  input [23:0] \port$6253$192 ;
+  wire [23:0] \port$6253$192 ;
+  input [23:0] \port$6253$96 ;
+  wire [23:0] \port$6253$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -27256,41 +27286,41 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$6248$192 [11:0] == 1'h1;
-  assign \$2  = \port$6248$192 [11:0] == 2'h2;
+  assign \$1  = \port$6253$192 [11:0] == 1'h1;
+  assign \$2  = \port$6253$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$6248$128 [3:0] == 1'h1;
-  assign \$9  = \port$6248$128 [3:0] == 2'h2;
+  assign \$8  = \port$6253$128 [3:0] == 1'h1;
+  assign \$9  = \port$6253$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$6248$128 [7:4] == 1'h1;
-  assign \$16  = \port$6248$128 [7:4] == 2'h2;
+  assign \$15  = \port$6253$128 [7:4] == 1'h1;
+  assign \$16  = \port$6253$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$6248$192 [23:12] == 1'h1;
-  assign \$23  = \port$6248$192 [23:12] == 2'h2;
+  assign \$22  = \port$6253$192 [23:12] == 1'h1;
+  assign \$23  = \port$6253$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$6248$96 [11:0] == 1'h1;
-  assign \$30  = \port$6248$96 [11:0] == 2'h2;
+  assign \$29  = \port$6253$96 [11:0] == 1'h1;
+  assign \$30  = \port$6253$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$6248$96 [23:12] == 1'h1;
-  assign \$37  = \port$6248$96 [23:12] == 2'h2;
+  assign \$36  = \port$6253$96 [23:12] == 1'h1;
+  assign \$37  = \port$6253$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -28071,11 +28101,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -28097,11 +28127,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -28123,11 +28153,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -28149,11 +28179,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -28175,11 +28205,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -28201,11 +28231,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$6248$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$6248$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -28225,7 +28255,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$6248$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$6253$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -28241,7 +28271,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$6248$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$6253$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -28255,7 +28285,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$6248$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$6253$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -28269,7 +28299,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$6248$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$6253$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -28301,7 +28331,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$6248$192 [11:0];
+      word_left <= \port$6253$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -28370,7 +28400,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$6248$128 [3:0];
+      column_left <= \port$6253$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -28439,7 +28469,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$6248$128 [7:4];
+      row_left <= \port$6253$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -28508,7 +28538,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$6248$192 [23:12];
+      block_left <= \port$6253$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -28577,7 +28607,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$6248$96 [11:0];
+      x_left <= \port$6253$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -28646,7 +28676,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$6248$96 [23:12];
+      y_left <= \port$6253$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -28952,19 +28982,19 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$6248$192 [11:0];
-  assign column_count = \port$6248$128 [3:0];
-  assign row_count = \port$6248$128 [7:4];
-  assign block_count = \port$6248$192 [23:12];
-  assign x_count = \port$6248$96 [11:0];
-  assign y_count = \port$6248$96 [23:12];
+  assign word_count = \port$6253$192 [11:0];
+  assign column_count = \port$6253$128 [3:0];
+  assign row_count = \port$6253$128 [7:4];
+  assign block_count = \port$6253$192 [23:12];
+  assign x_count = \port$6253$96 [11:0];
+  assign y_count = \port$6253$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$6248$160  };
-  assign address_block_step = { 4'h0, \port$6248$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$6253$160  };
+  assign address_block_step = { 4'h0, \port$6253$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$6248$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$6253$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$6248$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$6253$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -29067,7 +29097,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6248$96 , \port$6248$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6248$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6253$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -29120,8 +29150,8 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6248$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$6248$136 ;
-  wire [11:0] \port$6248$136 ;
+  input [11:0] \port$6253$136 ;
+  wire [11:0] \port$6253$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -29249,7 +29279,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6248$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$6248$136 [3:0];
+      rotating_stride <= \port$6253$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -29262,7 +29292,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6248$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$6248$136 [7:4];
+      rotating_left <= \port$6253$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -29275,7 +29305,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6248$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$6248$136 [11:8];
+      rotating_top <= \port$6253$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -29346,9 +29376,9 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6248$13
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$6248$136 [3:0];
-  assign pad_left = \port$6248$136 [7:4];
-  assign pad_top = \port$6248$136 [11:8];
+  assign stride = \port$6253$136 [3:0];
+  assign pad_left = \port$6253$136 [7:4];
+  assign pad_top = \port$6253$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };

@@ -1277,10 +1277,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$6016$0 (\$101 ),
+    .\port$6025$0 (\$101 ),
     .position_done(position_done),
     .position_freed(\position_freed$392 ),
-    .\register$21 (drain_valid),
+    .\register$23 (drain_valid),
     .rst(rst),
     .start(start),
     .write_address(\write_address$198 ),
@@ -1314,7 +1314,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$367 ),
     .load_row(load_row),
-    .\port$5654$0 (\$100 ),
+    .\port$5659$0 (\$100 ),
     .read_data(\read_data$187 ),
     .read_enable(\read_enable$192 ),
     .rst(rst),
@@ -1357,7 +1357,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .\port$42$0 (\$29 ),
     .\port$47$0 (\$34 ),
     .\port$52$0 (\$39 ),
-    .\port$5512$0 (fetching),
+    .\port$5517$0 (fetching),
     .\port$57$0 (\$44 ),
     .\port$58$0 (\$45 ),
     .\port$62$0 (\$49 ),
@@ -1476,7 +1476,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$398 ),
     .overrun(overrun),
-    .\port$5479$90 (window[130:90]),
+    .\port$5484$90 (window[130:90]),
     .position_done(\position_done$454 ),
     .position_freed(position_freed),
     .product_started(\product_started$280 ),
@@ -1560,7 +1560,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$485 ),
     .overrun(\overrun$231 ),
-    .\port$5479$90 (window[130:90]),
+    .\port$5484$90 (window[130:90]),
     .position_done(\position_done$455 ),
     .position_freed(\position_freed$482 ),
     .product_started(product_started),
@@ -1621,7 +1621,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$5654$0 (\$100 ),
+    .\port$5659$0 (\$100 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -3544,7 +3544,7 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$21 , write_enable, write_address, write_data, out_valid, \port$6016$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$6025$0 , out, clk
 );
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
@@ -3552,8 +3552,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire \$11 ;
   wire \$12 ;
   wire [12:0] \$13 ;
-  wire \$14 ;
-  wire [12:0] \$15 ;
+  wire [12:0] \$14 ;
+  wire \$15 ;
   wire \$16 ;
   wire \$17 ;
   wire [24:0] \$18 ;
@@ -3581,12 +3581,13 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
+  reg [11:0] \$like  = 12'h000;
   reg \$signal  = 1'h0;
-  reg [11:0] \$signal$16  = 12'h000;
-  reg [15:0] \$signal$46  = 16'h0000;
+  reg [11:0] \$signal$18  = 12'h000;
+  reg [15:0] \$signal$48  = 16'h0000;
   reg active = 1'h0;
   reg [28:0] added = 29'h00000000;
-  wire [18:0] \added$51 ;
+  wire [18:0] \added$53 ;
   (* init = 29'h00000000 *)
   wire [28:0] added_tag;
   wire \added_tag.end ;
@@ -3608,6 +3609,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg [15:0] address = 16'h0000;
   wire \begin ;
   wire [31:0] bias;
+  reg [11:0] bottom = 12'h000;
   input clear;
   wire clear;
   input clk;
@@ -3667,8 +3669,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$6016$0 ;
-  wire [45:0] \port$6016$0 ;
+  output [45:0] \port$6025$0 ;
+  wire [45:0] \port$6025$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3681,13 +3683,13 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [23:0] \read_tag.position ;
   wire ready;
   reg register = 1'h0;
-  output \register$21 ;
-  reg \register$21  = 1'h0;
-  reg \register$22  = 1'h0;
+  output \register$23 ;
   reg \register$23  = 1'h0;
   reg \register$24  = 1'h0;
   reg \register$25  = 1'h0;
   reg \register$26  = 1'h0;
+  reg \register$27  = 1'h0;
+  reg \register$28  = 1'h0;
   wire relu;
   input rst;
   wire rst;
@@ -3695,7 +3697,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   input start;
   wire start;
   reg [19:0] sum = 20'h00000;
-  wire [18:0] \sum$55 ;
+  wire [18:0] \sum$57 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -3718,6 +3720,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   output write_enable;
   reg write_enable = 1'h0;
   reg [11:0] y = 12'h000;
+  assign ready = & { \$29 , \$28  };
+  assign \$30  = ~ active;
   assign \begin  = ready & \$30 ;
   assign \$32  = last_kernel & \$signal ;
   assign \$33  = \$32  & last_y;
@@ -3734,37 +3738,35 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$10  = last_kernel | \$9 ;
   assign \$11  = active & \$10 ;
   assign \$12  = active & last_kernel;
-  assign \$13  = \$signal$16  + 1'h1;
-  assign \$14  = \$13  == descriptor[107:96];
-  assign \$15  = y + 1'h1;
-  assign \$16  = \$15  == descriptor[119:108];
+  assign \$13  = descriptor[107:96] - 1'h1;
+  assign \$14  = descriptor[119:108] - 1'h1;
+  assign \$15  = \$signal$18  == \$like ;
+  assign \$16  = y == bottom;
   assign \$17  = active & last_kernel;
   assign \$18  = position + 1'h1;
-  assign \$19  = \$signal$16  + 1'h1;
+  assign \$19  = \$signal$18  + 1'h1;
   assign \$20  = y + 1'h1;
   assign \$21  = $signed(1'h0) + $signed(drain_sums[17:0]);
   assign \$22  = $signed(\$21 ) + $signed(drain_sums[35:18]);
   assign \$23  = out_tag[20:19] == 2'h3;
   assign \$24  = \$23  | out_tag[46];
   assign \$25  = address + 1'h1;
-  assign \$26  = \$signal$46  + descriptor[183:172];
-  assign \$27  = \$signal$46  + descriptor[183:172];
+  assign \$26  = \$signal$48  + descriptor[183:172];
+  assign \$27  = \$signal$48  + descriptor[183:172];
   assign \$28  = | finished0;
   assign \$29  = | finished1;
-  assign ready = & { \$29 , \$28  };
-  assign \$30  = ~ active;
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$4782$0 (constant[52:0]),
+    .\port$4787$0 (constant[52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(sum[18:0]),
     .tag(tag),
     .tag_beside(out_tag),
-    .valid(\register$26 )
+    .valid(\register$28 )
   );
   always @(posedge clk) begin
     finished0 <= \$2 [1:0];
@@ -3866,7 +3868,25 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    \$signal  <= \$14 ;
+    \$like  <= \$13 [11:0];
+    if (clear) begin
+      \$like  <= 12'h000;
+    end
+    if (rst) begin
+      \$like  <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    bottom <= \$14 [11:0];
+    if (clear) begin
+      bottom <= 12'h000;
+    end
+    if (rst) begin
+      bottom <= 12'h000;
+    end
+  end
+  always @(posedge clk) begin
+    \$signal  <= \$15 ;
     if (clear) begin
       \$signal  <= 1'h0;
     end
@@ -3899,19 +3919,19 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (\$17 ) begin
-      \$signal$16  <= \$19 [11:0];
+      \$signal$18  <= \$19 [11:0];
       if (\$signal ) begin
-        \$signal$16  <= 12'h000;
+        \$signal$18  <= 12'h000;
       end
     end
     if (start) begin
-      \$signal$16  <= 12'h000;
+      \$signal$18  <= 12'h000;
     end
     if (clear) begin
-      \$signal$16  <= 12'h000;
+      \$signal$18  <= 12'h000;
     end
     if (rst) begin
-      \$signal$16  <= 12'h000;
+      \$signal$18  <= 12'h000;
     end
   end
   always @(posedge clk) begin
@@ -3940,25 +3960,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    \register$21  <= register;
-    if (clear) begin
-      \register$21  <= 1'h0;
-    end
-    if (rst) begin
-      \register$21  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$22  <= \register$21 ;
-    if (clear) begin
-      \register$22  <= 1'h0;
-    end
-    if (rst) begin
-      \register$22  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$23  <= \register$22 ;
+    \register$23  <= register;
     if (clear) begin
       \register$23  <= 1'h0;
     end
@@ -3994,6 +3996,24 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
+    \register$27  <= \register$26 ;
+    if (clear) begin
+      \register$27  <= 1'h0;
+    end
+    if (rst) begin
+      \register$27  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$28  <= \register$27 ;
+    if (clear) begin
+      \register$28  <= 1'h0;
+    end
+    if (rst) begin
+      \register$28  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
     if (active) begin
       adding_1 <= read_tag;
     end
@@ -4016,7 +4036,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$21 ) begin
+    if (\register$23 ) begin
       adding_3 <= adding_2;
     end
     if (clear) begin
@@ -4027,7 +4047,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$22 ) begin
+    if (\register$24 ) begin
       adding_4 <= adding_3;
     end
     if (clear) begin
@@ -4038,7 +4058,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$23 ) begin
+    if (\register$25 ) begin
       adding_5 <= adding_4;
     end
     if (clear) begin
@@ -4049,7 +4069,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$24 ) begin
+    if (\register$26 ) begin
       adding <= adding_5;
     end
     if (clear) begin
@@ -4060,12 +4080,12 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    if (\register$25 ) begin
+    if (\register$27 ) begin
       added <= adding;
     end
   end
   always @(posedge clk) begin
-    if (\register$25 ) begin
+    if (\register$27 ) begin
       sum <= \$22 ;
     end
   end
@@ -4148,17 +4168,17 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   always @(posedge clk) begin
     if (out_valid) begin
       if (out_tag[46]) begin
-        \$signal$46  <= \$26 [15:0];
+        \$signal$48  <= \$26 [15:0];
       end
     end
     if (start) begin
-      \$signal$46  <= descriptor[63:48];
+      \$signal$48  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$46  <= 16'h0000;
+      \$signal$48  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$46  <= 16'h0000;
+      \$signal$48  <= 16'h0000;
     end
   end
   always @* begin
@@ -4178,10 +4198,10 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   assign adding_tag = adding;
   assign added_tag = added;
-  assign \added$51  = sum[18:0];
-  assign drain_valid = \register$21 ;
-  assign valid = \register$26 ;
-  assign \sum$55  = sum[18:0];
+  assign \added$53  = sum[18:0];
+  assign drain_valid = \register$23 ;
+  assign valid = \register$28 ;
+  assign \sum$57  = sum[18:0];
   assign bias = constant[31:0];
   assign multiplier = constant[47:32];
   assign shift = constant[52:48];
@@ -4194,7 +4214,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
   assign drain_lane = kernel[0];
-  assign \port$6016$0  = out_tag[45:0];
+  assign \port$6025$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4247,7 +4267,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$4782$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, \port$4787$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
   wire [36:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -4283,8 +4303,8 @@ module \crossloom.collector.requantizer (rst, \port$4782$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$4782$0 ;
-  wire [52:0] \port$4782$0 ;
+  input [52:0] \port$4787$0 ;
+  wire [52:0] \port$4787$0 ;
   wire [34:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -4352,10 +4372,10 @@ module \crossloom.collector.requantizer (rst, \port$4782$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5938$0 (register),
-    .\port$5940$0 (\register$4 ),
-    .\port$5942$0 (\register$5 ),
-    .\port$5944$0 (\register$6 ),
+    .\port$5947$0 (register),
+    .\port$5949$0 (\register$4 ),
+    .\port$5951$0 (\register$5 ),
+    .\port$5953$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4535,17 +4555,17 @@ module \crossloom.collector.requantizer (rst, \port$4782$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$4782$0 [47:32];
+      multiplier <= \port$4787$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$4782$0 [52:48];
+      shift <= \port$4787$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$4782$0 [31:0];
+      bias <= \port$4787$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -4613,9 +4633,9 @@ module \crossloom.collector.requantizer (rst, \port$4782$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$4782$0 [47:32];
-  assign \shift$18  = \port$4782$0 [52:48];
-  assign \bias$20  = \port$4782$0 [31:0];
+  assign \multiplier$16  = \port$4787$0 [47:32];
+  assign \shift$18  = \port$4787$0 [52:48];
+  assign \bias$20  = \port$4787$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -4641,7 +4661,7 @@ module \crossloom.collector.requantizer (rst, \port$4782$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5938$0 , \port$5940$0 , \port$5942$0 , \port$5944$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5947$0 , \port$5949$0 , \port$5951$0 , \port$5953$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4720,14 +4740,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5938$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
-  input \port$5938$0 ;
-  wire \port$5938$0 ;
-  input \port$5940$0 ;
-  wire \port$5940$0 ;
-  input \port$5942$0 ;
-  wire \port$5942$0 ;
-  input \port$5944$0 ;
-  wire \port$5944$0 ;
+  input \port$5947$0 ;
+  wire \port$5947$0 ;
+  input \port$5949$0 ;
+  wire \port$5949$0 ;
+  input \port$5951$0 ;
+  wire \port$5951$0 ;
+  input \port$5953$0 ;
+  wire \port$5953$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4772,81 +4792,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5938$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 20'h00000;
   always @(posedge clk) begin
-    if (\port$5938$0 ) begin
+    if (\port$5947$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5938$0 ) begin
+    if (\port$5947$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5938$0 ) begin
+    if (\port$5947$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5938$0 ) begin
+    if (\port$5947$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5938$0 ) begin
+    if (\port$5947$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5938$0 ) begin
+    if (\port$5947$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5938$0 ) begin
+    if (\port$5947$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5938$0 ) begin
+    if (\port$5947$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5940$0 ) begin
+    if (\port$5949$0 ) begin
       total <= \$43 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5940$0 ) begin
+    if (\port$5949$0 ) begin
       \total$14  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5940$0 ) begin
+    if (\port$5949$0 ) begin
       \total$15  <= \$49 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5940$0 ) begin
+    if (\port$5949$0 ) begin
       \total$16  <= \$52 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5942$0 ) begin
+    if (\port$5951$0 ) begin
       \total$17  <= \$55 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5942$0 ) begin
+    if (\port$5951$0 ) begin
       \total$18  <= \$58 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5944$0 ) begin
+    if (\port$5953$0 ) begin
       \total$19  <= \$61 [35:0];
     end
   end
-  assign valid = { \port$5944$0 , \port$5942$0 , \port$5940$0 , \port$5938$0  };
+  assign valid = { \port$5953$0 , \port$5951$0 , \port$5949$0 , \port$5947$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -5033,53 +5053,57 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   wire [4:0] \$32 ;
   wire [4:0] \$33 ;
   wire [4:0] \$34 ;
-  wire [4:0] \$35 ;
-  wire [4:0] \$36 ;
-  wire [12:0] \$37 ;
+  wire [12:0] \$35 ;
+  wire \$36 ;
+  wire \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire \$4 ;
   wire \$40 ;
   wire \$41 ;
   wire \$42 ;
-  wire [15:0] \$43 ;
-  wire [15:0] \$44 ;
-  wire [31:0] \$45 ;
-  wire [32:0] \$46 ;
-  wire [7:0] \$47 ;
-  wire [7:0] \$48 ;
-  wire [7:0] \$49 ;
+  wire \$43 ;
+  wire \$44 ;
+  wire \$45 ;
+  wire [15:0] \$46 ;
+  wire [15:0] \$47 ;
+  wire [31:0] \$48 ;
+  wire [32:0] \$49 ;
   wire \$5 ;
   wire [7:0] \$50 ;
   wire [7:0] \$51 ;
   wire [7:0] \$52 ;
   wire [7:0] \$53 ;
   wire [7:0] \$54 ;
-  wire \$55 ;
-  wire [16:0] \$56 ;
-  wire [16:0] \$57 ;
-  wire [16:0] \$58 ;
+  wire [7:0] \$55 ;
+  wire [7:0] \$56 ;
+  wire [7:0] \$57 ;
+  wire \$58 ;
+  wire [16:0] \$59 ;
   wire \$6 ;
+  wire [16:0] \$60 ;
+  wire [16:0] \$61 ;
   wire \$7 ;
-  wire \$8 ;
-  wire \$9 ;
+  wire [4:0] \$8 ;
+  wire [4:0] \$9 ;
   wire \$signal ;
-  reg \$signal$116  = 1'h0;
+  reg \$signal$118  = 1'h0;
   reg \$signal$21  = 1'h0;
   (* init = 17'h00000 *)
   wire [16:0] \$signal$47 ;
   wire \$signal$57 ;
   wire \$signal$62 ;
+  wire \$signal$63 ;
   wire abort;
   reg [33:0] addend = 34'h000000000;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$105 ;
+  wire [33:0] \addend$107 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$76 ;
+  wire [33:0] \addend$78 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$87 ;
+  wire [33:0] \addend$89 ;
   (* init = 34'h000000000 *)
-  wire [33:0] \addend$96 ;
+  wire [33:0] \addend$98 ;
   wire [15:0] address;
   wire [15:0] address_column_step;
   wire [15:0] address_origin;
@@ -5128,47 +5152,48 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   wire \final ;
   reg first = 1'h0;
   (* init = 1'h0 *)
-  wire \first$103 ;
+  wire \first$105 ;
   (* init = 1'h0 *)
-  wire \first$85 ;
+  wire \first$87 ;
   (* init = 1'h0 *)
-  wire \first$94 ;
+  wire \first$96 ;
   (* init = 13'h0000 *)
   wire [12:0] first_channel;
   (* init = 17'h00000 *)
   wire [16:0] first_y;
+  wire in_image;
   wire \inside ;
   wire last;
   wire load;
   reg maximum = 1'h0;
   (* init = 1'h0 *)
-  wire \maximum$104 ;
+  wire \maximum$106 ;
   (* init = 1'h0 *)
-  wire \maximum$74 ;
+  wire \maximum$76 ;
   (* init = 1'h0 *)
-  wire \maximum$86 ;
+  wire \maximum$88 ;
   (* init = 1'h0 *)
-  wire \maximum$95 ;
+  wire \maximum$97 ;
   reg [15:0] multiplier = 16'h0000;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$102 ;
+  wire [15:0] \multiplier$104 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$70 ;
+  wire [15:0] \multiplier$72 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$84 ;
+  wire [15:0] \multiplier$86 ;
   (* init = 16'h0000 *)
-  wire [15:0] \multiplier$93 ;
+  wire [15:0] \multiplier$95 ;
   wire [15:0] origin;
   wire [15:0] \origin$37 ;
   wire [7:0] out;
-  wire [7:0] \out$108 ;
-  wire [7:0] \out$90 ;
-  wire [7:0] \out$99 ;
+  wire [7:0] \out$101 ;
+  wire [7:0] \out$110 ;
+  wire [7:0] \out$92 ;
   wire [3:0] pad_left;
   wire [3:0] pad_top;
   wire [11:0] pixel;
   wire [11:0] \pixel$13 ;
-  reg [15:0] \pixel$174  = 16'h0000;
+  reg [15:0] \pixel$176  = 16'h0000;
   wire [16:0] pixel_x;
   wire [16:0] pixel_x_column_step;
   reg [16:0] pixel_x_origin = 17'h00000;
@@ -5186,10 +5211,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   (* init = 1'h0 *)
   wire register;
   (* init = 1'h0 *)
-  wire \register$110 ;
-  reg \register$112  = 1'h0;
-  reg \register$121  = 1'h0;
-  reg \register$122  = 1'h0;
+  wire \register$112 ;
+  reg \register$114  = 1'h0;
   reg \register$123  = 1'h0;
   reg \register$124  = 1'h0;
   reg \register$125  = 1'h0;
@@ -5200,8 +5223,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   reg \register$130  = 1'h0;
   reg \register$131  = 1'h0;
   reg \register$132  = 1'h0;
+  reg \register$133  = 1'h0;
   reg \register$134  = 1'h0;
-  reg \register$135  = 1'h0;
   reg \register$136  = 1'h0;
   reg \register$137  = 1'h0;
   reg \register$138  = 1'h0;
@@ -5240,10 +5263,12 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   reg \register$171  = 1'h0;
   reg \register$172  = 1'h0;
   reg \register$173  = 1'h0;
+  reg \register$174  = 1'h0;
+  reg \register$175  = 1'h0;
   wire relu;
-  wire \relu$107 ;
-  wire \relu$89 ;
-  wire \relu$98 ;
+  wire \relu$100 ;
+  wire \relu$109 ;
+  wire \relu$91 ;
   wire [15:0] row;
   wire [3:0] row_count;
   wire row_last;
@@ -5258,13 +5283,13 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   wire [15:0] second_y_step;
   reg [4:0] shift = 5'h00;
   (* init = 5'h00 *)
-  wire [4:0] \shift$106 ;
+  wire [4:0] \shift$108 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$78 ;
+  wire [4:0] \shift$80 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$88 ;
+  wire [4:0] \shift$90 ;
   (* init = 5'h00 *)
-  wire [4:0] \shift$97 ;
+  wire [4:0] \shift$99 ;
   input start;
   wire start;
   wire \start$11 ;
@@ -5272,9 +5297,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   wire [3:0] stride;
   wire [3:0] \stride$15 ;
   reg [7:0] tap = 8'h00;
-  reg [7:0] \tap$100  = 8'h00;
-  reg [7:0] \tap$82  = 8'h00;
-  reg [7:0] \tap$91  = 8'h00;
+  reg [7:0] \tap$102  = 8'h00;
+  reg [7:0] \tap$84  = 8'h00;
+  reg [7:0] \tap$93  = 8'h00;
   (* init = 8'h00 *)
   wire [7:0] tap0;
   (* init = 8'h00 *)
@@ -5308,15 +5333,17 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign \$3  = \$signal$57  & x_last;
   assign \final  = \$3  & y_last;
   assign \$signal$62  = \$signal$21  & column_last;
-  assign \$4  = channel < descriptor[375:364];
-  assign \$5  = pixel_x < descriptor[75:64];
-  assign \$6  = pixel_y < descriptor[87:76];
-  assign \$7  = \$5  & \$6 ;
-  assign \inside  = \$signal$62  ? \$4  : \$7 ;
-  assign ending = write_enable & \register$112 ;
-  assign \$8  = descriptor[3:0] == 3'h4;
-  assign \$9  = descriptor[3:0] == 3'h6;
-  assign \$10  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$signal$63  = channel < descriptor[375:364];
+  assign \$4  = pixel_x < descriptor[75:64];
+  assign \$5  = pixel_y < descriptor[87:76];
+  assign in_image = \$4  & \$5 ;
+  assign \inside  = \$signal$62  ? \$signal$63  : in_image;
+  assign ending = write_enable & \register$114 ;
+  assign \$6  = descriptor[3:0] == 3'h4;
+  assign \$7  = descriptor[3:0] == 3'h6;
+  assign \$8  = maximum ? 5'h00 : descriptor[452:448];
+  assign \$9  = - descriptor[143:140];
+  assign \$10  = - descriptor[143:140];
   assign \$11  = - descriptor[143:140];
   assign \$12  = - descriptor[143:140];
   assign \$13  = - descriptor[143:140];
@@ -5328,8 +5355,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign \$19  = - descriptor[143:140];
   assign \$20  = - descriptor[143:140];
   assign \$21  = - descriptor[143:140];
-  assign \$22  = - descriptor[143:140];
-  assign \$23  = - descriptor[143:140];
+  assign \$22  = - descriptor[147:144];
+  assign \$23  = - descriptor[147:144];
   assign \$24  = - descriptor[147:144];
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
@@ -5341,30 +5368,33 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign \$32  = - descriptor[147:144];
   assign \$33  = - descriptor[147:144];
   assign \$34  = - descriptor[147:144];
-  assign \$35  = - descriptor[147:144];
-  assign \$36  = - descriptor[147:144];
-  assign \$37  = - descriptor[363:352];
-  assign \$38  = column_last & row_last;
-  assign \$39  = \$38  & \$signal$57 ;
-  assign \$40  = \$39  & x_last;
-  assign \$41  = \$40  & y_last;
-  assign \$42  = advance & \inside ;
-  assign \$43  = \$signal$62  ? second : address;
-  assign \$44  = \register$128  ? descriptor[415:400] : descriptor[399:384];
-  assign \$45  = 1'h1 << descriptor[452:448];
-  assign \$46  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$45 [31:1] });
-  assign \$47  = maximum ? 8'h80 : 8'h00;
-  assign \$48  = \register$124  ? read_data[7:0] : \$47 ;
-  assign \$49  = maximum ? 8'h80 : 8'h00;
-  assign \$50  = \register$124  ? read_data[15:8] : \$49 ;
-  assign \$51  = maximum ? 8'h80 : 8'h00;
-  assign \$52  = \register$124  ? read_data[23:16] : \$51 ;
-  assign \$53  = maximum ? 8'h80 : 8'h00;
-  assign \$54  = \register$124  ? read_data[31:24] : \$53 ;
-  assign \$55  = advance & last;
-  assign \$56  = write_address + 1'h1;
-  assign \$57  = \pixel$174  + descriptor[183:172];
-  assign \$58  = \pixel$174  + descriptor[183:172];
+  assign \$35  = - descriptor[363:352];
+  assign \$36  = column_last & row_last;
+  assign \$37  = \$36  & \$signal$57 ;
+  assign \$38  = \$37  & x_last;
+  assign \$39  = \$38  & y_last;
+  assign \$40  = advance & \$signal$62 ;
+  assign \$41  = \$40  & \$signal$63 ;
+  assign \$42  = ~ \$signal$62 ;
+  assign \$43  = advance & \$42 ;
+  assign \$44  = \$43  & in_image;
+  assign \$45  = \$41  | \$44 ;
+  assign \$46  = \$signal$62  ? second : address;
+  assign \$47  = \register$130  ? descriptor[415:400] : descriptor[399:384];
+  assign \$48  = 1'h1 << descriptor[452:448];
+  assign \$49  = $signed(descriptor[447:416]) + $signed({ 1'h0, \$48 [31:1] });
+  assign \$50  = maximum ? 8'h80 : 8'h00;
+  assign \$51  = \register$126  ? read_data[7:0] : \$50 ;
+  assign \$52  = maximum ? 8'h80 : 8'h00;
+  assign \$53  = \register$126  ? read_data[15:8] : \$52 ;
+  assign \$54  = maximum ? 8'h80 : 8'h00;
+  assign \$55  = \register$126  ? read_data[23:16] : \$54 ;
+  assign \$56  = maximum ? 8'h80 : 8'h00;
+  assign \$57  = \register$126  ? read_data[31:24] : \$56 ;
+  assign \$58  = advance & last;
+  assign \$59  = write_address + 1'h1;
+  assign \$60  = \pixel$176  + descriptor[183:172];
+  assign \$61  = \pixel$176  + descriptor[183:172];
   \crossloom.elementwise.lane0  lane0 (
     .addend(addend),
     .clear(clear),
@@ -5387,8 +5417,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$82 ),
-    .out(\out$90 ),
+    .\multiplier$2 (\tap$84 ),
+    .out(\out$92 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -5401,8 +5431,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$91 ),
-    .out(\out$99 ),
+    .\multiplier$2 (\tap$93 ),
+    .out(\out$101 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -5415,8 +5445,8 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .first(first),
     .maximum(maximum),
     .multiplier(multiplier),
-    .\multiplier$2 (\tap$100 ),
-    .out(\out$108 ),
+    .\multiplier$2 (\tap$102 ),
+    .out(\out$110 ),
     .relu(descriptor[4]),
     .rst(rst),
     .shift(shift)
@@ -5440,9 +5470,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$5457$136 (descriptor[139:136]),
-    .\port$5457$160 (descriptor[171:160]),
-    .\port$5457$96 (descriptor[119:96]),
+    .\port$5462$136 (descriptor[139:136]),
+    .\port$5462$160 (descriptor[171:160]),
+    .\port$5462$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5464,7 +5494,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5457$136 (descriptor[147:136]),
+    .\port$5462$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5478,14 +5508,14 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$5457$320 (descriptor[347:320]),
+    .\port$5462$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
   );
   always @(posedge clk) begin
     if (combining) begin
-      \$signal$21  <= \$8 ;
+      \$signal$21  <= \$6 ;
       if (clear) begin
         \$signal$21  <= 1'h0;
       end
@@ -5496,7 +5526,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      maximum <= \$9 ;
+      maximum <= \$7 ;
       if (clear) begin
         maximum <= 1'h0;
       end
@@ -5507,7 +5537,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      shift <= \$10 ;
+      shift <= \$8 ;
       if (clear) begin
         shift <= 5'h00;
       end
@@ -5518,7 +5548,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      pixel_x_origin <= { \$23 [4], \$22 [4], \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11  };
+      pixel_x_origin <= { \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9  };
       if (clear) begin
         pixel_x_origin <= 17'h00000;
       end
@@ -5529,7 +5559,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      pixel_y_origin <= { \$36 [4], \$35 [4], \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24  };
+      pixel_y_origin <= { \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22  };
       if (clear) begin
         pixel_y_origin <= 17'h00000;
       end
@@ -5540,7 +5570,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      channel_origin <= \$37 ;
+      channel_origin <= \$35 ;
       if (clear) begin
         channel_origin <= 13'h0000;
       end
@@ -5553,7 +5583,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     if (combining) begin
       if (load) begin
         advance <= 1'h1;
-      end else if (\$41 ) begin
+      end else if (\$39 ) begin
         advance <= 1'h0;
       end
       if (clear) begin
@@ -5567,21 +5597,21 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       if (load) begin
-        \$signal$116  <= 1'h1;
+        \$signal$118  <= 1'h1;
       end else if (advance) begin
-        \$signal$116  <= last;
+        \$signal$118  <= last;
       end
       if (clear) begin
-        \$signal$116  <= 1'h0;
+        \$signal$118  <= 1'h0;
       end
     end
     if (rst) begin
-      \$signal$116  <= 1'h0;
+      \$signal$118  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (combining) begin
-      read_enable <= \$42 ;
+      read_enable <= \$45 ;
       if (clear) begin
         read_enable <= 1'h0;
       end
@@ -5592,7 +5622,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      read_address <= \$43 ;
+      read_address <= \$46 ;
       if (clear) begin
         read_address <= 16'h0000;
       end
@@ -5603,29 +5633,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$121  <= \inside ;
-      if (clear) begin
-        \register$121  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$121  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$122  <= \register$121 ;
-      if (clear) begin
-        \register$122  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$122  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$123  <= \register$122 ;
+      \register$123  <= \inside ;
       if (clear) begin
         \register$123  <= 1'h0;
       end
@@ -5647,7 +5655,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$125  <= \$signal$62 ;
+      \register$125  <= \register$124 ;
       if (clear) begin
         \register$125  <= 1'h0;
       end
@@ -5669,7 +5677,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$127  <= \register$126 ;
+      \register$127  <= \$signal$62 ;
       if (clear) begin
         \register$127  <= 1'h0;
       end
@@ -5691,17 +5699,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      multiplier <= \$44 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      addend <= { \$46 [32], \$46  };
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$129  <= \$signal$116 ;
+      \register$129  <= \register$128 ;
       if (clear) begin
         \register$129  <= 1'h0;
       end
@@ -5723,7 +5721,17 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$131  <= \register$130 ;
+      multiplier <= \$47 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      addend <= { \$49 [32], \$49  };
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$131  <= \$signal$118 ;
       if (clear) begin
         \register$131  <= 1'h0;
       end
@@ -5745,38 +5753,18 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      first <= \register$132 ;
+      \register$133  <= \register$132 ;
       if (clear) begin
-        first <= 1'h0;
+        \register$133  <= 1'h0;
       end
     end
     if (rst) begin
-      first <= 1'h0;
+      \register$133  <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (combining) begin
-      tap <= \$48 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \tap$82  <= \$50 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \tap$91  <= \$52 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \tap$100  <= \$54 ;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$134  <= \$signal$57 ;
+      \register$134  <= \register$133 ;
       if (clear) begin
         \register$134  <= 1'h0;
       end
@@ -5787,18 +5775,38 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$135  <= \register$134 ;
+      first <= \register$134 ;
       if (clear) begin
-        \register$135  <= 1'h0;
+        first <= 1'h0;
       end
     end
     if (rst) begin
-      \register$135  <= 1'h0;
+      first <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$136  <= \register$135 ;
+      tap <= \$51 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \tap$84  <= \$53 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \tap$93  <= \$55 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \tap$102  <= \$57 ;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$136  <= \$signal$57 ;
       if (clear) begin
         \register$136  <= 1'h0;
       end
@@ -5930,7 +5938,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$148  <= \final ;
+      \register$148  <= \register$147 ;
       if (clear) begin
         \register$148  <= 1'h0;
       end
@@ -5952,7 +5960,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$150  <= \register$149 ;
+      \register$150  <= \final ;
       if (clear) begin
         \register$150  <= 1'h0;
       end
@@ -6073,18 +6081,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$112  <= \register$160 ;
-      if (clear) begin
-        \register$112  <= 1'h0;
-      end
-    end
-    if (rst) begin
-      \register$112  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (combining) begin
-      \register$161  <= \$55 ;
+      \register$161  <= \register$160 ;
       if (clear) begin
         \register$161  <= 1'h0;
       end
@@ -6106,7 +6103,18 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      \register$163  <= \register$162 ;
+      \register$114  <= \register$162 ;
+      if (clear) begin
+        \register$114  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$114  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$163  <= \$58 ;
       if (clear) begin
         \register$163  <= 1'h0;
       end
@@ -6227,7 +6235,29 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   end
   always @(posedge clk) begin
     if (combining) begin
-      write_enable <= \register$173 ;
+      \register$174  <= \register$173 ;
+      if (clear) begin
+        \register$174  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$174  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      \register$175  <= \register$174 ;
+      if (clear) begin
+        \register$175  <= 1'h0;
+      end
+    end
+    if (rst) begin
+      \register$175  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (combining) begin
+      write_enable <= \register$175 ;
       if (clear) begin
         write_enable <= 1'h0;
       end
@@ -6241,7 +6271,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
       if (\$signal ) begin
         busy <= 1'h1;
       end else if (write_enable) begin
-        if (\register$112 ) begin
+        if (\register$114 ) begin
           busy <= 1'h0;
         end
       end
@@ -6256,18 +6286,18 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       if (\$signal ) begin
-        \pixel$174  <= descriptor[63:48];
+        \pixel$176  <= descriptor[63:48];
       end else if (write_enable) begin
-        if (\register$147 ) begin
-          \pixel$174  <= \$57 [15:0];
+        if (\register$149 ) begin
+          \pixel$176  <= \$60 [15:0];
         end
       end
       if (clear) begin
-        \pixel$174  <= 16'h0000;
+        \pixel$176  <= 16'h0000;
       end
     end
     if (rst) begin
-      \pixel$174  <= 16'h0000;
+      \pixel$176  <= 16'h0000;
     end
   end
   always @(posedge clk) begin
@@ -6275,9 +6305,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
       if (\$signal ) begin
         write_address <= descriptor[63:48];
       end else if (write_enable) begin
-        write_address <= \$56 [15:0];
-        if (\register$147 ) begin
-          write_address <= \$58 [15:0];
+        write_address <= \$59 [15:0];
+        if (\register$149 ) begin
+          write_address <= \$61 [15:0];
         end
       end
       if (clear) begin
@@ -6325,34 +6355,34 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign pixel_y_y_step = { 13'h0000, descriptor[139:136] };
   assign word_last = \$signal$57 ;
   assign tap0 = tap;
-  assign \multiplier$70  = multiplier;
+  assign \multiplier$72  = multiplier;
   assign register = first;
-  assign \maximum$74  = maximum;
-  assign \addend$76  = addend;
-  assign \shift$78  = shift;
+  assign \maximum$76  = maximum;
+  assign \addend$78  = addend;
+  assign \shift$80  = shift;
   assign relu = descriptor[4];
-  assign tap1 = \tap$82 ;
-  assign \multiplier$84  = multiplier;
-  assign \first$85  = first;
-  assign \maximum$86  = maximum;
-  assign \addend$87  = addend;
-  assign \shift$88  = shift;
-  assign \relu$89  = descriptor[4];
-  assign tap2 = \tap$91 ;
-  assign \multiplier$93  = multiplier;
-  assign \first$94  = first;
-  assign \maximum$95  = maximum;
-  assign \addend$96  = addend;
-  assign \shift$97  = shift;
-  assign \relu$98  = descriptor[4];
-  assign tap3 = \tap$100 ;
-  assign \multiplier$102  = multiplier;
-  assign \first$103  = first;
-  assign \maximum$104  = maximum;
-  assign \addend$105  = addend;
-  assign \shift$106  = shift;
-  assign \relu$107  = descriptor[4];
-  assign \register$110  = write_enable;
+  assign tap1 = \tap$84 ;
+  assign \multiplier$86  = multiplier;
+  assign \first$87  = first;
+  assign \maximum$88  = maximum;
+  assign \addend$89  = addend;
+  assign \shift$90  = shift;
+  assign \relu$91  = descriptor[4];
+  assign tap2 = \tap$93 ;
+  assign \multiplier$95  = multiplier;
+  assign \first$96  = first;
+  assign \maximum$97  = maximum;
+  assign \addend$98  = addend;
+  assign \shift$99  = shift;
+  assign \relu$100  = descriptor[4];
+  assign tap3 = \tap$102 ;
+  assign \multiplier$104  = multiplier;
+  assign \first$105  = first;
+  assign \maximum$106  = maximum;
+  assign \addend$107  = addend;
+  assign \shift$108  = shift;
+  assign \relu$109  = descriptor[4];
+  assign \register$112  = write_enable;
   assign abort = 1'h0;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -6370,9 +6400,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign write_data[31:24] = \out$108 ;
-  assign write_data[23:16] = \out$99 ;
-  assign write_data[15:8] = \out$90 ;
+  assign write_data[31:24] = \out$110 ;
+  assign write_data[23:16] = \out$101 ;
+  assign write_data[15:8] = \out$92 ;
   assign write_data[7:0] = out;
 endmodule
 
@@ -6434,7 +6464,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6107$0 (multiplier),
+    .\port$6116$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6504,7 +6534,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6107$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6116$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -6549,8 +6579,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6107$0 ;
-  wire [15:0] \port$6107$0 ;
+  input [15:0] \port$6116$0 ;
+  wire [15:0] \port$6116$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6611,17 +6641,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6107$0  };
+  assign multiplicand = { 1'h0, \port$6116$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6107$0  };
-  assign \$3  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6107$0  };
-  assign \$8  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6107$0  };
-  assign \$13  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6107$0  };
-  assign \$18  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6116$0  };
+  assign \$3  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6116$0  };
+  assign \$8  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6116$0  };
+  assign \$13  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6116$0  };
+  assign \$18  = { 1'h0, \port$6116$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -6801,7 +6831,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6107$0 (multiplier),
+    .\port$6116$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6871,7 +6901,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6107$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6116$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -6916,8 +6946,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6107$0 ;
-  wire [15:0] \port$6107$0 ;
+  input [15:0] \port$6116$0 ;
+  wire [15:0] \port$6116$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6978,17 +7008,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6107$0  };
+  assign multiplicand = { 1'h0, \port$6116$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6107$0  };
-  assign \$3  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6107$0  };
-  assign \$8  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6107$0  };
-  assign \$13  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6107$0  };
-  assign \$18  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6116$0  };
+  assign \$3  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6116$0  };
+  assign \$8  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6116$0  };
+  assign \$13  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6116$0  };
+  assign \$18  = { 1'h0, \port$6116$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7168,7 +7198,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6107$0 (multiplier),
+    .\port$6116$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7238,7 +7268,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6107$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6116$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -7283,8 +7313,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6107$0 ;
-  wire [15:0] \port$6107$0 ;
+  input [15:0] \port$6116$0 ;
+  wire [15:0] \port$6116$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7345,17 +7375,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6107$0  };
+  assign multiplicand = { 1'h0, \port$6116$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6107$0  };
-  assign \$3  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6107$0  };
-  assign \$8  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6107$0  };
-  assign \$13  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6107$0  };
-  assign \$18  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6116$0  };
+  assign \$3  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6116$0  };
+  assign \$8  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6116$0  };
+  assign \$13  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6116$0  };
+  assign \$18  = { 1'h0, \port$6116$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7535,7 +7565,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6107$0 (multiplier),
+    .\port$6116$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7605,7 +7635,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6107$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6116$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -7650,8 +7680,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6107$0 ;
-  wire [15:0] \port$6107$0 ;
+  input [15:0] \port$6116$0 ;
+  wire [15:0] \port$6116$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7712,17 +7742,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6107$0  };
+  assign multiplicand = { 1'h0, \port$6116$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6107$0  };
-  assign \$3  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6107$0  };
-  assign \$8  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6107$0  };
-  assign \$13  = { 1'h0, \port$6107$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6107$0  };
-  assign \$18  = { 1'h0, \port$6107$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6116$0  };
+  assign \$3  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6116$0  };
+  assign \$8  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6116$0  };
+  assign \$13  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6116$0  };
+  assign \$18  = { 1'h0, \port$6116$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7844,7 +7874,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$5457$96 , \port$5457$136 , \port$5457$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$5462$96 , \port$5462$136 , \port$5462$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -8701,12 +8731,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$5457$136 ;
-  wire [3:0] \port$5457$136 ;
-  input [11:0] \port$5457$160 ;
-  wire [11:0] \port$5457$160 ;
-  input [23:0] \port$5457$96 ;
-  wire [23:0] \port$5457$96 ;
+  input [3:0] \port$5462$136 ;
+  wire [3:0] \port$5462$136 ;
+  input [11:0] \port$5462$160 ;
+  wire [11:0] \port$5462$160 ;
+  input [23:0] \port$5462$96 ;
+  wire [23:0] \port$5462$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -9131,7 +9161,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$566  = \$564  | \$565 ;
   assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$568  = \$566  | \$567 ;
-  assign \$569  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$569  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$571  = \$569  | \$570 ;
   assign \$573  = \$571  | \$572 ;
@@ -9153,7 +9183,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$589  = \$587  | \$588 ;
   assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$591  = \$589  | \$590 ;
-  assign \$592  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$592  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$594  = \$592  | \$593 ;
   assign \$596  = \$594  | \$595 ;
@@ -9175,7 +9205,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$612  = \$610  | \$611 ;
   assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$614  = \$612  | \$613 ;
-  assign \$615  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$615  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$617  = \$615  | \$616 ;
   assign \$619  = \$617  | \$618 ;
@@ -9197,7 +9227,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$635  = \$633  | \$634 ;
   assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$637  = \$635  | \$636 ;
-  assign \$638  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$638  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$640  = \$638  | \$639 ;
   assign \$642  = \$640  | \$641 ;
@@ -9219,7 +9249,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$658  = \$656  | \$657 ;
   assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$660  = \$658  | \$659 ;
-  assign \$661  = { 4'h0, \port$5457$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$661  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$663  = \$661  | \$662 ;
   assign \$665  = \$663  | \$664 ;
@@ -9293,7 +9323,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$737  = \$735  | \$736 ;
   assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$739  = \$737  | \$738 ;
-  assign \$741  = { 13'h0000, \port$5457$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$741  = { 13'h0000, \port$5462$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$742  = \$740  | \$741 ;
   assign \$743  = \$739  + \$742 ;
   assign \$744  = advance & x_moves;
@@ -9309,7 +9339,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$754  = \$752  | \$753 ;
   assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$5457$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$758  = { 13'h0000, \port$5462$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$759  = \$757  | \$758 ;
   assign \$760  = \$756  + \$759 ;
   assign \$761  = advance & row_moves;
@@ -9323,7 +9353,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$769  = \$767  | \$768 ;
   assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$771  = \$769  | \$770 ;
-  assign \$773  = { 13'h0000, \port$5457$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = { 13'h0000, \port$5462$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$774  = \$772  | \$773 ;
   assign \$775  = \$771  + \$774 ;
   assign \$776  = advance & y_moves;
@@ -9337,7 +9367,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$784  = \$782  | \$783 ;
   assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$786  = \$784  | \$785 ;
-  assign \$788  = { 13'h0000, \port$5457$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$788  = { 13'h0000, \port$5462$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$789  = \$787  | \$788 ;
   assign \$790  = \$786  + \$789 ;
   assign \$1  = column_count == 1'h1;
@@ -9359,15 +9389,15 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$19  = load | \$18 ;
   assign \$20  = word_left - 1'h1;
   assign \$21  = word_left == 2'h3;
-  assign \$22  = \port$5457$96 [11:0] == 1'h1;
-  assign \$23  = \port$5457$96 [11:0] == 2'h2;
+  assign \$22  = \port$5462$96 [11:0] == 1'h1;
+  assign \$23  = \port$5462$96 [11:0] == 2'h2;
   assign \$24  = & { word_single, row_single, column_single, 1'h1 };
   assign \$25  = advance & x_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = x_left - 1'h1;
   assign \$28  = x_left == 2'h3;
-  assign \$29  = \port$5457$96 [23:12] == 1'h1;
-  assign \$30  = \port$5457$96 [23:12] == 2'h2;
+  assign \$29  = \port$5462$96 [23:12] == 1'h1;
+  assign \$30  = \port$5462$96 [23:12] == 2'h2;
   assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$32  = advance & y_moves;
   assign \$33  = load | \$32 ;
@@ -9765,7 +9795,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$26 ) begin
-        x_left <= \port$5457$96 [11:0];
+        x_left <= \port$5462$96 [11:0];
         if (x_step) begin
           x_left <= \$27 [11:0];
         end
@@ -9846,7 +9876,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$33 ) begin
-        y_left <= \port$5457$96 [23:12];
+        y_left <= \port$5462$96 [23:12];
         if (y_step) begin
           y_left <= \$34 [11:0];
         end
@@ -10210,16 +10240,16 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$5457$96 [11:0];
-  assign y_count = \port$5457$96 [23:12];
-  assign address_column_step = { 4'h0, \port$5457$160  };
+  assign x_count = \port$5462$96 [11:0];
+  assign y_count = \port$5462$96 [23:12];
+  assign address_column_step = { 4'h0, \port$5462$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5457$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$5462$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5457$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$5462$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -10309,7 +10339,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$5457$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$5462$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -10364,8 +10394,8 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5457$136 ;
-  wire [11:0] \port$5457$136 ;
+  input [11:0] \port$5462$136 ;
+  wire [11:0] \port$5462$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10506,7 +10536,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5457$136 [3:0];
+        rotating_stride <= \port$5462$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10521,7 +10551,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_left <= \port$5457$136 [7:4];
+        rotating_left <= \port$5462$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -10536,7 +10566,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_top <= \port$5457$136 [11:8];
+        rotating_top <= \port$5462$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -10616,9 +10646,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$5457$136 [3:0];
-  assign pad_left = \port$5457$136 [7:4];
-  assign pad_top = \port$5457$136 [11:8];
+  assign stride = \port$5462$136 [3:0];
+  assign pad_left = \port$5462$136 [7:4];
+  assign pad_top = \port$5462$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -10628,7 +10658,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$5457$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$5462$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -10681,8 +10711,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$5457$320 ;
-  wire [27:0] \port$5457$320 ;
+  input [27:0] \port$5462$320 ;
+  wire [27:0] \port$5462$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10703,14 +10733,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$4  = \$2  & \$3 ;
   assign \$5  = clock + 1'h1;
   assign \$7  = clock < 4'hc;
-  assign \$9  = width[11] ? \port$5457$320 [11:0] : 12'h000;
+  assign \$9  = width[11] ? \port$5462$320 [11:0] : 12'h000;
   assign \$10  = \$8  + \$9 ;
   assign \$11  = clock >= 4'h8;
   assign \$12  = clock < 4'hc;
   assign \$13  = \$11  & \$12 ;
-  assign \$15  = rotating_stride[3] ? \port$5457$320 [11:0] : 12'h000;
+  assign \$15  = rotating_stride[3] ? \port$5462$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$18  = rotating_left[3] ? \port$5457$320 [11:0] : 12'h000;
+  assign \$18  = rotating_left[3] ? \port$5462$320 [11:0] : 12'h000;
   assign \$19  = \$17  + \$18 ;
   assign \$20  = clock >= 4'hc;
   assign \$21  = clock < 5'h10;
@@ -10806,7 +10836,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        width <= \port$5457$320 [27:16];
+        width <= \port$5462$320 [27:16];
       end else if (running) begin
         width <= \$6 [11:0];
       end
@@ -10821,7 +10851,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5457$320 [15:12];
+        rotating_stride <= \port$5462$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10931,11 +10961,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       \$signal  <= 16'h0000;
     end
   end
-  assign \width$8  = \port$5457$320 [27:16];
-  assign stride = \port$5457$320 [15:12];
+  assign \width$8  = \port$5462$320 [27:16];
+  assign stride = \port$5462$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$5457$320 [11:0];
+  assign pixel = \port$5462$320 [11:0];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -10945,7 +10975,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5654$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5659$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -10981,8 +11011,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
   wire pad;
-  input [21:0] \port$5654$0 ;
-  wire [21:0] \port$5654$0 ;
+  input [21:0] \port$5659$0 ;
+  wire [21:0] \port$5659$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -11015,10 +11045,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$5654$0 [19];
+  assign \$1  = ~ \port$5659$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$5654$0 [19];
+  assign chunk_begin = \$signal  & \port$5659$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -11052,7 +11082,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$5654$0 [16];
+    \register$14  <= \port$5659$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -11079,7 +11109,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$5654$0 [19];
+    \register$18  <= \port$5659$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -11106,7 +11136,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$5654$0 [20];
+    \register$21  <= \port$5659$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -11133,7 +11163,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$5654$0 [21];
+    \register$25  <= \port$5659$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -11160,7 +11190,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$5654$0 [18:17];
+    \register$29  <= \port$5659$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -11263,19 +11293,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$5654$0 [19];
-  assign read_address = \port$5654$0 [15:0];
-  assign address = \port$5654$0 [15:0];
-  assign pad = \port$5654$0 [16];
-  assign last = \port$5654$0 [20];
-  assign last_chunk = \port$5654$0 [21];
-  assign row_word = \port$5654$0 [18:17];
+  assign first = \port$5659$0 [19];
+  assign read_address = \port$5659$0 [15:0];
+  assign address = \port$5659$0 [15:0];
+  assign pad = \port$5659$0 [16];
+  assign last = \port$5659$0 [20];
+  assign last_chunk = \port$5659$0 [21];
+  assign row_word = \port$5659$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$37$0 , \port$42$0 , \port$47$0 , \port$52$0 , \port$57$0 , \port$58$0 , \port$62$0 , \port$63$0 , \port$64$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
 , phase_hold, phase_clear, phase_add, phase_gap, \port$1398$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5512$0 , clk);
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5517$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -12218,8 +12248,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \port$47$0 ;
   input \port$52$0 ;
   wire \port$52$0 ;
-  input \port$5512$0 ;
-  wire \port$5512$0 ;
+  input \port$5517$0 ;
+  wire \port$5517$0 ;
   input \port$57$0 ;
   wire \port$57$0 ;
   input \port$58$0 ;
@@ -15233,7 +15263,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$700 ) begin
-      fetch_counted <= \port$5512$0 ;
+      fetch_counted <= \port$5517$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
@@ -15322,7 +15352,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1398$0 , \port$5512$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
+  assign waiting = { \port$1398$0 , \port$5517$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15345,7 +15375,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1398$0 , \port$5512$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
+  assign \waiting.tenant0  = { \port$1398$0 , \port$5517$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -17078,7 +17108,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5479$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5484$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17232,8 +17262,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5479$90 ;
-  wire [40:0] \port$5479$90 ;
+  input [40:0] \port$5484$90 ;
+  wire [40:0] \port$5484$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17294,10 +17324,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5479$90 [19:0]),
+    .coefficient_base(\port$5484$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5479$90 [40:20]),
+    .coefficient_words(\port$5484$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17376,8 +17406,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5479$90 [19:0];
-  assign coefficient_words = \port$5479$90 [40:20];
+  assign coefficient_base = \port$5484$90 [19:0];
+  assign coefficient_words = \port$5484$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17423,7 +17453,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5479$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5484$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17577,8 +17607,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5479$90 ;
-  wire [40:0] \port$5479$90 ;
+  input [40:0] \port$5484$90 ;
+  wire [40:0] \port$5484$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17639,10 +17669,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5479$90 [19:0]),
+    .coefficient_base(\port$5484$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5479$90 [40:20]),
+    .coefficient_words(\port$5484$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17721,8 +17751,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5479$90 [19:0];
-  assign coefficient_words = \port$5479$90 [40:20];
+  assign coefficient_base = \port$5484$90 [19:0];
+  assign coefficient_words = \port$5484$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -18357,7 +18387,7 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5654$0 , busy, clk);
+module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5659$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -18498,8 +18528,8 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [21:0] \port$5654$0 ;
-  wire [21:0] \port$5654$0 ;
+  output [21:0] \port$5659$0 ;
+  wire [21:0] \port$5659$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -18623,10 +18653,10 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$4831$128 (descriptor[139:128]),
-    .\port$4831$160 (descriptor[171:160]),
-    .\port$4831$192 (descriptor[215:192]),
-    .\port$4831$96 (descriptor[119:96]),
+    .\port$4836$128 (descriptor[139:128]),
+    .\port$4836$160 (descriptor[171:160]),
+    .\port$4836$192 (descriptor[215:192]),
+    .\port$4836$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -18641,7 +18671,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4831$136 (descriptor[147:136]),
+    .\port$4836$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -18850,7 +18880,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[20];
   assign \last_chunk$73  = shown[21];
   assign \last_position$74  = shown[22];
-  assign \port$5654$0  = shown[21:0];
+  assign \port$5659$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -18901,7 +18931,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 , \port$4831$160 , \port$4831$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 , \port$4836$160 , \port$4836$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -20072,14 +20102,14 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$4831$128 ;
-  wire [11:0] \port$4831$128 ;
-  input [11:0] \port$4831$160 ;
-  wire [11:0] \port$4831$160 ;
-  input [23:0] \port$4831$192 ;
-  wire [23:0] \port$4831$192 ;
-  input [23:0] \port$4831$96 ;
-  wire [23:0] \port$4831$96 ;
+  input [11:0] \port$4836$128 ;
+  wire [11:0] \port$4836$128 ;
+  input [11:0] \port$4836$160 ;
+  wire [11:0] \port$4836$160 ;
+  input [23:0] \port$4836$192 ;
+  wire [23:0] \port$4836$192 ;
+  input [23:0] \port$4836$96 ;
+  wire [23:0] \port$4836$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -20122,41 +20152,41 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$4831$192 [11:0] == 1'h1;
-  assign \$2  = \port$4831$192 [11:0] == 2'h2;
+  assign \$1  = \port$4836$192 [11:0] == 1'h1;
+  assign \$2  = \port$4836$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$4831$128 [3:0] == 1'h1;
-  assign \$9  = \port$4831$128 [3:0] == 2'h2;
+  assign \$8  = \port$4836$128 [3:0] == 1'h1;
+  assign \$9  = \port$4836$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$4831$128 [7:4] == 1'h1;
-  assign \$16  = \port$4831$128 [7:4] == 2'h2;
+  assign \$15  = \port$4836$128 [7:4] == 1'h1;
+  assign \$16  = \port$4836$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$4831$192 [23:12] == 1'h1;
-  assign \$23  = \port$4831$192 [23:12] == 2'h2;
+  assign \$22  = \port$4836$192 [23:12] == 1'h1;
+  assign \$23  = \port$4836$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$4831$96 [11:0] == 1'h1;
-  assign \$30  = \port$4831$96 [11:0] == 2'h2;
+  assign \$29  = \port$4836$96 [11:0] == 1'h1;
+  assign \$30  = \port$4836$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$4831$96 [23:12] == 1'h1;
-  assign \$37  = \port$4831$96 [23:12] == 2'h2;
+  assign \$36  = \port$4836$96 [23:12] == 1'h1;
+  assign \$37  = \port$4836$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -20937,11 +20967,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -20963,11 +20993,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -20989,11 +21019,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -21015,11 +21045,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -21041,11 +21071,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -21067,11 +21097,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$4831$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$4831$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -21091,7 +21121,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$4831$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$4836$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -21107,7 +21137,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$4831$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$4836$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -21121,7 +21151,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$4831$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$4836$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -21135,7 +21165,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$4831$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$4836$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -21167,7 +21197,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$4831$192 [11:0];
+      word_left <= \port$4836$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -21236,7 +21266,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$4831$128 [3:0];
+      column_left <= \port$4836$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -21305,7 +21335,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$4831$128 [7:4];
+      row_left <= \port$4836$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -21374,7 +21404,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$4831$192 [23:12];
+      block_left <= \port$4836$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -21443,7 +21473,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$4831$96 [11:0];
+      x_left <= \port$4836$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -21512,7 +21542,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$4831$96 [23:12];
+      y_left <= \port$4836$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -21818,19 +21848,19 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$4831$192 [11:0];
-  assign column_count = \port$4831$128 [3:0];
-  assign row_count = \port$4831$128 [7:4];
-  assign block_count = \port$4831$192 [23:12];
-  assign x_count = \port$4831$96 [11:0];
-  assign y_count = \port$4831$96 [23:12];
+  assign word_count = \port$4836$192 [11:0];
+  assign column_count = \port$4836$128 [3:0];
+  assign row_count = \port$4836$128 [7:4];
+  assign block_count = \port$4836$192 [23:12];
+  assign x_count = \port$4836$96 [11:0];
+  assign y_count = \port$4836$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$4831$160  };
-  assign address_block_step = { 4'h0, \port$4831$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$4836$160  };
+  assign address_block_step = { 4'h0, \port$4836$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4831$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$4836$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4831$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$4836$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -21933,7 +21963,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4831$96 , \port$4831$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4831$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4836$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -21986,8 +22016,8 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4831$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4831$136 ;
-  wire [11:0] \port$4831$136 ;
+  input [11:0] \port$4836$136 ;
+  wire [11:0] \port$4836$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -22115,7 +22145,7 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4831$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$4831$136 [3:0];
+      rotating_stride <= \port$4836$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -22128,7 +22158,7 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4831$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$4831$136 [7:4];
+      rotating_left <= \port$4836$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -22141,7 +22171,7 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4831$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$4831$136 [11:8];
+      rotating_top <= \port$4836$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -22212,9 +22242,9 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4831$13
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$4831$136 [3:0];
-  assign pad_left = \port$4831$136 [7:4];
-  assign pad_top = \port$4831$136 [11:8];
+  assign stride = \port$4836$136 [3:0];
+  assign pad_left = \port$4836$136 [7:4];
+  assign pad_top = \port$4836$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
