@@ -134,11 +134,12 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
         bench.cover("a transfer beside a unit", running & moving.any())
     first = dut.read_enable & (dut.read_address[:4] == 0)
     for t in range(tenants):
+        # Two clocks after its first fetch, and long before anything works in them.
         bench.always(f"tenant {t}: works in its own windows", implies(
-            bench.past(first & (dut.tenant == t)),
+            bench.past(bench.past(first & (dut.tenant == t))),
             Value.cast(dut.window) == bench.past(dut.windows[t])))
     bench.always("the windows change with a new descriptor alone",
-                 implies(bench.started & ~bench.past(first),
+                 implies(bench.started & ~bench.past(bench.past(first)),
                          Value.cast(dut.window) == bench.past(dut.window)))
     still = bench.past(Cat(dut.tenant, dut.window))
     bench.always("tenant and windows stand still",
