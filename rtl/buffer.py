@@ -32,9 +32,9 @@ class ActivationBuffer(Component):
     change from clock to clock. Tenants whose windows lie in different banks never meet.
 
     Which transfer may have a bank is found a clock before, from who is going to ask for it, so that
-    an address meets a single choice on its way to the memories. That is too soon to know
-    whether it is inside its window: a transfer that is not, and ends thereby, may keep another from
-    a bank for a clock.
+    an address meets a single choice on its way to the memories. That is too soon to know whether it
+    is inside its window: a transfer that is not, and ends thereby, may keep another from a bank for
+    a clock.
 
     Every address is compared with the length of its tenant's window before the window's first
     word is added, and with the end of the memory after that, both wide enough not to wrap. What
@@ -122,20 +122,15 @@ class ActivationBuffer(Component):
             m.submodules[f"bank{bank}"] = memory = Memory(
                 shape=WORD_BITS, depth=words, init=[], attrs=COLLISIONS_ARE_AVOIDED)
             read, write = memory.read_port(), memory.write_port()
-            favoured = self._choose(m, reads, bank, turn, f"read{bank}")
-            m.d.comb += [
-                read.en.eq(Cat(*(each.chosen[bank] for each in reads)).any()),
-                read.addr.eq(self._chosen(m, reads, bank, favoured,
-                                          [each.word for each in reads], f"read{bank}_word"))]
-            favoured = self._choose(m, writes, bank, turn, f"write{bank}")
+            taken, chosen = self._choose(m, reads, [each.word for each in reads], bank, turn,
+                                         f"read{bank}")
+            m.d.comb += [read.en.eq(taken), read.addr.eq(chosen)]
+            taken, chosen = self._choose(m, writes, [Cat(each.word, each.data) for each in writes],
+                                         bank, turn, f"write{bank}")
             enable, word, value = (Signal(width, name=f"bank{bank}_{name}") for name, width in (
                 ("write", 1), ("word", len(write.addr)), ("data", WORD_BITS)))
-            m.d.comb += [
-                enable.eq(Cat(*(each.chosen[bank] for each in writes)).any()),
-                Cat(word, value).eq(self._chosen(
-                    m, writes, bank, favoured, [Cat(each.word, each.data) for each in writes],
-                    f"write{bank}_word")),
-                write.en.eq(delayed(m, enable, 1))]
+            m.d.comb += [enable.eq(taken), Cat(word, value).eq(chosen),
+                         write.en.eq(delayed(m, enable, 1))]
             written = carried(m, Cat(word, value), [enable], f"bank{bank}_written")
             m.d.comb += Cat(write.addr, write.data).eq(written)
             # The bank's last write stays in its register, so that a read of that word may have it
@@ -176,11 +171,12 @@ class ActivationBuffer(Component):
                      self.transfer_write_ready[t].eq(write.ready),
                      self.transfer_read_valid[t].eq(valid)]
 
-    def _choose(self, m: Module, requests: list["_Request"], bank: int, turn: Signal,
-                name: str) -> Value:
+    def _choose(self, m: Module, requests: list["_Request"], values: list[Value], bank: int,
+                turn: Signal, name: str) -> tuple[Value, Signal]:
         """Tell ``requests`` which of them gets ``bank``: the units, else the favoured transfer.
 
         Favoured is, of the transfers that may ask in the next clock, the first from ``turn`` on.
+        Gives whether any does, and whose of the ``values``; any of them where none does.
         """
         units, *transfers = requests
         tenants = len(transfers)
@@ -200,29 +196,22 @@ class ActivationBuffer(Component):
             chosen = Signal(name=f"{name}_chosen{t}")
             m.d.comb += chosen.eq(each.asking[bank] & (favoured == t) & ~units.asking[bank])
             each.chosen.append(chosen)
-        return favoured
-
-    def _chosen(self, m: Module, requests: list["_Request"], bank: int, favoured: Value,
-                values: list[Value], name: str) -> Signal:
-        """Of ``values``, that of who gets ``bank``; any of them where nobody does."""
-        units, *transfers = values
-        found = Signal(len(units), name=name)
-        other = transfers[0]
-        for t, value in enumerate(transfers[1:], 1):
+        own, other, *others = values
+        for t, value in enumerate(others, 1):
             other = Mux(favoured == t, value, other)
-        m.d.comb += found.eq(Mux(requests[0].asking[bank], units, other))
-        return found
+        found = Signal(len(own), name=f"{name}_word")
+        m.d.comb += found.eq(Mux(units.asking[bank], own, other))
+        return Cat(*(each.chosen[bank] for each in requests)).any(), found
 
 
 class _Request:
     """A port's access, whose address is checked, then held in a register until its bank takes it.
 
     ``strayed``: the access at the port in the clock before was outside. While ``full``, one that
-    passed, with its ``bank``
-    and the ``word`` there, its ``address`` in the window and its ``data``, asks for its bank, whose
-    bit in ``asking`` is set; a clock before, its bit in ``coming`` is, and also for one beyond its
-    window. ``chosen`` gets a bit of each bank, of which one is set when it is ``taken``. ``ready``:
-    the register can have the access at the port.
+    passed, with its ``bank`` and the ``word`` there, its ``address`` in the window and its
+    ``data``, asks for its bank, whose bit in ``asking`` is set; a clock before, its bit in
+    ``coming`` is, and also for one beyond its window. ``chosen`` gets a bit of each bank, of which
+    one is set when it is ``taken``. ``ready``: the register can have the access at the port.
     """
 
     def __init__(self, m: Module, chip: Chip, name: str, port: data.View, window: data.View,

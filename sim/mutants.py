@@ -124,7 +124,6 @@ def mutate(verilog: str, count: int, seed: int,
         enough = (_SHARE if inside or outside else 2) * count
         run_yosys(f"{_PREPARE}mutate -list {enough} -seed {seed} -o list.txt", directory)
         # A clock the wrong way round is nothing that a simulation of whole clocks can tell.
-        # Amaranth adds a number to a submodule's name that is also that of a signal.
         lines = [line for line in (directory / "list.txt").read_text().splitlines()
                  if not _CLOCK_PORT.search(line) and (not inside or _is_in(inside, line))
                  and not (outside and _is_in(outside, line))]

@@ -4,7 +4,7 @@ Encoder, decoder and RTL all take the positions of the fields from `FIELDS`, so 
 disagree. Word 0 to 5 mean the same for every opcode that walks a window.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -45,6 +45,20 @@ class Field:
     low: int
     width: int
     signed: bool = False
+
+    @property
+    def mask(self) -> int:
+        """As many ones as it has bits."""
+        return (1 << self.width) - 1
+
+    def of(self, words: Sequence[int]) -> int:
+        """Its bits in a descriptor, without a sign."""
+        return int(words[self.word]) >> self.low & self.mask
+
+    def into(self, words: MutableSequence[int], value: int) -> None:
+        """Give it the low bits of ``value`` in a descriptor; all other bits stay."""
+        others = int(words[self.word]) & ~(self.mask << self.low)
+        words[self.word] = others | (value & self.mask) << self.low
 
 
 #: Every field by name. Addresses and pitches are in words of the activation buffer (four
@@ -137,11 +151,11 @@ def encode(opcode: Opcode, **values: int) -> tuple[int, ...]:
     for name in used:
         field, value = FIELDS[name], int(values[name])
         low = -(1 << (field.width - 1)) if field.signed else 0
-        high = low + (1 << field.width) - 1
+        high = low + field.mask
         if not low <= value <= high:
             raise ValueError(f"descriptor {opcode.name}: {name} must be {low} to {high}, "
                              f"not {value}")
-        words[field.word] |= (value & ((1 << field.width) - 1)) << field.low
+        field.into(words, value)
     return tuple(words)
 
 
@@ -159,7 +173,7 @@ def decode(words: Sequence[int]) -> tuple[Opcode, dict[str, int]]:
     values = {}
     for name in USED[opcode]:
         field = FIELDS[name]
-        value = words[field.word] >> field.low & ((1 << field.width) - 1)
+        value = field.of(words)
         if field.signed and value >> (field.width - 1):
             value -= 1 << field.width
         values[name] = value

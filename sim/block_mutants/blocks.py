@@ -42,10 +42,9 @@ class Contract:
     """What users of a block promise, and when its outputs matter to them.
 
     ``assumed``: conditions on the inputs, each high in every clock. ``counts``: for inputs that are
-    at least one, by name, the most that they are. ``held``: for inputs that
-    stand still, by name, when they may change, besides in a reset. ``changes``: for inputs, by
-    name, whether they may be what they are, after what they were a clock before: zero in a reset.
-    ``masks``: for outputs that
+    at least one, by name, the most that they are. ``held``: for inputs that stand still, by name,
+    when they may change, besides in a reset. ``changes``: for inputs, by name, whether they may be
+    what they are, after what they were a clock before: zero in a reset. ``masks``: for outputs that
     matter only at times, by name, when, as one bit or one for each of theirs. ``answered``: what
     asks, what answers, and what drops all questions: nothing is answered that was not asked in a
     clock before. ``ended``: what begins, and what ends it: it does not begin again before.

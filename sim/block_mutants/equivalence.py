@@ -9,6 +9,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib.wiring import Component
 
+from rtl.delay import delayed
 from rtl.verilog import TOP_NAME
 from sim.mutants import SELECT, SELECT_BITS
 from sim.reach import first_clocks
@@ -47,14 +48,11 @@ def differences(block: Block, component: Component, verilog: str,
         assumed.append((value != 0) & (value <= most))
     for name, change in contract.held.items():
         value = Value.cast(getattr(component, name)).as_unsigned()
-        before = Signal(len(value), name=f"{name}_before", reset_less=True)
-        free = Signal(name=f"{name}_free", reset_less=True)
-        m.d.sync += [before.eq(value), free.eq(reset)]
-        assumed.append(free | Value.cast(change).bool() | (value == before))
+        assumed.append(_before(m, reset) | Value.cast(change).bool()
+                       | (value == _before(m, value)))
     for name, may_follow in contract.changes.items():
         value = Value.cast(getattr(component, name)).as_unsigned()
-        before = Signal(len(value), name=f"{name}_then", reset_less=True)
-        m.d.sync += before.eq(Mux(reset, 0, value))
+        before = _before(m, Mux(reset, 0, value))
         assumed.append(Value.cast(may_follow(before, value)).bool())
     for number, (asked, answer, drop) in enumerate(contract.answered):
         waiting = Signal(_QUESTION_BITS, name=f"questions{number}", reset_less=True)
@@ -66,12 +64,10 @@ def differences(block: Block, component: Component, verilog: str,
     m.d.sync += ready.eq(Mux(reset, 0, ready << 1 | 1))
     for name, (begin, end) in contract.standing.items():
         value = Value.cast(getattr(component, name)).as_unsigned()
-        before, earlier = (Signal(len(value), name=f"{name}_{when}", reset_less=True)
-                           for when in ("one_before", "two_before"))
-        m.d.sync += [before.eq(value), earlier.eq(before)]
+        before = _before(m, value)
         in_use = begin | _between(m, f"{name}_in_use", begin, end, reset)
         assumed += [~in_use | (value == before),
-                    ~begin | ready.all() & (before == earlier)]
+                    ~begin | ready.all() & (before == _before(m, before))]
     shown = (Const(1) if contract.shown is None
              else _between(m, "shown", *contract.shown, reset))
     m.d.comb += now.eq(started & kept & reduce(and_, assumed, Const(1)))
@@ -112,6 +108,11 @@ def differences(block: Block, component: Component, verilog: str,
     return {number: None if clock is None else clock - 2
             for number, question in questions.items() if question.name in clocks
             for clock in [clocks[question.name]]}
+
+
+def _before(m: Module, value: Value) -> Value:
+    """``value`` a clock ago; a reset changes nothing."""
+    return delayed(m, value, 1, reset_less=True)
 
 
 def _between(m: Module, name: str, begin: Value, end: Value, reset: Value) -> Signal:

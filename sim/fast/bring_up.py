@@ -554,7 +554,6 @@ def _encoded(pool: Elementwise) -> tuple[int, ...]:
 
 def _with(words: tuple[int, ...], name: str, value: int) -> tuple[int, ...]:
     """A descriptor with field ``name`` changed."""
-    field = FIELDS[name]
-    mask = ((1 << field.width) - 1) << field.low
-    changed = words[field.word] & ~mask | value << field.low
-    return (*words[:field.word], changed, *words[field.word + 1:])
+    changed = list(words)
+    FIELDS[name].into(changed, value)
+    return tuple(changed)

@@ -31,10 +31,7 @@ def damaged(words: NDArray[np.uint32], kind: str, rng: np.random.Generator
         names = [name for name in FIELDS if name != "opcode"]
         for _ in range(integer(1, 3)):
             field = FIELDS[names[integer(0, len(names) - 1)]]
-            top = (1 << field.width) - 1
-            value = (0, 1, top, integer(0, top))[integer(0, 3)]
-            part[field.word] = np.uint32(
-                int(part[field.word]) & ~(top << field.low) | value << field.low)
+            field.into(part, (0, 1, field.mask, integer(0, field.mask))[integer(0, 3)])
     else:
         raise ValueError(f"kind must be opcode, words or field, not {kind!r}")
     return words

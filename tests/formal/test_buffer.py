@@ -120,7 +120,7 @@ def test_proof(tenants):
      "tenant 0 has written what was taken"),
     ("each.asking[bank] & (favoured == t) &", "each.asking[bank] &",
      "tenant 0 has written what was taken"),
-    ("Mux(requests[0].asking[bank], units, other)", "Mux(requests[0].asking[bank], other, units)",
+    ("Mux(units.asking[bank], own, other)", "Mux(units.asking[bank], other, own)",
      "bank 0 is written in the window of who asks"),
     ("Mux(transfers[t].coming[bank], t, chain)", "Mux(transfers[t].coming[bank], chain, t)",
      "tenant 0 waits 1 clocks at most"),

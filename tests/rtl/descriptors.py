@@ -10,7 +10,7 @@ PRODUCTS = CHIP.accumulator.products
 #: Fields of a window, with the most that its registers hold, which may be more than there is.
 WINDOW = {"activation_words": (1 << 17) - 1, "constant_entries": (1 << 17) - 1,
           "coefficient_words": (1 << 21) - 1, "tiles": (1 << CHIP.tiles) - 1}
-MOST = {name: (1 << field.width) - 1 for name, field in FIELDS.items()} | {
+MOST = {name: field.mask for name, field in FIELDS.items()} | {
     "resolution": CHIP.converter.bits, "averaging": AVERAGING_LIMIT, "measure": 2,
     "chunk_words": CHIP.array.row_words, "chunks": PRODUCTS, "row_groups": PRODUCTS,
     "group_granules": CHIP.array.granules, "kernels": CHIP.accumulator.kernels,
@@ -79,11 +79,12 @@ def near(generator, low, high):
 
 
 def legal_case(generator, opcode):
-    """A descriptor that is run, often just so, and a window."""
+    """A descriptor that is run, often just so, and a window; of no opcode that is, anything."""
+    looked_at = LOOKED_AT.get(opcode, ())
     window = {name: near(generator, 1, most) for name, most in WINDOW.items()}
     fields = {name: generator.getrandbits(field.width) for name, field in FIELDS.items()}
     # A word's fields lie over others' of other opcodes: those looked at come last.
-    for name in LOOKED_AT[opcode]:
+    for name in looked_at:
         low, high = LEAST.get(name, 0), MOST[name]
         if name in IMAGES:
             high = min(high, window["activation_words"] - 1)
@@ -104,7 +105,7 @@ def legal_case(generator, opcode):
     elif opcode == Opcode.CALIBRATE:
         fields["group_granules"] = near(generator, 0, CHIP.array.granules)
         fields["block_words"] = fields["chunk_words"]
-    elif "channel_words" in LOOKED_AT[opcode]:
+    elif "channel_words" in looked_at:
         fields["destination_pixel_words"] = near(generator, fields["channel_words"], 4095)
     elif opcode in (Opcode.LOAD, Opcode.STORE):
         first = "destination" if opcode == Opcode.LOAD else "source"
@@ -115,7 +116,7 @@ def legal_case(generator, opcode):
 
 def disturb(generator, opcode, fields, window):
     """One field, or what the window has, changed in one bit or to an end of its range."""
-    name = generator.choice([*LOOKED_AT[opcode]] if generator.random() < 0.7 else [*WINDOW])
+    name = generator.choice(LOOKED_AT[opcode] if generator.random() < 0.7 else [*WINDOW])
     if name in WINDOW:
         most = WINDOW[name]
         ends = [fields[other] + extra for other in (*IMAGES, "coefficients") for extra in (0, 1)]
@@ -145,14 +146,11 @@ def words_of(generator, opcode, fields):
     words = [generator.getrandbits(32) for _ in range(DESCRIPTOR_WORDS)]
     looked_at = LOOKED_AT.get(opcode, ())
     for name in sorted(fields, key=looked_at.__contains__):
-        field = FIELDS[name]
-        words[field.word] &= ~(((1 << field.width) - 1) << field.low)
-        words[field.word] |= (fields[name] & (1 << field.width) - 1) << field.low
-    words[0] = words[0] & ~0xF | opcode
+        FIELDS[name].into(words, fields[name])
+    FIELDS["opcode"].into(words, opcode)
     return words
 
 
 def fields_of(words):
     """All fields as the bits of ``words`` have them."""
-    return {name: words[field.word] >> field.low & (1 << field.width) - 1
-            for name, field in FIELDS.items()}
+    return {name: field.of(words) for name, field in FIELDS.items()}

@@ -132,9 +132,7 @@ def with_field(name, value, layer="convolve"):
 def with_fields(layer, **values):
     words = list(LAYERS[layer])
     for name, value in values.items():
-        field = FIELDS[name]
-        words[field.word] &= ~(((1 << field.width) - 1) << field.low)
-        words[field.word] |= value << field.low
+        FIELDS[name].into(words, value)
     return words
 
 

@@ -39,8 +39,8 @@ def random_window(generator):
 def random_descriptor(generator, calm):
     """Most are legal in most windows."""
     opcode = generator.choice(OPCODES[:-2] if calm and generator.random() < 0.8 else OPCODES)
-    fields, window = legal_case(generator, opcode if opcode in LOOKED_AT else Opcode.END)
-    if opcode in LOOKED_AT and LOOKED_AT[opcode] and generator.random() < (0.02 if calm else 0.15):
+    fields, window = legal_case(generator, opcode)
+    if LOOKED_AT.get(opcode) and generator.random() < (0.02 if calm else 0.15):
         disturb(generator, opcode, fields, window)
     if opcode == Opcode.CONVOLVE and not calm and generator.random() < 0.2:
         # Each in its range, and often more together than may be summed.
