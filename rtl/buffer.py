@@ -36,10 +36,10 @@ class ActivationBuffer(Component):
     is inside its window: a transfer that is not, and ends thereby, may keep another from a bank for
     a clock.
 
-    Every address is compared with the length of its tenant's window before the window's first
-    word is added, and with the end of the memory after that, both wide enough not to wrap. What
-    passes waits in a register for its bank; a write that fails never gets there, whatever led to
-    it.
+    Every address is compared with the length of its tenant's window, or with what the memory has
+    of it, if that is less, and nothing wraps: the window's first word is added to what passes. That
+    waits in a register for its bank; a write that fails never gets there, whatever led to it.
+    Windows count as they stood a clock before.
 
     What a memory reads of a word in the clock that writes it is never used, so that any memory with
     a read and a write port will do: the last write stays in a register, and a read of the same word
@@ -106,14 +106,16 @@ class ActivationBuffer(Component):
             m.d.sync += turn.eq(modulo(turn + 1, len(turn)))
 
         reads, writes = [], []
+        reach = _Reach(m, self.chip, "units", self.window)
         for kind, port, requests in ((0, self.read, reads), (1, self.write, writes)):
-            requests.append(_Request(m, self.chip, f"units{kind}", port, self.window, Const(0)))
+            requests.append(_Request(m, self.chip, f"units{kind}", port, reach, Const(0)))
         m.d.comb += self.beyond.eq(reads[0].strayed | writes[0].strayed)
         for t in range(tenants):
+            reach = _Reach(m, self.chip, f"transfer{t}", self.windows[t])
             for kind, port, requests in ((0, self.transfer_read[t], reads),
                                          (1, self.transfer_write[t], writes)):
-                requests.append(_Request(m, self.chip, f"transfer{t}_{kind}", port,
-                                         self.windows[t], self.transfer_abort[t]))
+                requests.append(_Request(m, self.chip, f"transfer{t}_{kind}", port, reach,
+                                         self.transfer_abort[t]))
             m.d.comb += self.transfer_beyond[t].eq(reads[-1].strayed | writes[-1].strayed)
 
         words = self.chip.memories.activation_words // tenants
@@ -204,6 +206,19 @@ class ActivationBuffer(Component):
         return Cat(*(each.chosen[bank] for each in requests)).any(), found
 
 
+class _Reach:
+    """What the memory has of a window: ``first`` word, and ``words`` from it on, a clock later."""
+
+    def __init__(self, m: Module, chip: Chip, name: str, window: data.View) -> None:
+        total = chip.memories.activation_words
+        base, words = window.activation_base, window.activation_words
+        self.first = Signal((total - 1).bit_length(), name=f"{name}_first")
+        self.words = Signal.like(words, name=f"{name}_words")
+        m.d.sync += [self.first.eq(modulo(base, len(self.first))), self.words.eq(words)]
+        with m.If(base + words > total):
+            m.d.sync += self.words.eq(Mux(base < total, modulo(total - base, len(words)), 0))
+
+
 class _Request:
     """A port's access, whose address is checked, then held in a register until its bank takes it.
 
@@ -214,27 +229,24 @@ class _Request:
     one is set when it is ``taken``. ``ready``: the register can have the access at the port.
     """
 
-    def __init__(self, m: Module, chip: Chip, name: str, port: data.View, window: data.View,
+    def __init__(self, m: Module, chip: Chip, name: str, port: data.View, reach: _Reach,
                  abort: Value) -> None:
-        words = chip.memories.activation_words
-        word_bits = (words // chip.tenants - 1).bit_length()
-        address_bits = (words - 1).bit_length()
-        place = Signal(ADDRESS_BITS + 1, name=f"{name}_place")
+        word_bits = (chip.memories.activation_words // chip.tenants - 1).bit_length()
+        place = Signal.like(reach.first, name=f"{name}_place")
         inside = Signal(name=f"{name}_inside")
         self.strayed, self.full, self.taken, self.ready = (
             Signal(name=f"{name}_{member}") for member in ("strayed", "full", "taken", "ready"))
-        self.bank = Signal(max(1, address_bits - word_bits), name=f"{name}_bank")
+        self.bank = Signal(max(1, len(place) - word_bits), name=f"{name}_bank")
         self.word = Signal(word_bits, name=f"{name}_word")
         self.asking = Signal(chip.tenants, name=f"{name}_asking")
         self.coming = Signal(chip.tenants, name=f"{name}_coming")
         self.chosen: list[Value] = []
         m.d.comb += [
-            place.eq(port.address + window.activation_base),
-            inside.eq((port.address < window.activation_words)
-                      & ~place[address_bits:].any()),
+            place.eq(modulo(port.address + reach.first, len(place))),
+            inside.eq(port.address < reach.words),
             self.ready.eq(~self.full | self.taken),
         ]
-        bank = place[word_bits:address_bits]
+        bank = place[word_bits:]
         passing = port.enable & inside
         m.d.sync += self.strayed.eq(port.enable & ~inside)
         banks = chip.tenants

@@ -1,6 +1,6 @@
 """The charge controller: walks the analog macro through its phases."""
 
-from amaranth.hdl import Cat, Module, Signal, Value, ValueLike
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import PRODUCT_BITS, Chip, Phases
@@ -14,22 +14,26 @@ __all__ = ["ChargeController"]
 
 
 class _Timer:
-    """Counts a phase down.
+    """Counts phases down.
 
-    ``over``, a register since much depends on it, is high in the last clock, where `run` may wait.
+    ``over``, a register since much depends on it, is high from the last clock of a phase until the
+    next one starts. Until then ``count`` holds the length of that: it is loaded without waiting
+    for what decides on the start.
     """
 
     def __init__(self) -> None:
         self.count = Signal(Phases.BITS)
-        self.over = Signal(name="count_over")
+        self.over = Signal(init=1, name="count_over")
 
-    def start(self, m: Module, length: Value) -> None:
-        """The phase takes ``length`` clocks, from the next one on."""
-        m.d.sync += [self.count.eq(length), self.over.eq(length == 1)]
+    def run(self, m: Module, following: Value) -> None:
+        """A clock, with a phase of ``following`` clocks to come."""
+        m.d.sync += self.count.eq(Mux(self.over, following, self.count - 1))
+        with m.If(~self.over):
+            m.d.sync += self.over.eq(self.count == 2)
 
-    def run(self, m: Module) -> None:
-        """Another clock of it passes."""
-        m.d.sync += [self.count.eq(self.count - 1), self.over.eq(self.count == 2)]
+    def start(self, m: Module, following: Value) -> None:
+        """That phase begins with the next clock; where it runs, and is over."""
+        m.d.sync += self.over.eq(following == 1)
 
 
 class ChargeController(Component):
@@ -118,6 +122,7 @@ class ChargeController(Component):
         m.d.comb += self.product_ready.eq(idle)
         with m.FSM(name="array_phase"):
             with m.State("IDLE"):
+                timer.run(m, lengths.reset)
                 with m.If(self.product_valid):
                     m.d.sync += [current.eq(self.product), self.reset.eq(1), idle.eq(0)]
                     timer.start(m, lengths.reset)
@@ -125,24 +130,24 @@ class ChargeController(Component):
             for i, (name, _) in enumerate(chain):
                 switch: Signal = getattr(self, name)
                 with m.State(name.upper()):
-                    timer.run(m)
+                    timer.run(m, lengths.gap)
                     with m.If(timer.over):
                         m.d.sync += switch.eq(0)
                         timer.start(m, lengths.gap)
                         m.next = f"{name.upper()}_GAP"
                 with m.State(f"{name.upper()}_GAP"):
-                    with m.If(~timer.over):
-                        timer.run(m)
                     if i + 1 < len(chain):
                         following, permission = chain[i + 1]
-                        with m.Elif(permission):
+                        timer.run(m, lengths[following])
+                        with m.If(timer.over & permission):
                             m.d.sync += getattr(self, following).eq(1)
                             timer.start(m, lengths[following])
                             if following == "share":
                                 m.d.comb += self.bank_released.eq(current.release)
                             m.next = following.upper()
                     else:
-                        with m.Else():
+                        timer.run(m, lengths.reset)
+                        with m.If(timer.over):
                             m.d.comb += holds.eq(1)
                             m.d.sync += [held_valid.eq(1), held.eq(current), idle.eq(1)]
                             m.next = "IDLE"
@@ -172,6 +177,7 @@ class ChargeController(Component):
         with m.FSM(name="adder_phase"):
             with m.State("IDLE"):
                 m.d.comb += idle.eq(1)
+                timer.run(m, lengths.clear)
                 with m.If(again & ~self.sample_valid):
                     m.d.sync += [left.eq(left - 1), again.eq(left != 1),
                                  tag.partial.eq(left != 1), tag.conversion.eq(next_conversion),
@@ -202,25 +208,25 @@ class ChargeController(Component):
                         timer.start(m, lengths.clear)
                         m.next = "CLEAR"
             with m.State("CLEAR"):
-                timer.run(m)
+                timer.run(m, lengths.gap)
                 with m.If(timer.over):
                     m.d.sync += self.clear.eq(0)
                     timer.start(m, lengths.gap)
                     m.next = "CLEAR_GAP"
             with m.State("CLEAR_GAP"):
-                timer.run(m)
+                timer.run(m, lengths.add)
                 with m.If(timer.over):
                     m.d.sync += self.add.eq(1)
                     timer.start(m, lengths.add)
                     m.next = "ADD"
             with m.State("ADD"):
-                timer.run(m)
+                timer.run(m, lengths.gap)
                 with m.If(timer.over):
                     m.d.sync += self.add.eq(0)
                     timer.start(m, lengths.gap)
                     m.next = "ADD_GAP"
             with m.State("ADD_GAP"):
-                timer.run(m)
+                timer.run(m, lengths.clear)
                 with m.If(timer.over):
                     m.d.sync += self.sample_valid.eq(1)
                     m.d.comb += ending.eq(tag.last & ~again)

@@ -131,7 +131,7 @@ class ChipTop(Component):
         self._connect_bus(m, bus, registers)
         self._connect_memories(m, registers, scheduler, collector, tiles)
         self._connect_buffer(m, buffer, registers, scheduler, window, loader, collector,
-                             elementwise, transfers)
+                             elementwise, transfers, combining)
         self._connect_tenants(m, registers, scheduler, buffer, window, tiles, transfers)
 
         use = scheduler.window.tiles
@@ -219,21 +219,23 @@ class ChipTop(Component):
     def _connect_buffer(self, m: Module, buffer: ActivationBuffer, registers: RegisterFile,
                         scheduler: TileScheduler, window: WindowGenerator, loader: RowLoader,
                         collector: Collector, elementwise: ElementwiseUnit,
-                        transfers: list[TransferUnit]) -> None:
+                        transfers: list[TransferUnit], combining: Signal) -> None:
+        # Whose addresses and words go to the buffer. A register of its own, close to the buffer;
+        # it stands long before anything is read or written, and after that until the next layer.
+        combining = delayed(m, combining, 1)
         m.d.comb += [buffer.tenant.eq(scheduler.tenant), buffer.window.eq(scheduler.window),
                      buffer.windows.eq(registers.windows)]
         m.d.comb += [
             loader.read_data.eq(buffer.read_data), elementwise.read_data.eq(buffer.read_data),
             # Addresses of pixels outside the image mean nothing.
             buffer.read.enable.eq(elementwise.read_enable | loader.read_enable & ~window.pad),
-            buffer.read.address.eq(Mux(elementwise.read_enable, elementwise.read_address,
+            buffer.read.address.eq(Mux(combining, elementwise.read_address,
                                        loader.read_address)),
+            buffer.write.enable.eq(collector.write_enable | elementwise.write_enable),
+            buffer.write.address.eq(Mux(combining, elementwise.write_address,
+                                        collector.write_address)),
+            buffer.write.data.eq(Mux(combining, elementwise.write_data, collector.write_data)),
         ]
-        for unit in (collector, elementwise):
-            with m.If(unit.write_enable):
-                m.d.comb += [buffer.write.enable.eq(1),
-                             buffer.write.address.eq(unit.write_address),
-                             buffer.write.data.eq(unit.write_data)]
         for t, (suffix, transfer) in enumerate(zip(_suffixes(self.chip), transfers, strict=True)):
             source = {name: getattr(self, f"s_axis{suffix}_{name}")
                       for name in ("tvalid", "tready", "tdata")}

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import ACTIVATION_BITS, ACTIVATIONS_PER_WORD, Chip, bits_for
 
+from .delay import delayed
 from .descriptor import DescriptorLayout, read_field
 from .drift_gain import DriftGain
 from .gating import carried, stages
@@ -128,31 +129,33 @@ class Collector(Component):
         tag_layout = data.StructLayout({
             "kernel": kernel.shape().width, "position": POSITION_BITS, "last": 1, "end": 1})
         read = stages(m, active, 3 + DriftGain.LATENCY)
-        tag, adding_tag, added_tag = (Signal(tag_layout, name=name) for name in (
-            "read_tag", "adding_tag", "added_tag"))
+        tag, looking_tag, adding_tag, added_tag = (Signal(tag_layout, name=name) for name in (
+            "read_tag", "looking_tag", "adding_tag", "added_tag"))
         total = sum(self.drain_sums[tile] for tile in range(chip.tiles))
         added = Signal(signed(chip.sum_bits))
         m.d.comb += [
             tag.kernel.eq(kernel), tag.position.eq(position), tag.last.eq(last_kernel),
             tag.end.eq(last_kernel & last_x & last_y),
-            Value.cast(adding_tag).eq(carried(m, tag, read[:-2], "adding", reset_less=False)),
+            Value.cast(looking_tag).eq(carried(m, tag, read[:-3], "looking", reset_less=False)),
+            Value.cast(adding_tag).eq(carried(m, looking_tag, read[-3:-2], "adding")),
             Value.cast(added_tag).eq(carried(m, adding_tag, read[-2:-1], "added")),
             added.eq(carried(m, total, read[-2:-1], "sum")),
             self.drain_valid.eq(read[2]),
             self.constant_address.eq(
-                read_field(self.descriptor, "constants") + adding_tag.kernel),
+                read_field(self.descriptor, "constants") + looking_tag.kernel),
         ]
+        # A register, since the memory's output is slow.
+        constant = delayed(m, self.constant, 1, reset_less=True)
 
         value_tag = data.StructLayout({"value": signed(chip.sum_bits), "tag": tag_layout})
         m.submodules.requantizer = requantizer = Requantizer(chip, tag_shape=value_tag)
         multiplier_bits = requantizer_limits.multiplier_bits
         m.d.comb += [
             requantizer.valid.eq(read[-1]), requantizer.sum.eq(added),
-            requantizer.bias.eq(self.constant[:requantizer_limits.bias_bits].as_signed()),
-            requantizer.multiplier.eq(self.constant[32:32 + multiplier_bits]),
-            requantizer.shift.eq(self.constant[32 + multiplier_bits:
-                                               32 + multiplier_bits
-                                               + requantizer_limits.shift_bits]),
+            requantizer.bias.eq(constant[:requantizer_limits.bias_bits].as_signed()),
+            requantizer.multiplier.eq(constant[32:32 + multiplier_bits]),
+            requantizer.shift.eq(constant[32 + multiplier_bits:
+                                          32 + multiplier_bits + requantizer_limits.shift_bits]),
             requantizer.relu.eq(read_field(self.descriptor, "relu")),
             requantizer.tag.tag.eq(added_tag), requantizer.tag.value.eq(added),
         ]

@@ -13,9 +13,10 @@ def gated(component: Component, moving: Value, clear: Value) -> Component:
 
     Under ``clear`` they return to their reset values. ``moving`` is high from before the
     component's work begins until it has ended or was cleared. All of them have one enable, which
-    becomes a clock gate where the technology has one.
+    becomes a clock gate where the technology has one. The reset comes before it, as flip-flops have
+    it: behind it, it would be a gate before each of them.
     """
-    return EnableInserter(moving)(ResetInserter(clear)(component))
+    return ResetInserter(clear)(EnableInserter(moving)(component))
 
 
 def stages(m: Module, valid: ValueLike, clocks: int) -> list[Value]:

@@ -1,6 +1,6 @@
 """The job source of a tile: what each conversion sums, and for which kernel."""
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib.enum import Enum
 from amaranth.lib.wiring import Component, In, Out
 
@@ -95,10 +95,13 @@ class JobSource(Component):
         read = Signal()                                 # read_data holds the word after `current`
         present = Signal()                              # `current` is the word at `address`
         consume = Signal()
-        list_end = Signal()
+        ends = Signal()                                 # `current` is the last word of a list
+        list_end = Signal()                             # and is consumed
         back = Signal()                                 # at a list's end: not to the word after it
         entry_last = Signal()
         pending = Signal(planes)                        # planes whose mask is still to come
+        single = Signal()                               # that is one plane
+        closing = Signal()                              # and it ends the list
         word = Signal(range(max(mask_words, 2)))
         free = Signal()
         move = Signal()
@@ -111,6 +114,8 @@ class JobSource(Component):
             move.eq(~present | free | (state == _State.SIGN)),
             self.read_enable.eq(primed & move), self.read_address.eq(ahead),
             self.looked_at.eq(consume),
+            # Not from `consume`, which adds to a word of signs that waits for nobody.
+            list_end.eq(present & free & ends),
             back.eq(list_end & (~last_group | last_chunk)),
         ]
         with m.If(self.job_ready):
@@ -121,10 +126,10 @@ class JobSource(Component):
             m.d.sync += [present.eq(read), current.eq(self.read_data)]
         with m.If(consume):
             m.d.sync += address.eq(modulo(address + 1, len(address)))
-        with m.If(consume & back):
+        with m.If(back):
             target = Mux(last_group, self.base, loop)
             m.d.sync += [read.eq(0), present.eq(0), ahead.eq(target), address.eq(target)]
-        with m.If(consume & list_end):
+        with m.If(list_end):
             m.d.sync += [groups_left.eq(Mux(last_group, self.row_groups,
                                             modulo(groups_left - 1, len(groups_left)))),
                          last_group.eq(Mux(last_group, self.row_groups == 1, groups_left == 2))]
@@ -132,11 +137,19 @@ class JobSource(Component):
                 m.d.sync += [
                     chunks_left.eq(Mux(last_chunk, self.chunks,
                                        modulo(chunks_left - 1, len(chunks_left)))),
-                    last_chunk.eq(Mux(last_chunk, self.chunks == 1, chunks_left == 2)),
-                    loop.eq(Mux(last_chunk, self.base, modulo(address + 1, len(address))))]
+                    last_chunk.eq(Mux(last_chunk, self.chunks == 1, chunks_left == 2))]
+        # Nobody returns to a list that is read for the last group, so the next one may begin after
+        # each of its words, until that is true of the last one.
+        with m.If(consume & last_group):
+            m.d.sync += loop.eq(Mux(last_chunk, self.base, modulo(address + 1, len(address))))
         m.d.sync += self.overrun.eq(consume & ~list_end & address.all())
 
         lowest = pending & (~pending + 1)[:planes]
+
+        def expect(masks: Value, last: Value) -> None:
+            alone = (masks & (masks - 1)[:planes]) == 0
+            m.d.sync += [pending.eq(masks), single.eq(alone), closing.eq(alone & last)]
+
         last_word = (word == mask_words - 1) if mask_words > 1 else Const(1)
 
         def write_mask(target: Signal) -> None:
@@ -156,13 +169,13 @@ class JobSource(Component):
                         m.d.sync += [job.index.eq(0), job.select.eq(~self.unselected),
                                      job.last.eq(self.columns == 1)]
             with m.Case(_State.HEADER):
+                m.d.comb += ends.eq((header_planes == 0) & header_last)
                 with m.If(consume):
                     m.d.sync += [job.index.eq(header_kernel), job.stop.eq(header_stop),
-                                 entry_last.eq(header_last), pending.eq(header_planes),
-                                 job.void.eq(header_planes == 0), job.last.eq(header_last),
-                                 job.plane.eq(0), word.eq(0)]
+                                 entry_last.eq(header_last), job.last.eq(header_last),
+                                 job.void.eq(header_planes == 0), job.plane.eq(0), word.eq(0)]
+                    expect(header_planes, header_last)
                     with m.If(header_planes == 0):
-                        m.d.comb += list_end.eq(header_last)
                         m.d.sync += self.job_valid.eq(1)
                     with m.Else():
                         m.d.sync += state.eq(
@@ -173,16 +186,16 @@ class JobSource(Component):
                     with m.If(last_word):
                         m.d.sync += state.eq(_State.MASK)
             with m.Case(_State.MASK):
+                m.d.comb += ends.eq(last_word & closing)
                 with m.If(consume):
                     write_mask(job.select)
                     with m.If(last_word):
                         for plane in range(planes):
                             with m.If(lowest[plane]):
                                 m.d.sync += job.plane.eq(plane)
-                        m.d.sync += [self.job_valid.eq(1), pending.eq(pending & ~lowest),
-                                     job.last.eq(entry_last & (pending == lowest))]
-                        with m.If(pending == lowest):
-                            m.d.comb += list_end.eq(entry_last)
+                        m.d.sync += [self.job_valid.eq(1), job.last.eq(closing)]
+                        expect(pending & ~lowest, entry_last)
+                        with m.If(single):
                             m.d.sync += state.eq(_State.HEADER)
 
         with m.If(self.start):

@@ -6,13 +6,14 @@ from amaranth.lib.wiring import Component, In, Out
 from golden.chip import ACTIVATIONS_PER_WORD, AVERAGING_LIMIT, Chip, bits_for
 from golden.chip.descriptor import FIELDS, Measure, Opcode
 
+from .arithmetic import modulo
 from .descriptor import DescriptorLayout, read_field
 from .tenants import tenant_windows
 
 __all__ = ["DescriptorCheck"]
 
-#: Bits of the row groups multiplied in one clock per half.
-_HALF_BITS = FIELDS["row_groups"].width // 2
+#: Bits of a third of the row groups, one of which is multiplied in a clock.
+_THIRD_BITS = -(-FIELDS["row_groups"].width // 3)
 
 
 class DescriptorCheck(Component):
@@ -31,7 +32,7 @@ class DescriptorCheck(Component):
     Members
     -------
     descriptor : in
-        Holds word i from clock ``i + 2`` of its fetch on.
+        Holds word i from clock ``i + 3`` of its fetch on.
     window : in
         The tenant's windows, from clock 2 of the fetch on.
     clock : in
@@ -42,7 +43,7 @@ class DescriptorCheck(Component):
 
     Latency
     -------
-    One clock for each comparison and one to join them, so that words up to 12 are looked at; the
+    One clock for each comparison and one to join them, so that words up to 11 are looked at; the
     products of a position take the clocks between word 8 and the end of the fetch, and are
     compared on their own.
     """
@@ -132,25 +133,28 @@ class DescriptorCheck(Component):
         return m
 
     def _products(self, m: Module) -> Value:
-        """Chunks times row groups, by shift and add, four bits of the groups at once in two halves.
+        """Chunks times row groups, by shift and add, a bit of each third of the groups at once.
 
         Neither factor is cut by more than what its own check refuses.
         """
         bits = bits_for(self.chip.accumulator.products)
         chunks = read_field(self.descriptor, "chunks")[:bits]
         groups = read_field(self.descriptor, "row_groups")
-        # Word 8, the later factor, is there from clock 10 on: bits 3, 2, 1, 0 of each half.
-        digit = Signal(range(_HALF_BITS))
-        m.d.comb += digit.eq(self.clock[:2] ^ 1)
-        halves = []
-        for half in range(2):
-            total = Signal(len(chunks) + _HALF_BITS, name=f"products{half}")
-            bit = groups[half * _HALF_BITS:(half + 1) * _HALF_BITS].bit_select(digit, 1)
-            with m.If(self.clock < 10):
-                m.d.sync += total.eq(0)
-            with m.Elif(self.clock < 10 + _HALF_BITS):
-                m.d.sync += total.eq(((total << 1) + Mux(bit, chunks, 0))[:len(total)])
-            halves.append(total)
-        product = Signal(len(chunks) + 2 * _HALF_BITS)
-        m.d.sync += product.eq(halves[0] + (halves[1] << _HALF_BITS))
+        # Word 8, the later factor, is there from this clock on; the highest bits come first.
+        first = FIELDS["row_groups"].word + 3
+        product = Signal(len(chunks) + len(groups))
+        thirds = []
+        for low in range(0, len(groups), _THIRD_BITS):
+            third = groups[low:low + _THIRD_BITS]
+            total = Signal(len(chunks) + _THIRD_BITS, name=f"products{low}")
+            with m.Switch(self.clock):
+                for clock, place in enumerate(reversed(range(_THIRD_BITS)), first):
+                    with m.Case(clock):
+                        bit = third[place] if place < len(third) else 0
+                        m.d.sync += total.eq(modulo((total << 1) + Mux(bit, chunks, 0),
+                                                    len(total)))
+                with m.Case(0):
+                    m.d.sync += total.eq(0)
+            thirds.append(total << low)
+        m.d.sync += product.eq(modulo(sum(thirds[1:], thirds[0]), len(product)))
         return product

@@ -5,9 +5,10 @@ from amaranth.lib.enum import Enum
 from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import Chip, bits_for
-from golden.chip.descriptor import DESCRIPTOR_WORDS, Opcode
+from golden.chip.descriptor import DESCRIPTOR_WORDS, USED_WORDS, Opcode
 
 from .arithmetic import modulo
+from .delay import delayed
 from .descriptor import COMBINING, DescriptorLayout, read_field
 from .legality import DescriptorCheck
 from .tenants import each_tenant, tenant_windows
@@ -52,7 +53,7 @@ class TileScheduler(Component):
     host_late : in
         Of each tenant: its transfer unit has waited too long for the host.
     read_enable, read_address : out; read_data : in
-        Program memory, data the clock after.
+        Program memory, data the clock after; words of a descriptor that have no field are not read.
     descriptor : out
         The descriptor being run; constant from the start of a unit to its end, but only in the
         clock of its start for a transfer.
@@ -186,7 +187,7 @@ class TileScheduler(Component):
                 # Whoever was stopped in the clock of the choice has lost the turn.
                 alive = Signal()
                 m.d.comb += [engaged.eq(1),
-                             self.read_enable.eq(alive & (word != DESCRIPTOR_WORDS))]
+                             self.read_enable.eq(alive & (word < USED_WORDS))]
                 for t in range(tenants):
                     with m.If(self.tenant == t):
                         m.d.comb += [alive.eq(self.busy[t]), self.fetching[t].eq(self.busy[t]),
@@ -224,10 +225,12 @@ class TileScheduler(Component):
 
     def _add_descriptor(self, m: Module, word: Signal) -> None:
         """The descriptor's registers, and where it finds what lies in windows."""
-        arrived, arriving = Signal(range(DESCRIPTOR_WORDS)), Signal()
-        m.d.sync += [arriving.eq(self.read_enable), arrived.eq(word)]
-        with m.If(arriving):
-            m.d.sync += self.descriptor[arrived].eq(self.read_data)
+        # A register takes the word in, since the memory's output is slow and the descriptor's many
+        # registers are far apart.
+        arrived = delayed(m, self.read_data, 1, reset_less=True)
+        place = delayed(m, word[:(DESCRIPTOR_WORDS - 1).bit_length()], 2)
+        with m.If(delayed(m, self.read_enable, 2)):
+            m.d.sync += self.descriptor[place].eq(arrived)
         m.d.sync += [
             self.constants.eq(modulo(self.window.constants_base
                                      + read_field(self.descriptor, "constants"), 16)),

@@ -139,7 +139,9 @@ class TransferUnit(Component):
             m.d.sync += self.write_enable.eq(0)
         with m.If(self.in_valid & self.in_ready):
             m.d.comb += step.eq(1)
-            m.d.sync += [self.write_enable.eq(1), self.write_address.eq(address),
+        # Whether it is a word decides on `write_enable` alone.
+        with m.If(self.in_ready):
+            m.d.sync += [self.write_enable.eq(self.in_valid), self.write_address.eq(address),
                          self.write_data.eq(self.in_data), ending.eq(last)]
         with m.If(self.write_ready):
             m.d.sync += settling.eq(self.write_enable & ending)

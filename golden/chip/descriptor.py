@@ -10,7 +10,8 @@ from enum import IntEnum
 
 from .configuration import WORD_BITS
 
-__all__ = ["DESCRIPTOR_WORDS", "Opcode", "Measure", "Field", "FIELDS", "encode", "decode"]
+__all__ = ["DESCRIPTOR_WORDS", "USED_WORDS", "Opcode", "Measure", "Field", "FIELDS", "encode",
+           "decode"]
 
 #: Words of a descriptor.
 DESCRIPTOR_WORDS = 16
@@ -113,6 +114,9 @@ FIELDS: Mapping[str, Field] = {
     "bias": Field(13, 0, 32, signed=True),
     "shift": Field(14, 0, 5),
 }
+
+#: Words of a descriptor that have fields, from the first on; the chip does not read the others.
+USED_WORDS = 1 + max(field.word for field in FIELDS.values())
 
 _COMMON = ("opcode", "relu", "source", "destination", "in_width", "in_height", "out_width",
            "out_height", "kernel_width", "kernel_height", "stride", "pad_left", "pad_top",

@@ -19,7 +19,7 @@ from rtl.calibration import CalibrationUnit
 from rtl.charge_controller import ChargeController
 from rtl.collector import Collector
 from rtl.converter import Converter
-from rtl.descriptor import read_field
+from rtl.descriptor import COMBINING, read_field
 from rtl.drift_gain import DriftGain
 from rtl.elementwise import ElementwiseUnit
 from rtl.feed import ProductFeed
@@ -135,6 +135,38 @@ def _window(dut: Component) -> Contract:
                     masks={"address": dut.valid & ~dut.pad, **_masks(dut, {"valid": payload})})
 
 
+def _elementwise(dut: Component) -> Contract:
+    """Descriptors of its opcodes, which are checked before they run."""
+    def field(name: str) -> Value:
+        return read_field(dut.descriptor, name)
+
+    counts = ("out_width", "out_height", "kernel_width", "kernel_height", "channel_words", "stride",
+              "in_width", "in_height")
+    legal = [Cat(*(field("opcode") == opcode for opcode in COMBINING)).any(),
+             *(field(name) != 0 for name in counts)]
+    of_add = [field(name) == 1 for name in ("kernel_width", "kernel_height")]
+    of_add.append(field("second_stride") != 0)
+    return Contract(
+        assumed=(*legal, (field("opcode") != Opcode.ADD) | Cat(*of_add).all()),
+        held={"descriptor": dut.start & ~dut.busy},
+        masks=_masks(dut, {"read_enable": ("read_address",),
+                           "write_enable": ("write_address", "write_data")}))
+
+
+def _collector(dut: Component) -> Contract:
+    """A layer begins when the one before has ended."""
+    chip = dut.chip
+    kernels = read_field(dut.descriptor, "kernels")
+    counts = [read_field(dut.descriptor, name) != 0 for name in ("out_width", "out_height")]
+    return Contract(
+        assumed=(*counts, (kernels != 0) & (kernels <= chip.accumulator.kernels)),
+        held={"descriptor": dut.start},
+        masks=_masks(dut, {
+            "write_enable": ("write_address", "write_data"),
+            "sum_valid": ("sum_kernel", "sum_position", "sum_value", "sum_output")}),
+        ended=((dut.start, dut.ending),))
+
+
 def _feed(dut: Component) -> Contract:
     products = dut.chip.accumulator.products
     return Contract(
@@ -209,7 +241,7 @@ def _legality(dut: Component) -> Contract:
     clock, last = dut.clock, DESCRIPTOR_WORDS
 
     def descriptor(before: Value, now: Value) -> Value:
-        return Cat(*((now.word_select(i, 32) == before.word_select(i, 32)) | (clock <= i + 2)
+        return Cat(*((now.word_select(i, 32) == before.word_select(i, 32)) | (clock <= i + 3)
                      for i in range(last))).all()
 
     return Contract(
@@ -254,9 +286,8 @@ BLOCKS: dict[str, Block] = {
     "rescaler": Block(lambda chip: Rescaler(value_bits=10, shift_bits=3), ("test_requantizer",)),
     "drift_gain": Block(DriftGain, ("test_drift_gain", "test_reset"),
                         contract=_stream("scaled_valid", "scaled")),
-    "collector": Block(Collector, ("test_collector", "test_reset"), contract=_masked({
-        "write_enable": ("write_address", "write_data"),
-        "sum_valid": ("sum_kernel", "sum_position", "sum_value", "sum_output")})),
+    "collector": Block(Collector, ("test_collector", "test_reset"), outside="requantizer",
+                       contract=_collector),
     "calibration": Block(CalibrationUnit, ("test_calibration", "test_reset"),
                          contract=_calibration),
     "feed": Block(ProductFeed, ("test_feed", "test_reset"), preset="default",
@@ -272,8 +303,8 @@ BLOCKS: dict[str, Block] = {
         {"all": Walker(6, ("a", "b", "c")), "outer": Walker(4, ("c",)),
          "inner": Walker(5, ("a",)), "gap": Walker(7, ("a", "c"))}), ("test_loop_nest",),
         contract=_loop_nest),
-    "elementwise": Block(ElementwiseUnit, ("test_elementwise", "test_reset"), contract=_masked({
-        "read_enable": ("read_address",), "write_enable": ("write_address", "write_data")})),
+    "elementwise": Block(ElementwiseUnit, ("test_elementwise", "test_reset"),
+                         contract=_elementwise),
     "buffer": Block(lambda chip: ActivationBuffer(replace(chip, tenants=2)),
                     ("test_buffer", "test_reset")),
     "transfer": Block(TransferUnit, ("test_transfer", "test_reset"), contract=_transfer),

@@ -93,11 +93,12 @@ class _Access:
         self.bank = bench.probe(f"dut.{name}_bank", max(1, (chip.tenants - 1).bit_length()))
         self.held = bench.probe(f"dut.{name}_data", 32)
         self.asking = bench.probe(f"dut.{name}_asking", chip.tenants)
-        self.inside = (port.address < window.activation_words) \
-            & (port.address + window.activation_base < words)
+        # The window as it stood a clock before.
+        length, first = (bench.past(window[f"activation_{name}"]) for name in ("words", "base"))
+        self.inside = (port.address < length) & (port.address + first < words)
         with m.If(ready):
             m.d.sync += [self.waits.eq(port.enable & self.inside), self.data.eq(port.data),
-                         self.place.eq(port.address + window.activation_base)]
+                         self.place.eq(port.address + first)]
         with m.If(abort):
             m.d.sync += self.waits.eq(0)
 
@@ -111,11 +112,12 @@ def test_proof(tenants):
 @pytest.mark.parametrize("old, new, broken", [
     ("passing = port.enable & inside", "passing = port.enable",
      "bank 0 is written in the window of who asks"),
-    ("(port.address < window.activation_words)", "(port.address <= window.activation_words)",
+    ("port.address < reach.words", "port.address <= reach.words",
      "bank 1 is written in the window of who asks"),
-    ('place = Signal(ADDRESS_BITS + 1, name=f"{name}_place")',
-     'place = Signal(ADDRESS_BITS, name=f"{name}_place")',
+    ("with m.If(base + words > total):", "with m.If(0):",
      "bank 0 is written in the window of who asks"),
+    ("Mux(base < total, modulo(total - base, len(words)), 0)",
+     "modulo(total - base, len(words))", "bank 0 is written in the window of who asks"),
     ("(favoured == t) & ~units.asking[bank])", "(favoured == t))",
      "tenant 0 has written what was taken"),
     ("each.asking[bank] & (favoured == t) &", "each.asking[bank] &",

@@ -90,10 +90,13 @@ def bench_of(component=ChargeController):
     for name in Phases.__dataclass_fields__:
         bench.assume(dut.lengths[name] != 0)
 
-    array_count = bench.probe("dut.count", Phases.BITS, 0)
-    adder_count = bench.probe("dut.count", Phases.BITS, 1)
-    for place, count in enumerate((array_count, adder_count)):
-        bench.lemma(bench.probe("dut.count_over", 1, place) == (count == 1))
+    counts = []         # clocks that a phase goes on for, this one too
+    for place in range(2):
+        count, over = bench.probe("dut.count", Phases.BITS, place), bench.probe(
+            "dut.count_over", 1, place)
+        bench.lemma(over | (count > 1))
+        counts.append(Mux(over, 1, count))
+    array_count, adder_count = counts
     bench.lemma(implies(dut.job_ready, adder_state == 0))
     bench.lemma(dut.product_ready == (array_state == 0))
     group_properties(bench, dut, ARRAY, array_state, array_count)

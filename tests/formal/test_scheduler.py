@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Signal, Value
 import pytest
 
 from golden.chip import ACTIVATIONS_PER_WORD, PRESETS
-from golden.chip.descriptor import FIELDS, Opcode
+from golden.chip.descriptor import FIELDS, USED_WORDS, Opcode
 from rtl.descriptor import read_field
 from rtl.scheduler import TileScheduler
 from tests.formal.bench import Bench, implies
@@ -151,7 +151,8 @@ def bench_of(component=TileScheduler, chip=CHIP, contents=True):
     chosen = Signal(32)
     m.d.comb += chosen.eq(dut.descriptor[index])
     bench.always("the descriptor stands still", implies(running, chosen == bench.past(chosen)))
-    bench.always("the descriptor is the memory's", implies(starts.any(), chosen == word))
+    bench.always("the descriptor is the memory's",
+                 implies(starts.any() & (index < USED_WORDS), chosen == word))
     window = dut.window
     bench.always("products that an accumulator can sum", implies(
         dut.convolve, field("chunks") * field("row_groups") <= chip.accumulator.products))
@@ -214,7 +215,7 @@ def test_proof(tenants, contents):
     ("(self.calibrate, (Opcode.CALIBRATE,))", "(self.calibrate, (Opcode.CONVOLVE,))",
      "a legal calibration"),
     ("with m.If(self.unit_done):", "with m.If(1):", "no start while a unit runs"),
-    ("arrived.eq(word)]", "arrived.eq(word ^ 1)]", "the descriptor is the memory's"),
+    ("descriptor[place]", "descriptor[place ^ 1]", "the descriptor is the memory's"),
     ("candidate = (last + distance) % tenants", "candidate = distance % tenants",
      "tenant 0: no two descriptors of tenant 1 while it waits"),
 ])

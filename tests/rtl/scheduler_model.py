@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from golden.chip.descriptor import DESCRIPTOR_WORDS, Opcode
+from golden.chip.descriptor import DESCRIPTOR_WORDS, USED_WORDS, Opcode
 from rtl.scheduler import Cause
 from tests.rtl.descriptors import fields_of, lawful
 
@@ -50,7 +50,8 @@ class SchedulerModel:
         self.clear = False
         self.begun = None           # whose windows are looked at in this clock
         self.words = [0] * DESCRIPTOR_WORDS
-        self.arriving: list[tuple[int, int]] = []       # words of the descriptor on their way
+        # A word of the descriptor from the memory, and one from the register behind it, if any.
+        self.arriving: list[tuple[int, int] | None] = [None, None]
         self.sums = 0, 0            # of the bases and the descriptor as they were a clock before
 
     def _halted(self, inputs: Inputs) -> set[int]:
@@ -93,7 +94,7 @@ class SchedulerModel:
         ending = self.state == "start" and self.words[0] & 0xF == Opcode.END
         aborted = {t for t in inputs.abort if tenants[t].busy}
         fetching = self.state == "fetch" and tenants[self.tenant].busy
-        reading = fetching and self.clock < DESCRIPTOR_WORDS
+        reading = fetching and self.clock < USED_WORDS
         over = {t for t in range(len(tenants))
                 if self._advances(t, inputs) or ending and t == self.tenant}
         return {
@@ -160,13 +161,13 @@ class SchedulerModel:
         self.sums = ((self.window["constants_base"] + fields["constants"]) % (1 << 16),
                      (self.window["coefficients_base"] + fields["coefficients"]) % (1 << 20))
         self.window, self.begun = looked_at, None
-        words = list(self.words)
-        for place, word in self.arriving:
-            words[place] = word
-        self.words, self.arriving = words, []
-        if shown["read_enable"]:
-            index = self.tenants[self.tenant].index
-            self.arriving.append((self.clock, self.programs[index][self.clock]))
+        fresh, last = self.arriving
+        if last:
+            place, word = last
+            self.words = [*self.words[:place], word, *self.words[place + 1:]]
+        index = self.tenants[self.tenant].index
+        self.arriving = [(self.clock, self.programs[index][self.clock])
+                         if shown["read_enable"] else None, fresh]
 
     def _move(self, inputs: Inputs, was: _Tenant, halted: bool, waiting: list[int]) -> None:
         """The state after this clock; ``was``: the present tenant as it was in it."""

@@ -50,19 +50,21 @@ def test_accesses(seed, shared, rate):
 
     async def testbench(context):
         nonlocal answers
-        windows = {}
+        windows, coming = {}, {}    # in use, and a clock later
 
         def set_windows():
             for tenant in (None, *range(TENANTS)):
                 base, length = random_window(generator) if shared else (
                     (0, WORDS) if tenant is None else (tenant * WORDS // TENANTS,
                                                        WORDS // TENANTS))
-                windows[tenant] = base, length
+                coming[tenant] = base, length
                 window = dut.window if tenant is None else dut.windows[tenant]
                 context.set(window.activation_base, base)
                 context.set(window.activation_words, length)
 
         set_windows()
+        await context.tick()
+        windows.update(coming)
         unit_tenant = units_for = 0
         strayed = dict.fromkeys((None, *range(TENANTS)), False)
         astray = set()      # banks, for reads or writes, of transfers beyond their windows
@@ -145,6 +147,7 @@ def test_accesses(seed, shared, rate):
                 for place in [base + context.get(port.address)]
                 if place >= min(base + length, WORDS)}
             await context.tick()
+            windows.update(coming)
             units_for = unit_tenant
             for port in ports:
                 aborted = port.tenant is not None and aborts[port.tenant]

@@ -1,12 +1,13 @@
 """Residual add and pooling against plain loops: every word written, every clock counted."""
 
 from collections import deque
+from dataclasses import replace
 import random
 
 import pytest
 
 from golden.chip import PRESETS
-from golden.chip.descriptor import Opcode, encode
+from golden.chip.descriptor import FIELDS, Opcode, encode
 from golden.program import Elementwise, Window
 from golden.timing_elementwise import ELEMENTWISE_OVERHEAD, elementwise_clocks
 from rtl.buffer import READ_CLOCKS
@@ -139,6 +140,20 @@ async def run(context, dut, layer, restart=False):
     return clocks
 
 
+def random_scale(generator, opcode):
+    """Multipliers, shift and bias: of any size, or so that outputs are seldom at an end."""
+    bits = generator.randint(1, 16)
+    shift, bias_bits = generator.randrange(32), generator.randrange(32)
+    if generator.random() < 0.8:
+        shift = min(max(bits + generator.randint(-3, 3), 0), 31)
+        bias_bits = min(shift + generator.randint(0, 7), 31)
+    scale = dict(multiplier=generator.getrandbits(bits), shift=shift,
+                 bias=generator.randrange(-(1 << bias_bits), 1 << bias_bits))
+    if opcode is Opcode.ADD:
+        scale["second_multiplier"] = generator.getrandbits(bits)
+    return scale
+
+
 def random_layer(generator, opcode):
     add = opcode is Opcode.ADD
     kernel_width = 1 if add else generator.randint(1, 5)
@@ -148,9 +163,7 @@ def random_layer(generator, opcode):
         given = dict(second_source=generator.randrange(SIZE),
                      second_pixel_words=generator.randint(1, 9),
                      second_stride=generator.randint(1, 3), second_width=generator.randint(1, 9),
-                     second_offset=generator.randint(0, 3), second_words=generator.randint(0, 5),
-                     second_multiplier=generator.getrandbits(16))
-    shift = generator.randrange(32)
+                     second_offset=generator.randint(0, 3), second_words=generator.randint(0, 5))
     return layer_of(
         opcode, dict(
             in_width=generator.randint(1, 7), in_height=generator.randint(1, 7),
@@ -161,10 +174,7 @@ def random_layer(generator, opcode):
         source=generator.randrange(SIZE), destination=generator.randrange(SIZE),
         source_pixel_words=generator.randint(1, 9),
         destination_pixel_words=generator.randint(1, 9), channel_words=generator.randint(1, 4),
-        relu=bool(generator.randrange(2)),
-        multiplier=generator.randrange(1 << generator.randint(1, 16)),
-        bias=generator.randrange(-(1 << 31), 1 << 31) >> generator.randrange(32), shift=shift,
-        **given)
+        relu=bool(generator.randrange(2)), **random_scale(generator, opcode), **given)
 
 
 LARGE = dict(in_width=15, in_height=15, kernel_width=15, kernel_height=15)
@@ -182,6 +192,18 @@ EXTREMES += [
              source_pixel_words=4095, second_pixel_words=4095, second_width=4095,
              second_stride=15, source=0xFFFF, second_source=0xFFFF),
 ]
+
+
+def balanced(generator, layer, memory):
+    """``layer`` with a bias and a shift that show the low bits of one of its sums."""
+    if layer.opcode is Opcode.MAX_POOL:
+        return layer
+    taps = tap_words(layer, *(generator.randrange(size) for size in (
+        layer.window.out_height, layer.window.out_width, layer.channel_words)))
+    lane = generator.randrange(4)
+    total = sum(signed_bytes(memory[address])[lane] * multiplier
+                for address, multiplier in taps if address is not None)
+    return replace(layer, bias=generator.randint(-100, 100) - total, shift=generator.randrange(3))
 
 
 def compare(layers, memory):
@@ -212,7 +234,43 @@ def test_random():
     generator = random.Random(21)
     memory = [generator.getrandbits(32) for _ in range(SIZE)]
     opcodes = (Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL)
-    compare([random_layer(generator, opcodes[i % 3]) for i in range(90)], memory)
+    layers = [random_layer(generator, opcodes[i % 3]) for i in range(90)]
+    compare(layers, memory)
+    compare([balanced(generator, layer, memory) for layer in layers], memory)
+
+
+def wide_layer(generator, opcode, long):
+    """A layer with fields of all their bits, few outputs in each direction but ``long``."""
+    def any_of(name, low=1):
+        return generator.randint(low, FIELDS[name].mask)
+
+    sizes = {name: generator.randint(1, 2) for name in ("out_width", "out_height",
+                                                        "channel_words")}
+    sizes[long] = generator.randint(2049, 4095)
+    channel_words = sizes.pop("channel_words")
+    add = opcode is Opcode.ADD
+    given = {name: any_of(name, low) for name, low in (
+        ("second_source", 0), ("second_pixel_words", 1), ("second_stride", 1),
+        ("second_width", 1), ("second_offset", 0), ("second_words", 0))} if add else {}
+    return layer_of(
+        opcode, sizes | {"stride": generator.choice((1, any_of("stride")))} | {
+            name: any_of(name, 2049) for name in ("in_width", "in_height")} | {
+                name: any_of(name, 0) for name in ("pad_left", "pad_top")} | {
+                    "kernel_width": 1 if add else 2},
+        channel_words=channel_words, relu=bool(generator.randrange(2)),
+        **random_scale(generator, opcode),
+        **{name: any_of(name, 0) for name in ("source", "destination")},
+        **{name: any_of(name) for name in ("source_pixel_words", "destination_pixel_words")},
+        **given)
+
+
+@pytest.mark.parametrize("opcode, long", [
+    (Opcode.ADD, "out_width"), (Opcode.ADD, "out_height"), (Opcode.ADD, "channel_words"),
+    (Opcode.AVERAGE_POOL, "channel_words"), (Opcode.MAX_POOL, "out_width")])
+def test_all_bits(opcode, long):
+    generator = random.Random(f"{opcode} {long}")
+    memory = [generator.getrandbits(32) for _ in range(SIZE)]
+    compare([wide_layer(generator, opcode, long)], memory)
 
 
 def test_overhead_of_the_unit_is_the_one_of_the_cost_model():

@@ -35,8 +35,8 @@ def test_ranges(opcodes, seed):
                 if clock == 2:
                     for name, value in window.items():
                         context.set(getattr(dut.window, name), value)
-                if clock >= 2:
-                    context.set(dut.descriptor[clock - 2], words[clock - 2])
+                if clock >= 3:
+                    context.set(dut.descriptor[clock - 3], words[clock - 3])
                 if clock == DESCRIPTOR_WORDS:
                     assert context.get(dut.legal) == expected, (case, fields_of(words), window)
                     told[expected] += 1

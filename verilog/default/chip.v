@@ -10,9 +10,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
 , macro3__convert_side, macro3__trial, macro3__level, macro3__reference, macro3__product, macro3__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code
 , trace1__compensated, trace1__stopped, trace1__void, trace2__valid, trace2__product, trace2__conversion, trace2__index, trace2__plane, trace2__code, trace2__compensated, trace2__stopped, trace2__void, trace3__valid, trace3__product, trace3__conversion, trace3__index, trace3__plane, trace3__code, trace3__compensated, trace3__stopped, trace3__void
 , trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_word1__valid, trace_word1__address, trace_word1__data, trace_layer__begin, trace_layer__done, trace_layer__index, trace_layer1__begin, trace_layer1__done, trace_layer1__index, aclk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
   wire \$1 ;
-  wire \$10 ;
+  wire [15:0] \$10 ;
   wire \$100 ;
   wire \$101 ;
   wire \$102 ;
@@ -23,7 +23,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire \$11 ;
+  wire [31:0] \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
@@ -33,52 +33,52 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$116 ;
   wire \$117 ;
   wire \$118 ;
-  wire [3:0] \$119 ;
+  wire \$119 ;
   wire \$12 ;
-  wire [3:0] \$120 ;
+  wire \$120 ;
   wire \$121 ;
-  wire \$122 ;
-  wire [19:0] \$123 ;
+  wire [3:0] \$122 ;
+  wire [3:0] \$123 ;
   wire \$124 ;
   wire \$125 ;
-  wire \$126 ;
+  wire [19:0] \$126 ;
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
   wire \$13 ;
-  wire [24:0] \$130 ;
-  wire [19:0] \$131 ;
+  wire \$130 ;
+  wire \$131 ;
   wire \$132 ;
-  wire \$133 ;
-  wire \$134 ;
+  wire [24:0] \$133 ;
+  wire [19:0] \$134 ;
   wire \$135 ;
   wire \$136 ;
   wire \$137 ;
-  wire [24:0] \$138 ;
-  wire [19:0] \$139 ;
-  wire [1:0] \$14 ;
+  wire \$138 ;
+  wire \$139 ;
+  wire \$14 ;
   wire \$140 ;
-  wire \$141 ;
-  wire \$142 ;
+  wire [24:0] \$141 ;
+  wire [19:0] \$142 ;
   wire \$143 ;
   wire \$144 ;
   wire \$145 ;
-  wire [24:0] \$146 ;
-  wire [19:0] \$147 ;
+  wire \$146 ;
+  wire \$147 ;
   wire \$148 ;
-  wire \$149 ;
-  wire [2:0] \$15 ;
-  wire \$150 ;
+  wire [24:0] \$149 ;
+  wire \$15 ;
+  wire [19:0] \$150 ;
   wire \$151 ;
   wire \$152 ;
   wire \$153 ;
-  wire [24:0] \$154 ;
+  wire \$154 ;
   wire \$155 ;
   wire \$156 ;
-  wire \$157 ;
+  wire [24:0] \$157 ;
   wire \$158 ;
   wire \$159 ;
-  wire [3:0] \$16 ;
+  wire \$16 ;
   wire \$160 ;
   wire \$161 ;
   wire \$162 ;
@@ -90,42 +90,45 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$168 ;
   wire \$169 ;
   wire [1:0] \$17 ;
-  wire [3:0] \$170 ;
-  wire [3:0] \$171 ;
+  wire \$170 ;
+  wire \$171 ;
   wire \$172 ;
-  wire \$173 ;
-  wire \$174 ;
+  wire [3:0] \$173 ;
+  wire [3:0] \$174 ;
   wire \$175 ;
   wire \$176 ;
-  wire [3:0] \$177 ;
-  wire [3:0] \$178 ;
+  wire \$177 ;
+  wire \$178 ;
   wire \$179 ;
   wire [2:0] \$18 ;
-  wire \$180 ;
-  wire \$181 ;
-  wire [30:0] \$182 ;
+  wire [3:0] \$180 ;
+  wire [3:0] \$181 ;
+  wire \$182 ;
   wire \$183 ;
-  wire [30:0] \$184 ;
+  wire \$184 ;
+  wire [30:0] \$185 ;
+  wire \$186 ;
+  wire [30:0] \$187 ;
   wire [3:0] \$19 ;
-  wire [25:0] \$196 ;
-  wire [56:0] \$197 ;
   wire \$2 ;
-  wire \$20 ;
-  wire \$21 ;
-  wire \$22 ;
+  wire [1:0] \$20 ;
+  wire [25:0] \$200 ;
+  wire [56:0] \$201 ;
+  wire [2:0] \$21 ;
+  wire [3:0] \$22 ;
   wire \$23 ;
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
   wire \$27 ;
-  wire [3:0] \$28 ;
+  wire \$28 ;
   wire \$29 ;
   wire \$3 ;
-  wire [3:0] \$30 ;
+  wire \$30 ;
   wire [3:0] \$31 ;
   wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
+  wire [3:0] \$33 ;
+  wire [3:0] \$34 ;
   wire \$35 ;
   wire \$36 ;
   wire \$37 ;
@@ -198,26 +201,26 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$98 ;
   wire \$99 ;
   wire [1:0] abort;
-  wire [1:0] \abort$387 ;
-  wire \abort$423 ;
-  wire \abort$460 ;
+  wire [1:0] \abort$388 ;
+  wire \abort$424 ;
+  wire \abort$461 ;
   input aclk;
   wire aclk;
   wire [1:0] active;
   wire adder;
-  wire \adder$437 ;
   wire \adder$438 ;
   wire \adder$439 ;
+  wire \adder$440 ;
   wire [15:0] address;
-  wire [15:0] \address$478 ;
+  wire [15:0] \address$479 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$441 ;
   wire \array$442 ;
   wire \array$443 ;
+  wire \array$444 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -225,85 +228,85 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$489 ;
   wire \bank_free$490 ;
   wire \bank_free$491 ;
   wire \bank_free$492 ;
+  wire \bank_free$493 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
-  wire \buffer_wait$465 ;
+  wire \buffer_wait$466 ;
   wire busy;
   wire \busy$216 ;
-  wire \busy$349 ;
-  wire [1:0] \busy$389 ;
+  wire \busy$350 ;
   wire [1:0] \busy$390 ;
+  wire [1:0] \busy$391 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$553 ;
-  wire \calibrate$644 ;
-  wire \calibrate$721 ;
-  wire \calibrate$798 ;
+  wire \calibrate$554 ;
+  wire \calibrate$645 ;
+  wire \calibrate$722 ;
+  wire \calibrate$799 ;
   wire calibrated;
-  wire \calibrated$864 ;
   wire \calibrated$865 ;
   wire \calibrated$866 ;
+  wire \calibrated$867 ;
   reg calibrating = 1'h0;
   wire chunk_begin;
-  wire \chunk_begin$522 ;
-  wire \chunk_begin$625 ;
-  wire \chunk_begin$702 ;
-  wire \chunk_begin$779 ;
+  wire \chunk_begin$523 ;
+  wire \chunk_begin$626 ;
+  wire \chunk_begin$703 ;
+  wire \chunk_begin$780 ;
   wire chunk_final;
-  wire \chunk_final$528 ;
-  wire \chunk_final$628 ;
-  wire \chunk_final$705 ;
-  wire \chunk_final$782 ;
+  wire \chunk_final$529 ;
+  wire \chunk_final$629 ;
+  wire \chunk_final$706 ;
+  wire \chunk_final$783 ;
   wire chunk_loaded;
-  wire \chunk_loaded$524 ;
-  wire \chunk_loaded$626 ;
-  wire \chunk_loaded$703 ;
-  wire \chunk_loaded$780 ;
+  wire \chunk_loaded$525 ;
+  wire \chunk_loaded$627 ;
+  wire \chunk_loaded$704 ;
+  wire \chunk_loaded$781 ;
   wire clear;
-  wire \clear$364 ;
-  wire \clear$373 ;
-  wire \clear$382 ;
-  wire \clear$506 ;
+  wire \clear$365 ;
+  wire \clear$374 ;
+  wire \clear$383 ;
   wire \clear$507 ;
-  wire \clear$619 ;
-  wire \clear$696 ;
-  wire \clear$773 ;
+  wire \clear$508 ;
+  wire \clear$620 ;
+  wire \clear$697 ;
+  wire \clear$774 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$621 ;
-  wire [19:0] \coefficient_base$698 ;
-  wire [19:0] \coefficient_base$775 ;
+  wire [19:0] \coefficient_base$622 ;
+  wire [19:0] \coefficient_base$699 ;
+  wire [19:0] \coefficient_base$776 ;
   wire [31:0] coefficient_data;
-  wire [31:0] \coefficient_data$639 ;
-  wire [31:0] \coefficient_data$716 ;
-  wire [31:0] \coefficient_data$793 ;
+  wire [31:0] \coefficient_data$640 ;
+  wire [31:0] \coefficient_data$717 ;
+  wire [31:0] \coefficient_data$794 ;
   wire [14:0] coefficient_index;
-  wire [14:0] \coefficient_index$638 ;
-  wire [14:0] \coefficient_index$715 ;
-  wire [14:0] \coefficient_index$792 ;
+  wire [14:0] \coefficient_index$639 ;
+  wire [14:0] \coefficient_index$716 ;
+  wire [14:0] \coefficient_index$793 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$622 ;
-  wire [20:0] \coefficient_words$699 ;
-  wire [20:0] \coefficient_words$776 ;
+  wire [20:0] \coefficient_words$623 ;
+  wire [20:0] \coefficient_words$700 ;
+  wire [20:0] \coefficient_words$777 ;
   wire coefficient_write;
-  wire \coefficient_write$637 ;
-  wire \coefficient_write$714 ;
-  wire \coefficient_write$791 ;
+  wire \coefficient_write$638 ;
+  wire \coefficient_write$715 ;
+  wire \coefficient_write$792 ;
   wire [19:0] coefficients;
   wire [3:0] coefficients_write;
   wire combine;
   reg combining = 1'h0;
-  reg \combining$850  = 1'h0;
+  reg \combining$851  = 1'h0;
   wire comparator;
-  wire \comparator$433 ;
   wire \comparator$434 ;
   wire \comparator$435 ;
+  wire \comparator$436 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [10:0] constant__addr;
@@ -315,22 +318,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [2:0] conversions;
   wire convert_side;
-  wire \convert_side$365 ;
-  wire \convert_side$374 ;
-  wire \convert_side$383 ;
+  wire \convert_side$366 ;
+  wire \convert_side$375 ;
+  wire \convert_side$384 ;
   wire converted;
-  wire \converted$401 ;
   wire \converted$402 ;
   wire \converted$403 ;
+  wire \converted$404 ;
   wire converting;
-  wire \converting$351 ;
-  wire \converting$359 ;
+  wire \converting$352 ;
   wire \converting$360 ;
-  wire \converting$368 ;
+  wire \converting$361 ;
   wire \converting$369 ;
-  wire \converting$377 ;
+  wire \converting$370 ;
   wire \converting$378 ;
-  wire \converting$409 ;
+  wire \converting$379 ;
+  wire \converting$410 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -350,176 +353,176 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [5:0] correction_data;
-  wire [5:0] \correction_data$642 ;
-  wire [5:0] \correction_data$719 ;
-  wire [5:0] \correction_data$796 ;
+  wire [5:0] \correction_data$643 ;
+  wire [5:0] \correction_data$720 ;
+  wire [5:0] \correction_data$797 ;
   wire [7:0] correction_index;
-  wire [7:0] \correction_index$641 ;
-  wire [7:0] \correction_index$718 ;
-  wire [7:0] \correction_index$795 ;
+  wire [7:0] \correction_index$642 ;
+  wire [7:0] \correction_index$719 ;
+  wire [7:0] \correction_index$796 ;
   wire correction_write;
-  wire \correction_write$640 ;
-  wire \correction_write$717 ;
-  wire \correction_write$794 ;
+  wire \correction_write$641 ;
+  wire \correction_write$718 ;
+  wire \correction_write$795 ;
   wire [3:0] corrections_write;
   wire decided;
-  wire \decided$361 ;
-  wire \decided$370 ;
-  wire \decided$379 ;
+  wire \decided$362 ;
+  wire \decided$371 ;
+  wire \decided$380 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$427 ;
-  wire [31:0] \descriptor$427[0] ;
-  wire [31:0] \descriptor$427[10] ;
-  wire [31:0] \descriptor$427[11] ;
-  wire [31:0] \descriptor$427[12] ;
-  wire [31:0] \descriptor$427[13] ;
-  wire [31:0] \descriptor$427[14] ;
-  wire [31:0] \descriptor$427[15] ;
-  wire [31:0] \descriptor$427[1] ;
-  wire [31:0] \descriptor$427[2] ;
-  wire [31:0] \descriptor$427[3] ;
-  wire [31:0] \descriptor$427[4] ;
-  wire [31:0] \descriptor$427[5] ;
-  wire [31:0] \descriptor$427[6] ;
-  wire [31:0] \descriptor$427[7] ;
-  wire [31:0] \descriptor$427[8] ;
-  wire [31:0] \descriptor$427[9] ;
-  wire [511:0] \descriptor$462 ;
-  wire [31:0] \descriptor$462[0] ;
-  wire [31:0] \descriptor$462[10] ;
-  wire [31:0] \descriptor$462[11] ;
-  wire [31:0] \descriptor$462[12] ;
-  wire [31:0] \descriptor$462[13] ;
-  wire [31:0] \descriptor$462[14] ;
-  wire [31:0] \descriptor$462[15] ;
-  wire [31:0] \descriptor$462[1] ;
-  wire [31:0] \descriptor$462[2] ;
-  wire [31:0] \descriptor$462[3] ;
-  wire [31:0] \descriptor$462[4] ;
-  wire [31:0] \descriptor$462[5] ;
-  wire [31:0] \descriptor$462[6] ;
-  wire [31:0] \descriptor$462[7] ;
-  wire [31:0] \descriptor$462[8] ;
-  wire [31:0] \descriptor$462[9] ;
-  wire [511:0] \descriptor$470 ;
-  wire [31:0] \descriptor$470[0] ;
-  wire [31:0] \descriptor$470[10] ;
-  wire [31:0] \descriptor$470[11] ;
-  wire [31:0] \descriptor$470[12] ;
-  wire [31:0] \descriptor$470[13] ;
-  wire [31:0] \descriptor$470[14] ;
-  wire [31:0] \descriptor$470[15] ;
-  wire [31:0] \descriptor$470[1] ;
-  wire [31:0] \descriptor$470[2] ;
-  wire [31:0] \descriptor$470[3] ;
-  wire [31:0] \descriptor$470[4] ;
-  wire [31:0] \descriptor$470[5] ;
-  wire [31:0] \descriptor$470[6] ;
-  wire [31:0] \descriptor$470[7] ;
-  wire [31:0] \descriptor$470[8] ;
-  wire [31:0] \descriptor$470[9] ;
-  wire [511:0] \descriptor$493 ;
-  wire [31:0] \descriptor$493[0] ;
-  wire [31:0] \descriptor$493[10] ;
-  wire [31:0] \descriptor$493[11] ;
-  wire [31:0] \descriptor$493[12] ;
-  wire [31:0] \descriptor$493[13] ;
-  wire [31:0] \descriptor$493[14] ;
-  wire [31:0] \descriptor$493[15] ;
-  wire [31:0] \descriptor$493[1] ;
-  wire [31:0] \descriptor$493[2] ;
-  wire [31:0] \descriptor$493[3] ;
-  wire [31:0] \descriptor$493[4] ;
-  wire [31:0] \descriptor$493[5] ;
-  wire [31:0] \descriptor$493[6] ;
-  wire [31:0] \descriptor$493[7] ;
-  wire [31:0] \descriptor$493[8] ;
-  wire [31:0] \descriptor$493[9] ;
-  wire [511:0] \descriptor$495 ;
-  wire [31:0] \descriptor$495[0] ;
-  wire [31:0] \descriptor$495[10] ;
-  wire [31:0] \descriptor$495[11] ;
-  wire [31:0] \descriptor$495[12] ;
-  wire [31:0] \descriptor$495[13] ;
-  wire [31:0] \descriptor$495[14] ;
-  wire [31:0] \descriptor$495[15] ;
-  wire [31:0] \descriptor$495[1] ;
-  wire [31:0] \descriptor$495[2] ;
-  wire [31:0] \descriptor$495[3] ;
-  wire [31:0] \descriptor$495[4] ;
-  wire [31:0] \descriptor$495[5] ;
-  wire [31:0] \descriptor$495[6] ;
-  wire [31:0] \descriptor$495[7] ;
-  wire [31:0] \descriptor$495[8] ;
-  wire [31:0] \descriptor$495[9] ;
-  wire [511:0] \descriptor$610 ;
-  wire [31:0] \descriptor$610[0] ;
-  wire [31:0] \descriptor$610[10] ;
-  wire [31:0] \descriptor$610[11] ;
-  wire [31:0] \descriptor$610[12] ;
-  wire [31:0] \descriptor$610[13] ;
-  wire [31:0] \descriptor$610[14] ;
-  wire [31:0] \descriptor$610[15] ;
-  wire [31:0] \descriptor$610[1] ;
-  wire [31:0] \descriptor$610[2] ;
-  wire [31:0] \descriptor$610[3] ;
-  wire [31:0] \descriptor$610[4] ;
-  wire [31:0] \descriptor$610[5] ;
-  wire [31:0] \descriptor$610[6] ;
-  wire [31:0] \descriptor$610[7] ;
-  wire [31:0] \descriptor$610[8] ;
-  wire [31:0] \descriptor$610[9] ;
-  wire [511:0] \descriptor$693 ;
-  wire [31:0] \descriptor$693[0] ;
-  wire [31:0] \descriptor$693[10] ;
-  wire [31:0] \descriptor$693[11] ;
-  wire [31:0] \descriptor$693[12] ;
-  wire [31:0] \descriptor$693[13] ;
-  wire [31:0] \descriptor$693[14] ;
-  wire [31:0] \descriptor$693[15] ;
-  wire [31:0] \descriptor$693[1] ;
-  wire [31:0] \descriptor$693[2] ;
-  wire [31:0] \descriptor$693[3] ;
-  wire [31:0] \descriptor$693[4] ;
-  wire [31:0] \descriptor$693[5] ;
-  wire [31:0] \descriptor$693[6] ;
-  wire [31:0] \descriptor$693[7] ;
-  wire [31:0] \descriptor$693[8] ;
-  wire [31:0] \descriptor$693[9] ;
-  wire [511:0] \descriptor$770 ;
-  wire [31:0] \descriptor$770[0] ;
-  wire [31:0] \descriptor$770[10] ;
-  wire [31:0] \descriptor$770[11] ;
-  wire [31:0] \descriptor$770[12] ;
-  wire [31:0] \descriptor$770[13] ;
-  wire [31:0] \descriptor$770[14] ;
-  wire [31:0] \descriptor$770[15] ;
-  wire [31:0] \descriptor$770[1] ;
-  wire [31:0] \descriptor$770[2] ;
-  wire [31:0] \descriptor$770[3] ;
-  wire [31:0] \descriptor$770[4] ;
-  wire [31:0] \descriptor$770[5] ;
-  wire [31:0] \descriptor$770[6] ;
-  wire [31:0] \descriptor$770[7] ;
-  wire [31:0] \descriptor$770[8] ;
-  wire [31:0] \descriptor$770[9] ;
-  wire [511:0] \descriptor$847 ;
-  wire [31:0] \descriptor$847[0] ;
-  wire [31:0] \descriptor$847[10] ;
-  wire [31:0] \descriptor$847[11] ;
-  wire [31:0] \descriptor$847[12] ;
-  wire [31:0] \descriptor$847[13] ;
-  wire [31:0] \descriptor$847[14] ;
-  wire [31:0] \descriptor$847[15] ;
-  wire [31:0] \descriptor$847[1] ;
-  wire [31:0] \descriptor$847[2] ;
-  wire [31:0] \descriptor$847[3] ;
-  wire [31:0] \descriptor$847[4] ;
-  wire [31:0] \descriptor$847[5] ;
-  wire [31:0] \descriptor$847[6] ;
-  wire [31:0] \descriptor$847[7] ;
-  wire [31:0] \descriptor$847[8] ;
-  wire [31:0] \descriptor$847[9] ;
+  wire [511:0] \descriptor$428 ;
+  wire [31:0] \descriptor$428[0] ;
+  wire [31:0] \descriptor$428[10] ;
+  wire [31:0] \descriptor$428[11] ;
+  wire [31:0] \descriptor$428[12] ;
+  wire [31:0] \descriptor$428[13] ;
+  wire [31:0] \descriptor$428[14] ;
+  wire [31:0] \descriptor$428[15] ;
+  wire [31:0] \descriptor$428[1] ;
+  wire [31:0] \descriptor$428[2] ;
+  wire [31:0] \descriptor$428[3] ;
+  wire [31:0] \descriptor$428[4] ;
+  wire [31:0] \descriptor$428[5] ;
+  wire [31:0] \descriptor$428[6] ;
+  wire [31:0] \descriptor$428[7] ;
+  wire [31:0] \descriptor$428[8] ;
+  wire [31:0] \descriptor$428[9] ;
+  wire [511:0] \descriptor$463 ;
+  wire [31:0] \descriptor$463[0] ;
+  wire [31:0] \descriptor$463[10] ;
+  wire [31:0] \descriptor$463[11] ;
+  wire [31:0] \descriptor$463[12] ;
+  wire [31:0] \descriptor$463[13] ;
+  wire [31:0] \descriptor$463[14] ;
+  wire [31:0] \descriptor$463[15] ;
+  wire [31:0] \descriptor$463[1] ;
+  wire [31:0] \descriptor$463[2] ;
+  wire [31:0] \descriptor$463[3] ;
+  wire [31:0] \descriptor$463[4] ;
+  wire [31:0] \descriptor$463[5] ;
+  wire [31:0] \descriptor$463[6] ;
+  wire [31:0] \descriptor$463[7] ;
+  wire [31:0] \descriptor$463[8] ;
+  wire [31:0] \descriptor$463[9] ;
+  wire [511:0] \descriptor$471 ;
+  wire [31:0] \descriptor$471[0] ;
+  wire [31:0] \descriptor$471[10] ;
+  wire [31:0] \descriptor$471[11] ;
+  wire [31:0] \descriptor$471[12] ;
+  wire [31:0] \descriptor$471[13] ;
+  wire [31:0] \descriptor$471[14] ;
+  wire [31:0] \descriptor$471[15] ;
+  wire [31:0] \descriptor$471[1] ;
+  wire [31:0] \descriptor$471[2] ;
+  wire [31:0] \descriptor$471[3] ;
+  wire [31:0] \descriptor$471[4] ;
+  wire [31:0] \descriptor$471[5] ;
+  wire [31:0] \descriptor$471[6] ;
+  wire [31:0] \descriptor$471[7] ;
+  wire [31:0] \descriptor$471[8] ;
+  wire [31:0] \descriptor$471[9] ;
+  wire [511:0] \descriptor$494 ;
+  wire [31:0] \descriptor$494[0] ;
+  wire [31:0] \descriptor$494[10] ;
+  wire [31:0] \descriptor$494[11] ;
+  wire [31:0] \descriptor$494[12] ;
+  wire [31:0] \descriptor$494[13] ;
+  wire [31:0] \descriptor$494[14] ;
+  wire [31:0] \descriptor$494[15] ;
+  wire [31:0] \descriptor$494[1] ;
+  wire [31:0] \descriptor$494[2] ;
+  wire [31:0] \descriptor$494[3] ;
+  wire [31:0] \descriptor$494[4] ;
+  wire [31:0] \descriptor$494[5] ;
+  wire [31:0] \descriptor$494[6] ;
+  wire [31:0] \descriptor$494[7] ;
+  wire [31:0] \descriptor$494[8] ;
+  wire [31:0] \descriptor$494[9] ;
+  wire [511:0] \descriptor$496 ;
+  wire [31:0] \descriptor$496[0] ;
+  wire [31:0] \descriptor$496[10] ;
+  wire [31:0] \descriptor$496[11] ;
+  wire [31:0] \descriptor$496[12] ;
+  wire [31:0] \descriptor$496[13] ;
+  wire [31:0] \descriptor$496[14] ;
+  wire [31:0] \descriptor$496[15] ;
+  wire [31:0] \descriptor$496[1] ;
+  wire [31:0] \descriptor$496[2] ;
+  wire [31:0] \descriptor$496[3] ;
+  wire [31:0] \descriptor$496[4] ;
+  wire [31:0] \descriptor$496[5] ;
+  wire [31:0] \descriptor$496[6] ;
+  wire [31:0] \descriptor$496[7] ;
+  wire [31:0] \descriptor$496[8] ;
+  wire [31:0] \descriptor$496[9] ;
+  wire [511:0] \descriptor$611 ;
+  wire [31:0] \descriptor$611[0] ;
+  wire [31:0] \descriptor$611[10] ;
+  wire [31:0] \descriptor$611[11] ;
+  wire [31:0] \descriptor$611[12] ;
+  wire [31:0] \descriptor$611[13] ;
+  wire [31:0] \descriptor$611[14] ;
+  wire [31:0] \descriptor$611[15] ;
+  wire [31:0] \descriptor$611[1] ;
+  wire [31:0] \descriptor$611[2] ;
+  wire [31:0] \descriptor$611[3] ;
+  wire [31:0] \descriptor$611[4] ;
+  wire [31:0] \descriptor$611[5] ;
+  wire [31:0] \descriptor$611[6] ;
+  wire [31:0] \descriptor$611[7] ;
+  wire [31:0] \descriptor$611[8] ;
+  wire [31:0] \descriptor$611[9] ;
+  wire [511:0] \descriptor$694 ;
+  wire [31:0] \descriptor$694[0] ;
+  wire [31:0] \descriptor$694[10] ;
+  wire [31:0] \descriptor$694[11] ;
+  wire [31:0] \descriptor$694[12] ;
+  wire [31:0] \descriptor$694[13] ;
+  wire [31:0] \descriptor$694[14] ;
+  wire [31:0] \descriptor$694[15] ;
+  wire [31:0] \descriptor$694[1] ;
+  wire [31:0] \descriptor$694[2] ;
+  wire [31:0] \descriptor$694[3] ;
+  wire [31:0] \descriptor$694[4] ;
+  wire [31:0] \descriptor$694[5] ;
+  wire [31:0] \descriptor$694[6] ;
+  wire [31:0] \descriptor$694[7] ;
+  wire [31:0] \descriptor$694[8] ;
+  wire [31:0] \descriptor$694[9] ;
+  wire [511:0] \descriptor$771 ;
+  wire [31:0] \descriptor$771[0] ;
+  wire [31:0] \descriptor$771[10] ;
+  wire [31:0] \descriptor$771[11] ;
+  wire [31:0] \descriptor$771[12] ;
+  wire [31:0] \descriptor$771[13] ;
+  wire [31:0] \descriptor$771[14] ;
+  wire [31:0] \descriptor$771[15] ;
+  wire [31:0] \descriptor$771[1] ;
+  wire [31:0] \descriptor$771[2] ;
+  wire [31:0] \descriptor$771[3] ;
+  wire [31:0] \descriptor$771[4] ;
+  wire [31:0] \descriptor$771[5] ;
+  wire [31:0] \descriptor$771[6] ;
+  wire [31:0] \descriptor$771[7] ;
+  wire [31:0] \descriptor$771[8] ;
+  wire [31:0] \descriptor$771[9] ;
+  wire [511:0] \descriptor$848 ;
+  wire [31:0] \descriptor$848[0] ;
+  wire [31:0] \descriptor$848[10] ;
+  wire [31:0] \descriptor$848[11] ;
+  wire [31:0] \descriptor$848[12] ;
+  wire [31:0] \descriptor$848[13] ;
+  wire [31:0] \descriptor$848[14] ;
+  wire [31:0] \descriptor$848[15] ;
+  wire [31:0] \descriptor$848[1] ;
+  wire [31:0] \descriptor$848[2] ;
+  wire [31:0] \descriptor$848[3] ;
+  wire [31:0] \descriptor$848[4] ;
+  wire [31:0] \descriptor$848[5] ;
+  wire [31:0] \descriptor$848[6] ;
+  wire [31:0] \descriptor$848[7] ;
+  wire [31:0] \descriptor$848[8] ;
+  wire [31:0] \descriptor$848[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -539,117 +542,117 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire done;
   wire \done$217 ;
   wire drain;
-  wire \drain$449 ;
   wire \drain$450 ;
   wire \drain$451 ;
+  wire \drain$452 ;
   wire drain_clear;
-  wire \drain_clear$571 ;
-  wire \drain_clear$654 ;
-  wire \drain_clear$731 ;
-  wire \drain_clear$808 ;
+  wire \drain_clear$572 ;
+  wire \drain_clear$655 ;
+  wire \drain_clear$732 ;
+  wire \drain_clear$809 ;
   wire [2:0] drain_group;
-  wire [2:0] \drain_group$567 ;
-  wire [2:0] \drain_group$652 ;
-  wire [2:0] \drain_group$729 ;
-  wire [2:0] \drain_group$806 ;
+  wire [2:0] \drain_group$568 ;
+  wire [2:0] \drain_group$653 ;
+  wire [2:0] \drain_group$730 ;
+  wire [2:0] \drain_group$807 ;
   wire [2:0] drain_lane;
-  wire [2:0] \drain_lane$569 ;
-  wire [2:0] \drain_lane$653 ;
-  wire [2:0] \drain_lane$730 ;
-  wire [2:0] \drain_lane$807 ;
+  wire [2:0] \drain_lane$570 ;
+  wire [2:0] \drain_lane$654 ;
+  wire [2:0] \drain_lane$731 ;
+  wire [2:0] \drain_lane$808 ;
   wire [24:0] drain_sum;
-  wire [24:0] \drain_sum$695 ;
-  wire [24:0] \drain_sum$772 ;
-  wire [24:0] \drain_sum$849 ;
+  wire [24:0] \drain_sum$696 ;
+  wire [24:0] \drain_sum$773 ;
+  wire [24:0] \drain_sum$850 ;
   wire [99:0] drain_sums;
   wire [24:0] \drain_sums[0] ;
   wire [24:0] \drain_sums[1] ;
   wire [24:0] \drain_sums[2] ;
   wire [24:0] \drain_sums[3] ;
   wire drain_valid;
-  wire \drain_valid$561 ;
-  wire \drain_valid$648 ;
-  wire \drain_valid$725 ;
-  wire \drain_valid$802 ;
+  wire \drain_valid$562 ;
+  wire \drain_valid$649 ;
+  wire \drain_valid$726 ;
+  wire \drain_valid$803 ;
   wire [2:0] early_stops;
   wire [1:0] ended;
-  wire [1:0] \ended$394 ;
+  wire [1:0] \ended$395 ;
   wire ending;
-  wire \ending$861 ;
+  wire \ending$862 ;
   wire [1:0] failed;
-  wire [1:0] \failed$396 ;
+  wire [1:0] \failed$397 ;
   wire [7:0] failed_cause;
-  wire [7:0] \failed_cause$398 ;
-  wire [3:0] \failed_cause$398.tenant0 ;
-  wire [3:0] \failed_cause$398.tenant1 ;
+  wire [7:0] \failed_cause$399 ;
+  wire [3:0] \failed_cause$399.tenant0 ;
+  wire [3:0] \failed_cause$399.tenant1 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire [3:0] \failed_cause.tenant1 ;
   wire [1:0] fetching;
   wire first;
-  wire \first$483 ;
+  wire \first$484 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$694 ;
-  wire [31:0] \first_product$771 ;
-  wire [31:0] \first_product$848 ;
+  wire [31:0] \first_product$695 ;
+  wire [31:0] \first_product$772 ;
+  wire [31:0] \first_product$849 ;
   wire hold;
-  wire \hold$363 ;
-  wire \hold$372 ;
-  wire \hold$381 ;
+  wire \hold$364 ;
+  wire \hold$373 ;
+  wire \hold$382 ;
   reg [1:0] host_late = 2'h0;
   wire [47:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
   wire [23:0] \host_timeout.tenant1 ;
   wire host_wait;
-  wire \host_wait$464 ;
+  wire \host_wait$465 ;
   reg [1:0] illegal = 2'h0;
   wire [31:0] in_data;
-  wire [31:0] \in_data$322 ;
+  wire [31:0] \in_data$323 ;
   wire in_ready;
-  wire \in_ready$321 ;
+  wire \in_ready$322 ;
   wire in_valid;
-  wire \in_valid$320 ;
+  wire \in_valid$321 ;
   output irq;
   wire irq;
-  wire \irq$469 ;
+  wire \irq$470 ;
   wire last;
-  wire \last$485 ;
+  wire \last$486 ;
   wire last_chunk;
-  wire \last_chunk$487 ;
+  wire \last_chunk$488 ;
   wire late;
-  wire \late$858 ;
+  wire \late$859 ;
   wire [23:0] layer;
-  wire [23:0] \layer$392 ;
-  wire [11:0] \layer$392.tenant0 ;
-  wire [11:0] \layer$392.tenant1 ;
+  wire [23:0] \layer$393 ;
+  wire [11:0] \layer$393.tenant0 ;
+  wire [11:0] \layer$393.tenant1 ;
   wire [11:0] \layer.tenant0 ;
   wire [11:0] \layer.tenant1 ;
   wire [1:0] layer_begin;
   wire [1:0] layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$624 ;
-  wire [5:0] \lengths$624.add ;
-  wire [5:0] \lengths$624.clear ;
-  wire [5:0] \lengths$624.drive ;
-  wire [5:0] \lengths$624.gap ;
-  wire [5:0] \lengths$624.hold ;
-  wire [5:0] \lengths$624.reset ;
-  wire [5:0] \lengths$624.share ;
-  wire [41:0] \lengths$701 ;
-  wire [5:0] \lengths$701.add ;
-  wire [5:0] \lengths$701.clear ;
-  wire [5:0] \lengths$701.drive ;
-  wire [5:0] \lengths$701.gap ;
-  wire [5:0] \lengths$701.hold ;
-  wire [5:0] \lengths$701.reset ;
-  wire [5:0] \lengths$701.share ;
-  wire [41:0] \lengths$778 ;
-  wire [5:0] \lengths$778.add ;
-  wire [5:0] \lengths$778.clear ;
-  wire [5:0] \lengths$778.drive ;
-  wire [5:0] \lengths$778.gap ;
-  wire [5:0] \lengths$778.hold ;
-  wire [5:0] \lengths$778.reset ;
-  wire [5:0] \lengths$778.share ;
+  wire [41:0] \lengths$625 ;
+  wire [5:0] \lengths$625.add ;
+  wire [5:0] \lengths$625.clear ;
+  wire [5:0] \lengths$625.drive ;
+  wire [5:0] \lengths$625.gap ;
+  wire [5:0] \lengths$625.hold ;
+  wire [5:0] \lengths$625.reset ;
+  wire [5:0] \lengths$625.share ;
+  wire [41:0] \lengths$702 ;
+  wire [5:0] \lengths$702.add ;
+  wire [5:0] \lengths$702.clear ;
+  wire [5:0] \lengths$702.drive ;
+  wire [5:0] \lengths$702.gap ;
+  wire [5:0] \lengths$702.hold ;
+  wire [5:0] \lengths$702.reset ;
+  wire [5:0] \lengths$702.share ;
+  wire [41:0] \lengths$779 ;
+  wire [5:0] \lengths$779.add ;
+  wire [5:0] \lengths$779.clear ;
+  wire [5:0] \lengths$779.drive ;
+  wire [5:0] \lengths$779.gap ;
+  wire [5:0] \lengths$779.hold ;
+  wire [5:0] \lengths$779.reset ;
+  wire [5:0] \lengths$779.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -658,47 +661,47 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [11:0] level_data;
-  wire [11:0] \level_data$651 ;
-  wire [11:0] \level_data$728 ;
-  wire [11:0] \level_data$805 ;
+  wire [11:0] \level_data$652 ;
+  wire [11:0] \level_data$729 ;
+  wire [11:0] \level_data$806 ;
   wire [7:0] level_index;
-  wire [7:0] \level_index$650 ;
-  wire [7:0] \level_index$727 ;
-  wire [7:0] \level_index$804 ;
+  wire [7:0] \level_index$651 ;
+  wire [7:0] \level_index$728 ;
+  wire [7:0] \level_index$805 ;
   wire level_write;
-  wire \level_write$649 ;
-  wire \level_write$726 ;
-  wire \level_write$803 ;
+  wire \level_write$650 ;
+  wire \level_write$727 ;
+  wire \level_write$804 ;
   wire [3:0] levels_write;
   wire load_bank;
-  wire \load_bank$530 ;
-  wire \load_bank$629 ;
-  wire \load_bank$706 ;
-  wire \load_bank$783 ;
+  wire \load_bank$531 ;
+  wire \load_bank$630 ;
+  wire \load_bank$707 ;
+  wire \load_bank$784 ;
   wire load_clear;
-  wire \load_clear$532 ;
-  wire \load_clear$630 ;
-  wire \load_clear$707 ;
-  wire \load_clear$784 ;
+  wire \load_clear$533 ;
+  wire \load_clear$631 ;
+  wire \load_clear$708 ;
+  wire \load_clear$785 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$536 ;
-  wire [31:0] \load_codes$632 ;
-  wire [31:0] \load_codes$709 ;
-  wire [31:0] \load_codes$786 ;
+  wire [31:0] \load_codes$537 ;
+  wire [31:0] \load_codes$633 ;
+  wire [31:0] \load_codes$710 ;
+  wire [31:0] \load_codes$787 ;
   wire load_enable;
-  wire \load_enable$526 ;
-  wire \load_enable$627 ;
-  wire \load_enable$704 ;
-  wire \load_enable$781 ;
+  wire \load_enable$527 ;
+  wire \load_enable$628 ;
+  wire \load_enable$705 ;
+  wire \load_enable$782 ;
   wire [5:0] load_row;
-  wire [5:0] \load_row$534 ;
-  wire [5:0] \load_row$631 ;
-  wire [5:0] \load_row$708 ;
-  wire [5:0] \load_row$785 ;
+  wire [5:0] \load_row$535 ;
+  wire [5:0] \load_row$632 ;
+  wire [5:0] \load_row$709 ;
+  wire [5:0] \load_row$786 ;
   wire loading;
-  wire \loading$358 ;
-  wire \loading$367 ;
-  wire \loading$376 ;
+  wire \loading$359 ;
+  wire \loading$368 ;
+  wire \loading$377 ;
   output [31:0] m_axis1_tdata;
   wire [31:0] m_axis1_tdata;
   output m_axis1_tlast;
@@ -948,154 +951,154 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [7:0] macro3__write_row;
   wire [7:0] macro3__write_row;
   wire macro__add;
-  wire \macro__add$680 ;
-  wire \macro__add$757 ;
-  wire \macro__add$834 ;
+  wire \macro__add$681 ;
+  wire \macro__add$758 ;
+  wire \macro__add$835 ;
   wire macro__bank;
-  wire \macro__bank$673 ;
-  wire \macro__bank$750 ;
-  wire \macro__bank$827 ;
+  wire \macro__bank$674 ;
+  wire \macro__bank$751 ;
+  wire \macro__bank$828 ;
   wire macro__clear;
-  wire \macro__clear$679 ;
-  wire \macro__clear$756 ;
-  wire \macro__clear$833 ;
+  wire \macro__clear$680 ;
+  wire \macro__clear$757 ;
+  wire \macro__clear$834 ;
   wire macro__comparator;
-  wire \macro__comparator$691 ;
-  wire \macro__comparator$768 ;
-  wire \macro__comparator$845 ;
+  wire \macro__comparator$692 ;
+  wire \macro__comparator$769 ;
+  wire \macro__comparator$846 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$690 ;
-  wire [15:0] \macro__conversion$767 ;
-  wire [15:0] \macro__conversion$844 ;
+  wire [15:0] \macro__conversion$691 ;
+  wire [15:0] \macro__conversion$768 ;
+  wire [15:0] \macro__conversion$845 ;
   wire macro__convert;
-  wire \macro__convert$684 ;
-  wire \macro__convert$761 ;
-  wire \macro__convert$838 ;
+  wire \macro__convert$685 ;
+  wire \macro__convert$762 ;
+  wire \macro__convert$839 ;
   wire macro__convert_side;
-  wire \macro__convert_side$685 ;
-  wire \macro__convert_side$762 ;
-  wire \macro__convert_side$839 ;
+  wire \macro__convert_side$686 ;
+  wire \macro__convert_side$763 ;
+  wire \macro__convert_side$840 ;
   wire macro__decided;
-  wire \macro__decided$692 ;
-  wire \macro__decided$769 ;
-  wire \macro__decided$846 ;
+  wire \macro__decided$693 ;
+  wire \macro__decided$770 ;
+  wire \macro__decided$847 ;
   wire macro__drive;
-  wire \macro__drive$676 ;
-  wire \macro__drive$753 ;
-  wire \macro__drive$830 ;
+  wire \macro__drive$677 ;
+  wire \macro__drive$754 ;
+  wire \macro__drive$831 ;
   wire macro__hold;
-  wire \macro__hold$678 ;
-  wire \macro__hold$755 ;
-  wire \macro__hold$832 ;
+  wire \macro__hold$679 ;
+  wire \macro__hold$756 ;
+  wire \macro__hold$833 ;
   wire [11:0] macro__level;
-  wire [11:0] \macro__level$687 ;
-  wire [11:0] \macro__level$764 ;
-  wire [11:0] \macro__level$841 ;
+  wire [11:0] \macro__level$688 ;
+  wire [11:0] \macro__level$765 ;
+  wire [11:0] \macro__level$842 ;
   wire macro__load_bank;
-  wire \macro__load_bank$669 ;
-  wire \macro__load_bank$746 ;
-  wire \macro__load_bank$823 ;
+  wire \macro__load_bank$670 ;
+  wire \macro__load_bank$747 ;
+  wire \macro__load_bank$824 ;
   wire macro__load_clear;
-  wire \macro__load_clear$670 ;
-  wire \macro__load_clear$747 ;
-  wire \macro__load_clear$824 ;
+  wire \macro__load_clear$671 ;
+  wire \macro__load_clear$748 ;
+  wire \macro__load_clear$825 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$672 ;
-  wire [31:0] \macro__load_codes$749 ;
-  wire [31:0] \macro__load_codes$826 ;
+  wire [31:0] \macro__load_codes$673 ;
+  wire [31:0] \macro__load_codes$750 ;
+  wire [31:0] \macro__load_codes$827 ;
   wire macro__load_enable;
-  wire \macro__load_enable$668 ;
-  wire \macro__load_enable$745 ;
-  wire \macro__load_enable$822 ;
+  wire \macro__load_enable$669 ;
+  wire \macro__load_enable$746 ;
+  wire \macro__load_enable$823 ;
   wire [5:0] macro__load_row;
-  wire [5:0] \macro__load_row$671 ;
-  wire [5:0] \macro__load_row$748 ;
-  wire [5:0] \macro__load_row$825 ;
+  wire [5:0] \macro__load_row$672 ;
+  wire [5:0] \macro__load_row$749 ;
+  wire [5:0] \macro__load_row$826 ;
   wire [63:0] macro__negate;
-  wire [63:0] \macro__negate$683 ;
-  wire [63:0] \macro__negate$760 ;
-  wire [63:0] \macro__negate$837 ;
+  wire [63:0] \macro__negate$684 ;
+  wire [63:0] \macro__negate$761 ;
+  wire [63:0] \macro__negate$838 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$689 ;
-  wire [31:0] \macro__product$766 ;
-  wire [31:0] \macro__product$843 ;
+  wire [31:0] \macro__product$690 ;
+  wire [31:0] \macro__product$767 ;
+  wire [31:0] \macro__product$844 ;
   wire [24:0] macro__reference;
-  wire [24:0] \macro__reference$688 ;
-  wire [24:0] \macro__reference$765 ;
-  wire [24:0] \macro__reference$842 ;
+  wire [24:0] \macro__reference$689 ;
+  wire [24:0] \macro__reference$766 ;
+  wire [24:0] \macro__reference$843 ;
   wire macro__reset;
-  wire \macro__reset$675 ;
-  wire \macro__reset$752 ;
-  wire \macro__reset$829 ;
+  wire \macro__reset$676 ;
+  wire \macro__reset$753 ;
+  wire \macro__reset$830 ;
   wire [8:0] macro__row_enable;
-  wire [8:0] \macro__row_enable$674 ;
-  wire [8:0] \macro__row_enable$751 ;
-  wire [8:0] \macro__row_enable$828 ;
+  wire [8:0] \macro__row_enable$675 ;
+  wire [8:0] \macro__row_enable$752 ;
+  wire [8:0] \macro__row_enable$829 ;
   wire [63:0] macro__select;
-  wire [63:0] \macro__select$682 ;
-  wire [63:0] \macro__select$759 ;
-  wire [63:0] \macro__select$836 ;
+  wire [63:0] \macro__select$683 ;
+  wire [63:0] \macro__select$760 ;
+  wire [63:0] \macro__select$837 ;
   wire macro__share;
-  wire \macro__share$677 ;
-  wire \macro__share$754 ;
-  wire \macro__share$831 ;
+  wire \macro__share$678 ;
+  wire \macro__share$755 ;
+  wire \macro__share$832 ;
   wire macro__side;
-  wire \macro__side$681 ;
-  wire \macro__side$758 ;
-  wire \macro__side$835 ;
+  wire \macro__side$682 ;
+  wire \macro__side$759 ;
+  wire \macro__side$836 ;
   wire [7:0] macro__trial;
-  wire [7:0] \macro__trial$686 ;
-  wire [7:0] \macro__trial$763 ;
-  wire [7:0] \macro__trial$840 ;
+  wire [7:0] \macro__trial$687 ;
+  wire [7:0] \macro__trial$764 ;
+  wire [7:0] \macro__trial$841 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$667 ;
-  wire [31:0] \macro__write_data$744 ;
-  wire [31:0] \macro__write_data$821 ;
+  wire [31:0] \macro__write_data$668 ;
+  wire [31:0] \macro__write_data$745 ;
+  wire [31:0] \macro__write_data$822 ;
   wire macro__write_enable;
-  wire \macro__write_enable$664 ;
-  wire \macro__write_enable$741 ;
-  wire \macro__write_enable$818 ;
+  wire \macro__write_enable$665 ;
+  wire \macro__write_enable$742 ;
+  wire \macro__write_enable$819 ;
   wire [3:0] macro__write_group;
-  wire [3:0] \macro__write_group$666 ;
-  wire [3:0] \macro__write_group$743 ;
-  wire [3:0] \macro__write_group$820 ;
+  wire [3:0] \macro__write_group$667 ;
+  wire [3:0] \macro__write_group$744 ;
+  wire [3:0] \macro__write_group$821 ;
   wire [7:0] macro__write_row;
-  wire [7:0] \macro__write_row$665 ;
-  wire [7:0] \macro__write_row$742 ;
-  wire [7:0] \macro__write_row$819 ;
+  wire [7:0] \macro__write_row$666 ;
+  wire [7:0] \macro__write_row$743 ;
+  wire [7:0] \macro__write_row$820 ;
   wire [171:0] measured;
-  wire [42:0] \measured$557 ;
-  wire \measured$557.failed ;
-  wire [15:0] \measured$557.gain ;
-  wire [14:0] \measured$557.gain_reference ;
-  wire \measured$557.gain_valid ;
-  wire [7:0] \measured$557.offset ;
-  wire \measured$557.offset_valid ;
-  wire \measured$557.reference_valid ;
-  wire [42:0] \measured$646 ;
-  wire \measured$646.failed ;
-  wire [15:0] \measured$646.gain ;
-  wire [14:0] \measured$646.gain_reference ;
-  wire \measured$646.gain_valid ;
-  wire [7:0] \measured$646.offset ;
-  wire \measured$646.offset_valid ;
-  wire \measured$646.reference_valid ;
-  wire [42:0] \measured$723 ;
-  wire \measured$723.failed ;
-  wire [15:0] \measured$723.gain ;
-  wire [14:0] \measured$723.gain_reference ;
-  wire \measured$723.gain_valid ;
-  wire [7:0] \measured$723.offset ;
-  wire \measured$723.offset_valid ;
-  wire \measured$723.reference_valid ;
-  wire [42:0] \measured$800 ;
-  wire \measured$800.failed ;
-  wire [15:0] \measured$800.gain ;
-  wire [14:0] \measured$800.gain_reference ;
-  wire \measured$800.gain_valid ;
-  wire [7:0] \measured$800.offset ;
-  wire \measured$800.offset_valid ;
-  wire \measured$800.reference_valid ;
+  wire [42:0] \measured$558 ;
+  wire \measured$558.failed ;
+  wire [15:0] \measured$558.gain ;
+  wire [14:0] \measured$558.gain_reference ;
+  wire \measured$558.gain_valid ;
+  wire [7:0] \measured$558.offset ;
+  wire \measured$558.offset_valid ;
+  wire \measured$558.reference_valid ;
+  wire [42:0] \measured$647 ;
+  wire \measured$647.failed ;
+  wire [15:0] \measured$647.gain ;
+  wire [14:0] \measured$647.gain_reference ;
+  wire \measured$647.gain_valid ;
+  wire [7:0] \measured$647.offset ;
+  wire \measured$647.offset_valid ;
+  wire \measured$647.reference_valid ;
+  wire [42:0] \measured$724 ;
+  wire \measured$724.failed ;
+  wire [15:0] \measured$724.gain ;
+  wire [14:0] \measured$724.gain_reference ;
+  wire \measured$724.gain_valid ;
+  wire [7:0] \measured$724.offset ;
+  wire \measured$724.offset_valid ;
+  wire \measured$724.reference_valid ;
+  wire [42:0] \measured$801 ;
+  wire \measured$801.failed ;
+  wire [15:0] \measured$801.gain ;
+  wire [14:0] \measured$801.gain_reference ;
+  wire \measured$801.gain_valid ;
+  wire [7:0] \measured$801.offset ;
+  wire \measured$801.offset_valid ;
+  wire \measured$801.reference_valid ;
   wire [42:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -1134,19 +1137,19 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire mismatch;
   reg [31:0] next_number;
   wire [31:0] out_data;
-  wire [31:0] \out_data$325 ;
+  wire [31:0] \out_data$326 ;
   wire out_last;
-  wire \out_last$326 ;
+  wire \out_last$327 ;
   wire out_ready;
-  wire \out_ready$324 ;
+  wire \out_ready$325 ;
   wire out_valid;
-  wire \out_valid$323 ;
+  wire \out_valid$324 ;
   wire overrun;
-  wire \overrun$340 ;
-  wire \overrun$342 ;
-  wire \overrun$344 ;
+  wire \overrun$341 ;
+  wire \overrun$343 ;
+  wire \overrun$345 ;
   wire pad;
-  wire \pad$479 ;
+  wire \pad$480 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -1155,22 +1158,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [3:0] position_done;
-  wire \position_done$613 ;
   wire \position_done$614 ;
   wire \position_done$615 ;
   wire \position_done$616 ;
+  wire \position_done$617 ;
   wire position_freed;
-  wire \position_freed$551 ;
-  wire \position_freed$643 ;
-  wire \position_freed$720 ;
-  wire \position_freed$797 ;
+  wire \position_freed$552 ;
+  wire \position_freed$644 ;
+  wire \position_freed$721 ;
+  wire \position_freed$798 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   reg [29:0] product1 = 30'h00000000;
   wire product_started;
-  wire \product_started$417 ;
   wire \product_started$418 ;
   wire \product_started$419 ;
+  wire \product_started$420 ;
   wire program_write;
   wire [31:0] rdata;
   wire [16:0] read;
@@ -1182,48 +1185,49 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [23:0] read_address;
   wire [23:0] \read_address$246 ;
   wire [9:0] \read_address$266 ;
-  wire [15:0] \read_address$287 ;
   wire [15:0] \read_address$288 ;
-  wire [15:0] \read_address$305 ;
-  wire [15:0] \read_address$328 ;
+  wire [15:0] \read_address$289 ;
+  wire [15:0] \read_address$306 ;
+  wire [15:0] \read_address$329 ;
   wire [31:0] read_data;
   wire [31:0] \read_data$250 ;
   wire [31:0] \read_data$267 ;
   wire [31:0] \read_data$280 ;
   wire [31:0] \read_data$281 ;
   wire [31:0] \read_data$282 ;
-  wire [31:0] \read_data$310 ;
-  wire [31:0] \read_data$331 ;
+  wire [31:0] \read_data$311 ;
+  wire [31:0] \read_data$332 ;
   wire read_enable;
   wire \read_enable$284 ;
   wire \read_enable$285 ;
-  wire \read_enable$304 ;
-  wire \read_enable$327 ;
+  wire \read_enable$305 ;
+  wire \read_enable$328 ;
   wire read_error;
   wire \read_error$252 ;
   wire read_ready;
-  wire \read_ready$329 ;
+  wire \read_ready$330 ;
   wire read_valid;
   wire \read_valid$244 ;
-  wire \read_valid$308 ;
-  wire \read_valid$330 ;
+  wire \read_valid$309 ;
+  wire \read_valid$331 ;
   wire ready;
   wire refused;
-  wire \refused$341 ;
-  wire \refused$343 ;
-  wire \refused$345 ;
+  wire \refused$342 ;
+  wire \refused$344 ;
+  wire \refused$346 ;
   reg register = 1'h0;
-  reg \register$857  = 1'h0;
+  reg \register$852  = 1'h0;
+  reg \register$858  = 1'h0;
   wire reset;
-  wire \reset$362 ;
-  wire \reset$371 ;
-  wire \reset$380 ;
+  wire \reset$363 ;
+  wire \reset$372 ;
+  wire \reset$381 ;
   wire [5:0] row_word;
-  wire [5:0] \row_word$481 ;
+  wire [5:0] \row_word$482 ;
   wire rows;
-  wire \rows$445 ;
   wire \rows$446 ;
   wire \rows$447 ;
+  wire \rows$448 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -1283,71 +1287,71 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [3:0] saturated;
-  wire \saturated$559 ;
-  wire \saturated$647 ;
-  wire \saturated$724 ;
-  wire \saturated$801 ;
+  wire \saturated$560 ;
+  wire \saturated$648 ;
+  wire \saturated$725 ;
+  wire \saturated$802 ;
   wire [39:0] settings;
-  wire [159:0] \settings$555 ;
-  wire [39:0] \settings$555[0] ;
-  wire [15:0] \settings$555[0].gain ;
-  wire [14:0] \settings$555[0].gain_reference ;
-  wire \settings$555[0].levels ;
-  wire [7:0] \settings$555[0].offset ;
-  wire [39:0] \settings$555[1] ;
-  wire [15:0] \settings$555[1].gain ;
-  wire [14:0] \settings$555[1].gain_reference ;
-  wire \settings$555[1].levels ;
-  wire [7:0] \settings$555[1].offset ;
-  wire [39:0] \settings$555[2] ;
-  wire [15:0] \settings$555[2].gain ;
-  wire [14:0] \settings$555[2].gain_reference ;
-  wire \settings$555[2].levels ;
-  wire [7:0] \settings$555[2].offset ;
-  wire [39:0] \settings$555[3] ;
-  wire [15:0] \settings$555[3].gain ;
-  wire [14:0] \settings$555[3].gain_reference ;
-  wire \settings$555[3].levels ;
-  wire [7:0] \settings$555[3].offset ;
-  wire [39:0] \settings$645 ;
-  wire [15:0] \settings$645.gain ;
-  wire [14:0] \settings$645.gain_reference ;
-  wire \settings$645.levels ;
-  wire [7:0] \settings$645.offset ;
-  wire [39:0] \settings$722 ;
-  wire [15:0] \settings$722.gain ;
-  wire [14:0] \settings$722.gain_reference ;
-  wire \settings$722.levels ;
-  wire [7:0] \settings$722.offset ;
-  wire [39:0] \settings$799 ;
-  wire [15:0] \settings$799.gain ;
-  wire [14:0] \settings$799.gain_reference ;
-  wire \settings$799.levels ;
-  wire [7:0] \settings$799.offset ;
+  wire [159:0] \settings$556 ;
+  wire [39:0] \settings$556[0] ;
+  wire [15:0] \settings$556[0].gain ;
+  wire [14:0] \settings$556[0].gain_reference ;
+  wire \settings$556[0].levels ;
+  wire [7:0] \settings$556[0].offset ;
+  wire [39:0] \settings$556[1] ;
+  wire [15:0] \settings$556[1].gain ;
+  wire [14:0] \settings$556[1].gain_reference ;
+  wire \settings$556[1].levels ;
+  wire [7:0] \settings$556[1].offset ;
+  wire [39:0] \settings$556[2] ;
+  wire [15:0] \settings$556[2].gain ;
+  wire [14:0] \settings$556[2].gain_reference ;
+  wire \settings$556[2].levels ;
+  wire [7:0] \settings$556[2].offset ;
+  wire [39:0] \settings$556[3] ;
+  wire [15:0] \settings$556[3].gain ;
+  wire [14:0] \settings$556[3].gain_reference ;
+  wire \settings$556[3].levels ;
+  wire [7:0] \settings$556[3].offset ;
+  wire [39:0] \settings$646 ;
+  wire [15:0] \settings$646.gain ;
+  wire [14:0] \settings$646.gain_reference ;
+  wire \settings$646.levels ;
+  wire [7:0] \settings$646.offset ;
+  wire [39:0] \settings$723 ;
+  wire [15:0] \settings$723.gain ;
+  wire [14:0] \settings$723.gain_reference ;
+  wire \settings$723.levels ;
+  wire [7:0] \settings$723.offset ;
+  wire [39:0] \settings$800 ;
+  wire [15:0] \settings$800.gain ;
+  wire [14:0] \settings$800.gain_reference ;
+  wire \settings$800.levels ;
+  wire [7:0] \settings$800.offset ;
   wire [15:0] \settings.gain ;
   wire [14:0] \settings.gain_reference ;
   wire \settings.levels ;
   wire [7:0] \settings.offset ;
   wire start;
-  wire \start$357 ;
-  wire \start$366 ;
-  wire \start$375 ;
-  wire [1:0] \start$384 ;
+  wire \start$358 ;
+  wire \start$367 ;
+  wire \start$376 ;
   wire [1:0] \start$385 ;
-  wire \start$428 ;
-  wire \start$463 ;
-  wire \start$471 ;
+  wire [1:0] \start$386 ;
+  wire \start$429 ;
+  wire \start$464 ;
   wire \start$472 ;
-  wire \start$494 ;
-  wire \start$496 ;
-  wire \start$508 ;
-  wire \start$620 ;
-  wire \start$697 ;
-  wire \start$774 ;
+  wire \start$473 ;
+  wire \start$495 ;
+  wire \start$497 ;
+  wire \start$509 ;
+  wire \start$621 ;
+  wire \start$698 ;
+  wire \start$775 ;
   wire stopped;
-  wire \stopped$406 ;
   wire \stopped$407 ;
   wire \stopped$408 ;
+  wire \stopped$409 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -1356,16 +1360,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire tenant;
   wire \tenant$275 ;
   reg timed_out = 1'h0;
-  wire \timed_out$868 ;
   wire \timed_out$869 ;
   wire \timed_out$870 ;
   wire \timed_out$871 ;
+  wire \timed_out$872 ;
   wire [23:0] timeout;
-  wire [23:0] \timeout$461 ;
-  wire [15:0] \timeout$511 ;
-  wire [15:0] \timeout$623 ;
-  wire [15:0] \timeout$700 ;
-  wire [15:0] \timeout$777 ;
+  wire [23:0] \timeout$462 ;
+  wire [15:0] \timeout$512 ;
+  wire [15:0] \timeout$624 ;
+  wire [15:0] \timeout$701 ;
+  wire [15:0] \timeout$778 ;
   output [7:0] trace0__code;
   wire [7:0] trace0__code;
   output [8:0] trace0__compensated;
@@ -1439,41 +1443,41 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace3__void;
   wire trace3__void;
   wire [7:0] trace__code;
-  wire [7:0] \trace__code$660 ;
-  wire [7:0] \trace__code$737 ;
-  wire [7:0] \trace__code$814 ;
+  wire [7:0] \trace__code$661 ;
+  wire [7:0] \trace__code$738 ;
+  wire [7:0] \trace__code$815 ;
   wire [8:0] trace__compensated;
-  wire [8:0] \trace__compensated$661 ;
-  wire [8:0] \trace__compensated$738 ;
-  wire [8:0] \trace__compensated$815 ;
+  wire [8:0] \trace__compensated$662 ;
+  wire [8:0] \trace__compensated$739 ;
+  wire [8:0] \trace__compensated$816 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$657 ;
-  wire [15:0] \trace__conversion$734 ;
-  wire [15:0] \trace__conversion$811 ;
+  wire [15:0] \trace__conversion$658 ;
+  wire [15:0] \trace__conversion$735 ;
+  wire [15:0] \trace__conversion$812 ;
   wire [5:0] trace__index;
-  wire [5:0] \trace__index$658 ;
-  wire [5:0] \trace__index$735 ;
-  wire [5:0] \trace__index$812 ;
+  wire [5:0] \trace__index$659 ;
+  wire [5:0] \trace__index$736 ;
+  wire [5:0] \trace__index$813 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$659 ;
-  wire [1:0] \trace__plane$736 ;
-  wire [1:0] \trace__plane$813 ;
+  wire [1:0] \trace__plane$660 ;
+  wire [1:0] \trace__plane$737 ;
+  wire [1:0] \trace__plane$814 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$656 ;
-  wire [31:0] \trace__product$733 ;
-  wire [31:0] \trace__product$810 ;
+  wire [31:0] \trace__product$657 ;
+  wire [31:0] \trace__product$734 ;
+  wire [31:0] \trace__product$811 ;
   wire trace__stopped;
-  wire \trace__stopped$662 ;
-  wire \trace__stopped$739 ;
-  wire \trace__stopped$816 ;
+  wire \trace__stopped$663 ;
+  wire \trace__stopped$740 ;
+  wire \trace__stopped$817 ;
   wire trace__valid;
-  wire \trace__valid$655 ;
-  wire \trace__valid$732 ;
-  wire \trace__valid$809 ;
+  wire \trace__valid$656 ;
+  wire \trace__valid$733 ;
+  wire \trace__valid$810 ;
   wire trace__void;
-  wire \trace__void$663 ;
-  wire \trace__void$740 ;
-  wire \trace__void$817 ;
+  wire \trace__void$664 ;
+  wire \trace__void$741 ;
+  wire \trace__void$818 ;
   output trace_layer1__begin;
   wire trace_layer1__begin;
   output trace_layer1__done;
@@ -1590,27 +1594,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \windows$279.tenant1.program_base ;
   wire [11:0] \windows$279.tenant1.program_length ;
   wire [3:0] \windows$279.tenant1.tiles ;
-  wire [269:0] \windows$388 ;
-  wire [134:0] \windows$388.tenant0 ;
-  wire [15:0] \windows$388.tenant0.activation_base ;
-  wire [16:0] \windows$388.tenant0.activation_words ;
-  wire [20:0] \windows$388.tenant0.coefficient_words ;
-  wire [19:0] \windows$388.tenant0.coefficients_base ;
-  wire [16:0] \windows$388.tenant0.constant_entries ;
-  wire [15:0] \windows$388.tenant0.constants_base ;
-  wire [11:0] \windows$388.tenant0.program_base ;
-  wire [11:0] \windows$388.tenant0.program_length ;
-  wire [3:0] \windows$388.tenant0.tiles ;
-  wire [134:0] \windows$388.tenant1 ;
-  wire [15:0] \windows$388.tenant1.activation_base ;
-  wire [16:0] \windows$388.tenant1.activation_words ;
-  wire [20:0] \windows$388.tenant1.coefficient_words ;
-  wire [19:0] \windows$388.tenant1.coefficients_base ;
-  wire [16:0] \windows$388.tenant1.constant_entries ;
-  wire [15:0] \windows$388.tenant1.constants_base ;
-  wire [11:0] \windows$388.tenant1.program_base ;
-  wire [11:0] \windows$388.tenant1.program_length ;
-  wire [3:0] \windows$388.tenant1.tiles ;
+  wire [269:0] \windows$389 ;
+  wire [134:0] \windows$389.tenant0 ;
+  wire [15:0] \windows$389.tenant0.activation_base ;
+  wire [16:0] \windows$389.tenant0.activation_words ;
+  wire [20:0] \windows$389.tenant0.coefficient_words ;
+  wire [19:0] \windows$389.tenant0.coefficients_base ;
+  wire [16:0] \windows$389.tenant0.constant_entries ;
+  wire [15:0] \windows$389.tenant0.constants_base ;
+  wire [11:0] \windows$389.tenant0.program_base ;
+  wire [11:0] \windows$389.tenant0.program_length ;
+  wire [3:0] \windows$389.tenant0.tiles ;
+  wire [134:0] \windows$389.tenant1 ;
+  wire [15:0] \windows$389.tenant1.activation_base ;
+  wire [16:0] \windows$389.tenant1.activation_words ;
+  wire [20:0] \windows$389.tenant1.coefficient_words ;
+  wire [19:0] \windows$389.tenant1.coefficients_base ;
+  wire [16:0] \windows$389.tenant1.constant_entries ;
+  wire [15:0] \windows$389.tenant1.constants_base ;
+  wire [11:0] \windows$389.tenant1.program_base ;
+  wire [11:0] \windows$389.tenant1.program_length ;
+  wire [3:0] \windows$389.tenant1.tiles ;
   wire [134:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -1637,11 +1641,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working0;
   wire working1;
   wire works;
-  wire \works$412 ;
   wire \works$413 ;
   wire \works$414 ;
+  wire \works$415 ;
   wire wready;
-  reg [48:0] write;
+  wire [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
@@ -1653,40 +1657,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \write__en$259 ;
   wire [23:0] write_address;
   wire [23:0] \write_address$240 ;
-  wire [15:0] \write_address$291 ;
+  wire [15:0] \write_address$293 ;
   wire [15:0] \write_address$294 ;
-  wire [15:0] \write_address$314 ;
-  wire [15:0] \write_address$333 ;
+  wire [15:0] \write_address$315 ;
+  wire [15:0] \write_address$334 ;
   wire [31:0] write_data;
   wire [31:0] \write_data$242 ;
-  wire [31:0] \write_data$292 ;
   wire [31:0] \write_data$295 ;
-  wire [31:0] \write_data$315 ;
-  wire [31:0] \write_data$334 ;
-  wire [31:0] \write_data$541 ;
-  wire [31:0] \write_data$636 ;
-  wire [31:0] \write_data$713 ;
-  wire [31:0] \write_data$790 ;
+  wire [31:0] \write_data$296 ;
+  wire [31:0] \write_data$316 ;
+  wire [31:0] \write_data$335 ;
+  wire [31:0] \write_data$542 ;
+  wire [31:0] \write_data$637 ;
+  wire [31:0] \write_data$714 ;
+  wire [31:0] \write_data$791 ;
   wire write_enable;
-  wire \write_enable$293 ;
-  wire \write_enable$313 ;
-  wire \write_enable$332 ;
-  wire \write_enable$537 ;
-  wire \write_enable$633 ;
-  wire \write_enable$710 ;
-  wire \write_enable$787 ;
+  wire \write_enable$292 ;
+  wire \write_enable$314 ;
+  wire \write_enable$333 ;
+  wire \write_enable$538 ;
+  wire \write_enable$634 ;
+  wire \write_enable$711 ;
+  wire \write_enable$788 ;
   wire write_error;
   wire \write_error$248 ;
   wire [3:0] write_group;
-  wire [3:0] \write_group$635 ;
-  wire [3:0] \write_group$712 ;
-  wire [3:0] \write_group$789 ;
+  wire [3:0] \write_group$636 ;
+  wire [3:0] \write_group$713 ;
+  wire [3:0] \write_group$790 ;
   wire write_ready;
-  wire \write_ready$335 ;
+  wire \write_ready$336 ;
   wire [7:0] write_row;
-  wire [7:0] \write_row$634 ;
-  wire [7:0] \write_row$711 ;
-  wire [7:0] \write_row$788 ;
+  wire [7:0] \write_row$635 ;
+  wire [7:0] \write_row$712 ;
+  wire [7:0] \write_row$789 ;
   wire write_valid;
   wire \write_valid$238 ;
   wire [97:0] written;
@@ -1701,20 +1705,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] wstrb;
   wire wvalid;
   (* no_rw_check = 32'd1 *)
-  reg [63:0] \constants$887  [2047:0];
+  reg [63:0] \constants$888  [2047:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$887
+  initial begin : zero_constants$888
     integer i;
-    for (i = 0; i < 2048; i = i + 1) \constants$887 [i] = 64'h0000000000000000;
+    for (i = 0; i < 2048; i = i + 1) \constants$888 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
     if (\write__en$259 )
-      \constants$887 [memory_index[10:0]] <= memory_data;
+      \constants$888 [memory_index[10:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$887 [constant__addr];
+    _0_ <= \constants$888 [constant__addr];
   end
   assign constant = _0_;
   (* no_rw_check = 32'd1 *)
@@ -1743,268 +1747,271 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$3  = transfer[1] | \busy$216 ;
   assign \$4  = \$3  | \done$217 ;
   assign transfer1_moving = \$4  | transfer_clear[1];
-  assign \$5  = ~ \$196 [16];
+  assign \$5  = ~ \$200 [16];
   assign \$6  = \read_enable$285  & \$5 ;
   assign \$7  = \read_enable$284  | \$6 ;
-  assign \$8  = \read_enable$284  ? \read_address$288  : \$196 [15:0];
-  assign \$9  = overrun | refused;
-  assign \$10  = \overrun$340  | \refused$341 ;
-  assign \$11  = \overrun$342  | \refused$343 ;
-  assign \$12  = \overrun$344  | \refused$345 ;
-  assign \$13  = | { \$12 , \$11 , \$10 , \$9  };
-  assign met = mismatch | \$13 ;
-  assign \$14  = converted + \converted$401 ;
-  assign \$15  = \$14  + \converted$402 ;
-  assign \$16  = \$15  + \converted$403 ;
-  assign \$17  = stopped + \stopped$406 ;
-  assign \$18  = \$17  + \stopped$407 ;
-  assign \$19  = \$18  + \stopped$408 ;
-  assign \$20  = ~ combining;
-  assign \$21  = window[134] ? works : 1'h0;
-  assign \$22  = window[133] ? \works$412  : \$21 ;
-  assign \$23  = window[132] ? \works$413  : \$22 ;
-  assign \$24  = window[131] ? \works$414  : \$23 ;
-  assign \converting$409  = \$20  & \$24 ;
-  assign \$25  = window[134] ? product_started : 1'h0;
-  assign \$26  = window[133] ? \product_started$417  : \$25 ;
-  assign \$27  = window[132] ? \product_started$418  : \$26 ;
-  assign product = window[131] ? \product_started$419  : \$27 ;
-  assign \$28  = { \converting$377 , \converting$368 , \converting$359 , converting } & window[134:131];
-  assign \$29  = | \$28 ;
-  assign \$30  = ~ { \converting$377 , \converting$368 , \converting$359 , converting };
-  assign \$31  = \$30  & window[134:131];
+  assign \$8  = register ? \read_address$289  : \$200 [15:0];
+  assign \$9  = write_enable | \write_enable$292 ;
+  assign \$10  = register ? \write_address$294  : \write_address$293 ;
+  assign \$11  = register ? \write_data$296  : \write_data$295 ;
+  assign \$12  = overrun | refused;
+  assign \$13  = \overrun$341  | \refused$342 ;
+  assign \$14  = \overrun$343  | \refused$344 ;
+  assign \$15  = \overrun$345  | \refused$346 ;
+  assign \$16  = | { \$15 , \$14 , \$13 , \$12  };
+  assign met = mismatch | \$16 ;
+  assign \$17  = converted + \converted$402 ;
+  assign \$18  = \$17  + \converted$403 ;
+  assign \$19  = \$18  + \converted$404 ;
+  assign \$20  = stopped + \stopped$407 ;
+  assign \$21  = \$20  + \stopped$408 ;
+  assign \$22  = \$21  + \stopped$409 ;
+  assign \$23  = ~ combining;
+  assign \$24  = window[134] ? works : 1'h0;
+  assign \$25  = window[133] ? \works$413  : \$24 ;
+  assign \$26  = window[132] ? \works$414  : \$25 ;
+  assign \$27  = window[131] ? \works$415  : \$26 ;
+  assign \converting$410  = \$23  & \$27 ;
+  assign \$28  = window[134] ? product_started : 1'h0;
+  assign \$29  = window[133] ? \product_started$418  : \$28 ;
+  assign \$30  = window[132] ? \product_started$419  : \$29 ;
+  assign product = window[131] ? \product_started$420  : \$30 ;
+  assign \$31  = { \converting$378 , \converting$369 , \converting$360 , converting } & window[134:131];
   assign \$32  = | \$31 ;
-  assign contest = \$29  & \$32 ;
-  assign \$33  = ! trace_tenant;
-  assign working0 = working & \$33 ;
-  assign \$34  = ~ combining;
-  assign \$35  = window[134] ? comparator : 1'h0;
-  assign \$36  = window[133] ? \comparator$433  : \$35 ;
-  assign \$37  = window[132] ? \comparator$434  : \$36 ;
-  assign \$38  = window[131] ? \comparator$435  : \$37 ;
-  assign \$39  = \$34  & \$38 ;
-  assign \$40  = working0 & \$39 ;
-  assign \$41  = ~ combining;
-  assign \$42  = window[134] ? adder : 1'h0;
-  assign \$43  = window[133] ? \adder$437  : \$42 ;
-  assign \$44  = window[132] ? \adder$438  : \$43 ;
-  assign \$45  = window[131] ? \adder$439  : \$44 ;
-  assign \$46  = \$41  & \$45 ;
-  assign \$47  = working0 & \$46 ;
-  assign \$48  = ~ combining;
-  assign \$49  = window[134] ? array : 1'h0;
-  assign \$50  = window[133] ? \array$441  : \$49 ;
-  assign \$51  = window[132] ? \array$442  : \$50 ;
-  assign \$52  = window[131] ? \array$443  : \$51 ;
-  assign \$53  = \$48  & \$52 ;
-  assign \$54  = working0 & \$53 ;
-  assign \$55  = ~ combining;
-  assign \$56  = window[134] ? rows : 1'h0;
-  assign \$57  = window[133] ? \rows$445  : \$56 ;
-  assign \$58  = window[132] ? \rows$446  : \$57 ;
-  assign \$59  = window[131] ? \rows$447  : \$58 ;
-  assign \$60  = \$55  & \$59 ;
-  assign \$61  = working0 & \$60 ;
-  assign \$62  = ~ combining;
-  assign \$63  = window[134] ? drain : 1'h0;
-  assign \$64  = window[133] ? \drain$449  : \$63 ;
-  assign \$65  = window[132] ? \drain$450  : \$64 ;
-  assign \$66  = window[131] ? \drain$451  : \$65 ;
-  assign \$67  = \$62  & \$66 ;
-  assign \$68  = working0 & \$67 ;
-  assign \$69  = working0 & combining;
-  assign \$70  = ~ host_wait;
-  assign \$71  = transferring[0] & \$70 ;
-  assign \$72  = ~ buffer_wait;
-  assign \$73  = \$71  & \$72 ;
-  assign \$74  = transferring[0] & host_wait;
-  assign \$75  = transferring[0] & buffer_wait;
-  assign working1 = working & \$76 ;
-  assign \$77  = ~ combining;
-  assign \$78  = window[134] ? comparator : 1'h0;
-  assign \$79  = window[133] ? \comparator$433  : \$78 ;
-  assign \$80  = window[132] ? \comparator$434  : \$79 ;
-  assign \$81  = window[131] ? \comparator$435  : \$80 ;
-  assign \$82  = \$77  & \$81 ;
-  assign \$83  = working1 & \$82 ;
-  assign \$84  = ~ combining;
-  assign \$85  = window[134] ? adder : 1'h0;
-  assign \$86  = window[133] ? \adder$437  : \$85 ;
-  assign \$87  = window[132] ? \adder$438  : \$86 ;
-  assign \$88  = window[131] ? \adder$439  : \$87 ;
-  assign \$89  = \$84  & \$88 ;
-  assign \$90  = working1 & \$89 ;
-  assign \$91  = ~ combining;
-  assign \$92  = window[134] ? array : 1'h0;
-  assign \$93  = window[133] ? \array$441  : \$92 ;
-  assign \$94  = window[132] ? \array$442  : \$93 ;
-  assign \$95  = window[131] ? \array$443  : \$94 ;
-  assign \$96  = \$91  & \$95 ;
-  assign \$97  = working1 & \$96 ;
-  assign \$98  = ~ combining;
-  assign \$99  = window[134] ? rows : 1'h0;
-  assign \$100  = window[133] ? \rows$445  : \$99 ;
-  assign \$101  = window[132] ? \rows$446  : \$100 ;
-  assign \$102  = window[131] ? \rows$447  : \$101 ;
-  assign \$103  = \$98  & \$102 ;
-  assign \$104  = working1 & \$103 ;
-  assign \$105  = ~ combining;
-  assign \$106  = window[134] ? drain : 1'h0;
-  assign \$107  = window[133] ? \drain$449  : \$106 ;
-  assign \$108  = window[132] ? \drain$450  : \$107 ;
-  assign \$109  = window[131] ? \drain$451  : \$108 ;
-  assign \$110  = \$105  & \$109 ;
-  assign \$111  = working1 & \$110 ;
-  assign \$112  = working1 & combining;
-  assign \$113  = ~ \host_wait$464 ;
-  assign \$114  = transferring[1] & \$113 ;
-  assign \$115  = ~ \buffer_wait$465 ;
-  assign \$116  = \$114  & \$115 ;
-  assign \$117  = transferring[1] & \host_wait$464 ;
-  assign \$118  = transferring[1] & \buffer_wait$465 ;
-  assign \$119  = ~ window[134:131];
-  assign \$120  = { \bank_free$492 , \bank_free$491 , \bank_free$490 , \bank_free$489  } | \$119 ;
-  assign bank_free = & \$120 ;
-  assign \$121  = ! trace_tenant;
-  assign \start$508  = start & window[131];
-  assign chunk_begin = \chunk_begin$522  & window[131];
-  assign chunk_loaded = \chunk_loaded$524  & window[131];
-  assign load_enable = \load_enable$526  & window[131];
-  assign position_freed = \position_freed$551  & window[131];
-  assign calibrate = \calibrate$553  & window[131];
-  assign \$124  = \saturated$559  & window[131];
-  assign drain_clear = \drain_clear$571  & window[131];
-  assign \$125  = window[134] ? \position_done$616  : 1'h0;
-  assign \$126  = window[133] ? \position_done$615  : \$125 ;
-  assign \$127  = window[132] ? \position_done$614  : \$126 ;
-  assign \$128  = window[131] ? \position_done$613  : \$127 ;
-  assign \$129  = window[131] ? \position_done$613  : \$128 ;
-  assign \$130  = window[131] ? drain_sum : 25'h0000000;
-  assign \start$620  = start & window[132];
-  assign \chunk_begin$625  = \chunk_begin$522  & window[132];
-  assign \chunk_loaded$626  = \chunk_loaded$524  & window[132];
-  assign \load_enable$627  = \load_enable$526  & window[132];
-  assign \position_freed$643  = \position_freed$551  & window[132];
-  assign \calibrate$644  = \calibrate$553  & window[132];
-  assign \$132  = \saturated$647  & window[132];
-  assign \drain_clear$654  = \drain_clear$571  & window[132];
-  assign \$133  = window[134] ? \position_done$616  : 1'h0;
-  assign \$134  = window[133] ? \position_done$615  : \$133 ;
-  assign \$135  = window[132] ? \position_done$614  : \$134 ;
-  assign \$136  = window[131] ? \position_done$613  : \$135 ;
-  assign \$137  = window[132] ? \position_done$614  : \$136 ;
-  assign \$138  = window[132] ? \drain_sum$695  : 25'h0000000;
-  assign \start$697  = start & window[133];
-  assign \chunk_begin$702  = \chunk_begin$522  & window[133];
-  assign \chunk_loaded$703  = \chunk_loaded$524  & window[133];
-  assign \load_enable$704  = \load_enable$526  & window[133];
-  assign \position_freed$720  = \position_freed$551  & window[133];
-  assign \calibrate$721  = \calibrate$553  & window[133];
-  assign \$140  = \saturated$724  & window[133];
-  assign \drain_clear$731  = \drain_clear$571  & window[133];
-  assign \$141  = window[134] ? \position_done$616  : 1'h0;
-  assign \$142  = window[133] ? \position_done$615  : \$141 ;
-  assign \$143  = window[132] ? \position_done$614  : \$142 ;
-  assign \$144  = window[131] ? \position_done$613  : \$143 ;
-  assign \$145  = window[133] ? \position_done$615  : \$144 ;
-  assign \$146  = window[133] ? \drain_sum$772  : 25'h0000000;
-  assign \start$774  = start & window[134];
-  assign \chunk_begin$779  = \chunk_begin$522  & window[134];
-  assign \chunk_loaded$780  = \chunk_loaded$524  & window[134];
-  assign \load_enable$781  = \load_enable$526  & window[134];
-  assign \position_freed$797  = \position_freed$551  & window[134];
-  assign \calibrate$798  = \calibrate$553  & window[134];
-  assign \$148  = \saturated$801  & window[134];
-  assign \drain_clear$808  = \drain_clear$571  & window[134];
-  assign \$149  = window[134] ? \position_done$616  : 1'h0;
-  assign \$150  = window[133] ? \position_done$615  : \$149 ;
-  assign \$151  = window[132] ? \position_done$614  : \$150 ;
-  assign \$152  = window[131] ? \position_done$613  : \$151 ;
-  assign \$153  = window[134] ? \position_done$616  : \$152 ;
-  assign \$154  = window[134] ? \drain_sum$849  : 25'h0000000;
-  assign \$155  = descriptor[3:0] == 3'h4;
-  assign \$156  = descriptor[3:0] == 3'h5;
-  assign \$157  = descriptor[3:0] == 3'h6;
-  assign \$158  = | { \$157 , \$156 , \$155  };
-  assign \$159  = start | \start$496 ;
-  assign \$160  = working0 & met;
-  assign \$161  = register & beyond;
-  assign \$162  = \$160  | \$161 ;
-  assign \$163  = \$162  | transfer_beyond[0];
-  assign \$164  = working1 & met;
-  assign \$165  = \register$857  & beyond;
-  assign \$166  = \$164  | \$165 ;
-  assign \$167  = \$166  | transfer_beyond[1];
-  assign \$168  = ~ \clear$506 ;
-  assign \$169  = ending | \ending$861 ;
-  assign \$170  = ~ window[134:131];
-  assign \$171  = { \calibrated$866 , \calibrated$865 , \calibrated$864 , calibrated } | \$170 ;
-  assign \$172  = & \$171 ;
-  assign \$173  = calibrating & \$172 ;
-  assign \$174  = \$169  | \$173 ;
-  assign \$175  = \$168  & \$174 ;
-  assign \$176  = | { \timed_out$871 , \timed_out$870 , \timed_out$869 , \timed_out$868  };
-  assign \$177  = ~ window[134:131];
-  assign \$178  = { \calibrated$866 , \calibrated$865 , \calibrated$864 , calibrated } | \$177 ;
-  assign \$179  = & \$178 ;
-  assign \$180  = \$179  | \clear$506 ;
-  assign \$181  = product & active[0];
-  assign \$182  = product0 + 1'h1;
-  assign \$183  = product & active[1];
-  assign \$184  = product1 + 1'h1;
+  assign \$33  = ~ { \converting$378 , \converting$369 , \converting$360 , converting };
+  assign \$34  = \$33  & window[134:131];
+  assign \$35  = | \$34 ;
+  assign contest = \$32  & \$35 ;
+  assign \$36  = ! trace_tenant;
+  assign working0 = working & \$36 ;
+  assign \$37  = ~ combining;
+  assign \$38  = window[134] ? comparator : 1'h0;
+  assign \$39  = window[133] ? \comparator$434  : \$38 ;
+  assign \$40  = window[132] ? \comparator$435  : \$39 ;
+  assign \$41  = window[131] ? \comparator$436  : \$40 ;
+  assign \$42  = \$37  & \$41 ;
+  assign \$43  = working0 & \$42 ;
+  assign \$44  = ~ combining;
+  assign \$45  = window[134] ? adder : 1'h0;
+  assign \$46  = window[133] ? \adder$438  : \$45 ;
+  assign \$47  = window[132] ? \adder$439  : \$46 ;
+  assign \$48  = window[131] ? \adder$440  : \$47 ;
+  assign \$49  = \$44  & \$48 ;
+  assign \$50  = working0 & \$49 ;
+  assign \$51  = ~ combining;
+  assign \$52  = window[134] ? array : 1'h0;
+  assign \$53  = window[133] ? \array$442  : \$52 ;
+  assign \$54  = window[132] ? \array$443  : \$53 ;
+  assign \$55  = window[131] ? \array$444  : \$54 ;
+  assign \$56  = \$51  & \$55 ;
+  assign \$57  = working0 & \$56 ;
+  assign \$58  = ~ combining;
+  assign \$59  = window[134] ? rows : 1'h0;
+  assign \$60  = window[133] ? \rows$446  : \$59 ;
+  assign \$61  = window[132] ? \rows$447  : \$60 ;
+  assign \$62  = window[131] ? \rows$448  : \$61 ;
+  assign \$63  = \$58  & \$62 ;
+  assign \$64  = working0 & \$63 ;
+  assign \$65  = ~ combining;
+  assign \$66  = window[134] ? drain : 1'h0;
+  assign \$67  = window[133] ? \drain$450  : \$66 ;
+  assign \$68  = window[132] ? \drain$451  : \$67 ;
+  assign \$69  = window[131] ? \drain$452  : \$68 ;
+  assign \$70  = \$65  & \$69 ;
+  assign \$71  = working0 & \$70 ;
+  assign \$72  = working0 & combining;
+  assign \$73  = ~ host_wait;
+  assign \$74  = transferring[0] & \$73 ;
+  assign \$75  = ~ buffer_wait;
+  assign \$76  = \$74  & \$75 ;
+  assign \$77  = transferring[0] & host_wait;
+  assign \$78  = transferring[0] & buffer_wait;
+  assign working1 = working & \$79 ;
+  assign \$80  = ~ combining;
+  assign \$81  = window[134] ? comparator : 1'h0;
+  assign \$82  = window[133] ? \comparator$434  : \$81 ;
+  assign \$83  = window[132] ? \comparator$435  : \$82 ;
+  assign \$84  = window[131] ? \comparator$436  : \$83 ;
+  assign \$85  = \$80  & \$84 ;
+  assign \$86  = working1 & \$85 ;
+  assign \$87  = ~ combining;
+  assign \$88  = window[134] ? adder : 1'h0;
+  assign \$89  = window[133] ? \adder$438  : \$88 ;
+  assign \$90  = window[132] ? \adder$439  : \$89 ;
+  assign \$91  = window[131] ? \adder$440  : \$90 ;
+  assign \$92  = \$87  & \$91 ;
+  assign \$93  = working1 & \$92 ;
+  assign \$94  = ~ combining;
+  assign \$95  = window[134] ? array : 1'h0;
+  assign \$96  = window[133] ? \array$442  : \$95 ;
+  assign \$97  = window[132] ? \array$443  : \$96 ;
+  assign \$98  = window[131] ? \array$444  : \$97 ;
+  assign \$99  = \$94  & \$98 ;
+  assign \$100  = working1 & \$99 ;
+  assign \$101  = ~ combining;
+  assign \$102  = window[134] ? rows : 1'h0;
+  assign \$103  = window[133] ? \rows$446  : \$102 ;
+  assign \$104  = window[132] ? \rows$447  : \$103 ;
+  assign \$105  = window[131] ? \rows$448  : \$104 ;
+  assign \$106  = \$101  & \$105 ;
+  assign \$107  = working1 & \$106 ;
+  assign \$108  = ~ combining;
+  assign \$109  = window[134] ? drain : 1'h0;
+  assign \$110  = window[133] ? \drain$450  : \$109 ;
+  assign \$111  = window[132] ? \drain$451  : \$110 ;
+  assign \$112  = window[131] ? \drain$452  : \$111 ;
+  assign \$113  = \$108  & \$112 ;
+  assign \$114  = working1 & \$113 ;
+  assign \$115  = working1 & combining;
+  assign \$116  = ~ \host_wait$465 ;
+  assign \$117  = transferring[1] & \$116 ;
+  assign \$118  = ~ \buffer_wait$466 ;
+  assign \$119  = \$117  & \$118 ;
+  assign \$120  = transferring[1] & \host_wait$465 ;
+  assign \$121  = transferring[1] & \buffer_wait$466 ;
+  assign \$122  = ~ window[134:131];
+  assign \$123  = { \bank_free$493 , \bank_free$492 , \bank_free$491 , \bank_free$490  } | \$122 ;
+  assign bank_free = & \$123 ;
+  assign \$124  = ! trace_tenant;
+  assign \start$509  = start & window[131];
+  assign chunk_begin = \chunk_begin$523  & window[131];
+  assign chunk_loaded = \chunk_loaded$525  & window[131];
+  assign load_enable = \load_enable$527  & window[131];
+  assign position_freed = \position_freed$552  & window[131];
+  assign calibrate = \calibrate$554  & window[131];
+  assign \$127  = \saturated$560  & window[131];
+  assign drain_clear = \drain_clear$572  & window[131];
+  assign \$128  = window[134] ? \position_done$617  : 1'h0;
+  assign \$129  = window[133] ? \position_done$616  : \$128 ;
+  assign \$130  = window[132] ? \position_done$615  : \$129 ;
+  assign \$131  = window[131] ? \position_done$614  : \$130 ;
+  assign \$132  = window[131] ? \position_done$614  : \$131 ;
+  assign \$133  = window[131] ? drain_sum : 25'h0000000;
+  assign \start$621  = start & window[132];
+  assign \chunk_begin$626  = \chunk_begin$523  & window[132];
+  assign \chunk_loaded$627  = \chunk_loaded$525  & window[132];
+  assign \load_enable$628  = \load_enable$527  & window[132];
+  assign \position_freed$644  = \position_freed$552  & window[132];
+  assign \calibrate$645  = \calibrate$554  & window[132];
+  assign \$135  = \saturated$648  & window[132];
+  assign \drain_clear$655  = \drain_clear$572  & window[132];
+  assign \$136  = window[134] ? \position_done$617  : 1'h0;
+  assign \$137  = window[133] ? \position_done$616  : \$136 ;
+  assign \$138  = window[132] ? \position_done$615  : \$137 ;
+  assign \$139  = window[131] ? \position_done$614  : \$138 ;
+  assign \$140  = window[132] ? \position_done$615  : \$139 ;
+  assign \$141  = window[132] ? \drain_sum$696  : 25'h0000000;
+  assign \start$698  = start & window[133];
+  assign \chunk_begin$703  = \chunk_begin$523  & window[133];
+  assign \chunk_loaded$704  = \chunk_loaded$525  & window[133];
+  assign \load_enable$705  = \load_enable$527  & window[133];
+  assign \position_freed$721  = \position_freed$552  & window[133];
+  assign \calibrate$722  = \calibrate$554  & window[133];
+  assign \$143  = \saturated$725  & window[133];
+  assign \drain_clear$732  = \drain_clear$572  & window[133];
+  assign \$144  = window[134] ? \position_done$617  : 1'h0;
+  assign \$145  = window[133] ? \position_done$616  : \$144 ;
+  assign \$146  = window[132] ? \position_done$615  : \$145 ;
+  assign \$147  = window[131] ? \position_done$614  : \$146 ;
+  assign \$148  = window[133] ? \position_done$616  : \$147 ;
+  assign \$149  = window[133] ? \drain_sum$773  : 25'h0000000;
+  assign \start$775  = start & window[134];
+  assign \chunk_begin$780  = \chunk_begin$523  & window[134];
+  assign \chunk_loaded$781  = \chunk_loaded$525  & window[134];
+  assign \load_enable$782  = \load_enable$527  & window[134];
+  assign \position_freed$798  = \position_freed$552  & window[134];
+  assign \calibrate$799  = \calibrate$554  & window[134];
+  assign \$151  = \saturated$802  & window[134];
+  assign \drain_clear$809  = \drain_clear$572  & window[134];
+  assign \$152  = window[134] ? \position_done$617  : 1'h0;
+  assign \$153  = window[133] ? \position_done$616  : \$152 ;
+  assign \$154  = window[132] ? \position_done$615  : \$153 ;
+  assign \$155  = window[131] ? \position_done$614  : \$154 ;
+  assign \$156  = window[134] ? \position_done$617  : \$155 ;
+  assign \$157  = window[134] ? \drain_sum$850  : 25'h0000000;
+  assign \$158  = descriptor[3:0] == 3'h4;
+  assign \$159  = descriptor[3:0] == 3'h5;
+  assign \$160  = descriptor[3:0] == 3'h6;
+  assign \$161  = | { \$160 , \$159 , \$158  };
+  assign \$162  = start | \start$497 ;
+  assign \$163  = working0 & met;
+  assign \$164  = \register$852  & beyond;
+  assign \$165  = \$163  | \$164 ;
+  assign \$166  = \$165  | transfer_beyond[0];
+  assign \$167  = working1 & met;
+  assign \$168  = \register$858  & beyond;
+  assign \$169  = \$167  | \$168 ;
+  assign \$170  = \$169  | transfer_beyond[1];
+  assign \$171  = ~ \clear$507 ;
+  assign \$172  = ending | \ending$862 ;
+  assign \$173  = ~ window[134:131];
+  assign \$174  = { \calibrated$867 , \calibrated$866 , \calibrated$865 , calibrated } | \$173 ;
+  assign \$175  = & \$174 ;
+  assign \$176  = calibrating & \$175 ;
+  assign \$177  = \$172  | \$176 ;
+  assign \$178  = \$171  & \$177 ;
+  assign \$179  = | { \timed_out$872 , \timed_out$871 , \timed_out$870 , \timed_out$869  };
+  assign \$180  = ~ window[134:131];
+  assign \$181  = { \calibrated$867 , \calibrated$866 , \calibrated$865 , calibrated } | \$180 ;
+  assign \$182  = & \$181 ;
+  assign \$183  = \$182  | \clear$507 ;
+  assign \$184  = product & active[0];
+  assign \$185  = product0 + 1'h1;
+  assign \$186  = product & active[1];
+  assign \$187  = product1 + 1'h1;
   \crossloom.activity0  activity0 (
-    .adder(\adder$439 ),
-    .array(\array$443 ),
+    .adder(\adder$440 ),
+    .array(\array$444 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$435 ),
+    .comparator(\comparator$436 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$451 ),
+    .drain(\drain$452 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
+    .rows(\rows$448 ),
+    .rst(rst),
+    .start(start),
+    .works(\works$415 )
+  );
+  \crossloom.activity1  activity1 (
+    .adder(\adder$439 ),
+    .array(\array$443 ),
+    .clear(macro1__clear),
+    .clk(aclk),
+    .comparator(\comparator$435 ),
+    .convert_side(macro1__convert_side),
+    .converting(\converting$360 ),
+    .decided(macro1__decided),
+    .drain(\drain$451 ),
+    .hold(macro1__hold),
+    .loading(loading),
+    .reset(macro1__reset),
     .rows(\rows$447 ),
     .rst(rst),
     .start(start),
     .works(\works$414 )
   );
-  \crossloom.activity1  activity1 (
+  \crossloom.activity2  activity2 (
     .adder(\adder$438 ),
     .array(\array$442 ),
-    .clear(macro1__clear),
+    .clear(macro2__clear),
     .clk(aclk),
     .comparator(\comparator$434 ),
-    .convert_side(macro1__convert_side),
-    .converting(\converting$359 ),
-    .decided(macro1__decided),
+    .convert_side(macro2__convert_side),
+    .converting(\converting$369 ),
+    .decided(macro2__decided),
     .drain(\drain$450 ),
-    .hold(macro1__hold),
+    .hold(macro2__hold),
     .loading(loading),
-    .reset(macro1__reset),
+    .reset(macro2__reset),
     .rows(\rows$446 ),
     .rst(rst),
     .start(start),
     .works(\works$413 )
-  );
-  \crossloom.activity2  activity2 (
-    .adder(\adder$437 ),
-    .array(\array$441 ),
-    .clear(macro2__clear),
-    .clk(aclk),
-    .comparator(\comparator$433 ),
-    .convert_side(macro2__convert_side),
-    .converting(\converting$368 ),
-    .decided(macro2__decided),
-    .drain(\drain$449 ),
-    .hold(macro2__hold),
-    .loading(loading),
-    .reset(macro2__reset),
-    .rows(\rows$445 ),
-    .rst(rst),
-    .start(start),
-    .works(\works$412 )
   );
   \crossloom.activity3  activity3 (
     .adder(adder),
@@ -2013,7 +2020,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro3__convert_side),
-    .converting(\converting$377 ),
+    .converting(\converting$378 ),
     .decided(macro3__decided),
     .drain(drain),
     .hold(macro3__hold),
@@ -2074,56 +2081,56 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$506 ),
+    .clear(\clear$507 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$571 ),
+    .drain_clear(\drain_clear$572 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$7933$0 (\$197 ),
+    .\port$7971$0 (\$201 ),
     .position_done(position_done),
-    .position_freed(\position_freed$551 ),
+    .position_freed(\position_freed$552 ),
     .\register$25 (drain_valid),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$291 ),
-    .write_data(\write_data$292 ),
+    .write_address(\write_address$293 ),
+    .write_data(\write_data$295 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$506 ),
+    .clear(\clear$507 ),
     .clk(aclk),
-    .combining(\combining$850 ),
+    .combining(\combining$851 ),
     .descriptor(descriptor),
-    .ending(\ending$861 ),
-    .read_address(\read_address$288 ),
+    .ending(\ending$862 ),
+    .read_address(\read_address$289 ),
     .read_data(\read_data$280 ),
     .read_enable(\read_enable$284 ),
     .rst(rst),
-    .start(\start$496 ),
+    .start(\start$497 ),
     .write_address(\write_address$294 ),
-    .write_data(\write_data$295 ),
-    .write_enable(\write_enable$293 )
+    .write_data(\write_data$296 ),
+    .write_enable(\write_enable$292 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$522 ),
+    .chunk_begin(\chunk_begin$523 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$524 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$525 ),
+    .clear(\clear$507 ),
     .clk(aclk),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$526 ),
+    .load_enable(\load_enable$527 ),
     .load_row(load_row),
-    .\port$7563$0 (\$196 ),
+    .\port$7600$0 (\$200 ),
     .read_data(\read_data$280 ),
     .read_enable(\read_enable$285 ),
     .rst(rst),
@@ -2134,16 +2141,16 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(active),
-    .busy(\busy$389 ),
+    .busy(\busy$390 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$511 ),
+    .comparator_timeout_clocks(\timeout$512 ),
     .constants_write(\write__en$259 ),
     .contest(contest),
-    .conversions(\$16 [2:0]),
-    .converting(\converting$409 ),
+    .conversions(\$19 [2:0]),
+    .converting(\converting$410 ),
     .corrections_write(corrections_write),
-    .early_stops(\$19 [2:0]),
+    .early_stops(\$22 [2:0]),
     .ended(ended),
     .failed(failed),
     .failed_cause(failed_cause),
@@ -2169,8 +2176,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$555 ),
-    .start(\start$384 ),
+    .settings(\settings$556 ),
+    .start(\start$385 ),
     .waiting(waiting),
     .weights_write(weights_write),
     .windows(windows),
@@ -2181,12 +2188,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$389 ),
-    .calibrate(\calibrate$553 ),
-    .clear(\clear$506 ),
+    .busy(\busy$390 ),
+    .calibrate(\calibrate$554 ),
+    .clear(\clear$507 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$496 ),
+    .combine(\start$497 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -2203,7 +2210,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_data(\read_data$267 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$384 ),
+    .start(\start$385 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -2217,13 +2224,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$489 ),
+    .bank_free(\bank_free$490 ),
     .calibrate(calibrate),
     .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$506 ),
+    .clear(\clear$507 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[0]),
@@ -2273,20 +2280,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$557 ),
+    .measured(\measured$558 ),
     .overrun(overrun),
-    .\port$7325$90 (window[130:90]),
-    .position_done(\position_done$613 ),
+    .\port$7348$90 (window[130:90]),
+    .position_done(\position_done$614 ),
     .position_freed(position_freed),
-    .product_started(\product_started$419 ),
+    .product_started(\product_started$420 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$559 ),
-    .settings(\settings$555 [39:0]),
-    .start(\start$508 ),
+    .saturated(\saturated$560 ),
+    .settings(\settings$556 [39:0]),
+    .start(\start$509 ),
     .stopped(stopped),
-    .timed_out(\timed_out$868 ),
-    .timeout(\timeout$511 ),
+    .timed_out(\timed_out$869 ),
+    .timeout(\timeout$512 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -2298,35 +2305,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$123 [7:0])
+    .write_row(\$126 [7:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$490 ),
-    .calibrate(\calibrate$644 ),
-    .calibrated(\calibrated$864 ),
-    .chunk_begin(\chunk_begin$625 ),
+    .bank_free(\bank_free$491 ),
+    .calibrate(\calibrate$645 ),
+    .calibrated(\calibrated$865 ),
+    .chunk_begin(\chunk_begin$626 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$626 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$627 ),
+    .clear(\clear$507 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$401 ),
-    .converting(\converting$359 ),
+    .converted(\converted$402 ),
+    .converting(\converting$360 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$654 ),
+    .drain_clear(\drain_clear$655 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$695 ),
+    .drain_sum(\drain_sum$696 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$624 ),
+    .lengths(\lengths$625 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$627 ),
+    .load_enable(\load_enable$628 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -2357,20 +2364,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$646 ),
-    .overrun(\overrun$340 ),
-    .\port$7325$90 (window[130:90]),
-    .position_done(\position_done$614 ),
-    .position_freed(\position_freed$643 ),
-    .product_started(\product_started$418 ),
-    .refused(\refused$341 ),
+    .measured(\measured$647 ),
+    .overrun(\overrun$341 ),
+    .\port$7348$90 (window[130:90]),
+    .position_done(\position_done$615 ),
+    .position_freed(\position_freed$644 ),
+    .product_started(\product_started$419 ),
+    .refused(\refused$342 ),
     .rst(rst),
-    .saturated(\saturated$647 ),
-    .settings(\settings$555 [79:40]),
-    .start(\start$620 ),
-    .stopped(\stopped$406 ),
-    .timed_out(\timed_out$869 ),
-    .timeout(\timeout$511 ),
+    .saturated(\saturated$648 ),
+    .settings(\settings$556 [79:40]),
+    .start(\start$621 ),
+    .stopped(\stopped$407 ),
+    .timed_out(\timed_out$870 ),
+    .timeout(\timeout$512 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -2382,35 +2389,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$131 [7:0])
+    .write_row(\$134 [7:0])
   );
   \crossloom.tile2  tile2 (
-    .bank_free(\bank_free$491 ),
-    .calibrate(\calibrate$721 ),
-    .calibrated(\calibrated$865 ),
-    .chunk_begin(\chunk_begin$702 ),
+    .bank_free(\bank_free$492 ),
+    .calibrate(\calibrate$722 ),
+    .calibrated(\calibrated$866 ),
+    .chunk_begin(\chunk_begin$703 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$703 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$704 ),
+    .clear(\clear$507 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[2]),
-    .converted(\converted$402 ),
-    .converting(\converting$368 ),
+    .converted(\converted$403 ),
+    .converting(\converting$369 ),
     .correction_write(corrections_write[2]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$731 ),
+    .drain_clear(\drain_clear$732 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$772 ),
+    .drain_sum(\drain_sum$773 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$701 ),
+    .lengths(\lengths$702 ),
     .level_write(levels_write[2]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$704 ),
+    .load_enable(\load_enable$705 ),
     .load_row(load_row),
     .macro__add(macro2__add),
     .macro__bank(macro2__bank),
@@ -2441,20 +2448,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro2__write_enable),
     .macro__write_group(macro2__write_group),
     .macro__write_row(macro2__write_row),
-    .measured(\measured$723 ),
-    .overrun(\overrun$342 ),
-    .\port$7325$90 (window[130:90]),
-    .position_done(\position_done$615 ),
-    .position_freed(\position_freed$720 ),
-    .product_started(\product_started$417 ),
-    .refused(\refused$343 ),
+    .measured(\measured$724 ),
+    .overrun(\overrun$343 ),
+    .\port$7348$90 (window[130:90]),
+    .position_done(\position_done$616 ),
+    .position_freed(\position_freed$721 ),
+    .product_started(\product_started$418 ),
+    .refused(\refused$344 ),
     .rst(rst),
-    .saturated(\saturated$724 ),
-    .settings(\settings$555 [119:80]),
-    .start(\start$697 ),
-    .stopped(\stopped$407 ),
-    .timed_out(\timed_out$870 ),
-    .timeout(\timeout$511 ),
+    .saturated(\saturated$725 ),
+    .settings(\settings$556 [119:80]),
+    .start(\start$698 ),
+    .stopped(\stopped$408 ),
+    .timed_out(\timed_out$871 ),
+    .timeout(\timeout$512 ),
     .trace__code(trace2__code),
     .trace__compensated(trace2__compensated),
     .trace__conversion(trace2__conversion),
@@ -2466,35 +2473,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace2__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[2]),
-    .write_row(\$139 [7:0])
+    .write_row(\$142 [7:0])
   );
   \crossloom.tile3  tile3 (
-    .bank_free(\bank_free$492 ),
-    .calibrate(\calibrate$798 ),
-    .calibrated(\calibrated$866 ),
-    .chunk_begin(\chunk_begin$779 ),
+    .bank_free(\bank_free$493 ),
+    .calibrate(\calibrate$799 ),
+    .calibrated(\calibrated$867 ),
+    .chunk_begin(\chunk_begin$780 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$780 ),
-    .clear(\clear$506 ),
+    .chunk_loaded(\chunk_loaded$781 ),
+    .clear(\clear$507 ),
     .clk(aclk),
     .coefficient_index(memory_index[14:0]),
     .coefficient_write(coefficients_write[3]),
-    .converted(\converted$403 ),
-    .converting(\converting$377 ),
+    .converted(\converted$404 ),
+    .converting(\converting$378 ),
     .correction_write(corrections_write[3]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$808 ),
+    .drain_clear(\drain_clear$809 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$849 ),
+    .drain_sum(\drain_sum$850 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$778 ),
+    .lengths(\lengths$779 ),
     .level_write(levels_write[3]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$781 ),
+    .load_enable(\load_enable$782 ),
     .load_row(load_row),
     .macro__add(macro3__add),
     .macro__bank(macro3__bank),
@@ -2525,20 +2532,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro3__write_enable),
     .macro__write_group(macro3__write_group),
     .macro__write_row(macro3__write_row),
-    .measured(\measured$800 ),
-    .overrun(\overrun$344 ),
-    .\port$7325$90 (window[130:90]),
-    .position_done(\position_done$616 ),
-    .position_freed(\position_freed$797 ),
+    .measured(\measured$801 ),
+    .overrun(\overrun$345 ),
+    .\port$7348$90 (window[130:90]),
+    .position_done(\position_done$617 ),
+    .position_freed(\position_freed$798 ),
     .product_started(product_started),
-    .refused(\refused$345 ),
+    .refused(\refused$346 ),
     .rst(rst),
-    .saturated(\saturated$801 ),
-    .settings(\settings$555 [159:120]),
-    .start(\start$774 ),
-    .stopped(\stopped$408 ),
-    .timed_out(\timed_out$871 ),
-    .timeout(\timeout$511 ),
+    .saturated(\saturated$802 ),
+    .settings(\settings$556 [159:120]),
+    .start(\start$775 ),
+    .stopped(\stopped$409 ),
+    .timed_out(\timed_out$872 ),
+    .timeout(\timeout$512 ),
     .trace__code(trace3__code),
     .trace__compensated(trace3__compensated),
     .trace__conversion(trace3__conversion),
@@ -2550,7 +2557,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace3__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[3]),
-    .write_row(\$147 [7:0])
+    .write_row(\$150 [7:0])
   );
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear[0]),
@@ -2567,8 +2574,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .out_last(m_axis_tlast),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .read_address(\read_address$305 ),
-    .read_enable(\read_enable$304 ),
+    .read_address(\read_address$306 ),
+    .read_enable(\read_enable$305 ),
     .read_ready(transfer_read_ready[0]),
     .rst(rst),
     .start(transfer[0]),
@@ -2577,14 +2584,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .w_data(transfer_read_data[31:0]),
     .w_en(transfer_read_valid[0]),
     .waiting(host_wait),
-    .write_address(\write_address$314 ),
-    .write_data(\write_data$315 ),
-    .write_enable(\write_enable$313 ),
+    .write_address(\write_address$315 ),
+    .write_data(\write_data$316 ),
+    .write_enable(\write_enable$314 ),
     .write_ready(transfer_write_ready[0])
   );
   \crossloom.transfer1  transfer1 (
     .abort(transfer_clear[1]),
-    .buffer_wait(\buffer_wait$465 ),
+    .buffer_wait(\buffer_wait$466 ),
     .busy(\busy$216 ),
     .clk(aclk),
     .descriptor(descriptor),
@@ -2592,13 +2599,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .in_data(s_axis1_tdata),
     .in_ready(s_axis1_tready),
     .in_valid(s_axis1_tvalid),
-    .late(\late$858 ),
+    .late(\late$859 ),
     .out_data(m_axis1_tdata),
     .out_last(m_axis1_tlast),
     .out_ready(m_axis1_tready),
     .out_valid(m_axis1_tvalid),
-    .read_address(\read_address$328 ),
-    .read_enable(\read_enable$327 ),
+    .read_address(\read_address$329 ),
+    .read_enable(\read_enable$328 ),
     .read_ready(transfer_read_ready[1]),
     .rst(rst),
     .start(transfer[1]),
@@ -2606,104 +2613,96 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .transfer1_moving(transfer1_moving),
     .w_data(transfer_read_data[63:32]),
     .w_en(transfer_read_valid[1]),
-    .waiting(\host_wait$464 ),
-    .write_address(\write_address$333 ),
-    .write_data(\write_data$334 ),
-    .write_enable(\write_enable$332 ),
+    .waiting(\host_wait$465 ),
+    .write_address(\write_address$334 ),
+    .write_data(\write_data$335 ),
+    .write_enable(\write_enable$333 ),
     .write_ready(transfer_write_ready[1])
   );
-  \crossloom.window$876  \window$876  (
+  \crossloom.window$877  \window$877  (
     .busy(loading),
-    .clear(\clear$506 ),
+    .clear(\clear$507 ),
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$7563$0 (\$196 ),
+    .\port$7600$0 (\$200 ),
     .ready(ready),
     .rst(rst),
     .start(start),
     .valid(word_valid)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    write = 49'h0000000000000;
-    if (write_enable) begin
-      write[0] = 1'h1;
-      write[16:1] = \write_address$291 ;
-      write[48:17] = \write_data$292 ;
-    end
-    if (\write_enable$293 ) begin
-      write[0] = 1'h1;
-      write[16:1] = \write_address$294 ;
-      write[48:17] = \write_data$295 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
     next_number = 32'd0;
-    if (\$121 ) begin
+    if (\$124 ) begin
       next_number = { 2'h0, product0 };
     end
-    if (\$122 ) begin
+    if (\$125 ) begin
       next_number = { 2'h1, product1 };
     end
   end
   always @(posedge aclk) begin
-    \combining$850  <= \$158 ;
+    \combining$851  <= \$161 ;
     if (rst) begin
-      \combining$850  <= 1'h0;
+      \combining$851  <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\$159 ) begin
-      combining <= \start$496 ;
+    register <= \combining$851 ;
+    if (rst) begin
+      register <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    if (\$162 ) begin
+      combining <= \start$497 ;
     end
     if (rst) begin
       combining <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    register <= working0;
+    \register$852  <= working0;
     if (rst) begin
-      register <= 1'h0;
+      \register$852  <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    illegal [0] <= \$163 ;
-    illegal [1] <= \$167 ;
+    illegal [0] <= \$166 ;
+    illegal [1] <= \$170 ;
     if (rst) begin
       illegal <= 2'h0;
     end
   end
   always @(posedge aclk) begin
     host_late [0] <= late;
-    host_late [1] <= \late$858 ;
+    host_late [1] <= \late$859 ;
     if (rst) begin
       host_late <= 2'h0;
     end
   end
   always @(posedge aclk) begin
-    \register$857  <= working1;
+    \register$858  <= working1;
     if (rst) begin
-      \register$857  <= 1'h0;
+      \register$858  <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    unit_done <= \$175 ;
+    unit_done <= \$178 ;
     if (rst) begin
       unit_done <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    timed_out <= \$176 ;
+    timed_out <= \$179 ;
     if (rst) begin
       timed_out <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\calibrate$553 ) begin
+    if (\calibrate$554 ) begin
       calibrating <= 1'h1;
-    end else if (\$180 ) begin
+    end else if (\$183 ) begin
       calibrating <= 1'h0;
     end
     if (rst) begin
@@ -2711,10 +2710,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$181 ) begin
-      product0 <= \$182 [29:0];
+    if (\$184 ) begin
+      product0 <= \$185 [29:0];
     end
-    if (\start$384 [0]) begin
+    if (\start$385 [0]) begin
       product0 <= 30'h00000000;
     end
     if (rst) begin
@@ -2722,10 +2721,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$183 ) begin
-      product1 <= \$184 [29:0];
+    if (\$186 ) begin
+      product1 <= \$187 [29:0];
     end
-    if (\start$384 [1]) begin
+    if (\start$385 [1]) begin
       product1 <= 30'h00000000;
     end
     if (rst) begin
@@ -2778,8 +2777,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows$279  = windows;
   assign \read_data$281  = \read_data$280 ;
   assign \read_data$282  = \read_data$280 ;
-  assign pad = \$196 [16];
-  assign \read_address$287  = \$196 [15:0];
+  assign pad = \$200 [16];
+  assign \read_address$288  = \$200 [15:0];
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -2788,122 +2787,122 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign out_data = m_axis_tdata;
   assign out_last = m_axis_tlast;
   assign read_ready = transfer_read_ready[0];
-  assign \read_valid$308  = transfer_read_valid[0];
-  assign \read_data$310  = transfer_read_data[31:0];
+  assign \read_valid$309  = transfer_read_valid[0];
+  assign \read_data$311  = transfer_read_data[31:0];
   assign write_ready = transfer_write_ready[0];
-  assign \in_valid$320  = s_axis1_tvalid;
-  assign \in_ready$321  = s_axis1_tready;
-  assign \in_data$322  = s_axis1_tdata;
-  assign \out_valid$323  = m_axis1_tvalid;
-  assign \out_ready$324  = m_axis1_tready;
-  assign \out_data$325  = m_axis1_tdata;
-  assign \out_last$326  = m_axis1_tlast;
-  assign \read_ready$329  = transfer_read_ready[1];
-  assign \read_valid$330  = transfer_read_valid[1];
-  assign \read_data$331  = transfer_read_data[63:32];
-  assign \write_ready$335  = transfer_write_ready[1];
+  assign \in_valid$321  = s_axis1_tvalid;
+  assign \in_ready$322  = s_axis1_tready;
+  assign \in_data$323  = s_axis1_tdata;
+  assign \out_valid$324  = m_axis1_tvalid;
+  assign \out_ready$325  = m_axis1_tready;
+  assign \out_data$326  = m_axis1_tdata;
+  assign \out_last$327  = m_axis1_tlast;
+  assign \read_ready$330  = transfer_read_ready[1];
+  assign \read_valid$331  = transfer_read_valid[1];
+  assign \read_data$332  = transfer_read_data[63:32];
+  assign \write_ready$336  = transfer_write_ready[1];
   assign convolve = start;
-  assign \busy$349  = loading;
-  assign \converting$351  = converting;
+  assign \busy$350  = loading;
+  assign \converting$352  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$357  = start;
-  assign \loading$358  = loading;
-  assign \converting$360  = \converting$359 ;
-  assign \decided$361  = macro1__decided;
-  assign \reset$362  = macro1__reset;
-  assign \hold$363  = macro1__hold;
-  assign \clear$364  = macro1__clear;
-  assign \convert_side$365  = macro1__convert_side;
-  assign \start$366  = start;
-  assign \loading$367  = loading;
-  assign \converting$369  = \converting$368 ;
-  assign \decided$370  = macro2__decided;
-  assign \reset$371  = macro2__reset;
-  assign \hold$372  = macro2__hold;
-  assign \clear$373  = macro2__clear;
-  assign \convert_side$374  = macro2__convert_side;
-  assign \start$375  = start;
-  assign \loading$376  = loading;
-  assign \converting$378  = \converting$377 ;
-  assign \decided$379  = macro3__decided;
-  assign \reset$380  = macro3__reset;
-  assign \hold$381  = macro3__hold;
-  assign \clear$382  = macro3__clear;
-  assign \convert_side$383  = macro3__convert_side;
-  assign \start$385  = \start$384 ;
-  assign \abort$387  = abort;
-  assign \windows$388  = windows;
-  assign \busy$390  = \busy$389 ;
-  assign \layer$392  = layer;
-  assign \ended$394  = ended;
-  assign \failed$396  = failed;
-  assign \failed_cause$398  = failed_cause;
-  assign conversions = \$16 [2:0];
-  assign early_stops = \$19 [2:0];
-  assign \abort$423  = transfer_clear[0];
+  assign \start$358  = start;
+  assign \loading$359  = loading;
+  assign \converting$361  = \converting$360 ;
+  assign \decided$362  = macro1__decided;
+  assign \reset$363  = macro1__reset;
+  assign \hold$364  = macro1__hold;
+  assign \clear$365  = macro1__clear;
+  assign \convert_side$366  = macro1__convert_side;
+  assign \start$367  = start;
+  assign \loading$368  = loading;
+  assign \converting$370  = \converting$369 ;
+  assign \decided$371  = macro2__decided;
+  assign \reset$372  = macro2__reset;
+  assign \hold$373  = macro2__hold;
+  assign \clear$374  = macro2__clear;
+  assign \convert_side$375  = macro2__convert_side;
+  assign \start$376  = start;
+  assign \loading$377  = loading;
+  assign \converting$379  = \converting$378 ;
+  assign \decided$380  = macro3__decided;
+  assign \reset$381  = macro3__reset;
+  assign \hold$382  = macro3__hold;
+  assign \clear$383  = macro3__clear;
+  assign \convert_side$384  = macro3__convert_side;
+  assign \start$386  = \start$385 ;
+  assign \abort$388  = abort;
+  assign \windows$389  = windows;
+  assign \busy$391  = \busy$390 ;
+  assign \layer$393  = layer;
+  assign \ended$395  = ended;
+  assign \failed$397  = failed;
+  assign \failed_cause$399  = failed_cause;
+  assign conversions = \$19 [2:0];
+  assign early_stops = \$22 [2:0];
+  assign \abort$424  = transfer_clear[0];
   assign timeout = host_timeout[23:0];
-  assign \descriptor$427  = descriptor;
-  assign \start$428  = transfer[0];
-  assign \abort$460  = transfer_clear[1];
-  assign \timeout$461  = host_timeout[47:24];
-  assign \descriptor$462  = descriptor;
-  assign \start$463  = transfer[1];
-  assign \irq$469  = irq;
-  assign \descriptor$470  = convolution;
-  assign \start$471  = start;
+  assign \descriptor$428  = descriptor;
+  assign \start$429  = transfer[0];
+  assign \abort$461  = transfer_clear[1];
+  assign \timeout$462  = host_timeout[47:24];
+  assign \descriptor$463  = descriptor;
+  assign \start$464  = transfer[1];
+  assign \irq$470  = irq;
+  assign \descriptor$471  = convolution;
   assign \start$472  = start;
+  assign \start$473  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \$196 [15:0];
-  assign \address$478  = \$196 [15:0];
-  assign \pad$479  = \$196 [16];
-  assign row_word = \$196 [22:17];
-  assign \row_word$481  = \$196 [22:17];
-  assign first = \$196 [23];
-  assign \first$483  = \$196 [23];
-  assign last = \$196 [24];
-  assign \last$485  = \$196 [24];
-  assign last_chunk = \$196 [25];
-  assign \last_chunk$487  = \$196 [25];
-  assign \descriptor$493  = convolution;
-  assign \start$494  = start;
-  assign \descriptor$495  = descriptor;
-  assign combine = \start$496 ;
+  assign address = \$200 [15:0];
+  assign \address$479  = \$200 [15:0];
+  assign \pad$480  = \$200 [16];
+  assign row_word = \$200 [22:17];
+  assign \row_word$482  = \$200 [22:17];
+  assign first = \$200 [23];
+  assign \first$484  = \$200 [23];
+  assign last = \$200 [24];
+  assign \last$486  = \$200 [24];
+  assign last_chunk = \$200 [25];
+  assign \last_chunk$488  = \$200 [25];
+  assign \descriptor$494  = convolution;
+  assign \start$495  = start;
+  assign \descriptor$496  = descriptor;
+  assign combine = \start$497 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$197 [32:27];
-  assign sum_position = \$197 [56:33];
-  assign sum_value = \$197 [26:0];
+  assign sum_kernel = \$201 [32:27];
+  assign sum_position = \$201 [56:33];
+  assign sum_value = \$201 [26:0];
   assign sum_output = trace_sum__output;
-  assign \clear$507  = \clear$506 ;
+  assign \clear$508  = \clear$507 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$511 ;
-  assign \chunk_final$528  = chunk_final;
-  assign \load_bank$530  = load_bank;
-  assign \load_clear$532  = load_clear;
-  assign \load_row$534  = load_row;
-  assign \load_codes$536  = load_codes;
-  assign \write_enable$537  = weights_write[0];
-  assign write_row = \$123 [7:0];
+  assign comparator_timeout = \timeout$512 ;
+  assign \chunk_final$529  = chunk_final;
+  assign \load_bank$531  = load_bank;
+  assign \load_clear$533  = load_clear;
+  assign \load_row$535  = load_row;
+  assign \load_codes$537  = load_codes;
+  assign \write_enable$538  = weights_write[0];
+  assign write_row = \$126 [7:0];
   assign write_group = memory_index[3:0];
-  assign \write_data$541  = memory_data[31:0];
+  assign \write_data$542  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[14:0];
   assign coefficient_data = memory_data[31:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[7:0];
   assign correction_data = memory_data[5:0];
-  assign settings = \settings$555 [39:0];
-  assign \drain_valid$561  = drain_valid;
+  assign settings = \settings$556 [39:0];
+  assign \drain_valid$562  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[7:0];
   assign level_data = memory_data[11:0];
-  assign \drain_group$567  = drain_group;
-  assign \drain_lane$569  = drain_lane;
+  assign \drain_group$568  = drain_group;
+  assign \drain_lane$570  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -2942,209 +2941,209 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$610  = convolution;
+  assign \descriptor$611  = convolution;
   assign first_product = next_number;
-  assign \clear$619  = \clear$506 ;
-  assign \coefficient_base$621  = window[109:90];
-  assign \coefficient_words$622  = window[130:110];
-  assign \timeout$623  = \timeout$511 ;
-  assign \chunk_final$628  = chunk_final;
-  assign \load_bank$629  = load_bank;
-  assign \load_clear$630  = load_clear;
-  assign \load_row$631  = load_row;
-  assign \load_codes$632  = load_codes;
-  assign \write_enable$633  = weights_write[1];
-  assign \write_row$634  = \$131 [7:0];
-  assign \write_group$635  = memory_index[3:0];
-  assign \write_data$636  = memory_data[31:0];
-  assign \coefficient_write$637  = coefficients_write[1];
-  assign \coefficient_index$638  = memory_index[14:0];
-  assign \coefficient_data$639  = memory_data[31:0];
-  assign \correction_write$640  = corrections_write[1];
-  assign \correction_index$641  = memory_index[7:0];
-  assign \correction_data$642  = memory_data[5:0];
-  assign \settings$645  = \settings$555 [79:40];
-  assign \drain_valid$648  = drain_valid;
-  assign \level_write$649  = levels_write[1];
-  assign \level_index$650  = memory_index[7:0];
-  assign \level_data$651  = memory_data[11:0];
-  assign \drain_group$652  = drain_group;
-  assign \drain_lane$653  = drain_lane;
-  assign \trace__valid$655  = trace1__valid;
-  assign \trace__product$656  = trace1__product;
-  assign \trace__conversion$657  = trace1__conversion;
-  assign \trace__index$658  = trace1__index;
-  assign \trace__plane$659  = trace1__plane;
-  assign \trace__code$660  = trace1__code;
-  assign \trace__compensated$661  = trace1__compensated;
-  assign \trace__stopped$662  = trace1__stopped;
-  assign \trace__void$663  = trace1__void;
-  assign \macro__write_enable$664  = macro1__write_enable;
-  assign \macro__write_row$665  = macro1__write_row;
-  assign \macro__write_group$666  = macro1__write_group;
-  assign \macro__write_data$667  = macro1__write_data;
-  assign \macro__load_enable$668  = macro1__load_enable;
-  assign \macro__load_bank$669  = macro1__load_bank;
-  assign \macro__load_clear$670  = macro1__load_clear;
-  assign \macro__load_row$671  = macro1__load_row;
-  assign \macro__load_codes$672  = macro1__load_codes;
-  assign \macro__bank$673  = macro1__bank;
-  assign \macro__row_enable$674  = macro1__row_enable;
-  assign \macro__reset$675  = macro1__reset;
-  assign \macro__drive$676  = macro1__drive;
-  assign \macro__share$677  = macro1__share;
-  assign \macro__hold$678  = macro1__hold;
-  assign \macro__clear$679  = macro1__clear;
-  assign \macro__add$680  = macro1__add;
-  assign \macro__side$681  = macro1__side;
-  assign \macro__select$682  = macro1__select;
-  assign \macro__negate$683  = macro1__negate;
-  assign \macro__convert$684  = macro1__convert;
-  assign \macro__convert_side$685  = macro1__convert_side;
-  assign \macro__trial$686  = macro1__trial;
-  assign \macro__level$687  = macro1__level;
-  assign \macro__reference$688  = macro1__reference;
-  assign \macro__product$689  = macro1__product;
-  assign \macro__conversion$690  = macro1__conversion;
-  assign \macro__comparator$691  = macro1__comparator;
-  assign \macro__decided$692  = macro1__decided;
-  assign \descriptor$693  = convolution;
-  assign \first_product$694  = next_number;
-  assign \clear$696  = \clear$506 ;
-  assign \coefficient_base$698  = window[109:90];
-  assign \coefficient_words$699  = window[130:110];
-  assign \timeout$700  = \timeout$511 ;
-  assign \chunk_final$705  = chunk_final;
-  assign \load_bank$706  = load_bank;
-  assign \load_clear$707  = load_clear;
-  assign \load_row$708  = load_row;
-  assign \load_codes$709  = load_codes;
-  assign \write_enable$710  = weights_write[2];
-  assign \write_row$711  = \$139 [7:0];
-  assign \write_group$712  = memory_index[3:0];
-  assign \write_data$713  = memory_data[31:0];
-  assign \coefficient_write$714  = coefficients_write[2];
-  assign \coefficient_index$715  = memory_index[14:0];
-  assign \coefficient_data$716  = memory_data[31:0];
-  assign \correction_write$717  = corrections_write[2];
-  assign \correction_index$718  = memory_index[7:0];
-  assign \correction_data$719  = memory_data[5:0];
-  assign \settings$722  = \settings$555 [119:80];
-  assign \drain_valid$725  = drain_valid;
-  assign \level_write$726  = levels_write[2];
-  assign \level_index$727  = memory_index[7:0];
-  assign \level_data$728  = memory_data[11:0];
-  assign \drain_group$729  = drain_group;
-  assign \drain_lane$730  = drain_lane;
-  assign \trace__valid$732  = trace2__valid;
-  assign \trace__product$733  = trace2__product;
-  assign \trace__conversion$734  = trace2__conversion;
-  assign \trace__index$735  = trace2__index;
-  assign \trace__plane$736  = trace2__plane;
-  assign \trace__code$737  = trace2__code;
-  assign \trace__compensated$738  = trace2__compensated;
-  assign \trace__stopped$739  = trace2__stopped;
-  assign \trace__void$740  = trace2__void;
-  assign \macro__write_enable$741  = macro2__write_enable;
-  assign \macro__write_row$742  = macro2__write_row;
-  assign \macro__write_group$743  = macro2__write_group;
-  assign \macro__write_data$744  = macro2__write_data;
-  assign \macro__load_enable$745  = macro2__load_enable;
-  assign \macro__load_bank$746  = macro2__load_bank;
-  assign \macro__load_clear$747  = macro2__load_clear;
-  assign \macro__load_row$748  = macro2__load_row;
-  assign \macro__load_codes$749  = macro2__load_codes;
-  assign \macro__bank$750  = macro2__bank;
-  assign \macro__row_enable$751  = macro2__row_enable;
-  assign \macro__reset$752  = macro2__reset;
-  assign \macro__drive$753  = macro2__drive;
-  assign \macro__share$754  = macro2__share;
-  assign \macro__hold$755  = macro2__hold;
-  assign \macro__clear$756  = macro2__clear;
-  assign \macro__add$757  = macro2__add;
-  assign \macro__side$758  = macro2__side;
-  assign \macro__select$759  = macro2__select;
-  assign \macro__negate$760  = macro2__negate;
-  assign \macro__convert$761  = macro2__convert;
-  assign \macro__convert_side$762  = macro2__convert_side;
-  assign \macro__trial$763  = macro2__trial;
-  assign \macro__level$764  = macro2__level;
-  assign \macro__reference$765  = macro2__reference;
-  assign \macro__product$766  = macro2__product;
-  assign \macro__conversion$767  = macro2__conversion;
-  assign \macro__comparator$768  = macro2__comparator;
-  assign \macro__decided$769  = macro2__decided;
-  assign \descriptor$770  = convolution;
-  assign \first_product$771  = next_number;
-  assign \clear$773  = \clear$506 ;
-  assign \coefficient_base$775  = window[109:90];
-  assign \coefficient_words$776  = window[130:110];
-  assign \timeout$777  = \timeout$511 ;
-  assign \chunk_final$782  = chunk_final;
-  assign \load_bank$783  = load_bank;
-  assign \load_clear$784  = load_clear;
-  assign \load_row$785  = load_row;
-  assign \load_codes$786  = load_codes;
-  assign \write_enable$787  = weights_write[3];
-  assign \write_row$788  = \$147 [7:0];
-  assign \write_group$789  = memory_index[3:0];
-  assign \write_data$790  = memory_data[31:0];
-  assign \coefficient_write$791  = coefficients_write[3];
-  assign \coefficient_index$792  = memory_index[14:0];
-  assign \coefficient_data$793  = memory_data[31:0];
-  assign \correction_write$794  = corrections_write[3];
-  assign \correction_index$795  = memory_index[7:0];
-  assign \correction_data$796  = memory_data[5:0];
-  assign \settings$799  = \settings$555 [159:120];
-  assign \drain_valid$802  = drain_valid;
-  assign \level_write$803  = levels_write[3];
-  assign \level_index$804  = memory_index[7:0];
-  assign \level_data$805  = memory_data[11:0];
-  assign \drain_group$806  = drain_group;
-  assign \drain_lane$807  = drain_lane;
-  assign \trace__valid$809  = trace3__valid;
-  assign \trace__product$810  = trace3__product;
-  assign \trace__conversion$811  = trace3__conversion;
-  assign \trace__index$812  = trace3__index;
-  assign \trace__plane$813  = trace3__plane;
-  assign \trace__code$814  = trace3__code;
-  assign \trace__compensated$815  = trace3__compensated;
-  assign \trace__stopped$816  = trace3__stopped;
-  assign \trace__void$817  = trace3__void;
-  assign \macro__write_enable$818  = macro3__write_enable;
-  assign \macro__write_row$819  = macro3__write_row;
-  assign \macro__write_group$820  = macro3__write_group;
-  assign \macro__write_data$821  = macro3__write_data;
-  assign \macro__load_enable$822  = macro3__load_enable;
-  assign \macro__load_bank$823  = macro3__load_bank;
-  assign \macro__load_clear$824  = macro3__load_clear;
-  assign \macro__load_row$825  = macro3__load_row;
-  assign \macro__load_codes$826  = macro3__load_codes;
-  assign \macro__bank$827  = macro3__bank;
-  assign \macro__row_enable$828  = macro3__row_enable;
-  assign \macro__reset$829  = macro3__reset;
-  assign \macro__drive$830  = macro3__drive;
-  assign \macro__share$831  = macro3__share;
-  assign \macro__hold$832  = macro3__hold;
-  assign \macro__clear$833  = macro3__clear;
-  assign \macro__add$834  = macro3__add;
-  assign \macro__side$835  = macro3__side;
-  assign \macro__select$836  = macro3__select;
-  assign \macro__negate$837  = macro3__negate;
-  assign \macro__convert$838  = macro3__convert;
-  assign \macro__convert_side$839  = macro3__convert_side;
-  assign \macro__trial$840  = macro3__trial;
-  assign \macro__level$841  = macro3__level;
-  assign \macro__reference$842  = macro3__reference;
-  assign \macro__product$843  = macro3__product;
-  assign \macro__conversion$844  = macro3__conversion;
-  assign \macro__comparator$845  = macro3__comparator;
-  assign \macro__decided$846  = macro3__decided;
-  assign \descriptor$847  = convolution;
-  assign \first_product$848  = next_number;
-  assign trace_sum__kernel = \$197 [32:27];
-  assign trace_sum__position = \$197 [56:33];
-  assign trace_sum__value = \$197 [26:0];
+  assign \clear$620  = \clear$507 ;
+  assign \coefficient_base$622  = window[109:90];
+  assign \coefficient_words$623  = window[130:110];
+  assign \timeout$624  = \timeout$512 ;
+  assign \chunk_final$629  = chunk_final;
+  assign \load_bank$630  = load_bank;
+  assign \load_clear$631  = load_clear;
+  assign \load_row$632  = load_row;
+  assign \load_codes$633  = load_codes;
+  assign \write_enable$634  = weights_write[1];
+  assign \write_row$635  = \$134 [7:0];
+  assign \write_group$636  = memory_index[3:0];
+  assign \write_data$637  = memory_data[31:0];
+  assign \coefficient_write$638  = coefficients_write[1];
+  assign \coefficient_index$639  = memory_index[14:0];
+  assign \coefficient_data$640  = memory_data[31:0];
+  assign \correction_write$641  = corrections_write[1];
+  assign \correction_index$642  = memory_index[7:0];
+  assign \correction_data$643  = memory_data[5:0];
+  assign \settings$646  = \settings$556 [79:40];
+  assign \drain_valid$649  = drain_valid;
+  assign \level_write$650  = levels_write[1];
+  assign \level_index$651  = memory_index[7:0];
+  assign \level_data$652  = memory_data[11:0];
+  assign \drain_group$653  = drain_group;
+  assign \drain_lane$654  = drain_lane;
+  assign \trace__valid$656  = trace1__valid;
+  assign \trace__product$657  = trace1__product;
+  assign \trace__conversion$658  = trace1__conversion;
+  assign \trace__index$659  = trace1__index;
+  assign \trace__plane$660  = trace1__plane;
+  assign \trace__code$661  = trace1__code;
+  assign \trace__compensated$662  = trace1__compensated;
+  assign \trace__stopped$663  = trace1__stopped;
+  assign \trace__void$664  = trace1__void;
+  assign \macro__write_enable$665  = macro1__write_enable;
+  assign \macro__write_row$666  = macro1__write_row;
+  assign \macro__write_group$667  = macro1__write_group;
+  assign \macro__write_data$668  = macro1__write_data;
+  assign \macro__load_enable$669  = macro1__load_enable;
+  assign \macro__load_bank$670  = macro1__load_bank;
+  assign \macro__load_clear$671  = macro1__load_clear;
+  assign \macro__load_row$672  = macro1__load_row;
+  assign \macro__load_codes$673  = macro1__load_codes;
+  assign \macro__bank$674  = macro1__bank;
+  assign \macro__row_enable$675  = macro1__row_enable;
+  assign \macro__reset$676  = macro1__reset;
+  assign \macro__drive$677  = macro1__drive;
+  assign \macro__share$678  = macro1__share;
+  assign \macro__hold$679  = macro1__hold;
+  assign \macro__clear$680  = macro1__clear;
+  assign \macro__add$681  = macro1__add;
+  assign \macro__side$682  = macro1__side;
+  assign \macro__select$683  = macro1__select;
+  assign \macro__negate$684  = macro1__negate;
+  assign \macro__convert$685  = macro1__convert;
+  assign \macro__convert_side$686  = macro1__convert_side;
+  assign \macro__trial$687  = macro1__trial;
+  assign \macro__level$688  = macro1__level;
+  assign \macro__reference$689  = macro1__reference;
+  assign \macro__product$690  = macro1__product;
+  assign \macro__conversion$691  = macro1__conversion;
+  assign \macro__comparator$692  = macro1__comparator;
+  assign \macro__decided$693  = macro1__decided;
+  assign \descriptor$694  = convolution;
+  assign \first_product$695  = next_number;
+  assign \clear$697  = \clear$507 ;
+  assign \coefficient_base$699  = window[109:90];
+  assign \coefficient_words$700  = window[130:110];
+  assign \timeout$701  = \timeout$512 ;
+  assign \chunk_final$706  = chunk_final;
+  assign \load_bank$707  = load_bank;
+  assign \load_clear$708  = load_clear;
+  assign \load_row$709  = load_row;
+  assign \load_codes$710  = load_codes;
+  assign \write_enable$711  = weights_write[2];
+  assign \write_row$712  = \$142 [7:0];
+  assign \write_group$713  = memory_index[3:0];
+  assign \write_data$714  = memory_data[31:0];
+  assign \coefficient_write$715  = coefficients_write[2];
+  assign \coefficient_index$716  = memory_index[14:0];
+  assign \coefficient_data$717  = memory_data[31:0];
+  assign \correction_write$718  = corrections_write[2];
+  assign \correction_index$719  = memory_index[7:0];
+  assign \correction_data$720  = memory_data[5:0];
+  assign \settings$723  = \settings$556 [119:80];
+  assign \drain_valid$726  = drain_valid;
+  assign \level_write$727  = levels_write[2];
+  assign \level_index$728  = memory_index[7:0];
+  assign \level_data$729  = memory_data[11:0];
+  assign \drain_group$730  = drain_group;
+  assign \drain_lane$731  = drain_lane;
+  assign \trace__valid$733  = trace2__valid;
+  assign \trace__product$734  = trace2__product;
+  assign \trace__conversion$735  = trace2__conversion;
+  assign \trace__index$736  = trace2__index;
+  assign \trace__plane$737  = trace2__plane;
+  assign \trace__code$738  = trace2__code;
+  assign \trace__compensated$739  = trace2__compensated;
+  assign \trace__stopped$740  = trace2__stopped;
+  assign \trace__void$741  = trace2__void;
+  assign \macro__write_enable$742  = macro2__write_enable;
+  assign \macro__write_row$743  = macro2__write_row;
+  assign \macro__write_group$744  = macro2__write_group;
+  assign \macro__write_data$745  = macro2__write_data;
+  assign \macro__load_enable$746  = macro2__load_enable;
+  assign \macro__load_bank$747  = macro2__load_bank;
+  assign \macro__load_clear$748  = macro2__load_clear;
+  assign \macro__load_row$749  = macro2__load_row;
+  assign \macro__load_codes$750  = macro2__load_codes;
+  assign \macro__bank$751  = macro2__bank;
+  assign \macro__row_enable$752  = macro2__row_enable;
+  assign \macro__reset$753  = macro2__reset;
+  assign \macro__drive$754  = macro2__drive;
+  assign \macro__share$755  = macro2__share;
+  assign \macro__hold$756  = macro2__hold;
+  assign \macro__clear$757  = macro2__clear;
+  assign \macro__add$758  = macro2__add;
+  assign \macro__side$759  = macro2__side;
+  assign \macro__select$760  = macro2__select;
+  assign \macro__negate$761  = macro2__negate;
+  assign \macro__convert$762  = macro2__convert;
+  assign \macro__convert_side$763  = macro2__convert_side;
+  assign \macro__trial$764  = macro2__trial;
+  assign \macro__level$765  = macro2__level;
+  assign \macro__reference$766  = macro2__reference;
+  assign \macro__product$767  = macro2__product;
+  assign \macro__conversion$768  = macro2__conversion;
+  assign \macro__comparator$769  = macro2__comparator;
+  assign \macro__decided$770  = macro2__decided;
+  assign \descriptor$771  = convolution;
+  assign \first_product$772  = next_number;
+  assign \clear$774  = \clear$507 ;
+  assign \coefficient_base$776  = window[109:90];
+  assign \coefficient_words$777  = window[130:110];
+  assign \timeout$778  = \timeout$512 ;
+  assign \chunk_final$783  = chunk_final;
+  assign \load_bank$784  = load_bank;
+  assign \load_clear$785  = load_clear;
+  assign \load_row$786  = load_row;
+  assign \load_codes$787  = load_codes;
+  assign \write_enable$788  = weights_write[3];
+  assign \write_row$789  = \$150 [7:0];
+  assign \write_group$790  = memory_index[3:0];
+  assign \write_data$791  = memory_data[31:0];
+  assign \coefficient_write$792  = coefficients_write[3];
+  assign \coefficient_index$793  = memory_index[14:0];
+  assign \coefficient_data$794  = memory_data[31:0];
+  assign \correction_write$795  = corrections_write[3];
+  assign \correction_index$796  = memory_index[7:0];
+  assign \correction_data$797  = memory_data[5:0];
+  assign \settings$800  = \settings$556 [159:120];
+  assign \drain_valid$803  = drain_valid;
+  assign \level_write$804  = levels_write[3];
+  assign \level_index$805  = memory_index[7:0];
+  assign \level_data$806  = memory_data[11:0];
+  assign \drain_group$807  = drain_group;
+  assign \drain_lane$808  = drain_lane;
+  assign \trace__valid$810  = trace3__valid;
+  assign \trace__product$811  = trace3__product;
+  assign \trace__conversion$812  = trace3__conversion;
+  assign \trace__index$813  = trace3__index;
+  assign \trace__plane$814  = trace3__plane;
+  assign \trace__code$815  = trace3__code;
+  assign \trace__compensated$816  = trace3__compensated;
+  assign \trace__stopped$817  = trace3__stopped;
+  assign \trace__void$818  = trace3__void;
+  assign \macro__write_enable$819  = macro3__write_enable;
+  assign \macro__write_row$820  = macro3__write_row;
+  assign \macro__write_group$821  = macro3__write_group;
+  assign \macro__write_data$822  = macro3__write_data;
+  assign \macro__load_enable$823  = macro3__load_enable;
+  assign \macro__load_bank$824  = macro3__load_bank;
+  assign \macro__load_clear$825  = macro3__load_clear;
+  assign \macro__load_row$826  = macro3__load_row;
+  assign \macro__load_codes$827  = macro3__load_codes;
+  assign \macro__bank$828  = macro3__bank;
+  assign \macro__row_enable$829  = macro3__row_enable;
+  assign \macro__reset$830  = macro3__reset;
+  assign \macro__drive$831  = macro3__drive;
+  assign \macro__share$832  = macro3__share;
+  assign \macro__hold$833  = macro3__hold;
+  assign \macro__clear$834  = macro3__clear;
+  assign \macro__add$835  = macro3__add;
+  assign \macro__side$836  = macro3__side;
+  assign \macro__select$837  = macro3__select;
+  assign \macro__negate$838  = macro3__negate;
+  assign \macro__convert$839  = macro3__convert;
+  assign \macro__convert_side$840  = macro3__convert_side;
+  assign \macro__trial$841  = macro3__trial;
+  assign \macro__level$842  = macro3__level;
+  assign \macro__reference$843  = macro3__reference;
+  assign \macro__product$844  = macro3__product;
+  assign \macro__conversion$845  = macro3__conversion;
+  assign \macro__comparator$846  = macro3__comparator;
+  assign \macro__decided$847  = macro3__decided;
+  assign \descriptor$848  = convolution;
+  assign \first_product$849  = next_number;
+  assign trace_sum__kernel = \$201 [32:27];
+  assign trace_sum__position = \$201 [56:33];
+  assign trace_sum__value = \$201 [26:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
   assign trace_word__data = written[48:17];
@@ -3244,34 +3243,34 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \written.tenant1.enable  = written[49];
   assign \written.tenant1.address  = written[65:50];
   assign \written.tenant1.data  = written[97:66];
-  assign \windows$388.tenant0  = windows[134:0];
-  assign \windows$388.tenant0.program_base  = windows[11:0];
-  assign \windows$388.tenant0.program_length  = windows[23:12];
-  assign \windows$388.tenant0.activation_base  = windows[39:24];
-  assign \windows$388.tenant0.activation_words  = windows[56:40];
-  assign \windows$388.tenant0.constants_base  = windows[72:57];
-  assign \windows$388.tenant0.constant_entries  = windows[89:73];
-  assign \windows$388.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$388.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$388.tenant0.tiles  = windows[134:131];
-  assign \windows$388.tenant1  = windows[269:135];
-  assign \windows$388.tenant1.program_base  = windows[146:135];
-  assign \windows$388.tenant1.program_length  = windows[158:147];
-  assign \windows$388.tenant1.activation_base  = windows[174:159];
-  assign \windows$388.tenant1.activation_words  = windows[191:175];
-  assign \windows$388.tenant1.constants_base  = windows[207:192];
-  assign \windows$388.tenant1.constant_entries  = windows[224:208];
-  assign \windows$388.tenant1.coefficients_base  = windows[244:225];
-  assign \windows$388.tenant1.coefficient_words  = windows[265:245];
-  assign \windows$388.tenant1.tiles  = windows[269:266];
+  assign \windows$389.tenant0  = windows[134:0];
+  assign \windows$389.tenant0.program_base  = windows[11:0];
+  assign \windows$389.tenant0.program_length  = windows[23:12];
+  assign \windows$389.tenant0.activation_base  = windows[39:24];
+  assign \windows$389.tenant0.activation_words  = windows[56:40];
+  assign \windows$389.tenant0.constants_base  = windows[72:57];
+  assign \windows$389.tenant0.constant_entries  = windows[89:73];
+  assign \windows$389.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$389.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$389.tenant0.tiles  = windows[134:131];
+  assign \windows$389.tenant1  = windows[269:135];
+  assign \windows$389.tenant1.program_base  = windows[146:135];
+  assign \windows$389.tenant1.program_length  = windows[158:147];
+  assign \windows$389.tenant1.activation_base  = windows[174:159];
+  assign \windows$389.tenant1.activation_words  = windows[191:175];
+  assign \windows$389.tenant1.constants_base  = windows[207:192];
+  assign \windows$389.tenant1.constant_entries  = windows[224:208];
+  assign \windows$389.tenant1.coefficients_base  = windows[244:225];
+  assign \windows$389.tenant1.coefficient_words  = windows[265:245];
+  assign \windows$389.tenant1.tiles  = windows[269:266];
   assign \layer.tenant0  = layer[11:0];
   assign \layer.tenant1  = layer[23:12];
-  assign \layer$392.tenant0  = layer[11:0];
-  assign \layer$392.tenant1  = layer[23:12];
+  assign \layer$393.tenant0  = layer[11:0];
+  assign \layer$393.tenant1  = layer[23:12];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \failed_cause$398.tenant0  = failed_cause[3:0];
-  assign \failed_cause$398.tenant1  = failed_cause[7:4];
+  assign \failed_cause$399.tenant0  = failed_cause[3:0];
+  assign \failed_cause$399.tenant1  = failed_cause[7:4];
   assign \host_timeout.tenant0  = host_timeout[23:0];
   assign \host_timeout.tenant1  = host_timeout[47:24];
   assign \descriptor[0]  = descriptor[31:0];
@@ -3290,40 +3289,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$427[0]  = descriptor[31:0];
-  assign \descriptor$427[1]  = descriptor[63:32];
-  assign \descriptor$427[2]  = descriptor[95:64];
-  assign \descriptor$427[3]  = descriptor[127:96];
-  assign \descriptor$427[4]  = descriptor[159:128];
-  assign \descriptor$427[5]  = descriptor[191:160];
-  assign \descriptor$427[6]  = descriptor[223:192];
-  assign \descriptor$427[7]  = descriptor[255:224];
-  assign \descriptor$427[8]  = descriptor[287:256];
-  assign \descriptor$427[9]  = descriptor[319:288];
-  assign \descriptor$427[10]  = descriptor[351:320];
-  assign \descriptor$427[11]  = descriptor[383:352];
-  assign \descriptor$427[12]  = descriptor[415:384];
-  assign \descriptor$427[13]  = descriptor[447:416];
-  assign \descriptor$427[14]  = descriptor[479:448];
-  assign \descriptor$427[15]  = descriptor[511:480];
+  assign \descriptor$428[0]  = descriptor[31:0];
+  assign \descriptor$428[1]  = descriptor[63:32];
+  assign \descriptor$428[2]  = descriptor[95:64];
+  assign \descriptor$428[3]  = descriptor[127:96];
+  assign \descriptor$428[4]  = descriptor[159:128];
+  assign \descriptor$428[5]  = descriptor[191:160];
+  assign \descriptor$428[6]  = descriptor[223:192];
+  assign \descriptor$428[7]  = descriptor[255:224];
+  assign \descriptor$428[8]  = descriptor[287:256];
+  assign \descriptor$428[9]  = descriptor[319:288];
+  assign \descriptor$428[10]  = descriptor[351:320];
+  assign \descriptor$428[11]  = descriptor[383:352];
+  assign \descriptor$428[12]  = descriptor[415:384];
+  assign \descriptor$428[13]  = descriptor[447:416];
+  assign \descriptor$428[14]  = descriptor[479:448];
+  assign \descriptor$428[15]  = descriptor[511:480];
   assign \waiting.tenant0  = waiting[10:0];
   assign \waiting.tenant1  = waiting[21:11];
-  assign \descriptor$462[0]  = descriptor[31:0];
-  assign \descriptor$462[1]  = descriptor[63:32];
-  assign \descriptor$462[2]  = descriptor[95:64];
-  assign \descriptor$462[3]  = descriptor[127:96];
-  assign \descriptor$462[4]  = descriptor[159:128];
-  assign \descriptor$462[5]  = descriptor[191:160];
-  assign \descriptor$462[6]  = descriptor[223:192];
-  assign \descriptor$462[7]  = descriptor[255:224];
-  assign \descriptor$462[8]  = descriptor[287:256];
-  assign \descriptor$462[9]  = descriptor[319:288];
-  assign \descriptor$462[10]  = descriptor[351:320];
-  assign \descriptor$462[11]  = descriptor[383:352];
-  assign \descriptor$462[12]  = descriptor[415:384];
-  assign \descriptor$462[13]  = descriptor[447:416];
-  assign \descriptor$462[14]  = descriptor[479:448];
-  assign \descriptor$462[15]  = descriptor[511:480];
+  assign \descriptor$463[0]  = descriptor[31:0];
+  assign \descriptor$463[1]  = descriptor[63:32];
+  assign \descriptor$463[2]  = descriptor[95:64];
+  assign \descriptor$463[3]  = descriptor[127:96];
+  assign \descriptor$463[4]  = descriptor[159:128];
+  assign \descriptor$463[5]  = descriptor[191:160];
+  assign \descriptor$463[6]  = descriptor[223:192];
+  assign \descriptor$463[7]  = descriptor[255:224];
+  assign \descriptor$463[8]  = descriptor[287:256];
+  assign \descriptor$463[9]  = descriptor[319:288];
+  assign \descriptor$463[10]  = descriptor[351:320];
+  assign \descriptor$463[11]  = descriptor[383:352];
+  assign \descriptor$463[12]  = descriptor[415:384];
+  assign \descriptor$463[13]  = descriptor[447:416];
+  assign \descriptor$463[14]  = descriptor[479:448];
+  assign \descriptor$463[15]  = descriptor[511:480];
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
   assign \convolution[2]  = convolution[95:64];
@@ -3340,54 +3339,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$470[0]  = convolution[31:0];
-  assign \descriptor$470[1]  = convolution[63:32];
-  assign \descriptor$470[2]  = convolution[95:64];
-  assign \descriptor$470[3]  = convolution[127:96];
-  assign \descriptor$470[4]  = convolution[159:128];
-  assign \descriptor$470[5]  = convolution[191:160];
-  assign \descriptor$470[6]  = convolution[223:192];
-  assign \descriptor$470[7]  = convolution[255:224];
-  assign \descriptor$470[8]  = convolution[287:256];
-  assign \descriptor$470[9]  = convolution[319:288];
-  assign \descriptor$470[10]  = convolution[351:320];
-  assign \descriptor$470[11]  = convolution[383:352];
-  assign \descriptor$470[12]  = convolution[415:384];
-  assign \descriptor$470[13]  = convolution[447:416];
-  assign \descriptor$470[14]  = convolution[479:448];
-  assign \descriptor$470[15]  = convolution[511:480];
-  assign \descriptor$493[0]  = convolution[31:0];
-  assign \descriptor$493[1]  = convolution[63:32];
-  assign \descriptor$493[2]  = convolution[95:64];
-  assign \descriptor$493[3]  = convolution[127:96];
-  assign \descriptor$493[4]  = convolution[159:128];
-  assign \descriptor$493[5]  = convolution[191:160];
-  assign \descriptor$493[6]  = convolution[223:192];
-  assign \descriptor$493[7]  = convolution[255:224];
-  assign \descriptor$493[8]  = convolution[287:256];
-  assign \descriptor$493[9]  = convolution[319:288];
-  assign \descriptor$493[10]  = convolution[351:320];
-  assign \descriptor$493[11]  = convolution[383:352];
-  assign \descriptor$493[12]  = convolution[415:384];
-  assign \descriptor$493[13]  = convolution[447:416];
-  assign \descriptor$493[14]  = convolution[479:448];
-  assign \descriptor$493[15]  = convolution[511:480];
-  assign \descriptor$495[0]  = descriptor[31:0];
-  assign \descriptor$495[1]  = descriptor[63:32];
-  assign \descriptor$495[2]  = descriptor[95:64];
-  assign \descriptor$495[3]  = descriptor[127:96];
-  assign \descriptor$495[4]  = descriptor[159:128];
-  assign \descriptor$495[5]  = descriptor[191:160];
-  assign \descriptor$495[6]  = descriptor[223:192];
-  assign \descriptor$495[7]  = descriptor[255:224];
-  assign \descriptor$495[8]  = descriptor[287:256];
-  assign \descriptor$495[9]  = descriptor[319:288];
-  assign \descriptor$495[10]  = descriptor[351:320];
-  assign \descriptor$495[11]  = descriptor[383:352];
-  assign \descriptor$495[12]  = descriptor[415:384];
-  assign \descriptor$495[13]  = descriptor[447:416];
-  assign \descriptor$495[14]  = descriptor[479:448];
-  assign \descriptor$495[15]  = descriptor[511:480];
+  assign \descriptor$471[0]  = convolution[31:0];
+  assign \descriptor$471[1]  = convolution[63:32];
+  assign \descriptor$471[2]  = convolution[95:64];
+  assign \descriptor$471[3]  = convolution[127:96];
+  assign \descriptor$471[4]  = convolution[159:128];
+  assign \descriptor$471[5]  = convolution[191:160];
+  assign \descriptor$471[6]  = convolution[223:192];
+  assign \descriptor$471[7]  = convolution[255:224];
+  assign \descriptor$471[8]  = convolution[287:256];
+  assign \descriptor$471[9]  = convolution[319:288];
+  assign \descriptor$471[10]  = convolution[351:320];
+  assign \descriptor$471[11]  = convolution[383:352];
+  assign \descriptor$471[12]  = convolution[415:384];
+  assign \descriptor$471[13]  = convolution[447:416];
+  assign \descriptor$471[14]  = convolution[479:448];
+  assign \descriptor$471[15]  = convolution[511:480];
+  assign \descriptor$494[0]  = convolution[31:0];
+  assign \descriptor$494[1]  = convolution[63:32];
+  assign \descriptor$494[2]  = convolution[95:64];
+  assign \descriptor$494[3]  = convolution[127:96];
+  assign \descriptor$494[4]  = convolution[159:128];
+  assign \descriptor$494[5]  = convolution[191:160];
+  assign \descriptor$494[6]  = convolution[223:192];
+  assign \descriptor$494[7]  = convolution[255:224];
+  assign \descriptor$494[8]  = convolution[287:256];
+  assign \descriptor$494[9]  = convolution[319:288];
+  assign \descriptor$494[10]  = convolution[351:320];
+  assign \descriptor$494[11]  = convolution[383:352];
+  assign \descriptor$494[12]  = convolution[415:384];
+  assign \descriptor$494[13]  = convolution[447:416];
+  assign \descriptor$494[14]  = convolution[479:448];
+  assign \descriptor$494[15]  = convolution[511:480];
+  assign \descriptor$496[0]  = descriptor[31:0];
+  assign \descriptor$496[1]  = descriptor[63:32];
+  assign \descriptor$496[2]  = descriptor[95:64];
+  assign \descriptor$496[3]  = descriptor[127:96];
+  assign \descriptor$496[4]  = descriptor[159:128];
+  assign \descriptor$496[5]  = descriptor[191:160];
+  assign \descriptor$496[6]  = descriptor[223:192];
+  assign \descriptor$496[7]  = descriptor[255:224];
+  assign \descriptor$496[8]  = descriptor[287:256];
+  assign \descriptor$496[9]  = descriptor[319:288];
+  assign \descriptor$496[10]  = descriptor[351:320];
+  assign \descriptor$496[11]  = descriptor[383:352];
+  assign \descriptor$496[12]  = descriptor[415:384];
+  assign \descriptor$496[13]  = descriptor[447:416];
+  assign \descriptor$496[14]  = descriptor[479:448];
+  assign \descriptor$496[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -3395,30 +3394,30 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$555 [0];
-  assign \settings.offset  = \settings$555 [8:1];
-  assign \settings.gain  = \settings$555 [24:9];
-  assign \settings.gain_reference  = \settings$555 [39:25];
-  assign \settings$555[0]  = \settings$555 [39:0];
-  assign \settings$555[0].levels  = \settings$555 [0];
-  assign \settings$555[0].offset  = \settings$555 [8:1];
-  assign \settings$555[0].gain  = \settings$555 [24:9];
-  assign \settings$555[0].gain_reference  = \settings$555 [39:25];
-  assign \settings$555[1]  = \settings$555 [79:40];
-  assign \settings$555[1].levels  = \settings$555 [40];
-  assign \settings$555[1].offset  = \settings$555 [48:41];
-  assign \settings$555[1].gain  = \settings$555 [64:49];
-  assign \settings$555[1].gain_reference  = \settings$555 [79:65];
-  assign \settings$555[2]  = \settings$555 [119:80];
-  assign \settings$555[2].levels  = \settings$555 [80];
-  assign \settings$555[2].offset  = \settings$555 [88:81];
-  assign \settings$555[2].gain  = \settings$555 [104:89];
-  assign \settings$555[2].gain_reference  = \settings$555 [119:105];
-  assign \settings$555[3]  = \settings$555 [159:120];
-  assign \settings$555[3].levels  = \settings$555 [120];
-  assign \settings$555[3].offset  = \settings$555 [128:121];
-  assign \settings$555[3].gain  = \settings$555 [144:129];
-  assign \settings$555[3].gain_reference  = \settings$555 [159:145];
+  assign \settings.levels  = \settings$556 [0];
+  assign \settings.offset  = \settings$556 [8:1];
+  assign \settings.gain  = \settings$556 [24:9];
+  assign \settings.gain_reference  = \settings$556 [39:25];
+  assign \settings$556[0]  = \settings$556 [39:0];
+  assign \settings$556[0].levels  = \settings$556 [0];
+  assign \settings$556[0].offset  = \settings$556 [8:1];
+  assign \settings$556[0].gain  = \settings$556 [24:9];
+  assign \settings$556[0].gain_reference  = \settings$556 [39:25];
+  assign \settings$556[1]  = \settings$556 [79:40];
+  assign \settings$556[1].levels  = \settings$556 [40];
+  assign \settings$556[1].offset  = \settings$556 [48:41];
+  assign \settings$556[1].gain  = \settings$556 [64:49];
+  assign \settings$556[1].gain_reference  = \settings$556 [79:65];
+  assign \settings$556[2]  = \settings$556 [119:80];
+  assign \settings$556[2].levels  = \settings$556 [80];
+  assign \settings$556[2].offset  = \settings$556 [88:81];
+  assign \settings$556[2].gain  = \settings$556 [104:89];
+  assign \settings$556[2].gain_reference  = \settings$556 [119:105];
+  assign \settings$556[3]  = \settings$556 [159:120];
+  assign \settings$556[3].levels  = \settings$556 [120];
+  assign \settings$556[3].offset  = \settings$556 [128:121];
+  assign \settings$556[3].gain  = \settings$556 [144:129];
+  assign \settings$556[3].gain_reference  = \settings$556 [159:145];
   assign \measured[0]  = measured[42:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[8:1];
@@ -3451,172 +3450,172 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[3].reference_valid  = measured[155];
   assign \measured[3].gain_reference  = measured[170:156];
   assign \measured[3].failed  = measured[171];
-  assign \measured$557.offset_valid  = \measured$557 [0];
-  assign \measured$557.offset  = \measured$557 [8:1];
-  assign \measured$557.gain_valid  = \measured$557 [9];
-  assign \measured$557.gain  = \measured$557 [25:10];
-  assign \measured$557.reference_valid  = \measured$557 [26];
-  assign \measured$557.gain_reference  = \measured$557 [41:27];
-  assign \measured$557.failed  = \measured$557 [42];
-  assign \descriptor$610[0]  = convolution[31:0];
-  assign \descriptor$610[1]  = convolution[63:32];
-  assign \descriptor$610[2]  = convolution[95:64];
-  assign \descriptor$610[3]  = convolution[127:96];
-  assign \descriptor$610[4]  = convolution[159:128];
-  assign \descriptor$610[5]  = convolution[191:160];
-  assign \descriptor$610[6]  = convolution[223:192];
-  assign \descriptor$610[7]  = convolution[255:224];
-  assign \descriptor$610[8]  = convolution[287:256];
-  assign \descriptor$610[9]  = convolution[319:288];
-  assign \descriptor$610[10]  = convolution[351:320];
-  assign \descriptor$610[11]  = convolution[383:352];
-  assign \descriptor$610[12]  = convolution[415:384];
-  assign \descriptor$610[13]  = convolution[447:416];
-  assign \descriptor$610[14]  = convolution[479:448];
-  assign \descriptor$610[15]  = convolution[511:480];
+  assign \measured$558.offset_valid  = \measured$558 [0];
+  assign \measured$558.offset  = \measured$558 [8:1];
+  assign \measured$558.gain_valid  = \measured$558 [9];
+  assign \measured$558.gain  = \measured$558 [25:10];
+  assign \measured$558.reference_valid  = \measured$558 [26];
+  assign \measured$558.gain_reference  = \measured$558 [41:27];
+  assign \measured$558.failed  = \measured$558 [42];
+  assign \descriptor$611[0]  = convolution[31:0];
+  assign \descriptor$611[1]  = convolution[63:32];
+  assign \descriptor$611[2]  = convolution[95:64];
+  assign \descriptor$611[3]  = convolution[127:96];
+  assign \descriptor$611[4]  = convolution[159:128];
+  assign \descriptor$611[5]  = convolution[191:160];
+  assign \descriptor$611[6]  = convolution[223:192];
+  assign \descriptor$611[7]  = convolution[255:224];
+  assign \descriptor$611[8]  = convolution[287:256];
+  assign \descriptor$611[9]  = convolution[319:288];
+  assign \descriptor$611[10]  = convolution[351:320];
+  assign \descriptor$611[11]  = convolution[383:352];
+  assign \descriptor$611[12]  = convolution[415:384];
+  assign \descriptor$611[13]  = convolution[447:416];
+  assign \descriptor$611[14]  = convolution[479:448];
+  assign \descriptor$611[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
-  assign \lengths$624.reset  = \lengths$624 [5:0];
-  assign \lengths$624.drive  = \lengths$624 [11:6];
-  assign \lengths$624.share  = \lengths$624 [17:12];
-  assign \lengths$624.hold  = \lengths$624 [23:18];
-  assign \lengths$624.clear  = \lengths$624 [29:24];
-  assign \lengths$624.add  = \lengths$624 [35:30];
-  assign \lengths$624.gap  = \lengths$624 [41:36];
-  assign \settings$645.levels  = \settings$555 [40];
-  assign \settings$645.offset  = \settings$555 [48:41];
-  assign \settings$645.gain  = \settings$555 [64:49];
-  assign \settings$645.gain_reference  = \settings$555 [79:65];
-  assign \measured$646.offset_valid  = \measured$646 [0];
-  assign \measured$646.offset  = \measured$646 [8:1];
-  assign \measured$646.gain_valid  = \measured$646 [9];
-  assign \measured$646.gain  = \measured$646 [25:10];
-  assign \measured$646.reference_valid  = \measured$646 [26];
-  assign \measured$646.gain_reference  = \measured$646 [41:27];
-  assign \measured$646.failed  = \measured$646 [42];
-  assign \descriptor$693[0]  = convolution[31:0];
-  assign \descriptor$693[1]  = convolution[63:32];
-  assign \descriptor$693[2]  = convolution[95:64];
-  assign \descriptor$693[3]  = convolution[127:96];
-  assign \descriptor$693[4]  = convolution[159:128];
-  assign \descriptor$693[5]  = convolution[191:160];
-  assign \descriptor$693[6]  = convolution[223:192];
-  assign \descriptor$693[7]  = convolution[255:224];
-  assign \descriptor$693[8]  = convolution[287:256];
-  assign \descriptor$693[9]  = convolution[319:288];
-  assign \descriptor$693[10]  = convolution[351:320];
-  assign \descriptor$693[11]  = convolution[383:352];
-  assign \descriptor$693[12]  = convolution[415:384];
-  assign \descriptor$693[13]  = convolution[447:416];
-  assign \descriptor$693[14]  = convolution[479:448];
-  assign \descriptor$693[15]  = convolution[511:480];
-  assign \lengths$701.reset  = \lengths$701 [5:0];
-  assign \lengths$701.drive  = \lengths$701 [11:6];
-  assign \lengths$701.share  = \lengths$701 [17:12];
-  assign \lengths$701.hold  = \lengths$701 [23:18];
-  assign \lengths$701.clear  = \lengths$701 [29:24];
-  assign \lengths$701.add  = \lengths$701 [35:30];
-  assign \lengths$701.gap  = \lengths$701 [41:36];
-  assign \settings$722.levels  = \settings$555 [80];
-  assign \settings$722.offset  = \settings$555 [88:81];
-  assign \settings$722.gain  = \settings$555 [104:89];
-  assign \settings$722.gain_reference  = \settings$555 [119:105];
-  assign \measured$723.offset_valid  = \measured$723 [0];
-  assign \measured$723.offset  = \measured$723 [8:1];
-  assign \measured$723.gain_valid  = \measured$723 [9];
-  assign \measured$723.gain  = \measured$723 [25:10];
-  assign \measured$723.reference_valid  = \measured$723 [26];
-  assign \measured$723.gain_reference  = \measured$723 [41:27];
-  assign \measured$723.failed  = \measured$723 [42];
-  assign \descriptor$770[0]  = convolution[31:0];
-  assign \descriptor$770[1]  = convolution[63:32];
-  assign \descriptor$770[2]  = convolution[95:64];
-  assign \descriptor$770[3]  = convolution[127:96];
-  assign \descriptor$770[4]  = convolution[159:128];
-  assign \descriptor$770[5]  = convolution[191:160];
-  assign \descriptor$770[6]  = convolution[223:192];
-  assign \descriptor$770[7]  = convolution[255:224];
-  assign \descriptor$770[8]  = convolution[287:256];
-  assign \descriptor$770[9]  = convolution[319:288];
-  assign \descriptor$770[10]  = convolution[351:320];
-  assign \descriptor$770[11]  = convolution[383:352];
-  assign \descriptor$770[12]  = convolution[415:384];
-  assign \descriptor$770[13]  = convolution[447:416];
-  assign \descriptor$770[14]  = convolution[479:448];
-  assign \descriptor$770[15]  = convolution[511:480];
-  assign \lengths$778.reset  = \lengths$778 [5:0];
-  assign \lengths$778.drive  = \lengths$778 [11:6];
-  assign \lengths$778.share  = \lengths$778 [17:12];
-  assign \lengths$778.hold  = \lengths$778 [23:18];
-  assign \lengths$778.clear  = \lengths$778 [29:24];
-  assign \lengths$778.add  = \lengths$778 [35:30];
-  assign \lengths$778.gap  = \lengths$778 [41:36];
-  assign \settings$799.levels  = \settings$555 [120];
-  assign \settings$799.offset  = \settings$555 [128:121];
-  assign \settings$799.gain  = \settings$555 [144:129];
-  assign \settings$799.gain_reference  = \settings$555 [159:145];
-  assign \measured$800.offset_valid  = \measured$800 [0];
-  assign \measured$800.offset  = \measured$800 [8:1];
-  assign \measured$800.gain_valid  = \measured$800 [9];
-  assign \measured$800.gain  = \measured$800 [25:10];
-  assign \measured$800.reference_valid  = \measured$800 [26];
-  assign \measured$800.gain_reference  = \measured$800 [41:27];
-  assign \measured$800.failed  = \measured$800 [42];
-  assign \descriptor$847[0]  = convolution[31:0];
-  assign \descriptor$847[1]  = convolution[63:32];
-  assign \descriptor$847[2]  = convolution[95:64];
-  assign \descriptor$847[3]  = convolution[127:96];
-  assign \descriptor$847[4]  = convolution[159:128];
-  assign \descriptor$847[5]  = convolution[191:160];
-  assign \descriptor$847[6]  = convolution[223:192];
-  assign \descriptor$847[7]  = convolution[255:224];
-  assign \descriptor$847[8]  = convolution[287:256];
-  assign \descriptor$847[9]  = convolution[319:288];
-  assign \descriptor$847[10]  = convolution[351:320];
-  assign \descriptor$847[11]  = convolution[383:352];
-  assign \descriptor$847[12]  = convolution[415:384];
-  assign \descriptor$847[13]  = convolution[447:416];
-  assign \descriptor$847[14]  = convolution[479:448];
-  assign \descriptor$847[15]  = convolution[511:480];
-  assign \lengths$778 [41:36] = phase_gap;
-  assign \lengths$778 [35:30] = phase_add;
-  assign \lengths$778 [29:24] = phase_clear;
-  assign \lengths$778 [23:18] = phase_hold;
-  assign \lengths$778 [17:12] = phase_share;
-  assign \lengths$778 [11:6] = phase_drive;
-  assign \lengths$778 [5:0] = phase_reset;
-  assign \lengths$701 [41:36] = phase_gap;
-  assign \lengths$701 [35:30] = phase_add;
-  assign \lengths$701 [29:24] = phase_clear;
-  assign \lengths$701 [23:18] = phase_hold;
-  assign \lengths$701 [17:12] = phase_share;
-  assign \lengths$701 [11:6] = phase_drive;
-  assign \lengths$701 [5:0] = phase_reset;
-  assign \lengths$624 [41:36] = phase_gap;
-  assign \lengths$624 [35:30] = phase_add;
-  assign \lengths$624 [29:24] = phase_clear;
-  assign \lengths$624 [23:18] = phase_hold;
-  assign \lengths$624 [17:12] = phase_share;
-  assign \lengths$624 [11:6] = phase_drive;
-  assign \lengths$624 [5:0] = phase_reset;
-  assign drain_sums[99:75] = \$154 ;
-  assign drain_sums[74:50] = \$146 ;
-  assign drain_sums[49:25] = \$138 ;
-  assign drain_sums[24:0] = \$130 ;
-  assign position_done[3] = \$153 ;
-  assign position_done[2] = \$145 ;
-  assign position_done[1] = \$137 ;
-  assign position_done[0] = \$129 ;
-  assign saturated[3] = \$148 ;
-  assign saturated[2] = \$140 ;
-  assign saturated[1] = \$132 ;
-  assign saturated[0] = \$124 ;
-  assign measured[171:129] = \measured$800 ;
-  assign measured[128:86] = \measured$723 ;
-  assign measured[85:43] = \measured$646 ;
-  assign measured[42:0] = \measured$557 ;
+  assign \lengths$625.reset  = \lengths$625 [5:0];
+  assign \lengths$625.drive  = \lengths$625 [11:6];
+  assign \lengths$625.share  = \lengths$625 [17:12];
+  assign \lengths$625.hold  = \lengths$625 [23:18];
+  assign \lengths$625.clear  = \lengths$625 [29:24];
+  assign \lengths$625.add  = \lengths$625 [35:30];
+  assign \lengths$625.gap  = \lengths$625 [41:36];
+  assign \settings$646.levels  = \settings$556 [40];
+  assign \settings$646.offset  = \settings$556 [48:41];
+  assign \settings$646.gain  = \settings$556 [64:49];
+  assign \settings$646.gain_reference  = \settings$556 [79:65];
+  assign \measured$647.offset_valid  = \measured$647 [0];
+  assign \measured$647.offset  = \measured$647 [8:1];
+  assign \measured$647.gain_valid  = \measured$647 [9];
+  assign \measured$647.gain  = \measured$647 [25:10];
+  assign \measured$647.reference_valid  = \measured$647 [26];
+  assign \measured$647.gain_reference  = \measured$647 [41:27];
+  assign \measured$647.failed  = \measured$647 [42];
+  assign \descriptor$694[0]  = convolution[31:0];
+  assign \descriptor$694[1]  = convolution[63:32];
+  assign \descriptor$694[2]  = convolution[95:64];
+  assign \descriptor$694[3]  = convolution[127:96];
+  assign \descriptor$694[4]  = convolution[159:128];
+  assign \descriptor$694[5]  = convolution[191:160];
+  assign \descriptor$694[6]  = convolution[223:192];
+  assign \descriptor$694[7]  = convolution[255:224];
+  assign \descriptor$694[8]  = convolution[287:256];
+  assign \descriptor$694[9]  = convolution[319:288];
+  assign \descriptor$694[10]  = convolution[351:320];
+  assign \descriptor$694[11]  = convolution[383:352];
+  assign \descriptor$694[12]  = convolution[415:384];
+  assign \descriptor$694[13]  = convolution[447:416];
+  assign \descriptor$694[14]  = convolution[479:448];
+  assign \descriptor$694[15]  = convolution[511:480];
+  assign \lengths$702.reset  = \lengths$702 [5:0];
+  assign \lengths$702.drive  = \lengths$702 [11:6];
+  assign \lengths$702.share  = \lengths$702 [17:12];
+  assign \lengths$702.hold  = \lengths$702 [23:18];
+  assign \lengths$702.clear  = \lengths$702 [29:24];
+  assign \lengths$702.add  = \lengths$702 [35:30];
+  assign \lengths$702.gap  = \lengths$702 [41:36];
+  assign \settings$723.levels  = \settings$556 [80];
+  assign \settings$723.offset  = \settings$556 [88:81];
+  assign \settings$723.gain  = \settings$556 [104:89];
+  assign \settings$723.gain_reference  = \settings$556 [119:105];
+  assign \measured$724.offset_valid  = \measured$724 [0];
+  assign \measured$724.offset  = \measured$724 [8:1];
+  assign \measured$724.gain_valid  = \measured$724 [9];
+  assign \measured$724.gain  = \measured$724 [25:10];
+  assign \measured$724.reference_valid  = \measured$724 [26];
+  assign \measured$724.gain_reference  = \measured$724 [41:27];
+  assign \measured$724.failed  = \measured$724 [42];
+  assign \descriptor$771[0]  = convolution[31:0];
+  assign \descriptor$771[1]  = convolution[63:32];
+  assign \descriptor$771[2]  = convolution[95:64];
+  assign \descriptor$771[3]  = convolution[127:96];
+  assign \descriptor$771[4]  = convolution[159:128];
+  assign \descriptor$771[5]  = convolution[191:160];
+  assign \descriptor$771[6]  = convolution[223:192];
+  assign \descriptor$771[7]  = convolution[255:224];
+  assign \descriptor$771[8]  = convolution[287:256];
+  assign \descriptor$771[9]  = convolution[319:288];
+  assign \descriptor$771[10]  = convolution[351:320];
+  assign \descriptor$771[11]  = convolution[383:352];
+  assign \descriptor$771[12]  = convolution[415:384];
+  assign \descriptor$771[13]  = convolution[447:416];
+  assign \descriptor$771[14]  = convolution[479:448];
+  assign \descriptor$771[15]  = convolution[511:480];
+  assign \lengths$779.reset  = \lengths$779 [5:0];
+  assign \lengths$779.drive  = \lengths$779 [11:6];
+  assign \lengths$779.share  = \lengths$779 [17:12];
+  assign \lengths$779.hold  = \lengths$779 [23:18];
+  assign \lengths$779.clear  = \lengths$779 [29:24];
+  assign \lengths$779.add  = \lengths$779 [35:30];
+  assign \lengths$779.gap  = \lengths$779 [41:36];
+  assign \settings$800.levels  = \settings$556 [120];
+  assign \settings$800.offset  = \settings$556 [128:121];
+  assign \settings$800.gain  = \settings$556 [144:129];
+  assign \settings$800.gain_reference  = \settings$556 [159:145];
+  assign \measured$801.offset_valid  = \measured$801 [0];
+  assign \measured$801.offset  = \measured$801 [8:1];
+  assign \measured$801.gain_valid  = \measured$801 [9];
+  assign \measured$801.gain  = \measured$801 [25:10];
+  assign \measured$801.reference_valid  = \measured$801 [26];
+  assign \measured$801.gain_reference  = \measured$801 [41:27];
+  assign \measured$801.failed  = \measured$801 [42];
+  assign \descriptor$848[0]  = convolution[31:0];
+  assign \descriptor$848[1]  = convolution[63:32];
+  assign \descriptor$848[2]  = convolution[95:64];
+  assign \descriptor$848[3]  = convolution[127:96];
+  assign \descriptor$848[4]  = convolution[159:128];
+  assign \descriptor$848[5]  = convolution[191:160];
+  assign \descriptor$848[6]  = convolution[223:192];
+  assign \descriptor$848[7]  = convolution[255:224];
+  assign \descriptor$848[8]  = convolution[287:256];
+  assign \descriptor$848[9]  = convolution[319:288];
+  assign \descriptor$848[10]  = convolution[351:320];
+  assign \descriptor$848[11]  = convolution[383:352];
+  assign \descriptor$848[12]  = convolution[415:384];
+  assign \descriptor$848[13]  = convolution[447:416];
+  assign \descriptor$848[14]  = convolution[479:448];
+  assign \descriptor$848[15]  = convolution[511:480];
+  assign \lengths$779 [41:36] = phase_gap;
+  assign \lengths$779 [35:30] = phase_add;
+  assign \lengths$779 [29:24] = phase_clear;
+  assign \lengths$779 [23:18] = phase_hold;
+  assign \lengths$779 [17:12] = phase_share;
+  assign \lengths$779 [11:6] = phase_drive;
+  assign \lengths$779 [5:0] = phase_reset;
+  assign \lengths$702 [41:36] = phase_gap;
+  assign \lengths$702 [35:30] = phase_add;
+  assign \lengths$702 [29:24] = phase_clear;
+  assign \lengths$702 [23:18] = phase_hold;
+  assign \lengths$702 [17:12] = phase_share;
+  assign \lengths$702 [11:6] = phase_drive;
+  assign \lengths$702 [5:0] = phase_reset;
+  assign \lengths$625 [41:36] = phase_gap;
+  assign \lengths$625 [35:30] = phase_add;
+  assign \lengths$625 [29:24] = phase_clear;
+  assign \lengths$625 [23:18] = phase_hold;
+  assign \lengths$625 [17:12] = phase_share;
+  assign \lengths$625 [11:6] = phase_drive;
+  assign \lengths$625 [5:0] = phase_reset;
+  assign drain_sums[99:75] = \$157 ;
+  assign drain_sums[74:50] = \$149 ;
+  assign drain_sums[49:25] = \$141 ;
+  assign drain_sums[24:0] = \$133 ;
+  assign position_done[3] = \$156 ;
+  assign position_done[2] = \$148 ;
+  assign position_done[1] = \$140 ;
+  assign position_done[0] = \$132 ;
+  assign saturated[3] = \$151 ;
+  assign saturated[2] = \$143 ;
+  assign saturated[1] = \$135 ;
+  assign saturated[0] = \$127 ;
+  assign measured[171:129] = \measured$801 ;
+  assign measured[128:86] = \measured$724 ;
+  assign measured[85:43] = \measured$647 ;
+  assign measured[42:0] = \measured$558 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -3627,35 +3626,346 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign waiting[21:11] = { turn[1], fetching[1], \$118 , \$117 , \$116 , \$112 , \$111 , \$104 , \$97 , \$90 , \$83  };
-  assign waiting[10:0] = { turn[0], fetching[0], \$75 , \$74 , \$73 , \$69 , \$68 , \$61 , \$54 , \$47 , \$40  };
+  assign waiting[21:11] = { turn[1], fetching[1], \$121 , \$120 , \$119 , \$115 , \$114 , \$107 , \$100 , \$93 , \$86  };
+  assign waiting[10:0] = { turn[0], fetching[0], \$78 , \$77 , \$76 , \$72 , \$71 , \$64 , \$57 , \$50 , \$43  };
   assign active[1] = working1;
   assign active[0] = working0;
   assign transfer_done[1] = \done$217 ;
   assign transfer_done[0] = done;
   assign transfer_abort[1] = transfer_clear[1];
   assign transfer_abort[0] = transfer_clear[0];
-  assign transfer_write[97:66] = \write_data$334 ;
-  assign transfer_write[65:50] = \write_address$333 ;
-  assign transfer_write[49] = \write_enable$332 ;
-  assign transfer_write[48:17] = \write_data$315 ;
-  assign transfer_write[16:1] = \write_address$314 ;
-  assign transfer_write[0] = \write_enable$313 ;
-  assign transfer_read[33:18] = \read_address$328 ;
-  assign transfer_read[17] = \read_enable$327 ;
-  assign transfer_read[16:1] = \read_address$305 ;
-  assign transfer_read[0] = \read_enable$304 ;
+  assign transfer_write[97:66] = \write_data$335 ;
+  assign transfer_write[65:50] = \write_address$334 ;
+  assign transfer_write[49] = \write_enable$333 ;
+  assign transfer_write[48:17] = \write_data$316 ;
+  assign transfer_write[16:1] = \write_address$315 ;
+  assign transfer_write[0] = \write_enable$314 ;
+  assign transfer_read[33:18] = \read_address$329 ;
+  assign transfer_read[17] = \read_enable$328 ;
+  assign transfer_read[16:1] = \read_address$306 ;
+  assign transfer_read[0] = \read_enable$305 ;
+  assign write[48:17] = \$11 ;
+  assign write[16:1] = \$10 ;
+  assign write[0] = \$9 ;
   assign read[16:1] = \$8 ;
   assign read[0] = \$7 ;
-  assign \$76  = trace_tenant;
-  assign \$122  = trace_tenant;
-  assign \$123  = { 4'h0, memory_index[19:4] };
-  assign \$131  = { 4'h0, memory_index[19:4] };
-  assign \$139  = { 4'h0, memory_index[19:4] };
-  assign \$147  = { 4'h0, memory_index[19:4] };
+  assign \$79  = trace_tenant;
+  assign \$125  = trace_tenant;
+  assign \$126  = { 4'h0, memory_index[19:4] };
+  assign \$134  = { 4'h0, memory_index[19:4] };
+  assign \$142  = { 4'h0, memory_index[19:4] };
+  assign \$150  = { 4'h0, memory_index[19:4] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
+  wire \$1 ;
+  wire \$2 ;
+  wire \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  reg \$signal  = 1'h0;
+  reg \$signal$4  = 1'h0;
+  reg \$signal$7  = 1'h0;
+  reg \$signal$8  = 1'h0;
+  output adder;
+  reg adder;
+  output array;
+  reg array;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  output comparator;
+  reg comparator;
+  input convert_side;
+  wire convert_side;
+  input converting;
+  wire converting;
+  input decided;
+  wire decided;
+  output drain;
+  reg drain;
+  input hold;
+  wire hold;
+  input loading;
+  wire loading;
+  input reset;
+  wire reset;
+  output rows;
+  reg rows;
+  input rst;
+  wire rst;
+  input start;
+  wire start;
+  output works;
+  reg works;
+  assign \$1  = convert_side != \$signal ;
+  assign \$2  = clear & \$signal$7 ;
+  assign \$3  = \$signal$4  | clear;
+  assign \$4  = \$signal$8  | reset;
+  assign \$5  = ~ decided;
+  always @(posedge clk) begin
+    \$signal  <= convert_side;
+    if (rst) begin
+      \$signal  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal$4  <= 1'h0;
+    end
+    if (clear) begin
+      \$signal$4  <= 1'h1;
+    end
+    if (start) begin
+      \$signal$4  <= 1'h0;
+    end
+    if (rst) begin
+      \$signal$4  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (hold) begin
+      \$signal$7  <= 1'h1;
+    end
+    if (\$2 ) begin
+      \$signal$7  <= 1'h0;
+    end
+    if (reset) begin
+      \$signal$7  <= 1'h0;
+    end
+    if (start) begin
+      \$signal$7  <= 1'h0;
+    end
+    if (rst) begin
+      \$signal$7  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$2 ) begin
+      \$signal$8  <= 1'h0;
+    end
+    if (reset) begin
+      \$signal$8  <= 1'h1;
+    end
+    if (start) begin
+      \$signal$8  <= 1'h0;
+    end
+    if (rst) begin
+      \$signal$8  <= 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    works = 1'h0;
+    if (converting) begin
+      works = decided;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    comparator = 1'h0;
+    if (converting) begin
+      comparator = \$5 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    adder = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+      adder = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    array = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+      array = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    rows = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+    end else if (loading) begin
+      rows = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
+    drain = 1'h0;
+    (* full_case = 32'd1 *)
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+    end else if (loading) begin
+    end else begin
+      drain = 1'h1;
+    end
+  end
+endmodule
+
+module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+  wire \$1 ;
+  wire \$2 ;
+  wire \$3 ;
+  wire \$4 ;
+  wire \$5 ;
+  reg \$signal  = 1'h0;
+  reg \$signal$4  = 1'h0;
+  reg \$signal$7  = 1'h0;
+  reg \$signal$8  = 1'h0;
+  output adder;
+  reg adder;
+  output array;
+  reg array;
+  input clear;
+  wire clear;
+  input clk;
+  wire clk;
+  output comparator;
+  reg comparator;
+  input convert_side;
+  wire convert_side;
+  input converting;
+  wire converting;
+  input decided;
+  wire decided;
+  output drain;
+  reg drain;
+  input hold;
+  wire hold;
+  input loading;
+  wire loading;
+  input reset;
+  wire reset;
+  output rows;
+  reg rows;
+  input rst;
+  wire rst;
+  input start;
+  wire start;
+  output works;
+  reg works;
+  assign \$1  = convert_side != \$signal ;
+  assign \$2  = clear & \$signal$7 ;
+  assign \$3  = \$signal$4  | clear;
+  assign \$4  = \$signal$8  | reset;
+  assign \$5  = ~ decided;
+  always @(posedge clk) begin
+    \$signal  <= convert_side;
+    if (rst) begin
+      \$signal  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$1 ) begin
+      \$signal$4  <= 1'h0;
+    end
+    if (clear) begin
+      \$signal$4  <= 1'h1;
+    end
+    if (start) begin
+      \$signal$4  <= 1'h0;
+    end
+    if (rst) begin
+      \$signal$4  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (hold) begin
+      \$signal$7  <= 1'h1;
+    end
+    if (\$2 ) begin
+      \$signal$7  <= 1'h0;
+    end
+    if (reset) begin
+      \$signal$7  <= 1'h0;
+    end
+    if (start) begin
+      \$signal$7  <= 1'h0;
+    end
+    if (rst) begin
+      \$signal$7  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\$2 ) begin
+      \$signal$8  <= 1'h0;
+    end
+    if (reset) begin
+      \$signal$8  <= 1'h1;
+    end
+    if (start) begin
+      \$signal$8  <= 1'h0;
+    end
+    if (rst) begin
+      \$signal$8  <= 1'h0;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    works = 1'h0;
+    if (converting) begin
+      works = decided;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    comparator = 1'h0;
+    if (converting) begin
+      comparator = \$5 ;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    adder = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+      adder = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    array = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+      array = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    rows = 1'h0;
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+    end else if (loading) begin
+      rows = 1'h1;
+    end
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    drain = 1'h0;
+    (* full_case = 32'd1 *)
+    if (converting) begin
+    end else if (\$3 ) begin
+    end else if (\$4 ) begin
+    end else if (loading) begin
+    end else begin
+      drain = 1'h1;
+    end
+  end
+endmodule
+
+module \crossloom.activity2 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
   wire \$1 ;
   wire \$2 ;
@@ -3809,7 +4119,7 @@ module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, con
   end
 endmodule
 
-module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
+module \crossloom.activity3 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
   wire \$1 ;
   wire \$2 ;
@@ -3963,328 +4273,20 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
   end
 endmodule
 
-module \crossloom.activity2 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
-  wire \$1 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  reg \$signal  = 1'h0;
-  reg \$signal$4  = 1'h0;
-  reg \$signal$7  = 1'h0;
-  reg \$signal$8  = 1'h0;
-  output adder;
-  reg adder;
-  output array;
-  reg array;
-  input clear;
-  wire clear;
-  input clk;
-  wire clk;
-  output comparator;
-  reg comparator;
-  input convert_side;
-  wire convert_side;
-  input converting;
-  wire converting;
-  input decided;
-  wire decided;
-  output drain;
-  reg drain;
-  input hold;
-  wire hold;
-  input loading;
-  wire loading;
-  input reset;
-  wire reset;
-  output rows;
-  reg rows;
-  input rst;
-  wire rst;
-  input start;
-  wire start;
-  output works;
-  reg works;
-  assign \$1  = convert_side != \$signal ;
-  assign \$2  = clear & \$signal$7 ;
-  assign \$3  = \$signal$4  | clear;
-  assign \$4  = \$signal$8  | reset;
-  assign \$5  = ~ decided;
-  always @(posedge clk) begin
-    \$signal  <= convert_side;
-    if (rst) begin
-      \$signal  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      \$signal$4  <= 1'h0;
-    end
-    if (clear) begin
-      \$signal$4  <= 1'h1;
-    end
-    if (start) begin
-      \$signal$4  <= 1'h0;
-    end
-    if (rst) begin
-      \$signal$4  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (hold) begin
-      \$signal$7  <= 1'h1;
-    end
-    if (\$2 ) begin
-      \$signal$7  <= 1'h0;
-    end
-    if (reset) begin
-      \$signal$7  <= 1'h0;
-    end
-    if (start) begin
-      \$signal$7  <= 1'h0;
-    end
-    if (rst) begin
-      \$signal$7  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$2 ) begin
-      \$signal$8  <= 1'h0;
-    end
-    if (reset) begin
-      \$signal$8  <= 1'h1;
-    end
-    if (start) begin
-      \$signal$8  <= 1'h0;
-    end
-    if (rst) begin
-      \$signal$8  <= 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    works = 1'h0;
-    if (converting) begin
-      works = decided;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    comparator = 1'h0;
-    if (converting) begin
-      comparator = \$5 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    adder = 1'h0;
-    if (converting) begin
-    end else if (\$3 ) begin
-      adder = 1'h1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    array = 1'h0;
-    if (converting) begin
-    end else if (\$3 ) begin
-    end else if (\$4 ) begin
-      array = 1'h1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    rows = 1'h0;
-    if (converting) begin
-    end else if (\$3 ) begin
-    end else if (\$4 ) begin
-    end else if (loading) begin
-      rows = 1'h1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    drain = 1'h0;
-    (* full_case = 32'd1 *)
-    if (converting) begin
-    end else if (\$3 ) begin
-    end else if (\$4 ) begin
-    end else if (loading) begin
-    end else begin
-      drain = 1'h1;
-    end
-  end
-endmodule
-
-module \crossloom.activity3 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
-  wire \$1 ;
-  wire \$2 ;
-  wire \$3 ;
-  wire \$4 ;
-  wire \$5 ;
-  reg \$signal  = 1'h0;
-  reg \$signal$4  = 1'h0;
-  reg \$signal$7  = 1'h0;
-  reg \$signal$8  = 1'h0;
-  output adder;
-  reg adder;
-  output array;
-  reg array;
-  input clear;
-  wire clear;
-  input clk;
-  wire clk;
-  output comparator;
-  reg comparator;
-  input convert_side;
-  wire convert_side;
-  input converting;
-  wire converting;
-  input decided;
-  wire decided;
-  output drain;
-  reg drain;
-  input hold;
-  wire hold;
-  input loading;
-  wire loading;
-  input reset;
-  wire reset;
-  output rows;
-  reg rows;
-  input rst;
-  wire rst;
-  input start;
-  wire start;
-  output works;
-  reg works;
-  assign \$1  = convert_side != \$signal ;
-  assign \$2  = clear & \$signal$7 ;
-  assign \$3  = \$signal$4  | clear;
-  assign \$4  = \$signal$8  | reset;
-  assign \$5  = ~ decided;
-  always @(posedge clk) begin
-    \$signal  <= convert_side;
-    if (rst) begin
-      \$signal  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$1 ) begin
-      \$signal$4  <= 1'h0;
-    end
-    if (clear) begin
-      \$signal$4  <= 1'h1;
-    end
-    if (start) begin
-      \$signal$4  <= 1'h0;
-    end
-    if (rst) begin
-      \$signal$4  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (hold) begin
-      \$signal$7  <= 1'h1;
-    end
-    if (\$2 ) begin
-      \$signal$7  <= 1'h0;
-    end
-    if (reset) begin
-      \$signal$7  <= 1'h0;
-    end
-    if (start) begin
-      \$signal$7  <= 1'h0;
-    end
-    if (rst) begin
-      \$signal$7  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$2 ) begin
-      \$signal$8  <= 1'h0;
-    end
-    if (reset) begin
-      \$signal$8  <= 1'h1;
-    end
-    if (start) begin
-      \$signal$8  <= 1'h0;
-    end
-    if (rst) begin
-      \$signal$8  <= 1'h0;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    works = 1'h0;
-    if (converting) begin
-      works = decided;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    comparator = 1'h0;
-    if (converting) begin
-      comparator = \$5 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    adder = 1'h0;
-    if (converting) begin
-    end else if (\$3 ) begin
-      adder = 1'h1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    array = 1'h0;
-    if (converting) begin
-    end else if (\$3 ) begin
-    end else if (\$4 ) begin
-      array = 1'h1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    rows = 1'h0;
-    if (converting) begin
-    end else if (\$3 ) begin
-    end else if (\$4 ) begin
-    end else if (loading) begin
-      rows = 1'h1;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    drain = 1'h0;
-    (* full_case = 32'd1 *)
-    if (converting) begin
-    end else if (\$3 ) begin
-    end else if (\$4 ) begin
-    end else if (loading) begin
-    end else begin
-      drain = 1'h1;
-    end
-  end
-endmodule
-
 module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_write, transfer_abort, windows, window, tenant, transfer_beyond, read_data, transfer_read_data, transfer_read_ready, transfer_write_ready, transfer_read_valid, written, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [1:0] \$1 ;
   wire \$10 ;
   wire \$100 ;
-  wire \$101 ;
+  wire [1:0] \$101 ;
   wire \$102 ;
   wire \$103 ;
-  wire \$104 ;
+  wire [1:0] \$104 ;
   wire [1:0] \$105 ;
-  wire \$106 ;
+  wire [16:0] \$106 ;
   wire \$107 ;
-  wire [1:0] \$108 ;
-  wire [1:0] \$109 ;
+  wire \$108 ;
+  wire \$109 ;
   wire \$11 ;
   wire \$110 ;
   wire \$111 ;
@@ -4292,174 +4294,177 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$113 ;
   wire \$114 ;
   wire \$115 ;
-  wire \$116 ;
+  wire [1:0] \$116 ;
   wire \$117 ;
   wire \$118 ;
-  wire \$119 ;
+  wire [1:0] \$119 ;
   wire \$12 ;
-  wire \$120 ;
-  wire \$121 ;
-  wire [1:0] \$122 ;
+  wire [1:0] \$120 ;
+  wire [16:0] \$121 ;
+  wire \$122 ;
   wire \$123 ;
   wire \$124 ;
-  wire [1:0] \$125 ;
-  wire [1:0] \$126 ;
+  wire \$125 ;
+  wire \$126 ;
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
   wire \$13 ;
   wire \$130 ;
-  wire \$131 ;
+  wire [1:0] \$131 ;
   wire \$132 ;
   wire \$133 ;
-  wire \$134 ;
-  wire \$135 ;
-  wire \$136 ;
+  wire [1:0] \$134 ;
+  wire [1:0] \$135 ;
+  wire [16:0] \$136 ;
   wire \$137 ;
   wire \$138 ;
-  wire [1:0] \$139 ;
-  wire \$14 ;
+  wire \$139 ;
+  wire [1:0] \$14 ;
   wire \$140 ;
   wire \$141 ;
-  wire [1:0] \$142 ;
-  wire [1:0] \$143 ;
+  wire \$142 ;
+  wire \$143 ;
   wire \$144 ;
   wire \$145 ;
-  wire \$146 ;
+  wire [1:0] \$146 ;
   wire \$147 ;
   wire \$148 ;
-  wire \$149 ;
+  wire [1:0] \$149 ;
   wire \$15 ;
-  wire \$150 ;
+  wire [1:0] \$150 ;
   wire \$151 ;
-  wire \$152 ;
+  wire [16:0] \$152 ;
   wire \$153 ;
   wire \$154 ;
   wire \$155 ;
   wire \$156 ;
-  wire [1:0] \$157 ;
+  wire \$157 ;
   wire \$158 ;
   wire \$159 ;
   wire \$16 ;
-  wire [1:0] \$160 ;
-  wire [1:0] \$161 ;
-  wire \$162 ;
+  wire \$160 ;
+  wire \$161 ;
+  wire [1:0] \$162 ;
   wire \$163 ;
   wire \$164 ;
-  wire \$165 ;
-  wire \$166 ;
-  wire \$167 ;
+  wire [1:0] \$165 ;
+  wire [1:0] \$166 ;
+  wire [16:0] \$167 ;
   wire \$168 ;
   wire \$169 ;
-  wire [1:0] \$17 ;
+  wire \$17 ;
   wire \$170 ;
   wire \$171 ;
   wire \$172 ;
   wire \$173 ;
-  wire [1:0] \$174 ;
+  wire \$174 ;
   wire \$175 ;
   wire \$176 ;
   wire [1:0] \$177 ;
-  wire [1:0] \$178 ;
+  wire \$178 ;
   wire \$179 ;
   wire \$18 ;
-  wire \$180 ;
-  wire \$181 ;
+  wire [1:0] \$180 ;
+  wire [1:0] \$181 ;
   wire \$182 ;
   wire \$183 ;
   wire \$184 ;
   wire \$185 ;
   wire \$186 ;
-  wire [12:0] \$187 ;
+  wire \$187 ;
   wire \$188 ;
   wire \$189 ;
   wire \$19 ;
-  wire \$190 ;
+  wire [12:0] \$190 ;
   wire \$191 ;
   wire \$192 ;
   wire \$193 ;
   wire \$194 ;
-  wire [44:0] \$195 ;
+  wire \$195 ;
   wire \$196 ;
   wire \$197 ;
-  wire \$198 ;
+  wire [44:0] \$198 ;
   wire \$199 ;
-  wire \$2 ;
+  wire [17:0] \$2 ;
   wire \$20 ;
   wire \$200 ;
   wire \$201 ;
   wire \$202 ;
-  wire [12:0] \$203 ;
+  wire \$203 ;
   wire \$204 ;
   wire \$205 ;
-  wire \$206 ;
+  wire [12:0] \$206 ;
   wire \$207 ;
   wire \$208 ;
   wire \$209 ;
   wire \$21 ;
   wire \$210 ;
-  wire [44:0] \$211 ;
-  wire [31:0] \$212 ;
-  wire [31:0] \$213 ;
-  wire [31:0] \$214 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire [44:0] \$214 ;
   wire [31:0] \$215 ;
   wire [31:0] \$216 ;
   wire [31:0] \$217 ;
-  wire \$218 ;
-  wire \$219 ;
-  wire \$22 ;
-  wire \$220 ;
+  wire [31:0] \$218 ;
+  wire [31:0] \$219 ;
+  wire [1:0] \$22 ;
+  wire [31:0] \$220 ;
   wire \$221 ;
-  wire \$23 ;
+  wire \$222 ;
+  wire \$223 ;
+  wire \$224 ;
+  wire [17:0] \$23 ;
   wire \$24 ;
-  wire [1:0] \$25 ;
-  reg \$259 ;
-  wire \$26 ;
-  reg \$260 ;
-  reg \$264 ;
-  reg \$265 ;
-  wire \$27 ;
+  wire \$25 ;
+  wire [16:0] \$26 ;
+  reg \$268 ;
+  reg \$269 ;
+  wire [16:0] \$27 ;
+  reg \$273 ;
+  reg \$274 ;
   wire \$28 ;
   wire \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire [1:0] \$33 ;
+  wire \$33 ;
   wire \$34 ;
-  wire \$35 ;
+  wire [1:0] \$35 ;
   wire \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire \$4 ;
   wire \$40 ;
-  wire [1:0] \$41 ;
+  wire \$41 ;
   wire \$42 ;
-  wire \$43 ;
-  wire \$44 ;
+  wire [1:0] \$43 ;
+  wire [17:0] \$44 ;
   wire \$45 ;
   wire \$46 ;
-  wire \$47 ;
-  wire \$48 ;
-  wire [1:0] \$49 ;
-  wire \$5 ;
+  wire [16:0] \$47 ;
+  wire [16:0] \$48 ;
+  wire \$49 ;
+  wire [16:0] \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
   wire \$55 ;
-  wire \$56 ;
+  wire [1:0] \$56 ;
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire \$6 ;
+  wire [16:0] \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
   wire \$63 ;
-  wire \$64 ;
+  wire [1:0] \$64 ;
   wire \$65 ;
   wire \$66 ;
   wire \$67 ;
@@ -4485,12 +4490,12 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$85 ;
   wire \$86 ;
   wire \$87 ;
-  wire [1:0] \$88 ;
+  wire \$88 ;
   wire \$89 ;
-  wire [1:0] \$9 ;
+  wire \$9 ;
   wire \$90 ;
-  wire [1:0] \$91 ;
-  wire [1:0] \$92 ;
+  wire [16:0] \$91 ;
+  wire \$92 ;
   wire \$93 ;
   wire \$94 ;
   wire \$95 ;
@@ -4499,11 +4504,11 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire \$98 ;
   wire \$99 ;
   wire [12:0] \$signature__addr ;
-  wire [12:0] \$signature__addr$91 ;
+  wire [12:0] \$signature__addr$99 ;
   wire [31:0] \$signature__data ;
-  wire [31:0] \$signature__data$99 ;
+  wire [31:0] \$signature__data$107 ;
   wire \$signature__en ;
-  wire \$signature__en$135 ;
+  wire \$signature__en$141 ;
   wire [31:0] bank0_data;
   wire [12:0] bank0_word;
   wire bank0_write;
@@ -4533,26 +4538,26 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   reg reading0 = 1'h0;
   reg reading1 = 1'h0;
   reg register = 1'h0;
-  reg \register$100  = 1'h0;
-  reg \register$101  = 1'h0;
+  reg [12:0] \register$100  = 13'h0000;
   reg \register$102  = 1'h0;
-  reg \register$103  = 1'h0;
-  reg \register$104  = 1'h0;
-  reg \register$105  = 1'h0;
-  reg \register$106  = 1'h0;
-  reg [12:0] \register$73  = 13'h0000;
-  reg [12:0] \register$75  = 13'h0000;
-  reg \register$77  = 1'h0;
-  reg [31:0] \register$78  = 32'd0;
-  reg [31:0] \register$80  = 32'd0;
-  reg [31:0] \register$81  = 32'd0;
+  reg [31:0] \register$103  = 32'd0;
+  reg [31:0] \register$105  = 32'd0;
+  reg [31:0] \register$106  = 32'd0;
+  reg \register$108  = 1'h0;
+  reg \register$109  = 1'h0;
+  reg \register$110  = 1'h0;
+  reg \register$111  = 1'h0;
+  reg \register$112  = 1'h0;
+  reg \register$113  = 1'h0;
+  reg \register$114  = 1'h0;
+  reg [12:0] \register$81  = 13'h0000;
+  reg [12:0] \register$83  = 13'h0000;
   reg \register$85  = 1'h0;
-  reg [12:0] \register$90  = 13'h0000;
-  reg [12:0] \register$92  = 13'h0000;
-  reg \register$94  = 1'h0;
-  reg [31:0] \register$95  = 32'd0;
-  reg [31:0] \register$97  = 32'd0;
-  reg [31:0] \register$98  = 32'd0;
+  reg [31:0] \register$86  = 32'd0;
+  reg [31:0] \register$88  = 32'd0;
+  reg [31:0] \register$89  = 32'd0;
+  reg \register$93  = 1'h0;
+  reg [12:0] \register$98  = 13'h0000;
   input rst;
   wire rst;
   input tenant;
@@ -4562,7 +4567,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire [1:0] transfer0_0_coming;
   reg transfer0_0_full = 1'h0;
   wire transfer0_0_inside;
-  wire [16:0] transfer0_0_place;
+  wire [13:0] transfer0_0_place;
   wire transfer0_0_ready;
   reg transfer0_0_strayed = 1'h0;
   wire transfer0_0_taken;
@@ -4574,17 +4579,19 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   reg [31:0] transfer0_1_data = 32'd0;
   reg transfer0_1_full = 1'h0;
   wire transfer0_1_inside;
-  wire [16:0] transfer0_1_place;
+  wire [13:0] transfer0_1_place;
   wire transfer0_1_ready;
   reg transfer0_1_strayed = 1'h0;
   wire transfer0_1_taken;
   reg [12:0] transfer0_1_word = 13'h0000;
+  reg [13:0] transfer0_first = 14'h0000;
+  reg [16:0] transfer0_words = 17'h00000;
   reg [1:0] transfer1_0_asking = 2'h0;
   reg transfer1_0_bank = 1'h0;
   wire [1:0] transfer1_0_coming;
   reg transfer1_0_full = 1'h0;
   wire transfer1_0_inside;
-  wire [16:0] transfer1_0_place;
+  wire [13:0] transfer1_0_place;
   wire transfer1_0_ready;
   reg transfer1_0_strayed = 1'h0;
   wire transfer1_0_taken;
@@ -4596,11 +4603,13 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   reg [31:0] transfer1_1_data = 32'd0;
   reg transfer1_1_full = 1'h0;
   wire transfer1_1_inside;
-  wire [16:0] transfer1_1_place;
+  wire [13:0] transfer1_1_place;
   wire transfer1_1_ready;
   reg transfer1_1_strayed = 1'h0;
   wire transfer1_1_taken;
   reg [12:0] transfer1_1_word = 13'h0000;
+  reg [13:0] transfer1_first = 14'h0000;
+  reg [16:0] transfer1_words = 17'h00000;
   input [1:0] transfer_abort;
   wire [1:0] transfer_abort;
   output [1:0] transfer_beyond;
@@ -4639,7 +4648,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   wire [1:0] units0_coming;
   reg units0_full = 1'h0;
   wire units0_inside;
-  wire [16:0] units0_place;
+  wire [13:0] units0_place;
   wire units0_ready;
   reg units0_strayed = 1'h0;
   wire units0_taken;
@@ -4651,11 +4660,13 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   reg [31:0] units1_data = 32'd0;
   reg units1_full = 1'h0;
   wire units1_inside;
-  wire [16:0] units1_place;
+  wire [13:0] units1_place;
   wire units1_ready;
   reg units1_strayed = 1'h0;
   wire units1_taken;
   reg [12:0] units1_word = 13'h0000;
+  reg [13:0] units_first = 14'h0000;
+  reg [16:0] units_words = 17'h00000;
   reg valid0 = 1'h0;
   reg valid1 = 1'h0;
   input [134:0] window;
@@ -4705,13 +4716,13 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   reg write1_favoured = 1'h0;
   wire [44:0] write1_word;
   wire [12:0] write__addr;
-  wire [12:0] \write__addr$93 ;
+  wire [12:0] \write__addr$101 ;
   wire [31:0] write__data;
-  wire [31:0] \write__data$96 ;
+  wire [31:0] \write__data$104 ;
   (* init = 1'h0 *)
   wire write__en;
   (* init = 1'h0 *)
-  wire \write__en$139 ;
+  wire \write__en$145 ;
   output [97:0] written;
   reg [97:0] written;
   wire [48:0] \written.tenant0 ;
@@ -4750,235 +4761,232 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
 `endif
   always @(posedge clk) begin
-    if (\register$85 )
+    if (\register$93 )
       bank1[bank1_written[12:0]] <= bank1_written[44:13];
   end
   reg [31:0] _1_;
   always @(posedge clk) begin
-    if (\$signature__en$135 ) begin
-      _1_ <= bank1[\$signature__addr$91 ];
+    if (\$signature__en$141 ) begin
+      _1_ <= bank1[\$signature__addr$99 ];
     end
   end
-  assign \$signature__data$99  = _1_;
+  assign \$signature__data$107  = _1_;
   assign \$1  = turn + 1'h1;
-  assign \$2  = ~ units0_inside;
-  assign \$3  = read[0] & \$2 ;
-  assign \$4  = read[0] & units0_inside;
-  assign \$5  = read[0] & units0_inside;
-  assign \$6  = read[0] & units0_inside;
-  assign \$7  = ! units0_place[13];
-  assign \$9  = { \$6 , \$5  } & { \$8 , \$7  };
-  assign \$10  = ~ units1_inside;
-  assign \$11  = write[0] & \$10 ;
-  assign \$12  = write[0] & units1_inside;
-  assign \$13  = write[0] & units1_inside;
-  assign \$14  = write[0] & units1_inside;
-  assign \$15  = ! units1_place[13];
-  assign \$17  = { \$14 , \$13  } & { \$16 , \$15  };
-  assign \$18  = ~ transfer0_0_inside;
-  assign \$19  = transfer_read[0] & \$18 ;
-  assign \$20  = transfer_read[0] & transfer0_0_inside;
-  assign \$21  = transfer_read[0] & transfer0_0_inside;
-  assign \$22  = transfer_read[0] & transfer0_0_inside;
-  assign \$23  = ! transfer0_0_place[13];
-  assign \$25  = { \$22 , \$21  } & { \$24 , \$23  };
-  assign \$26  = ~ transfer0_1_inside;
-  assign \$27  = transfer_write[0] & \$26 ;
-  assign \$28  = transfer_write[0] & transfer0_1_inside;
-  assign \$29  = transfer_write[0] & transfer0_1_inside;
-  assign \$30  = transfer_write[0] & transfer0_1_inside;
-  assign \$31  = ! transfer0_1_place[13];
-  assign \$33  = { \$30 , \$29  } & { \$32 , \$31  };
-  assign \$34  = ~ transfer1_0_inside;
-  assign \$35  = transfer_read[17] & \$34 ;
-  assign \$36  = transfer_read[17] & transfer1_0_inside;
-  assign \$37  = transfer_read[17] & transfer1_0_inside;
-  assign \$38  = transfer_read[17] & transfer1_0_inside;
-  assign \$39  = ! transfer1_0_place[13];
-  assign \$41  = { \$38 , \$37  } & { \$40 , \$39  };
-  assign \$42  = ~ transfer1_1_inside;
-  assign \$43  = transfer_write[49] & \$42 ;
-  assign \$44  = transfer_write[49] & transfer1_1_inside;
-  assign \$45  = transfer_write[49] & transfer1_1_inside;
-  assign \$46  = transfer_write[49] & transfer1_1_inside;
-  assign \$47  = ! transfer1_1_place[13];
-  assign \$49  = { \$46 , \$45  } & { \$48 , \$47  };
-  assign \$50  = transfer1_0_coming[0] ? 1'h1 : 1'h0;
-  assign \$51  = transfer0_0_coming[0] ? 1'h0 : \$50 ;
-  assign \$52  = transfer0_0_coming[0] ? 1'h0 : 1'h1;
-  assign \$53  = transfer1_0_coming[0] ? 1'h1 : \$52 ;
-  assign \$54  = transfer1_1_coming[0] ? 1'h1 : 1'h0;
-  assign \$55  = transfer0_1_coming[0] ? 1'h0 : \$54 ;
-  assign \$56  = transfer0_1_coming[0] ? 1'h0 : 1'h1;
-  assign \$57  = transfer1_1_coming[0] ? 1'h1 : \$56 ;
-  assign \$58  = \register$73  == \register$75 ;
-  assign \$59  = transfer1_0_coming[1] ? 1'h1 : 1'h0;
-  assign \$60  = transfer0_0_coming[1] ? 1'h0 : \$59 ;
-  assign \$61  = transfer0_0_coming[1] ? 1'h0 : 1'h1;
-  assign \$62  = transfer1_0_coming[1] ? 1'h1 : \$61 ;
-  assign \$63  = transfer1_1_coming[1] ? 1'h1 : 1'h0;
-  assign \$64  = transfer0_1_coming[1] ? 1'h0 : \$63 ;
-  assign \$65  = transfer0_1_coming[1] ? 1'h0 : 1'h1;
-  assign \$66  = transfer1_1_coming[1] ? 1'h1 : \$65 ;
-  assign \$67  = \register$90  == \register$92 ;
-  assign \$68  = ~ transfer_abort[0];
-  assign \$69  = transfer0_0_taken & \$68 ;
-  assign \$70  = ~ transfer_abort[0];
-  assign \$71  = reading0 & \$70 ;
-  assign \$72  = ~ transfer_abort[1];
-  assign \$73  = transfer1_0_taken & \$72 ;
-  assign \$74  = ~ transfer_abort[1];
-  assign \$75  = reading1 & \$74 ;
-  assign units0_place = read[16:1] + window[39:24];
-  assign \$76  = read[16:1] < window[56:40];
-  assign \$77  = | units0_place[16:14];
-  assign \$78  = ~ \$77 ;
-  assign units0_inside = \$76  & \$78 ;
-  assign \$79  = ~ units0_full;
-  assign units0_ready = \$79  | units0_taken;
-  assign \$80  = ! units0_place[13];
-  assign \$82  = units0_ready & read[0];
-  assign \$85  = units0_ready & read[0];
-  assign \$88  = { \$81 , \$80  } & { \$87 , \$84  };
-  assign \$91  = ~ { \$90 , \$89  };
-  assign \$92  = units0_asking & \$91 ;
-  assign units0_coming = \$88  | \$92 ;
-  assign units1_place = write[16:1] + window[39:24];
-  assign \$93  = write[16:1] < window[56:40];
-  assign \$94  = | units1_place[16:14];
-  assign \$95  = ~ \$94 ;
-  assign units1_inside = \$93  & \$95 ;
-  assign \$96  = ~ units1_full;
-  assign units1_ready = \$96  | units1_taken;
-  assign \$97  = ! units1_place[13];
-  assign \$99  = units1_ready & write[0];
-  assign \$102  = units1_ready & write[0];
-  assign \$105  = { \$98 , \$97  } & { \$104 , \$101  };
-  assign \$108  = ~ { \$107 , \$106  };
-  assign \$109  = units1_asking & \$108 ;
-  assign units1_coming = \$105  | \$109 ;
+  assign \$2  = window[39:24] + window[56:40];
+  assign \$3  = \$2  > 15'h4000;
+  assign \$4  = window[39:24] < 15'h4000;
+  assign \$5  = 15'h4000 - window[39:24];
+  assign \$6  = \$4  ? \$5  : 17'h00000;
+  assign \$7  = ~ units0_inside;
+  assign \$8  = read[0] & \$7 ;
+  assign \$9  = read[0] & units0_inside;
+  assign \$10  = read[0] & units0_inside;
+  assign \$11  = read[0] & units0_inside;
+  assign \$12  = ! \$91 [13];
+  assign \$14  = { \$11 , \$10  } & { \$13 , \$12  };
+  assign \$15  = ~ units1_inside;
+  assign \$16  = write[0] & \$15 ;
+  assign \$17  = write[0] & units1_inside;
+  assign \$18  = write[0] & units1_inside;
+  assign \$19  = write[0] & units1_inside;
+  assign \$20  = ! \$106 [13];
+  assign \$22  = { \$19 , \$18  } & { \$21 , \$20  };
+  assign \$23  = windows[39:24] + windows[56:40];
+  assign \$24  = \$23  > 15'h4000;
+  assign \$25  = windows[39:24] < 15'h4000;
+  assign \$26  = 15'h4000 - windows[39:24];
+  assign \$27  = \$25  ? \$26  : 17'h00000;
+  assign \$28  = ~ transfer0_0_inside;
+  assign \$29  = transfer_read[0] & \$28 ;
+  assign \$30  = transfer_read[0] & transfer0_0_inside;
+  assign \$31  = transfer_read[0] & transfer0_0_inside;
+  assign \$32  = transfer_read[0] & transfer0_0_inside;
+  assign \$33  = ! \$121 [13];
+  assign \$35  = { \$32 , \$31  } & { \$34 , \$33  };
+  assign \$36  = ~ transfer0_1_inside;
+  assign \$37  = transfer_write[0] & \$36 ;
+  assign \$38  = transfer_write[0] & transfer0_1_inside;
+  assign \$39  = transfer_write[0] & transfer0_1_inside;
+  assign \$40  = transfer_write[0] & transfer0_1_inside;
+  assign \$41  = ! \$136 [13];
+  assign \$43  = { \$40 , \$39  } & { \$42 , \$41  };
+  assign \$44  = windows[174:159] + windows[191:175];
+  assign \$45  = \$44  > 15'h4000;
+  assign \$46  = windows[174:159] < 15'h4000;
+  assign \$47  = 15'h4000 - windows[174:159];
+  assign \$48  = \$46  ? \$47  : 17'h00000;
+  assign \$49  = ~ transfer1_0_inside;
+  assign \$50  = transfer_read[17] & \$49 ;
+  assign \$51  = transfer_read[17] & transfer1_0_inside;
+  assign \$52  = transfer_read[17] & transfer1_0_inside;
+  assign \$53  = transfer_read[17] & transfer1_0_inside;
+  assign \$54  = ! \$152 [13];
+  assign \$56  = { \$53 , \$52  } & { \$55 , \$54  };
+  assign \$57  = ~ transfer1_1_inside;
+  assign \$58  = transfer_write[49] & \$57 ;
+  assign \$59  = transfer_write[49] & transfer1_1_inside;
+  assign \$60  = transfer_write[49] & transfer1_1_inside;
+  assign \$61  = transfer_write[49] & transfer1_1_inside;
+  assign \$62  = ! \$167 [13];
+  assign \$64  = { \$61 , \$60  } & { \$63 , \$62  };
+  assign \$65  = transfer1_0_coming[0] ? 1'h1 : 1'h0;
+  assign \$66  = transfer0_0_coming[0] ? 1'h0 : \$65 ;
+  assign \$67  = transfer0_0_coming[0] ? 1'h0 : 1'h1;
+  assign \$68  = transfer1_0_coming[0] ? 1'h1 : \$67 ;
+  assign \$69  = transfer1_1_coming[0] ? 1'h1 : 1'h0;
+  assign \$70  = transfer0_1_coming[0] ? 1'h0 : \$69 ;
+  assign \$71  = transfer0_1_coming[0] ? 1'h0 : 1'h1;
+  assign \$72  = transfer1_1_coming[0] ? 1'h1 : \$71 ;
+  assign \$73  = \register$81  == \register$83 ;
+  assign \$74  = transfer1_0_coming[1] ? 1'h1 : 1'h0;
+  assign \$75  = transfer0_0_coming[1] ? 1'h0 : \$74 ;
+  assign \$76  = transfer0_0_coming[1] ? 1'h0 : 1'h1;
+  assign \$77  = transfer1_0_coming[1] ? 1'h1 : \$76 ;
+  assign \$78  = transfer1_1_coming[1] ? 1'h1 : 1'h0;
+  assign \$79  = transfer0_1_coming[1] ? 1'h0 : \$78 ;
+  assign \$80  = transfer0_1_coming[1] ? 1'h0 : 1'h1;
+  assign \$81  = transfer1_1_coming[1] ? 1'h1 : \$80 ;
+  assign \$82  = \register$98  == \register$100 ;
+  assign \$83  = ~ transfer_abort[0];
+  assign \$84  = transfer0_0_taken & \$83 ;
+  assign \$85  = ~ transfer_abort[0];
+  assign \$86  = reading0 & \$85 ;
+  assign \$87  = ~ transfer_abort[1];
+  assign \$88  = transfer1_0_taken & \$87 ;
+  assign \$89  = ~ transfer_abort[1];
+  assign \$90  = reading1 & \$89 ;
+  assign \$91  = read[16:1] + units_first;
+  assign units0_inside = read[16:1] < units_words;
+  assign \$92  = ~ units0_full;
+  assign units0_ready = \$92  | units0_taken;
+  assign \$93  = ! \$91 [13];
+  assign \$95  = units0_ready & read[0];
+  assign \$98  = units0_ready & read[0];
+  assign \$101  = { \$94 , \$93  } & { \$100 , \$97  };
+  assign \$104  = ~ { \$103 , \$102  };
+  assign \$105  = units0_asking & \$104 ;
+  assign units0_coming = \$101  | \$105 ;
+  assign \$106  = write[16:1] + units_first;
+  assign units1_inside = write[16:1] < units_words;
+  assign \$107  = ~ units1_full;
+  assign units1_ready = \$107  | units1_taken;
+  assign \$108  = ! \$106 [13];
+  assign \$110  = units1_ready & write[0];
+  assign \$113  = units1_ready & write[0];
+  assign \$116  = { \$109 , \$108  } & { \$115 , \$112  };
+  assign \$119  = ~ { \$118 , \$117  };
+  assign \$120  = units1_asking & \$119 ;
+  assign units1_coming = \$116  | \$120 ;
   assign beyond = units0_strayed | units1_strayed;
-  assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
-  assign \$110  = transfer_read[16:1] < windows[56:40];
-  assign \$111  = | transfer0_0_place[16:14];
-  assign \$112  = ~ \$111 ;
-  assign transfer0_0_inside = \$110  & \$112 ;
-  assign \$113  = ~ transfer0_0_full;
-  assign transfer0_0_ready = \$113  | transfer0_0_taken;
-  assign \$114  = ! transfer0_0_place[13];
-  assign \$116  = transfer0_0_ready & transfer_read[0];
-  assign \$117  = ~ transfer_abort[0];
-  assign \$118  = \$116  & \$117 ;
-  assign \$119  = transfer0_0_ready & transfer_read[0];
-  assign \$120  = ~ transfer_abort[0];
-  assign \$121  = \$119  & \$120 ;
-  assign \$122  = { \$115 , \$114  } & { \$121 , \$118  };
-  assign \$123  = transfer0_0_taken | transfer_abort[0];
-  assign \$124  = transfer0_0_taken | transfer_abort[0];
-  assign \$125  = ~ { \$124 , \$123  };
-  assign \$126  = transfer0_0_asking & \$125 ;
-  assign transfer0_0_coming = \$122  | \$126 ;
-  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
-  assign \$127  = transfer_write[16:1] < windows[56:40];
-  assign \$128  = | transfer0_1_place[16:14];
-  assign \$129  = ~ \$128 ;
-  assign transfer0_1_inside = \$127  & \$129 ;
-  assign \$130  = ~ transfer0_1_full;
-  assign transfer0_1_ready = \$130  | transfer0_1_taken;
-  assign \$131  = ! transfer0_1_place[13];
-  assign \$133  = transfer0_1_ready & transfer_write[0];
-  assign \$134  = ~ transfer_abort[0];
-  assign \$135  = \$133  & \$134 ;
-  assign \$136  = transfer0_1_ready & transfer_write[0];
-  assign \$137  = ~ transfer_abort[0];
-  assign \$138  = \$136  & \$137 ;
-  assign \$139  = { \$132 , \$131  } & { \$138 , \$135  };
-  assign \$140  = transfer0_1_taken | transfer_abort[0];
-  assign \$141  = transfer0_1_taken | transfer_abort[0];
-  assign \$142  = ~ { \$141 , \$140  };
-  assign \$143  = transfer0_1_asking & \$142 ;
-  assign transfer0_1_coming = \$139  | \$143 ;
-  assign \$144  = transfer0_0_strayed | transfer0_1_strayed;
-  assign transfer1_0_place = transfer_read[33:18] + windows[174:159];
-  assign \$145  = transfer_read[33:18] < windows[191:175];
-  assign \$146  = | transfer1_0_place[16:14];
-  assign \$147  = ~ \$146 ;
-  assign transfer1_0_inside = \$145  & \$147 ;
-  assign \$148  = ~ transfer1_0_full;
-  assign transfer1_0_ready = \$148  | transfer1_0_taken;
-  assign \$149  = ! transfer1_0_place[13];
-  assign \$151  = transfer1_0_ready & transfer_read[17];
-  assign \$152  = ~ transfer_abort[1];
-  assign \$153  = \$151  & \$152 ;
-  assign \$154  = transfer1_0_ready & transfer_read[17];
-  assign \$155  = ~ transfer_abort[1];
-  assign \$156  = \$154  & \$155 ;
-  assign \$157  = { \$150 , \$149  } & { \$156 , \$153  };
-  assign \$158  = transfer1_0_taken | transfer_abort[1];
-  assign \$159  = transfer1_0_taken | transfer_abort[1];
-  assign \$160  = ~ { \$159 , \$158  };
-  assign \$161  = transfer1_0_asking & \$160 ;
-  assign transfer1_0_coming = \$157  | \$161 ;
-  assign transfer1_1_place = transfer_write[65:50] + windows[174:159];
-  assign \$162  = transfer_write[65:50] < windows[191:175];
-  assign \$163  = | transfer1_1_place[16:14];
-  assign \$164  = ~ \$163 ;
-  assign transfer1_1_inside = \$162  & \$164 ;
-  assign \$165  = ~ transfer1_1_full;
-  assign transfer1_1_ready = \$165  | transfer1_1_taken;
-  assign \$166  = ! transfer1_1_place[13];
-  assign \$168  = transfer1_1_ready & transfer_write[49];
-  assign \$169  = ~ transfer_abort[1];
-  assign \$170  = \$168  & \$169 ;
+  assign \$121  = transfer_read[16:1] + transfer0_first;
+  assign transfer0_0_inside = transfer_read[16:1] < transfer0_words;
+  assign \$122  = ~ transfer0_0_full;
+  assign transfer0_0_ready = \$122  | transfer0_0_taken;
+  assign \$123  = ! \$121 [13];
+  assign \$125  = transfer0_0_ready & transfer_read[0];
+  assign \$126  = ~ transfer_abort[0];
+  assign \$127  = \$125  & \$126 ;
+  assign \$128  = transfer0_0_ready & transfer_read[0];
+  assign \$129  = ~ transfer_abort[0];
+  assign \$130  = \$128  & \$129 ;
+  assign \$131  = { \$124 , \$123  } & { \$130 , \$127  };
+  assign \$132  = transfer0_0_taken | transfer_abort[0];
+  assign \$133  = transfer0_0_taken | transfer_abort[0];
+  assign \$134  = ~ { \$133 , \$132  };
+  assign \$135  = transfer0_0_asking & \$134 ;
+  assign transfer0_0_coming = \$131  | \$135 ;
+  assign \$136  = transfer_write[16:1] + transfer0_first;
+  assign transfer0_1_inside = transfer_write[16:1] < transfer0_words;
+  assign \$137  = ~ transfer0_1_full;
+  assign transfer0_1_ready = \$137  | transfer0_1_taken;
+  assign \$138  = ! \$136 [13];
+  assign \$140  = transfer0_1_ready & transfer_write[0];
+  assign \$141  = ~ transfer_abort[0];
+  assign \$142  = \$140  & \$141 ;
+  assign \$143  = transfer0_1_ready & transfer_write[0];
+  assign \$144  = ~ transfer_abort[0];
+  assign \$145  = \$143  & \$144 ;
+  assign \$146  = { \$139 , \$138  } & { \$145 , \$142  };
+  assign \$147  = transfer0_1_taken | transfer_abort[0];
+  assign \$148  = transfer0_1_taken | transfer_abort[0];
+  assign \$149  = ~ { \$148 , \$147  };
+  assign \$150  = transfer0_1_asking & \$149 ;
+  assign transfer0_1_coming = \$146  | \$150 ;
+  assign \$151  = transfer0_0_strayed | transfer0_1_strayed;
+  assign \$152  = transfer_read[33:18] + transfer1_first;
+  assign transfer1_0_inside = transfer_read[33:18] < transfer1_words;
+  assign \$153  = ~ transfer1_0_full;
+  assign transfer1_0_ready = \$153  | transfer1_0_taken;
+  assign \$154  = ! \$152 [13];
+  assign \$156  = transfer1_0_ready & transfer_read[17];
+  assign \$157  = ~ transfer_abort[1];
+  assign \$158  = \$156  & \$157 ;
+  assign \$159  = transfer1_0_ready & transfer_read[17];
+  assign \$160  = ~ transfer_abort[1];
+  assign \$161  = \$159  & \$160 ;
+  assign \$162  = { \$155 , \$154  } & { \$161 , \$158  };
+  assign \$163  = transfer1_0_taken | transfer_abort[1];
+  assign \$164  = transfer1_0_taken | transfer_abort[1];
+  assign \$165  = ~ { \$164 , \$163  };
+  assign \$166  = transfer1_0_asking & \$165 ;
+  assign transfer1_0_coming = \$162  | \$166 ;
+  assign \$167  = transfer_write[65:50] + transfer1_first;
+  assign transfer1_1_inside = transfer_write[65:50] < transfer1_words;
+  assign \$168  = ~ transfer1_1_full;
+  assign transfer1_1_ready = \$168  | transfer1_1_taken;
+  assign \$169  = ! \$167 [13];
   assign \$171  = transfer1_1_ready & transfer_write[49];
   assign \$172  = ~ transfer_abort[1];
   assign \$173  = \$171  & \$172 ;
-  assign \$174  = { \$167 , \$166  } & { \$173 , \$170  };
-  assign \$175  = transfer1_1_taken | transfer_abort[1];
-  assign \$176  = transfer1_1_taken | transfer_abort[1];
-  assign \$177  = ~ { \$176 , \$175  };
-  assign \$178  = transfer1_1_asking & \$177 ;
-  assign transfer1_1_coming = \$174  | \$178 ;
-  assign \$179  = transfer1_0_strayed | transfer1_1_strayed;
-  assign \$180  = ! read0_favoured;
-  assign \$181  = transfer0_0_asking[0] & \$180 ;
-  assign \$182  = ~ units0_asking[0];
-  assign read0_chosen0 = \$181  & \$182 ;
-  assign \$184  = transfer1_0_asking[0] & \$183 ;
+  assign \$174  = transfer1_1_ready & transfer_write[49];
+  assign \$175  = ~ transfer_abort[1];
+  assign \$176  = \$174  & \$175 ;
+  assign \$177  = { \$170 , \$169  } & { \$176 , \$173  };
+  assign \$178  = transfer1_1_taken | transfer_abort[1];
+  assign \$179  = transfer1_1_taken | transfer_abort[1];
+  assign \$180  = ~ { \$179 , \$178  };
+  assign \$181  = transfer1_1_asking & \$180 ;
+  assign transfer1_1_coming = \$177  | \$181 ;
+  assign \$182  = transfer1_0_strayed | transfer1_1_strayed;
+  assign \$183  = ! read0_favoured;
+  assign \$184  = transfer0_0_asking[0] & \$183 ;
   assign \$185  = ~ units0_asking[0];
-  assign read0_chosen1 = \$184  & \$185 ;
-  assign \$187  = \$186  ? transfer1_0_word : transfer0_0_word;
-  assign \$signature__addr  = units0_asking[0] ? units0_word : \$187 ;
+  assign read0_chosen0 = \$184  & \$185 ;
+  assign \$187  = transfer1_0_asking[0] & \$186 ;
+  assign \$188  = ~ units0_asking[0];
+  assign read0_chosen1 = \$187  & \$188 ;
+  assign \$190  = \$189  ? transfer1_0_word : transfer0_0_word;
+  assign \$signature__addr  = units0_asking[0] ? units0_word : \$190 ;
   assign \$signature__en  = | { read0_chosen1, read0_chosen0, units0_asking[0] };
-  assign \$188  = ! write0_favoured;
-  assign \$189  = transfer0_1_asking[0] & \$188 ;
-  assign \$190  = ~ units1_asking[0];
-  assign write0_chosen0 = \$189  & \$190 ;
-  assign \$192  = transfer1_1_asking[0] & \$191 ;
+  assign \$191  = ! write0_favoured;
+  assign \$192  = transfer0_1_asking[0] & \$191 ;
   assign \$193  = ~ units1_asking[0];
-  assign write0_chosen1 = \$192  & \$193 ;
-  assign \$195  = \$194  ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
-  assign write0_word = units1_asking[0] ? { units1_data, units1_word } : \$195 ;
+  assign write0_chosen0 = \$192  & \$193 ;
+  assign \$195  = transfer1_1_asking[0] & \$194 ;
+  assign \$196  = ~ units1_asking[0];
+  assign write0_chosen1 = \$195  & \$196 ;
+  assign \$198  = \$197  ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
+  assign write0_word = units1_asking[0] ? { units1_data, units1_word } : \$198 ;
   assign bank0_write = | { write0_chosen1, write0_chosen0, units1_asking[0] };
-  assign \$196  = ! read1_favoured;
-  assign \$197  = transfer0_0_asking[1] & \$196 ;
-  assign \$198  = ~ units0_asking[1];
-  assign read1_chosen0 = \$197  & \$198 ;
-  assign \$200  = transfer1_0_asking[1] & \$199 ;
+  assign \$199  = ! read1_favoured;
+  assign \$200  = transfer0_0_asking[1] & \$199 ;
   assign \$201  = ~ units0_asking[1];
-  assign read1_chosen1 = \$200  & \$201 ;
-  assign \$203  = \$202  ? transfer1_0_word : transfer0_0_word;
-  assign \$signature__addr$91  = units0_asking[1] ? units0_word : \$203 ;
-  assign \$signature__en$135  = | { read1_chosen1, read1_chosen0, units0_asking[1] };
-  assign \$204  = ! write1_favoured;
-  assign \$205  = transfer0_1_asking[1] & \$204 ;
-  assign \$206  = ~ units1_asking[1];
-  assign write1_chosen0 = \$205  & \$206 ;
-  assign \$208  = transfer1_1_asking[1] & \$207 ;
+  assign read1_chosen0 = \$200  & \$201 ;
+  assign \$203  = transfer1_0_asking[1] & \$202 ;
+  assign \$204  = ~ units0_asking[1];
+  assign read1_chosen1 = \$203  & \$204 ;
+  assign \$206  = \$205  ? transfer1_0_word : transfer0_0_word;
+  assign \$signature__addr$99  = units0_asking[1] ? units0_word : \$206 ;
+  assign \$signature__en$141  = | { read1_chosen1, read1_chosen0, units0_asking[1] };
+  assign \$207  = ! write1_favoured;
+  assign \$208  = transfer0_1_asking[1] & \$207 ;
   assign \$209  = ~ units1_asking[1];
-  assign write1_chosen1 = \$208  & \$209 ;
-  assign \$211  = \$210  ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
-  assign write1_word = units1_asking[1] ? { units1_data, units1_word } : \$211 ;
+  assign write1_chosen0 = \$208  & \$209 ;
+  assign \$211  = transfer1_1_asking[1] & \$210 ;
+  assign \$212  = ~ units1_asking[1];
+  assign write1_chosen1 = \$211  & \$212 ;
+  assign \$214  = \$213  ? { transfer1_1_data, transfer1_1_word } : { transfer0_1_data, transfer0_1_word };
+  assign write1_word = units1_asking[1] ? { units1_data, units1_word } : \$214 ;
   assign bank1_write = | { write1_chosen1, write1_chosen0, units1_asking[1] };
   assign units0_taken = | units0_asking;
   assign transfer0_0_taken = | { read1_chosen0, read0_chosen0 };
@@ -4986,43 +4994,43 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign units1_taken = | units1_asking;
   assign transfer0_1_taken = | { write1_chosen0, write0_chosen0 };
   assign transfer1_1_taken = | { write1_chosen1, write0_chosen1 };
-  assign \$212  = \register$77  ? \register$80  : \register$81 ;
-  assign \$213  = \register$94  ? \register$97  : \register$98 ;
-  assign \$214  = \register$77  ? \register$80  : \register$81 ;
-  assign \$215  = \register$94  ? \register$97  : \register$98 ;
-  assign \$216  = \register$77  ? \register$80  : \register$81 ;
-  assign \$217  = \register$94  ? \register$97  : \register$98 ;
-  assign \$218  = ! \register$106 ;
-  assign \$219  = units1_full & \$218 ;
-  assign \$221  = units1_full & \$220 ;
+  assign \$215  = \register$85  ? \register$88  : \register$89 ;
+  assign \$216  = \register$102  ? \register$105  : \register$106 ;
+  assign \$217  = \register$85  ? \register$88  : \register$89 ;
+  assign \$218  = \register$102  ? \register$105  : \register$106 ;
+  assign \$219  = \register$85  ? \register$88  : \register$89 ;
+  assign \$220  = \register$102  ? \register$105  : \register$106 ;
+  assign \$221  = ! \register$114 ;
+  assign \$222  = units1_full & \$221 ;
+  assign \$224  = units1_full & \$223 ;
   always @(posedge clk)
-    read0_favoured <= \$259 ;
+    read0_favoured <= \$268 ;
   always @(posedge clk)
-    write0_favoured <= \$260 ;
+    write0_favoured <= \$269 ;
   always @(posedge clk)
-    \register$73  <= \$signature__addr ;
+    \register$81  <= \$signature__addr ;
   always @(posedge clk)
-    \register$75  <= bank0_written[12:0];
+    \register$83  <= bank0_written[12:0];
   always @(posedge clk)
-    \register$78  <= bank0_written[44:13];
+    \register$86  <= bank0_written[44:13];
   always @(posedge clk)
-    \register$80  <= \register$78 ;
+    \register$88  <= \register$86 ;
   always @(posedge clk)
-    \register$81  <= \$signature__data ;
+    \register$89  <= \$signature__data ;
   always @(posedge clk)
-    read1_favoured <= \$264 ;
+    read1_favoured <= \$273 ;
   always @(posedge clk)
-    write1_favoured <= \$265 ;
+    write1_favoured <= \$274 ;
   always @(posedge clk)
-    \register$90  <= \$signature__addr$91 ;
+    \register$98  <= \$signature__addr$99 ;
   always @(posedge clk)
-    \register$92  <= bank1_written[12:0];
+    \register$100  <= bank1_written[12:0];
   always @(posedge clk)
-    \register$95  <= bank1_written[44:13];
+    \register$103  <= bank1_written[44:13];
   always @(posedge clk)
-    \register$97  <= \register$95 ;
+    \register$105  <= \register$103 ;
   always @(posedge clk)
-    \register$98  <= \$signature__data$99 ;
+    \register$106  <= \$signature__data$107 ;
   always @(posedge clk) begin
     turn <= \$1 [0];
     if (rst) begin
@@ -5030,14 +5038,29 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    units0_strayed <= \$3 ;
+    units_first <= window[37:24];
+    if (rst) begin
+      units_first <= 14'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    units_words <= window[56:40];
+    if (\$3 ) begin
+      units_words <= \$6 ;
+    end
+    if (rst) begin
+      units_words <= 17'h00000;
+    end
+  end
+  always @(posedge clk) begin
+    units0_strayed <= \$8 ;
     if (rst) begin
       units0_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_full <= \$4 ;
+      units0_full <= \$9 ;
     end
     if (rst) begin
       units0_full <= 1'h0;
@@ -5045,7 +5068,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_bank <= units0_place[13];
+      units0_bank <= \$91 [13];
     end
     if (rst) begin
       units0_bank <= 1'h0;
@@ -5053,7 +5076,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_word <= units0_place[12:0];
+      units0_word <= \$91 [12:0];
     end
     if (rst) begin
       units0_word <= 13'h0000;
@@ -5061,21 +5084,21 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_asking <= \$9 ;
+      units0_asking <= \$14 ;
     end
     if (rst) begin
       units0_asking <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    units1_strayed <= \$11 ;
+    units1_strayed <= \$16 ;
     if (rst) begin
       units1_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (units1_ready) begin
-      units1_full <= \$12 ;
+      units1_full <= \$17 ;
     end
     if (rst) begin
       units1_full <= 1'h0;
@@ -5083,7 +5106,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (units1_ready) begin
-      units1_bank <= units1_place[13];
+      units1_bank <= \$106 [13];
     end
     if (rst) begin
       units1_bank <= 1'h0;
@@ -5091,7 +5114,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (units1_ready) begin
-      units1_word <= units1_place[12:0];
+      units1_word <= \$106 [12:0];
     end
     if (rst) begin
       units1_word <= 13'h0000;
@@ -5099,7 +5122,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (units1_ready) begin
-      units1_asking <= \$17 ;
+      units1_asking <= \$22 ;
     end
     if (rst) begin
       units1_asking <= 2'h0;
@@ -5122,14 +5145,29 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    transfer0_0_strayed <= \$19 ;
+    transfer0_first <= windows[37:24];
+    if (rst) begin
+      transfer0_first <= 14'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    transfer0_words <= windows[56:40];
+    if (\$24 ) begin
+      transfer0_words <= \$27 ;
+    end
+    if (rst) begin
+      transfer0_words <= 17'h00000;
+    end
+  end
+  always @(posedge clk) begin
+    transfer0_0_strayed <= \$29 ;
     if (rst) begin
       transfer0_0_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_full <= \$20 ;
+      transfer0_0_full <= \$30 ;
     end
     if (transfer_abort[0]) begin
       transfer0_0_full <= 1'h0;
@@ -5140,7 +5178,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_bank <= transfer0_0_place[13];
+      transfer0_0_bank <= \$121 [13];
     end
     if (rst) begin
       transfer0_0_bank <= 1'h0;
@@ -5148,7 +5186,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_word <= transfer0_0_place[12:0];
+      transfer0_0_word <= \$121 [12:0];
     end
     if (rst) begin
       transfer0_0_word <= 13'h0000;
@@ -5156,7 +5194,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_asking <= \$25 ;
+      transfer0_0_asking <= \$35 ;
     end
     if (transfer_abort[0]) begin
       transfer0_0_asking <= 2'h0;
@@ -5166,14 +5204,14 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    transfer0_1_strayed <= \$27 ;
+    transfer0_1_strayed <= \$37 ;
     if (rst) begin
       transfer0_1_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_full <= \$28 ;
+      transfer0_1_full <= \$38 ;
     end
     if (transfer_abort[0]) begin
       transfer0_1_full <= 1'h0;
@@ -5184,7 +5222,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_bank <= transfer0_1_place[13];
+      transfer0_1_bank <= \$136 [13];
     end
     if (rst) begin
       transfer0_1_bank <= 1'h0;
@@ -5192,7 +5230,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_word <= transfer0_1_place[12:0];
+      transfer0_1_word <= \$136 [12:0];
     end
     if (rst) begin
       transfer0_1_word <= 13'h0000;
@@ -5200,7 +5238,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_asking <= \$33 ;
+      transfer0_1_asking <= \$43 ;
     end
     if (transfer_abort[0]) begin
       transfer0_1_asking <= 2'h0;
@@ -5226,14 +5264,29 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    transfer1_0_strayed <= \$35 ;
+    transfer1_first <= windows[172:159];
+    if (rst) begin
+      transfer1_first <= 14'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    transfer1_words <= windows[191:175];
+    if (\$45 ) begin
+      transfer1_words <= \$48 ;
+    end
+    if (rst) begin
+      transfer1_words <= 17'h00000;
+    end
+  end
+  always @(posedge clk) begin
+    transfer1_0_strayed <= \$50 ;
     if (rst) begin
       transfer1_0_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (transfer1_0_ready) begin
-      transfer1_0_full <= \$36 ;
+      transfer1_0_full <= \$51 ;
     end
     if (transfer_abort[1]) begin
       transfer1_0_full <= 1'h0;
@@ -5244,7 +5297,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_0_ready) begin
-      transfer1_0_bank <= transfer1_0_place[13];
+      transfer1_0_bank <= \$152 [13];
     end
     if (rst) begin
       transfer1_0_bank <= 1'h0;
@@ -5252,7 +5305,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_0_ready) begin
-      transfer1_0_word <= transfer1_0_place[12:0];
+      transfer1_0_word <= \$152 [12:0];
     end
     if (rst) begin
       transfer1_0_word <= 13'h0000;
@@ -5260,7 +5313,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_0_ready) begin
-      transfer1_0_asking <= \$41 ;
+      transfer1_0_asking <= \$56 ;
     end
     if (transfer_abort[1]) begin
       transfer1_0_asking <= 2'h0;
@@ -5270,14 +5323,14 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    transfer1_1_strayed <= \$43 ;
+    transfer1_1_strayed <= \$58 ;
     if (rst) begin
       transfer1_1_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (transfer1_1_ready) begin
-      transfer1_1_full <= \$44 ;
+      transfer1_1_full <= \$59 ;
     end
     if (transfer_abort[1]) begin
       transfer1_1_full <= 1'h0;
@@ -5288,7 +5341,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_1_ready) begin
-      transfer1_1_bank <= transfer1_1_place[13];
+      transfer1_1_bank <= \$167 [13];
     end
     if (rst) begin
       transfer1_1_bank <= 1'h0;
@@ -5296,7 +5349,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_1_ready) begin
-      transfer1_1_word <= transfer1_1_place[12:0];
+      transfer1_1_word <= \$167 [12:0];
     end
     if (rst) begin
       transfer1_1_word <= 13'h0000;
@@ -5304,7 +5357,7 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   end
   always @(posedge clk) begin
     if (transfer1_1_ready) begin
-      transfer1_1_asking <= \$49 ;
+      transfer1_1_asking <= \$64 ;
     end
     if (transfer_abort[1]) begin
       transfer1_1_asking <= 2'h0;
@@ -5330,29 +5383,29 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
-          \$259  = \$51 ;
+          \$268  = \$66 ;
       1'h1:
-          \$259  = \$53 ;
+          \$268  = \$68 ;
     endcase
     if (rst) begin
-      \$259  = 1'h0;
+      \$268  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
-          \$260  = \$55 ;
+          \$269  = \$70 ;
       1'h1:
-          \$260  = \$57 ;
+          \$269  = \$72 ;
     endcase
     if (rst) begin
-      \$260  = 1'h0;
+      \$269  = 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -5367,41 +5420,41 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    \register$77  <= \$58 ;
+    \register$85  <= \$73 ;
     if (rst) begin
-      \register$77  <= 1'h0;
+      \register$85  <= 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
-          \$264  = \$60 ;
+          \$273  = \$75 ;
       1'h1:
-          \$264  = \$62 ;
+          \$273  = \$77 ;
     endcase
     if (rst) begin
-      \$264  = 1'h0;
+      \$273  = 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     (* full_case = 32'd1 *)
     casez (turn)
       1'h0:
-          \$265  = \$64 ;
+          \$274  = \$79 ;
       1'h1:
-          \$265  = \$66 ;
+          \$274  = \$81 ;
     endcase
     if (rst) begin
-      \$265  = 1'h0;
+      \$274  = 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$85  <= bank1_write;
+    \register$93  <= bank1_write;
     if (rst) begin
-      \register$85  <= 1'h0;
+      \register$93  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -5410,110 +5463,110 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
     end
   end
   always @(posedge clk) begin
-    \register$94  <= \$67 ;
-    if (rst) begin
-      \register$94  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$100  <= units0_bank;
-    if (rst) begin
-      \register$100  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$101  <= \register$100 ;
-    if (rst) begin
-      \register$101  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$102  <= transfer0_0_bank;
+    \register$102  <= \$82 ;
     if (rst) begin
       \register$102  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$103  <= \register$102 ;
+    \register$108  <= units0_bank;
     if (rst) begin
-      \register$103  <= 1'h0;
+      \register$108  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$104  <= transfer1_0_bank;
+    \register$109  <= \register$108 ;
     if (rst) begin
-      \register$104  <= 1'h0;
+      \register$109  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$105  <= \register$104 ;
+    \register$110  <= transfer0_0_bank;
     if (rst) begin
-      \register$105  <= 1'h0;
+      \register$110  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$106  <= tenant;
+    \register$111  <= \register$110 ;
     if (rst) begin
-      \register$106  <= 1'h0;
+      \register$111  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    reading0 <= \$69 ;
+    \register$112  <= transfer1_0_bank;
+    if (rst) begin
+      \register$112  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$113  <= \register$112 ;
+    if (rst) begin
+      \register$113  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$114  <= tenant;
+    if (rst) begin
+      \register$114  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    reading0 <= \$84 ;
     if (rst) begin
       reading0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    valid0 <= \$71 ;
+    valid0 <= \$86 ;
     if (rst) begin
       valid0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    reading1 <= \$73 ;
+    reading1 <= \$88 ;
     if (rst) begin
       reading1 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    valid1 <= \$75 ;
+    valid1 <= \$90 ;
     if (rst) begin
       valid1 <= 1'h0;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     (* full_case = 32'd1 *)
-    casez (\register$101 )
+    casez (\register$109 )
       1'h0:
-          read_data = \$212 ;
+          read_data = \$215 ;
       1'h1:
-          read_data = \$213 ;
+          read_data = \$216 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     (* full_case = 32'd1 *)
-    casez (\register$103 )
+    casez (\register$111 )
       1'h0:
-          transfer_read_data[31:0] = \$214 ;
+          transfer_read_data[31:0] = \$217 ;
       1'h1:
-          transfer_read_data[31:0] = \$215 ;
+          transfer_read_data[31:0] = \$218 ;
     endcase
     (* full_case = 32'd1 *)
-    casez (\register$105 )
+    casez (\register$113 )
       1'h0:
-          transfer_read_data[63:32] = \$216 ;
+          transfer_read_data[63:32] = \$219 ;
       1'h1:
-          transfer_read_data[63:32] = \$217 ;
+          transfer_read_data[63:32] = \$220 ;
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     written[0] = transfer0_1_taken;
     written[16:1] = transfer0_1_address;
     written[48:17] = transfer0_1_data;
-    if (\$219 ) begin
+    if (\$222 ) begin
       written[0] = 1'h1;
       written[16:1] = units1_address;
       written[48:17] = units1_data;
@@ -5525,43 +5578,30 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
         written[97:66] = transfer1_1_data;
       end
     end
-    if (\$221 ) begin
+    if (\$224 ) begin
       written[49] = 1'h1;
       written[65:50] = units1_address;
       written[97:66] = units1_data;
     end
   end
+  assign units0_place = \$91 [13:0];
+  assign units1_place = \$106 [13:0];
+  assign transfer0_0_place = \$121 [13:0];
+  assign transfer0_1_place = \$136 [13:0];
+  assign transfer1_0_place = \$152 [13:0];
+  assign transfer1_1_place = \$167 [13:0];
   assign bank0_word = write0_word[12:0];
   assign bank0_data = write0_word[44:13];
   assign write__addr = bank0_written[12:0];
   assign write__data = bank0_written[44:13];
   assign bank1_word = write1_word[12:0];
   assign bank1_data = write1_word[44:13];
-  assign \write__addr$93  = bank1_written[12:0];
-  assign \write__data$96  = bank1_written[44:13];
+  assign \write__addr$101  = bank1_written[12:0];
+  assign \write__data$104  = bank1_written[44:13];
   assign read0_word = \$signature__addr ;
   assign write__en = register;
-  assign read1_word = \$signature__addr$91 ;
-  assign \write__en$139  = \register$85 ;
-  assign \read.enable  = read[0];
-  assign \read.address  = read[16:1];
-  assign \write.enable  = write[0];
-  assign \write.address  = write[16:1];
-  assign \write.data  = write[48:17];
-  assign \transfer_read.tenant0  = transfer_read[16:0];
-  assign \transfer_read.tenant0.enable  = transfer_read[0];
-  assign \transfer_read.tenant0.address  = transfer_read[16:1];
-  assign \transfer_read.tenant1  = transfer_read[33:17];
-  assign \transfer_read.tenant1.enable  = transfer_read[17];
-  assign \transfer_read.tenant1.address  = transfer_read[33:18];
-  assign \transfer_write.tenant0  = transfer_write[48:0];
-  assign \transfer_write.tenant0.enable  = transfer_write[0];
-  assign \transfer_write.tenant0.address  = transfer_write[16:1];
-  assign \transfer_write.tenant0.data  = transfer_write[48:17];
-  assign \transfer_write.tenant1  = transfer_write[97:49];
-  assign \transfer_write.tenant1.enable  = transfer_write[49];
-  assign \transfer_write.tenant1.address  = transfer_write[65:50];
-  assign \transfer_write.tenant1.data  = transfer_write[97:66];
+  assign read1_word = \$signature__addr$99 ;
+  assign \write__en$145  = \register$93 ;
   assign \window.program_base  = window[11:0];
   assign \window.program_length  = window[23:12];
   assign \window.activation_base  = window[39:24];
@@ -5571,6 +5611,11 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[134:131];
+  assign \read.enable  = read[0];
+  assign \read.address  = read[16:1];
+  assign \write.enable  = write[0];
+  assign \write.address  = write[16:1];
+  assign \write.data  = write[48:17];
   assign \windows.tenant0  = windows[134:0];
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -5591,6 +5636,20 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
+  assign \transfer_read.tenant0  = transfer_read[16:0];
+  assign \transfer_read.tenant0.enable  = transfer_read[0];
+  assign \transfer_read.tenant0.address  = transfer_read[16:1];
+  assign \transfer_read.tenant1  = transfer_read[33:17];
+  assign \transfer_read.tenant1.enable  = transfer_read[17];
+  assign \transfer_read.tenant1.address  = transfer_read[33:18];
+  assign \transfer_write.tenant0  = transfer_write[48:0];
+  assign \transfer_write.tenant0.enable  = transfer_write[0];
+  assign \transfer_write.tenant0.address  = transfer_write[16:1];
+  assign \transfer_write.tenant0.data  = transfer_write[48:17];
+  assign \transfer_write.tenant1  = transfer_write[97:49];
+  assign \transfer_write.tenant1.enable  = transfer_write[49];
+  assign \transfer_write.tenant1.address  = transfer_write[65:50];
+  assign \transfer_write.tenant1.data  = transfer_write[97:66];
   assign \transfer_read_data.tenant0  = transfer_read_data[31:0];
   assign \transfer_read_data.tenant1  = transfer_read_data[63:32];
   assign \written.tenant0  = written[48:0];
@@ -5607,41 +5666,41 @@ module \crossloom.buffer (rst, beyond, read, write, transfer_read, transfer_writ
   assign transfer_write_ready[0] = transfer0_1_ready;
   assign transfer_read_ready[1] = transfer1_0_ready;
   assign transfer_read_ready[0] = transfer0_0_ready;
-  assign transfer_beyond[1] = \$179 ;
-  assign transfer_beyond[0] = \$144 ;
-  assign \$8  = units0_place[13];
-  assign \$16  = units1_place[13];
-  assign \$24  = transfer0_0_place[13];
-  assign \$32  = transfer0_1_place[13];
-  assign \$40  = transfer1_0_place[13];
-  assign \$48  = transfer1_1_place[13];
-  assign \$150  = transfer1_0_place[13];
-  assign \$183  = read0_favoured;
-  assign \$199  = read1_favoured;
-  assign \$115  = transfer0_0_place[13];
-  assign \$167  = transfer1_1_place[13];
-  assign \$191  = write0_favoured;
-  assign \$207  = write1_favoured;
-  assign \$132  = transfer0_1_place[13];
-  assign \$81  = units0_place[13];
-  assign \$83  = 1'h1;
-  assign \$84  = \$82 ;
-  assign \$86  = 1'h1;
-  assign \$87  = \$85 ;
-  assign \$89  = units0_taken;
-  assign \$90  = units0_taken;
-  assign \$98  = units1_place[13];
-  assign \$100  = 1'h1;
-  assign \$101  = \$99 ;
-  assign \$103  = 1'h1;
-  assign \$104  = \$102 ;
-  assign \$106  = units1_taken;
-  assign \$107  = units1_taken;
+  assign transfer_beyond[1] = \$182 ;
+  assign transfer_beyond[0] = \$151 ;
+  assign \$13  = \$91 [13];
+  assign \$21  = \$106 [13];
+  assign \$34  = \$121 [13];
+  assign \$42  = \$136 [13];
+  assign \$55  = \$152 [13];
+  assign \$63  = \$167 [13];
+  assign \$155  = \$152 [13];
   assign \$186  = read0_favoured;
-  assign \$194  = write0_favoured;
   assign \$202  = read1_favoured;
+  assign \$124  = \$121 [13];
+  assign \$170  = \$167 [13];
+  assign \$194  = write0_favoured;
   assign \$210  = write1_favoured;
-  assign \$220  = \register$106 ;
+  assign \$139  = \$136 [13];
+  assign \$94  = \$91 [13];
+  assign \$96  = 1'h1;
+  assign \$97  = \$95 ;
+  assign \$99  = 1'h1;
+  assign \$100  = \$98 ;
+  assign \$102  = units0_taken;
+  assign \$103  = units0_taken;
+  assign \$109  = \$106 [13];
+  assign \$111  = 1'h1;
+  assign \$112  = \$110 ;
+  assign \$114  = 1'h1;
+  assign \$115  = \$113 ;
+  assign \$117  = units1_taken;
+  assign \$118  = units1_taken;
+  assign \$189  = read0_favoured;
+  assign \$197  = write0_favoured;
+  assign \$205  = read1_favoured;
+  assign \$213  = write1_favoured;
+  assign \$223  = \register$114 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
@@ -5902,9 +5961,9 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$25 , write_enable, write_address, write_data, out_valid, \port$7933$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$25 , write_enable, write_address, write_data, out_valid, \port$7971$0 , out, clk
 );
-  reg \$auto$verilog_backend.cc:2355:dump_module$10  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
   wire [12:0] \$10 ;
   wire \$11 ;
@@ -5950,10 +6009,10 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg [11:0] \$like  = 12'h000;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$20  = 12'h000;
-  reg [15:0] \$signal$50  = 16'h0000;
+  reg [15:0] \$signal$53  = 16'h0000;
   reg active = 1'h0;
   reg [31:0] added = 32'd0;
-  wire [26:0] \added$55 ;
+  wire [26:0] \added$58 ;
   (* init = 32'd0 *)
   wire [31:0] added_tag;
   wire \added_tag.end ;
@@ -5961,11 +6020,6 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire \added_tag.last ;
   wire [23:0] \added_tag.position ;
   reg [31:0] adding = 32'd0;
-  reg [31:0] adding_1 = 32'd0;
-  reg [31:0] adding_2 = 32'd0;
-  reg [31:0] adding_3 = 32'd0;
-  reg [31:0] adding_4 = 32'd0;
-  reg [31:0] adding_5 = 32'd0;
   (* init = 32'd0 *)
   wire [31:0] adding_tag;
   wire \adding_tag.end ;
@@ -6026,6 +6080,17 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg last_kernel = 1'h0;
   reg last_y = 1'h0;
   reg [11:0] left = 12'h000;
+  reg [31:0] looking = 32'd0;
+  reg [31:0] looking_1 = 32'd0;
+  reg [31:0] looking_2 = 32'd0;
+  reg [31:0] looking_3 = 32'd0;
+  reg [31:0] looking_4 = 32'd0;
+  (* init = 32'd0 *)
+  wire [31:0] looking_tag;
+  wire \looking_tag.end ;
+  wire [5:0] \looking_tag.kernel ;
+  wire \looking_tag.last ;
+  wire [23:0] \looking_tag.position ;
   reg [31:0] merged;
   wire [15:0] multiplier;
   output [7:0] out;
@@ -6039,8 +6104,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$7933$0 ;
-  wire [56:0] \port$7933$0 ;
+  output [56:0] \port$7971$0 ;
+  wire [56:0] \port$7971$0 ;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
@@ -6060,6 +6125,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg \register$28  = 1'h0;
   reg \register$29  = 1'h0;
   reg \register$30  = 1'h0;
+  reg [63:0] \register$43  = 64'h0000000000000000;
   wire relu;
   input rst;
   wire rst;
@@ -6067,7 +6133,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   input start;
   wire start;
   reg [28:0] sum = 29'h00000000;
-  wire [26:0] \sum$59 ;
+  wire [26:0] \sum$62 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -6102,8 +6168,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$29  = out_tag[28:27] == 2'h3;
   assign \$30  = \$29  | out_tag[57];
   assign \$31  = address + 1'h1;
-  assign \$32  = \$signal$50  + descriptor[183:172];
-  assign \$33  = \$signal$50  + descriptor[183:172];
+  assign \$32  = \$signal$53  + descriptor[183:172];
+  assign \$33  = \$signal$53  + descriptor[183:172];
   assign \$34  = | finished0;
   assign \$35  = | finished1;
   assign \$36  = | finished2;
@@ -6113,8 +6179,10 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \begin  = ready & \$38 ;
   assign \$40  = last_kernel & \$signal ;
   assign \$41  = \$40  & last_y;
-  assign \$42  = descriptor[303:288] + adding[5:0];
+  assign \$42  = descriptor[303:288] + looking[5:0];
   assign ending = out_valid & out_tag[58];
+  always @(posedge clk)
+    \register$43  <= constant;
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -6138,7 +6206,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$6156$0 (constant[52:0]),
+    .\port$7874$0 (\register$43 [52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -6418,68 +6486,62 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (active) begin
-      adding_1 <= read_tag;
+      looking_1 <= read_tag;
     end
     if (clear) begin
-      adding_1 <= 32'd0;
+      looking_1 <= 32'd0;
     end
     if (rst) begin
-      adding_1 <= 32'd0;
+      looking_1 <= 32'd0;
     end
   end
   always @(posedge clk) begin
     if (register) begin
-      adding_2 <= adding_1;
+      looking_2 <= looking_1;
     end
     if (clear) begin
-      adding_2 <= 32'd0;
+      looking_2 <= 32'd0;
     end
     if (rst) begin
-      adding_2 <= 32'd0;
+      looking_2 <= 32'd0;
     end
   end
   always @(posedge clk) begin
     if (\register$25 ) begin
-      adding_3 <= adding_2;
+      looking_3 <= looking_2;
     end
     if (clear) begin
-      adding_3 <= 32'd0;
+      looking_3 <= 32'd0;
     end
     if (rst) begin
-      adding_3 <= 32'd0;
+      looking_3 <= 32'd0;
     end
   end
   always @(posedge clk) begin
     if (\register$26 ) begin
-      adding_4 <= adding_3;
+      looking_4 <= looking_3;
     end
     if (clear) begin
-      adding_4 <= 32'd0;
+      looking_4 <= 32'd0;
     end
     if (rst) begin
-      adding_4 <= 32'd0;
+      looking_4 <= 32'd0;
     end
   end
   always @(posedge clk) begin
     if (\register$27 ) begin
-      adding_5 <= adding_4;
+      looking <= looking_4;
     end
     if (clear) begin
-      adding_5 <= 32'd0;
+      looking <= 32'd0;
     end
     if (rst) begin
-      adding_5 <= 32'd0;
+      looking <= 32'd0;
     end
   end
   always @(posedge clk) begin
     if (\register$28 ) begin
-      adding <= adding_5;
-    end
-    if (clear) begin
-      adding <= 32'd0;
-    end
-    if (rst) begin
-      adding <= 32'd0;
+      adding <= looking;
     end
   end
   always @(posedge clk) begin
@@ -6571,21 +6633,21 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   always @(posedge clk) begin
     if (out_valid) begin
       if (out_tag[57]) begin
-        \$signal$50  <= \$32 [15:0];
+        \$signal$53  <= \$32 [15:0];
       end
     end
     if (start) begin
-      \$signal$50  <= descriptor[63:48];
+      \$signal$53  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$50  <= 16'h0000;
+      \$signal$53  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$50  <= 16'h0000;
+      \$signal$53  <= 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$10 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
     merged = word;
     (* full_case = 32'd1 *)
     casez (out_tag[28:27])
@@ -6599,15 +6661,16 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
           merged[31:24] = out;
     endcase
   end
+  assign looking_tag = looking;
   assign adding_tag = adding;
   assign added_tag = added;
-  assign \added$55  = sum[26:0];
+  assign \added$58  = sum[26:0];
   assign drain_valid = \register$25 ;
   assign valid = \register$30 ;
-  assign \sum$59  = sum[26:0];
-  assign bias = constant[31:0];
-  assign multiplier = constant[47:32];
-  assign shift = constant[52:48];
+  assign \sum$62  = sum[26:0];
+  assign bias = \register$43 [31:0];
+  assign multiplier = \register$43 [47:32];
+  assign shift = \register$43 [52:48];
   assign relu = descriptor[4];
   assign sum_valid = out_valid;
   assign sum_kernel = out_tag[32:27];
@@ -6617,7 +6680,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
   assign drain_lane = kernel[2:0];
-  assign \port$7933$0  = out_tag[56:0];
+  assign \port$7971$0  = out_tag[56:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6638,6 +6701,10 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \read_tag.position  = read_tag[29:6];
   assign \read_tag.last  = read_tag[30];
   assign \read_tag.end  = read_tag[31];
+  assign \looking_tag.kernel  = looking[5:0];
+  assign \looking_tag.position  = looking[29:6];
+  assign \looking_tag.last  = looking[30];
+  assign \looking_tag.end  = looking[31];
   assign \adding_tag.kernel  = adding[5:0];
   assign \adding_tag.position  = adding[29:6];
   assign \adding_tag.last  = adding[30];
@@ -6671,7 +6738,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$39  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$6156$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$7874$0 , tag, \register$12 , tag_beside, out, clk);
   wire [44:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -6707,8 +6774,8 @@ module \crossloom.collector.requantizer (rst, \port$6156$0 , relu, clear, valid,
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$6156$0 ;
-  wire [52:0] \port$6156$0 ;
+  input [52:0] \port$7874$0 ;
+  wire [52:0] \port$7874$0 ;
   wire [42:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -6776,10 +6843,10 @@ module \crossloom.collector.requantizer (rst, \port$6156$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$7855$0 (register),
-    .\port$7857$0 (\register$4 ),
-    .\port$7859$0 (\register$5 ),
-    .\port$7861$0 (\register$6 ),
+    .\port$7893$0 (register),
+    .\port$7895$0 (\register$4 ),
+    .\port$7897$0 (\register$5 ),
+    .\port$7899$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -6959,17 +7026,17 @@ module \crossloom.collector.requantizer (rst, \port$6156$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$6156$0 [47:32];
+      multiplier <= \port$7874$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$6156$0 [52:48];
+      shift <= \port$7874$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$6156$0 [31:0];
+      bias <= \port$7874$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -7037,9 +7104,9 @@ module \crossloom.collector.requantizer (rst, \port$6156$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$6156$0 [47:32];
-  assign \shift$18  = \port$6156$0 [52:48];
-  assign \bias$20  = \port$6156$0 [31:0];
+  assign \multiplier$16  = \port$7874$0 [47:32];
+  assign \shift$18  = \port$7874$0 [52:48];
+  assign \bias$20  = \port$7874$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -7065,7 +7132,7 @@ module \crossloom.collector.requantizer (rst, \port$6156$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[58];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7855$0 , \port$7857$0 , \port$7859$0 , \port$7861$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7893$0 , \port$7895$0 , \port$7897$0 , \port$7899$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -7144,14 +7211,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7855$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
-  input \port$7855$0 ;
-  wire \port$7855$0 ;
-  input \port$7857$0 ;
-  wire \port$7857$0 ;
-  input \port$7859$0 ;
-  wire \port$7859$0 ;
-  input \port$7861$0 ;
-  wire \port$7861$0 ;
+  input \port$7893$0 ;
+  wire \port$7893$0 ;
+  input \port$7895$0 ;
+  wire \port$7895$0 ;
+  input \port$7897$0 ;
+  wire \port$7897$0 ;
+  input \port$7899$0 ;
+  wire \port$7899$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -7196,81 +7263,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7855$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 28'h0000000;
   always @(posedge clk) begin
-    if (\port$7855$0 ) begin
+    if (\port$7893$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7855$0 ) begin
+    if (\port$7893$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7855$0 ) begin
+    if (\port$7893$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7855$0 ) begin
+    if (\port$7893$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7855$0 ) begin
+    if (\port$7893$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7855$0 ) begin
+    if (\port$7893$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7855$0 ) begin
+    if (\port$7893$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7855$0 ) begin
+    if (\port$7893$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7857$0 ) begin
+    if (\port$7895$0 ) begin
       total <= \$43 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7857$0 ) begin
+    if (\port$7895$0 ) begin
       \total$14  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7857$0 ) begin
+    if (\port$7895$0 ) begin
       \total$15  <= \$49 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7857$0 ) begin
+    if (\port$7895$0 ) begin
       \total$16  <= \$52 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7859$0 ) begin
+    if (\port$7897$0 ) begin
       \total$17  <= \$55 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7859$0 ) begin
+    if (\port$7897$0 ) begin
       \total$18  <= \$58 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7861$0 ) begin
+    if (\port$7899$0 ) begin
       \total$19  <= \$61 [43:0];
     end
   end
-  assign valid = { \port$7861$0 , \port$7859$0 , \port$7857$0 , \port$7855$0  };
+  assign valid = { \port$7899$0 , \port$7897$0 , \port$7895$0 , \port$7893$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -7874,9 +7941,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$7297$136 (descriptor[139:136]),
-    .\port$7297$160 (descriptor[171:160]),
-    .\port$7297$96 (descriptor[119:96]),
+    .\port$7320$136 (descriptor[139:136]),
+    .\port$7320$160 (descriptor[171:160]),
+    .\port$7320$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7898,7 +7965,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$7297$136 (descriptor[147:136]),
+    .\port$7320$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7912,7 +7979,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$7297$320 (descriptor[347:320]),
+    .\port$7320$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -7920,9 +7987,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \$signal$21  <= \$6 ;
-      if (clear) begin
-        \$signal$21  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \$signal$21  <= 1'h0;
     end
     if (rst) begin
       \$signal$21  <= 1'h0;
@@ -7931,9 +7998,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       maximum <= \$7 ;
-      if (clear) begin
-        maximum <= 1'h0;
-      end
+    end
+    if (clear) begin
+      maximum <= 1'h0;
     end
     if (rst) begin
       maximum <= 1'h0;
@@ -7942,9 +8009,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       shift <= \$8 ;
-      if (clear) begin
-        shift <= 5'h00;
-      end
+    end
+    if (clear) begin
+      shift <= 5'h00;
     end
     if (rst) begin
       shift <= 5'h00;
@@ -7953,9 +8020,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       pixel_x_origin <= { \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9  };
-      if (clear) begin
-        pixel_x_origin <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_x_origin <= 17'h00000;
     end
     if (rst) begin
       pixel_x_origin <= 17'h00000;
@@ -7964,9 +8031,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       pixel_y_origin <= { \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22  };
-      if (clear) begin
-        pixel_y_origin <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_y_origin <= 17'h00000;
     end
     if (rst) begin
       pixel_y_origin <= 17'h00000;
@@ -7975,9 +8042,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       channel_origin <= \$35 ;
-      if (clear) begin
-        channel_origin <= 13'h0000;
-      end
+    end
+    if (clear) begin
+      channel_origin <= 13'h0000;
     end
     if (rst) begin
       channel_origin <= 13'h0000;
@@ -7990,9 +8057,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
       end else if (\$39 ) begin
         advance <= 1'h0;
       end
-      if (clear) begin
-        advance <= 1'h0;
-      end
+    end
+    if (clear) begin
+      advance <= 1'h0;
     end
     if (rst) begin
       advance <= 1'h0;
@@ -8005,9 +8072,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
       end else if (advance) begin
         \$signal$118  <= last;
       end
-      if (clear) begin
-        \$signal$118  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \$signal$118  <= 1'h0;
     end
     if (rst) begin
       \$signal$118  <= 1'h0;
@@ -8016,9 +8083,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       read_enable <= \$45 ;
-      if (clear) begin
-        read_enable <= 1'h0;
-      end
+    end
+    if (clear) begin
+      read_enable <= 1'h0;
     end
     if (rst) begin
       read_enable <= 1'h0;
@@ -8027,9 +8094,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       read_address <= \$46 ;
-      if (clear) begin
-        read_address <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      read_address <= 16'h0000;
     end
     if (rst) begin
       read_address <= 16'h0000;
@@ -8038,9 +8105,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$123  <= \inside ;
-      if (clear) begin
-        \register$123  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$123  <= 1'h0;
     end
     if (rst) begin
       \register$123  <= 1'h0;
@@ -8049,9 +8116,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$124  <= \register$123 ;
-      if (clear) begin
-        \register$124  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$124  <= 1'h0;
     end
     if (rst) begin
       \register$124  <= 1'h0;
@@ -8060,9 +8127,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$125  <= \register$124 ;
-      if (clear) begin
-        \register$125  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$125  <= 1'h0;
     end
     if (rst) begin
       \register$125  <= 1'h0;
@@ -8071,9 +8138,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$126  <= \register$125 ;
-      if (clear) begin
-        \register$126  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$126  <= 1'h0;
     end
     if (rst) begin
       \register$126  <= 1'h0;
@@ -8082,9 +8149,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$127  <= \$signal$62 ;
-      if (clear) begin
-        \register$127  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$127  <= 1'h0;
     end
     if (rst) begin
       \register$127  <= 1'h0;
@@ -8093,9 +8160,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$128  <= \register$127 ;
-      if (clear) begin
-        \register$128  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$128  <= 1'h0;
     end
     if (rst) begin
       \register$128  <= 1'h0;
@@ -8104,9 +8171,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$129  <= \register$128 ;
-      if (clear) begin
-        \register$129  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$129  <= 1'h0;
     end
     if (rst) begin
       \register$129  <= 1'h0;
@@ -8115,9 +8182,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$130  <= \register$129 ;
-      if (clear) begin
-        \register$130  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$130  <= 1'h0;
     end
     if (rst) begin
       \register$130  <= 1'h0;
@@ -8136,9 +8203,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$131  <= \$signal$118 ;
-      if (clear) begin
-        \register$131  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$131  <= 1'h0;
     end
     if (rst) begin
       \register$131  <= 1'h0;
@@ -8147,9 +8214,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$132  <= \register$131 ;
-      if (clear) begin
-        \register$132  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$132  <= 1'h0;
     end
     if (rst) begin
       \register$132  <= 1'h0;
@@ -8158,9 +8225,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$133  <= \register$132 ;
-      if (clear) begin
-        \register$133  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$133  <= 1'h0;
     end
     if (rst) begin
       \register$133  <= 1'h0;
@@ -8169,9 +8236,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$134  <= \register$133 ;
-      if (clear) begin
-        \register$134  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$134  <= 1'h0;
     end
     if (rst) begin
       \register$134  <= 1'h0;
@@ -8180,9 +8247,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       first <= \register$134 ;
-      if (clear) begin
-        first <= 1'h0;
-      end
+    end
+    if (clear) begin
+      first <= 1'h0;
     end
     if (rst) begin
       first <= 1'h0;
@@ -8211,9 +8278,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$136  <= \$signal$57 ;
-      if (clear) begin
-        \register$136  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$136  <= 1'h0;
     end
     if (rst) begin
       \register$136  <= 1'h0;
@@ -8222,9 +8289,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$137  <= \register$136 ;
-      if (clear) begin
-        \register$137  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$137  <= 1'h0;
     end
     if (rst) begin
       \register$137  <= 1'h0;
@@ -8233,9 +8300,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$138  <= \register$137 ;
-      if (clear) begin
-        \register$138  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$138  <= 1'h0;
     end
     if (rst) begin
       \register$138  <= 1'h0;
@@ -8244,9 +8311,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$139  <= \register$138 ;
-      if (clear) begin
-        \register$139  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$139  <= 1'h0;
     end
     if (rst) begin
       \register$139  <= 1'h0;
@@ -8255,9 +8322,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$140  <= \register$139 ;
-      if (clear) begin
-        \register$140  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$140  <= 1'h0;
     end
     if (rst) begin
       \register$140  <= 1'h0;
@@ -8266,9 +8333,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$141  <= \register$140 ;
-      if (clear) begin
-        \register$141  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$141  <= 1'h0;
     end
     if (rst) begin
       \register$141  <= 1'h0;
@@ -8277,9 +8344,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$142  <= \register$141 ;
-      if (clear) begin
-        \register$142  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$142  <= 1'h0;
     end
     if (rst) begin
       \register$142  <= 1'h0;
@@ -8288,9 +8355,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$143  <= \register$142 ;
-      if (clear) begin
-        \register$143  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$143  <= 1'h0;
     end
     if (rst) begin
       \register$143  <= 1'h0;
@@ -8299,9 +8366,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$144  <= \register$143 ;
-      if (clear) begin
-        \register$144  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$144  <= 1'h0;
     end
     if (rst) begin
       \register$144  <= 1'h0;
@@ -8310,9 +8377,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$145  <= \register$144 ;
-      if (clear) begin
-        \register$145  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$145  <= 1'h0;
     end
     if (rst) begin
       \register$145  <= 1'h0;
@@ -8321,9 +8388,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$146  <= \register$145 ;
-      if (clear) begin
-        \register$146  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$146  <= 1'h0;
     end
     if (rst) begin
       \register$146  <= 1'h0;
@@ -8332,9 +8399,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$147  <= \register$146 ;
-      if (clear) begin
-        \register$147  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$147  <= 1'h0;
     end
     if (rst) begin
       \register$147  <= 1'h0;
@@ -8343,9 +8410,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$148  <= \register$147 ;
-      if (clear) begin
-        \register$148  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$148  <= 1'h0;
     end
     if (rst) begin
       \register$148  <= 1'h0;
@@ -8354,9 +8421,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$149  <= \register$148 ;
-      if (clear) begin
-        \register$149  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$149  <= 1'h0;
     end
     if (rst) begin
       \register$149  <= 1'h0;
@@ -8365,9 +8432,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$150  <= \final ;
-      if (clear) begin
-        \register$150  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$150  <= 1'h0;
     end
     if (rst) begin
       \register$150  <= 1'h0;
@@ -8376,9 +8443,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$151  <= \register$150 ;
-      if (clear) begin
-        \register$151  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$151  <= 1'h0;
     end
     if (rst) begin
       \register$151  <= 1'h0;
@@ -8387,9 +8454,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$152  <= \register$151 ;
-      if (clear) begin
-        \register$152  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$152  <= 1'h0;
     end
     if (rst) begin
       \register$152  <= 1'h0;
@@ -8398,9 +8465,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$153  <= \register$152 ;
-      if (clear) begin
-        \register$153  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$153  <= 1'h0;
     end
     if (rst) begin
       \register$153  <= 1'h0;
@@ -8409,9 +8476,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$154  <= \register$153 ;
-      if (clear) begin
-        \register$154  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$154  <= 1'h0;
     end
     if (rst) begin
       \register$154  <= 1'h0;
@@ -8420,9 +8487,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$155  <= \register$154 ;
-      if (clear) begin
-        \register$155  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$155  <= 1'h0;
     end
     if (rst) begin
       \register$155  <= 1'h0;
@@ -8431,9 +8498,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$156  <= \register$155 ;
-      if (clear) begin
-        \register$156  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$156  <= 1'h0;
     end
     if (rst) begin
       \register$156  <= 1'h0;
@@ -8442,9 +8509,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$157  <= \register$156 ;
-      if (clear) begin
-        \register$157  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$157  <= 1'h0;
     end
     if (rst) begin
       \register$157  <= 1'h0;
@@ -8453,9 +8520,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$158  <= \register$157 ;
-      if (clear) begin
-        \register$158  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$158  <= 1'h0;
     end
     if (rst) begin
       \register$158  <= 1'h0;
@@ -8464,9 +8531,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$159  <= \register$158 ;
-      if (clear) begin
-        \register$159  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$159  <= 1'h0;
     end
     if (rst) begin
       \register$159  <= 1'h0;
@@ -8475,9 +8542,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$160  <= \register$159 ;
-      if (clear) begin
-        \register$160  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$160  <= 1'h0;
     end
     if (rst) begin
       \register$160  <= 1'h0;
@@ -8486,9 +8553,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$161  <= \register$160 ;
-      if (clear) begin
-        \register$161  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$161  <= 1'h0;
     end
     if (rst) begin
       \register$161  <= 1'h0;
@@ -8497,9 +8564,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$162  <= \register$161 ;
-      if (clear) begin
-        \register$162  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$162  <= 1'h0;
     end
     if (rst) begin
       \register$162  <= 1'h0;
@@ -8508,9 +8575,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$114  <= \register$162 ;
-      if (clear) begin
-        \register$114  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$114  <= 1'h0;
     end
     if (rst) begin
       \register$114  <= 1'h0;
@@ -8519,9 +8586,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$163  <= \$58 ;
-      if (clear) begin
-        \register$163  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$163  <= 1'h0;
     end
     if (rst) begin
       \register$163  <= 1'h0;
@@ -8530,9 +8597,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$164  <= \register$163 ;
-      if (clear) begin
-        \register$164  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$164  <= 1'h0;
     end
     if (rst) begin
       \register$164  <= 1'h0;
@@ -8541,9 +8608,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$165  <= \register$164 ;
-      if (clear) begin
-        \register$165  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$165  <= 1'h0;
     end
     if (rst) begin
       \register$165  <= 1'h0;
@@ -8552,9 +8619,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$166  <= \register$165 ;
-      if (clear) begin
-        \register$166  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$166  <= 1'h0;
     end
     if (rst) begin
       \register$166  <= 1'h0;
@@ -8563,9 +8630,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$167  <= \register$166 ;
-      if (clear) begin
-        \register$167  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$167  <= 1'h0;
     end
     if (rst) begin
       \register$167  <= 1'h0;
@@ -8574,9 +8641,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$168  <= \register$167 ;
-      if (clear) begin
-        \register$168  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$168  <= 1'h0;
     end
     if (rst) begin
       \register$168  <= 1'h0;
@@ -8585,9 +8652,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$169  <= \register$168 ;
-      if (clear) begin
-        \register$169  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$169  <= 1'h0;
     end
     if (rst) begin
       \register$169  <= 1'h0;
@@ -8596,9 +8663,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$170  <= \register$169 ;
-      if (clear) begin
-        \register$170  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$170  <= 1'h0;
     end
     if (rst) begin
       \register$170  <= 1'h0;
@@ -8607,9 +8674,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$171  <= \register$170 ;
-      if (clear) begin
-        \register$171  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$171  <= 1'h0;
     end
     if (rst) begin
       \register$171  <= 1'h0;
@@ -8618,9 +8685,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$172  <= \register$171 ;
-      if (clear) begin
-        \register$172  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$172  <= 1'h0;
     end
     if (rst) begin
       \register$172  <= 1'h0;
@@ -8629,9 +8696,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$173  <= \register$172 ;
-      if (clear) begin
-        \register$173  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$173  <= 1'h0;
     end
     if (rst) begin
       \register$173  <= 1'h0;
@@ -8640,9 +8707,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$174  <= \register$173 ;
-      if (clear) begin
-        \register$174  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$174  <= 1'h0;
     end
     if (rst) begin
       \register$174  <= 1'h0;
@@ -8651,9 +8718,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$175  <= \register$174 ;
-      if (clear) begin
-        \register$175  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$175  <= 1'h0;
     end
     if (rst) begin
       \register$175  <= 1'h0;
@@ -8662,9 +8729,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       write_enable <= \register$175 ;
-      if (clear) begin
-        write_enable <= 1'h0;
-      end
+    end
+    if (clear) begin
+      write_enable <= 1'h0;
     end
     if (rst) begin
       write_enable <= 1'h0;
@@ -8679,9 +8746,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
           busy <= 1'h0;
         end
       end
-      if (clear) begin
-        busy <= 1'h0;
-      end
+    end
+    if (clear) begin
+      busy <= 1'h0;
     end
     if (rst) begin
       busy <= 1'h0;
@@ -8696,9 +8763,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
           \pixel$176  <= \$60 [15:0];
         end
       end
-      if (clear) begin
-        \pixel$176  <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      \pixel$176  <= 16'h0000;
     end
     if (rst) begin
       \pixel$176  <= 16'h0000;
@@ -8714,9 +8781,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
           write_address <= \$61 [15:0];
         end
       end
-      if (clear) begin
-        write_address <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      write_address <= 16'h0000;
     end
     if (rst) begin
       write_address <= 16'h0000;
@@ -8868,7 +8935,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8024$0 (multiplier),
+    .\port$8062$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -8938,7 +9005,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8024$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8062$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -8983,8 +9050,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8024$0 ;
-  wire [15:0] \port$8024$0 ;
+  input [15:0] \port$8062$0 ;
+  wire [15:0] \port$8062$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9045,17 +9112,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8024$0  };
+  assign multiplicand = { 1'h0, \port$8062$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8024$0  };
-  assign \$3  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8024$0  };
-  assign \$8  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8024$0  };
-  assign \$13  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8024$0  };
-  assign \$18  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8062$0  };
+  assign \$3  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8062$0  };
+  assign \$8  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8062$0  };
+  assign \$13  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8062$0  };
+  assign \$18  = { 1'h0, \port$8062$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9235,7 +9302,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8024$0 (multiplier),
+    .\port$8062$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9305,7 +9372,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8024$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8062$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -9350,8 +9417,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8024$0 ;
-  wire [15:0] \port$8024$0 ;
+  input [15:0] \port$8062$0 ;
+  wire [15:0] \port$8062$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9412,17 +9479,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8024$0  };
+  assign multiplicand = { 1'h0, \port$8062$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8024$0  };
-  assign \$3  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8024$0  };
-  assign \$8  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8024$0  };
-  assign \$13  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8024$0  };
-  assign \$18  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8062$0  };
+  assign \$3  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8062$0  };
+  assign \$8  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8062$0  };
+  assign \$13  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8062$0  };
+  assign \$18  = { 1'h0, \port$8062$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9602,7 +9669,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8024$0 (multiplier),
+    .\port$8062$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9672,7 +9739,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8024$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8062$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -9717,8 +9784,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8024$0 ;
-  wire [15:0] \port$8024$0 ;
+  input [15:0] \port$8062$0 ;
+  wire [15:0] \port$8062$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9779,17 +9846,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8024$0  };
+  assign multiplicand = { 1'h0, \port$8062$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8024$0  };
-  assign \$3  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8024$0  };
-  assign \$8  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8024$0  };
-  assign \$13  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8024$0  };
-  assign \$18  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8062$0  };
+  assign \$3  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8062$0  };
+  assign \$8  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8062$0  };
+  assign \$13  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8062$0  };
+  assign \$18  = { 1'h0, \port$8062$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9969,7 +10036,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8024$0 (multiplier),
+    .\port$8062$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10039,7 +10106,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8024$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8062$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -10084,8 +10151,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8024$0 ;
-  wire [15:0] \port$8024$0 ;
+  input [15:0] \port$8062$0 ;
+  wire [15:0] \port$8062$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10146,17 +10213,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8024$0  };
+  assign multiplicand = { 1'h0, \port$8062$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8024$0  };
-  assign \$3  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8024$0  };
-  assign \$8  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8024$0  };
-  assign \$13  = { 1'h0, \port$8024$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8024$0  };
-  assign \$18  = { 1'h0, \port$8024$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8062$0  };
+  assign \$3  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8062$0  };
+  assign \$8  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8062$0  };
+  assign \$13  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8062$0  };
+  assign \$18  = { 1'h0, \port$8062$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -10278,7 +10345,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$7297$96 , \port$7297$136 , \port$7297$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$7320$96 , \port$7320$136 , \port$7320$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -11135,12 +11202,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$7297$136 ;
-  wire [3:0] \port$7297$136 ;
-  input [11:0] \port$7297$160 ;
-  wire [11:0] \port$7297$160 ;
-  input [23:0] \port$7297$96 ;
-  wire [23:0] \port$7297$96 ;
+  input [3:0] \port$7320$136 ;
+  wire [3:0] \port$7320$136 ;
+  input [11:0] \port$7320$160 ;
+  wire [11:0] \port$7320$160 ;
+  input [23:0] \port$7320$96 ;
+  wire [23:0] \port$7320$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -11565,7 +11632,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$566  = \$564  | \$565 ;
   assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$568  = \$566  | \$567 ;
-  assign \$569  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$569  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$571  = \$569  | \$570 ;
   assign \$573  = \$571  | \$572 ;
@@ -11587,7 +11654,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$589  = \$587  | \$588 ;
   assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$591  = \$589  | \$590 ;
-  assign \$592  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$592  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$594  = \$592  | \$593 ;
   assign \$596  = \$594  | \$595 ;
@@ -11609,7 +11676,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$612  = \$610  | \$611 ;
   assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$614  = \$612  | \$613 ;
-  assign \$615  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$615  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$617  = \$615  | \$616 ;
   assign \$619  = \$617  | \$618 ;
@@ -11631,7 +11698,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$635  = \$633  | \$634 ;
   assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$637  = \$635  | \$636 ;
-  assign \$638  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$638  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$640  = \$638  | \$639 ;
   assign \$642  = \$640  | \$641 ;
@@ -11653,7 +11720,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$658  = \$656  | \$657 ;
   assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$660  = \$658  | \$659 ;
-  assign \$661  = { 4'h0, \port$7297$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$661  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$663  = \$661  | \$662 ;
   assign \$665  = \$663  | \$664 ;
@@ -11727,7 +11794,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$737  = \$735  | \$736 ;
   assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$739  = \$737  | \$738 ;
-  assign \$741  = { 13'h0000, \port$7297$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$741  = { 13'h0000, \port$7320$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$742  = \$740  | \$741 ;
   assign \$743  = \$739  + \$742 ;
   assign \$744  = advance & x_moves;
@@ -11743,7 +11810,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$754  = \$752  | \$753 ;
   assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$7297$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$758  = { 13'h0000, \port$7320$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$759  = \$757  | \$758 ;
   assign \$760  = \$756  + \$759 ;
   assign \$761  = advance & row_moves;
@@ -11757,7 +11824,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$769  = \$767  | \$768 ;
   assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$771  = \$769  | \$770 ;
-  assign \$773  = { 13'h0000, \port$7297$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = { 13'h0000, \port$7320$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$774  = \$772  | \$773 ;
   assign \$775  = \$771  + \$774 ;
   assign \$776  = advance & y_moves;
@@ -11771,7 +11838,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$784  = \$782  | \$783 ;
   assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$786  = \$784  | \$785 ;
-  assign \$788  = { 13'h0000, \port$7297$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$788  = { 13'h0000, \port$7320$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$789  = \$787  | \$788 ;
   assign \$790  = \$786  + \$789 ;
   assign \$1  = column_count == 1'h1;
@@ -11793,15 +11860,15 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$19  = load | \$18 ;
   assign \$20  = word_left - 1'h1;
   assign \$21  = word_left == 2'h3;
-  assign \$22  = \port$7297$96 [11:0] == 1'h1;
-  assign \$23  = \port$7297$96 [11:0] == 2'h2;
+  assign \$22  = \port$7320$96 [11:0] == 1'h1;
+  assign \$23  = \port$7320$96 [11:0] == 2'h2;
   assign \$24  = & { word_single, row_single, column_single, 1'h1 };
   assign \$25  = advance & x_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = x_left - 1'h1;
   assign \$28  = x_left == 2'h3;
-  assign \$29  = \port$7297$96 [23:12] == 1'h1;
-  assign \$30  = \port$7297$96 [23:12] == 2'h2;
+  assign \$29  = \port$7320$96 [23:12] == 1'h1;
+  assign \$30  = \port$7320$96 [23:12] == 2'h2;
   assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$32  = advance & y_moves;
   assign \$33  = load | \$32 ;
@@ -11923,9 +11990,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       column_single <= \$1 ;
-      if (clear) begin
-        column_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_single <= 1'h0;
     end
     if (rst) begin
       column_single <= 1'h0;
@@ -11934,9 +12001,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       column_double <= \$2 ;
-      if (clear) begin
-        column_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_double <= 1'h0;
     end
     if (rst) begin
       column_double <= 1'h0;
@@ -11945,9 +12012,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       column_inside <= \$3 ;
-      if (clear) begin
-        column_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_inside <= 1'h0;
     end
     if (rst) begin
       column_inside <= 1'h0;
@@ -11961,9 +12028,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           column_left <= \$6 [3:0];
         end
       end
-      if (clear) begin
-        column_left <= 4'h0;
-      end
+    end
+    if (clear) begin
+      column_left <= 4'h0;
     end
     if (rst) begin
       column_left <= 4'h0;
@@ -11977,9 +12044,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           column_last <= column_near;
         end
       end
-      if (clear) begin
-        column_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_last <= 1'h0;
     end
     if (rst) begin
       column_last <= 1'h0;
@@ -11993,9 +12060,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           column_near <= \$7 ;
         end
       end
-      if (clear) begin
-        column_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_near <= 1'h0;
     end
     if (rst) begin
       column_near <= 1'h0;
@@ -12004,9 +12071,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       row_single <= \$8 ;
-      if (clear) begin
-        row_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_single <= 1'h0;
     end
     if (rst) begin
       row_single <= 1'h0;
@@ -12015,9 +12082,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       row_double <= \$9 ;
-      if (clear) begin
-        row_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_double <= 1'h0;
     end
     if (rst) begin
       row_double <= 1'h0;
@@ -12026,9 +12093,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       row_inside <= \$10 ;
-      if (clear) begin
-        row_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_inside <= 1'h0;
     end
     if (rst) begin
       row_inside <= 1'h0;
@@ -12042,9 +12109,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           row_left <= \$13 [3:0];
         end
       end
-      if (clear) begin
-        row_left <= 4'h0;
-      end
+    end
+    if (clear) begin
+      row_left <= 4'h0;
     end
     if (rst) begin
       row_left <= 4'h0;
@@ -12058,9 +12125,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           row_last <= row_near;
         end
       end
-      if (clear) begin
-        row_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_last <= 1'h0;
     end
     if (rst) begin
       row_last <= 1'h0;
@@ -12074,9 +12141,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           row_near <= \$14 ;
         end
       end
-      if (clear) begin
-        row_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_near <= 1'h0;
     end
     if (rst) begin
       row_near <= 1'h0;
@@ -12085,9 +12152,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       word_single <= \$15 ;
-      if (clear) begin
-        word_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_single <= 1'h0;
     end
     if (rst) begin
       word_single <= 1'h0;
@@ -12096,9 +12163,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       word_double <= \$16 ;
-      if (clear) begin
-        word_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_double <= 1'h0;
     end
     if (rst) begin
       word_double <= 1'h0;
@@ -12107,9 +12174,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       word_inside <= \$17 ;
-      if (clear) begin
-        word_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_inside <= 1'h0;
     end
     if (rst) begin
       word_inside <= 1'h0;
@@ -12123,9 +12190,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           word_left <= \$20 [11:0];
         end
       end
-      if (clear) begin
-        word_left <= 12'h000;
-      end
+    end
+    if (clear) begin
+      word_left <= 12'h000;
     end
     if (rst) begin
       word_left <= 12'h000;
@@ -12139,9 +12206,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           word_last <= word_near;
         end
       end
-      if (clear) begin
-        word_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_last <= 1'h0;
     end
     if (rst) begin
       word_last <= 1'h0;
@@ -12155,9 +12222,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           word_near <= \$21 ;
         end
       end
-      if (clear) begin
-        word_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_near <= 1'h0;
     end
     if (rst) begin
       word_near <= 1'h0;
@@ -12166,9 +12233,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       x_single <= \$22 ;
-      if (clear) begin
-        x_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_single <= 1'h0;
     end
     if (rst) begin
       x_single <= 1'h0;
@@ -12177,9 +12244,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       x_double <= \$23 ;
-      if (clear) begin
-        x_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_double <= 1'h0;
     end
     if (rst) begin
       x_double <= 1'h0;
@@ -12188,9 +12255,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       x_inside <= \$24 ;
-      if (clear) begin
-        x_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_inside <= 1'h0;
     end
     if (rst) begin
       x_inside <= 1'h0;
@@ -12199,14 +12266,14 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$26 ) begin
-        x_left <= \port$7297$96 [11:0];
+        x_left <= \port$7320$96 [11:0];
         if (x_step) begin
           x_left <= \$27 [11:0];
         end
       end
-      if (clear) begin
-        x_left <= 12'h000;
-      end
+    end
+    if (clear) begin
+      x_left <= 12'h000;
     end
     if (rst) begin
       x_left <= 12'h000;
@@ -12220,9 +12287,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           x_last <= x_near;
         end
       end
-      if (clear) begin
-        x_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_last <= 1'h0;
     end
     if (rst) begin
       x_last <= 1'h0;
@@ -12236,9 +12303,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           x_near <= \$28 ;
         end
       end
-      if (clear) begin
-        x_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_near <= 1'h0;
     end
     if (rst) begin
       x_near <= 1'h0;
@@ -12247,9 +12314,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       y_single <= \$29 ;
-      if (clear) begin
-        y_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_single <= 1'h0;
     end
     if (rst) begin
       y_single <= 1'h0;
@@ -12258,9 +12325,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       y_double <= \$30 ;
-      if (clear) begin
-        y_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_double <= 1'h0;
     end
     if (rst) begin
       y_double <= 1'h0;
@@ -12269,9 +12336,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       y_inside <= \$31 ;
-      if (clear) begin
-        y_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_inside <= 1'h0;
     end
     if (rst) begin
       y_inside <= 1'h0;
@@ -12280,14 +12347,14 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$33 ) begin
-        y_left <= \port$7297$96 [23:12];
+        y_left <= \port$7320$96 [23:12];
         if (y_step) begin
           y_left <= \$34 [11:0];
         end
       end
-      if (clear) begin
-        y_left <= 12'h000;
-      end
+    end
+    if (clear) begin
+      y_left <= 12'h000;
     end
     if (rst) begin
       y_left <= 12'h000;
@@ -12301,9 +12368,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           y_last <= y_near;
         end
       end
-      if (clear) begin
-        y_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_last <= 1'h0;
     end
     if (rst) begin
       y_last <= 1'h0;
@@ -12317,9 +12384,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           y_near <= \$35 ;
         end
       end
-      if (clear) begin
-        y_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_near <= 1'h0;
     end
     if (rst) begin
       y_near <= 1'h0;
@@ -12332,9 +12399,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         column_step <= \$64 ;
       end
-      if (clear) begin
-        column_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_step <= 1'h0;
     end
     if (rst) begin
       column_step <= 1'h0;
@@ -12347,9 +12414,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         column_moves <= \$175 ;
       end
-      if (clear) begin
-        column_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_moves <= 1'h0;
     end
     if (rst) begin
       column_moves <= 1'h0;
@@ -12362,9 +12429,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         row_step <= \$205 ;
       end
-      if (clear) begin
-        row_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_step <= 1'h0;
     end
     if (rst) begin
       row_step <= 1'h0;
@@ -12377,9 +12444,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         row_moves <= \$300 ;
       end
-      if (clear) begin
-        row_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_moves <= 1'h0;
     end
     if (rst) begin
       row_moves <= 1'h0;
@@ -12392,9 +12459,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         word_step <= \$331 ;
       end
-      if (clear) begin
-        word_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_step <= 1'h0;
     end
     if (rst) begin
       word_step <= 1'h0;
@@ -12407,9 +12474,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         word_moves <= \$407 ;
       end
-      if (clear) begin
-        word_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_moves <= 1'h0;
     end
     if (rst) begin
       word_moves <= 1'h0;
@@ -12422,9 +12489,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         x_step <= \$439 ;
       end
-      if (clear) begin
-        x_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_step <= 1'h0;
     end
     if (rst) begin
       x_step <= 1'h0;
@@ -12437,9 +12504,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         x_moves <= \$493 ;
       end
-      if (clear) begin
-        x_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_moves <= 1'h0;
     end
     if (rst) begin
       x_moves <= 1'h0;
@@ -12452,9 +12519,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         y_step <= \$526 ;
       end
-      if (clear) begin
-        y_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_step <= 1'h0;
     end
     if (rst) begin
       y_step <= 1'h0;
@@ -12467,9 +12534,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         y_moves <= \$555 ;
       end
-      if (clear) begin
-        y_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_moves <= 1'h0;
     end
     if (rst) begin
       y_moves <= 1'h0;
@@ -12480,9 +12547,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$557 ) begin
         address_column_start <= \$578 [15:0];
       end
-      if (clear) begin
-        address_column_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_column_start <= 16'h0000;
     end
     if (rst) begin
       address_column_start <= 16'h0000;
@@ -12493,9 +12560,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$580 ) begin
         address_row_start <= \$601 [15:0];
       end
-      if (clear) begin
-        address_row_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_row_start <= 16'h0000;
     end
     if (rst) begin
       address_row_start <= 16'h0000;
@@ -12506,9 +12573,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$603 ) begin
         address_word_start <= \$624 [15:0];
       end
-      if (clear) begin
-        address_word_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_word_start <= 16'h0000;
     end
     if (rst) begin
       address_word_start <= 16'h0000;
@@ -12519,9 +12586,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$626 ) begin
         address_x_start <= \$647 [15:0];
       end
-      if (clear) begin
-        address_x_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_x_start <= 16'h0000;
     end
     if (rst) begin
       address_x_start <= 16'h0000;
@@ -12532,9 +12599,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$649 ) begin
         address_y_start <= \$670 [15:0];
       end
-      if (clear) begin
-        address_y_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_y_start <= 16'h0000;
     end
     if (rst) begin
       address_y_start <= 16'h0000;
@@ -12545,9 +12612,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$672 ) begin
         second_word_start <= \$685 [15:0];
       end
-      if (clear) begin
-        second_word_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      second_word_start <= 16'h0000;
     end
     if (rst) begin
       second_word_start <= 16'h0000;
@@ -12558,9 +12625,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$687 ) begin
         second_x_start <= \$700 [15:0];
       end
-      if (clear) begin
-        second_x_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      second_x_start <= 16'h0000;
     end
     if (rst) begin
       second_x_start <= 16'h0000;
@@ -12571,9 +12638,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$702 ) begin
         second_y_start <= \$715 [15:0];
       end
-      if (clear) begin
-        second_y_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      second_y_start <= 16'h0000;
     end
     if (rst) begin
       second_y_start <= 16'h0000;
@@ -12584,9 +12651,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$717 ) begin
         channel_word_start <= \$726 [12:0];
       end
-      if (clear) begin
-        channel_word_start <= 13'h0000;
-      end
+    end
+    if (clear) begin
+      channel_word_start <= 13'h0000;
     end
     if (rst) begin
       channel_word_start <= 13'h0000;
@@ -12597,9 +12664,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$728 ) begin
         pixel_x_column_start <= \$743 [16:0];
       end
-      if (clear) begin
-        pixel_x_column_start <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_x_column_start <= 17'h00000;
     end
     if (rst) begin
       pixel_x_column_start <= 17'h00000;
@@ -12610,9 +12677,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$745 ) begin
         pixel_x_x_start <= \$760 [16:0];
       end
-      if (clear) begin
-        pixel_x_x_start <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_x_x_start <= 17'h00000;
     end
     if (rst) begin
       pixel_x_x_start <= 17'h00000;
@@ -12623,9 +12690,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$762 ) begin
         pixel_y_row_start <= \$775 [16:0];
       end
-      if (clear) begin
-        pixel_y_row_start <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_y_row_start <= 17'h00000;
     end
     if (rst) begin
       pixel_y_row_start <= 17'h00000;
@@ -12636,24 +12703,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$777 ) begin
         pixel_y_y_start <= \$790 [16:0];
       end
-      if (clear) begin
-        pixel_y_y_start <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_y_y_start <= 17'h00000;
     end
     if (rst) begin
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$7297$96 [11:0];
-  assign y_count = \port$7297$96 [23:12];
-  assign address_column_step = { 4'h0, \port$7297$160  };
+  assign x_count = \port$7320$96 [11:0];
+  assign y_count = \port$7320$96 [23:12];
+  assign address_column_step = { 4'h0, \port$7320$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$7297$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$7320$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$7297$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$7320$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -12743,7 +12810,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$7297$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$7320$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -12798,8 +12865,8 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$7297$136 ;
-  wire [11:0] \port$7297$136 ;
+  input [11:0] \port$7320$136 ;
+  wire [11:0] \port$7320$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -12851,9 +12918,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           pad_rows <= \$28 [15:0];
         end
       end
-      if (clear) begin
-        pad_rows <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      pad_rows <= 16'h0000;
     end
     if (rst) begin
       pad_rows <= 16'h0000;
@@ -12871,9 +12938,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           origin <= \$32 [15:0];
         end
       end
-      if (clear) begin
-        origin <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      origin <= 16'h0000;
     end
     if (rst) begin
       origin <= 16'h0000;
@@ -12882,9 +12949,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       done <= \$4 ;
-      if (clear) begin
-        done <= 1'h0;
-      end
+    end
+    if (clear) begin
+      done <= 1'h0;
     end
     if (rst) begin
       done <= 1'h0;
@@ -12899,9 +12966,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           running <= 1'h0;
         end
       end
-      if (clear) begin
-        running <= 1'h0;
-      end
+    end
+    if (clear) begin
+      running <= 1'h0;
     end
     if (rst) begin
       running <= 1'h0;
@@ -12914,9 +12981,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       end else if (running) begin
         clock <= \$5 [4:0];
       end
-      if (clear) begin
-        clock <= 5'h00;
-      end
+    end
+    if (clear) begin
+      clock <= 5'h00;
     end
     if (rst) begin
       clock <= 5'h00;
@@ -12929,9 +12996,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       end else if (running) begin
         width <= \$6 [11:0];
       end
-      if (clear) begin
-        width <= 12'h000;
-      end
+    end
+    if (clear) begin
+      width <= 12'h000;
     end
     if (rst) begin
       width <= 12'h000;
@@ -12940,13 +13007,13 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7297$136 [3:0];
+        rotating_stride <= \port$7320$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
-      if (clear) begin
-        rotating_stride <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_stride <= 4'h0;
     end
     if (rst) begin
       rotating_stride <= 4'h0;
@@ -12955,13 +13022,13 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_left <= \port$7297$136 [7:4];
+        rotating_left <= \port$7320$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
-      if (clear) begin
-        rotating_left <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_left <= 4'h0;
     end
     if (rst) begin
       rotating_left <= 4'h0;
@@ -12970,13 +13037,13 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_top <= \port$7297$136 [11:8];
+        rotating_top <= \port$7320$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
-      if (clear) begin
-        rotating_top <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_top <= 4'h0;
     end
     if (rst) begin
       rotating_top <= 4'h0;
@@ -12991,9 +13058,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           row <= \$10 [15:0];
         end
       end
-      if (clear) begin
-        row <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      row <= 16'h0000;
     end
     if (rst) begin
       row <= 16'h0000;
@@ -13008,9 +13075,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           column_step <= \$16 [15:0];
         end
       end
-      if (clear) begin
-        column_step <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      column_step <= 16'h0000;
     end
     if (rst) begin
       column_step <= 16'h0000;
@@ -13025,9 +13092,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           row_step <= \$25 [15:0];
         end
       end
-      if (clear) begin
-        row_step <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      row_step <= 16'h0000;
     end
     if (rst) begin
       row_step <= 16'h0000;
@@ -13042,17 +13109,17 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           \$signal  <= \$19 [15:0];
         end
       end
-      if (clear) begin
-        \$signal  <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      \$signal  <= 16'h0000;
     end
     if (rst) begin
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$7297$136 [3:0];
-  assign pad_left = \port$7297$136 [7:4];
-  assign pad_top = \port$7297$136 [11:8];
+  assign stride = \port$7320$136 [3:0];
+  assign pad_left = \port$7320$136 [7:4];
+  assign pad_top = \port$7320$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -13062,7 +13129,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$7297$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$7320$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -13115,8 +13182,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$7297$320 ;
-  wire [27:0] \port$7297$320 ;
+  input [27:0] \port$7320$320 ;
+  wire [27:0] \port$7320$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13137,14 +13204,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$4  = \$2  & \$3 ;
   assign \$5  = clock + 1'h1;
   assign \$7  = clock < 4'hc;
-  assign \$9  = width[11] ? \port$7297$320 [11:0] : 12'h000;
+  assign \$9  = width[11] ? \port$7320$320 [11:0] : 12'h000;
   assign \$10  = \$8  + \$9 ;
   assign \$11  = clock >= 4'h8;
   assign \$12  = clock < 4'hc;
   assign \$13  = \$11  & \$12 ;
-  assign \$15  = rotating_stride[3] ? \port$7297$320 [11:0] : 12'h000;
+  assign \$15  = rotating_stride[3] ? \port$7320$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$18  = rotating_left[3] ? \port$7297$320 [11:0] : 12'h000;
+  assign \$18  = rotating_left[3] ? \port$7320$320 [11:0] : 12'h000;
   assign \$19  = \$17  + \$18 ;
   assign \$20  = clock >= 4'hc;
   assign \$21  = clock < 5'h10;
@@ -13166,9 +13233,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           pad_rows <= \$28 [15:0];
         end
       end
-      if (clear) begin
-        pad_rows <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      pad_rows <= 16'h0000;
     end
     if (rst) begin
       pad_rows <= 16'h0000;
@@ -13186,9 +13253,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           origin <= \$32 [15:0];
         end
       end
-      if (clear) begin
-        origin <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      origin <= 16'h0000;
     end
     if (rst) begin
       origin <= 16'h0000;
@@ -13197,9 +13264,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       done <= \$4 ;
-      if (clear) begin
-        done <= 1'h0;
-      end
+    end
+    if (clear) begin
+      done <= 1'h0;
     end
     if (rst) begin
       done <= 1'h0;
@@ -13214,9 +13281,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           running <= 1'h0;
         end
       end
-      if (clear) begin
-        running <= 1'h0;
-      end
+    end
+    if (clear) begin
+      running <= 1'h0;
     end
     if (rst) begin
       running <= 1'h0;
@@ -13229,9 +13296,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       end else if (running) begin
         clock <= \$5 [4:0];
       end
-      if (clear) begin
-        clock <= 5'h00;
-      end
+    end
+    if (clear) begin
+      clock <= 5'h00;
     end
     if (rst) begin
       clock <= 5'h00;
@@ -13240,13 +13307,13 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        width <= \port$7297$320 [27:16];
+        width <= \port$7320$320 [27:16];
       end else if (running) begin
         width <= \$6 [11:0];
       end
-      if (clear) begin
-        width <= 12'h000;
-      end
+    end
+    if (clear) begin
+      width <= 12'h000;
     end
     if (rst) begin
       width <= 12'h000;
@@ -13255,13 +13322,13 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7297$320 [15:12];
+        rotating_stride <= \port$7320$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
-      if (clear) begin
-        rotating_stride <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_stride <= 4'h0;
     end
     if (rst) begin
       rotating_stride <= 4'h0;
@@ -13274,9 +13341,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
-      if (clear) begin
-        rotating_left <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_left <= 4'h0;
     end
     if (rst) begin
       rotating_left <= 4'h0;
@@ -13289,9 +13356,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
-      if (clear) begin
-        rotating_top <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_top <= 4'h0;
     end
     if (rst) begin
       rotating_top <= 4'h0;
@@ -13306,9 +13373,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           row <= \$10 [15:0];
         end
       end
-      if (clear) begin
-        row <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      row <= 16'h0000;
     end
     if (rst) begin
       row <= 16'h0000;
@@ -13323,9 +13390,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           column_step <= \$16 [15:0];
         end
       end
-      if (clear) begin
-        column_step <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      column_step <= 16'h0000;
     end
     if (rst) begin
       column_step <= 16'h0000;
@@ -13340,9 +13407,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           row_step <= \$25 [15:0];
         end
       end
-      if (clear) begin
-        row_step <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      row_step <= 16'h0000;
     end
     if (rst) begin
       row_step <= 16'h0000;
@@ -13357,19 +13424,19 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           \$signal  <= \$19 [15:0];
         end
       end
-      if (clear) begin
-        \$signal  <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      \$signal  <= 16'h0000;
     end
     if (rst) begin
       \$signal  <= 16'h0000;
     end
   end
-  assign \width$8  = \port$7297$320 [27:16];
-  assign stride = \port$7297$320 [15:12];
+  assign \width$8  = \port$7320$320 [27:16];
+  assign stride = \port$7320$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$7297$320 [11:0];
+  assign pixel = \port$7320$320 [11:0];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -13379,7 +13446,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7563$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7600$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -13415,8 +13482,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
   wire pad;
-  input [25:0] \port$7563$0 ;
-  wire [25:0] \port$7563$0 ;
+  input [25:0] \port$7600$0 ;
+  wire [25:0] \port$7600$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -13449,10 +13516,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$7563$0 [23];
+  assign \$1  = ~ \port$7600$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$7563$0 [23];
+  assign chunk_begin = \$signal  & \port$7600$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -13486,7 +13553,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$7563$0 [16];
+    \register$14  <= \port$7600$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -13513,7 +13580,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$7563$0 [23];
+    \register$18  <= \port$7600$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -13540,7 +13607,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$7563$0 [24];
+    \register$21  <= \port$7600$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -13567,7 +13634,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$7563$0 [25];
+    \register$25  <= \port$7600$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -13594,7 +13661,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$7563$0 [22:17];
+    \register$29  <= \port$7600$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -13697,13 +13764,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$7563$0 [23];
-  assign read_address = \port$7563$0 [15:0];
-  assign address = \port$7563$0 [15:0];
-  assign pad = \port$7563$0 [16];
-  assign last = \port$7563$0 [24];
-  assign last_chunk = \port$7563$0 [25];
-  assign row_word = \port$7563$0 [22:17];
+  assign first = \port$7600$0 [23];
+  assign read_address = \port$7600$0 [15:0];
+  assign address = \port$7600$0 [15:0];
+  assign pad = \port$7600$0 [16];
+  assign last = \port$7600$0 [24];
+  assign last_chunk = \port$7600$0 [25];
+  assign row_word = \port$7600$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -21137,7 +21204,7 @@ endmodule
 
 module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, unit_done, timed_out, windows, start, abort, descriptor, constants, coefficients, layer, transferring, busy, clear, window, convolve, calibrate, combine
 , tenant, turn, layer_done, ended, transfer, transfer_clear, failed, failed_cause, read_enable, fetching, read_address, layer_begin, working, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -21263,11 +21330,10 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   wire \$98 ;
   wire \$99 ;
   reg \$like ;
-  reg [3:0] \$signal  = 4'h0;
-  reg \$signal$41  = 1'h0;
-  wire [1:0] \$signal$43 ;
-  reg \$signal$62 ;
-  reg \$signal$69 ;
+  reg \$signal  = 1'h0;
+  wire [1:0] \$signal$46 ;
+  reg \$signal$65 ;
+  reg \$signal$72 ;
   reg \$signal_opcode  = 1'h0;
   input [1:0] abort;
   wire [1:0] abort;
@@ -21276,7 +21342,6 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   wire advance0;
   wire advance1;
   reg alive;
-  reg arriving = 1'h0;
   reg [1:0] begun = 2'h0;
   output [1:0] busy;
   reg [1:0] busy = 2'h0;
@@ -21302,23 +21367,23 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$50 ;
-  wire [31:0] \descriptor$50[0] ;
-  wire [31:0] \descriptor$50[10] ;
-  wire [31:0] \descriptor$50[11] ;
-  wire [31:0] \descriptor$50[12] ;
-  wire [31:0] \descriptor$50[13] ;
-  wire [31:0] \descriptor$50[14] ;
-  wire [31:0] \descriptor$50[15] ;
-  wire [31:0] \descriptor$50[1] ;
-  wire [31:0] \descriptor$50[2] ;
-  wire [31:0] \descriptor$50[3] ;
-  wire [31:0] \descriptor$50[4] ;
-  wire [31:0] \descriptor$50[5] ;
-  wire [31:0] \descriptor$50[6] ;
-  wire [31:0] \descriptor$50[7] ;
-  wire [31:0] \descriptor$50[8] ;
-  wire [31:0] \descriptor$50[9] ;
+  wire [511:0] \descriptor$53 ;
+  wire [31:0] \descriptor$53[0] ;
+  wire [31:0] \descriptor$53[10] ;
+  wire [31:0] \descriptor$53[11] ;
+  wire [31:0] \descriptor$53[12] ;
+  wire [31:0] \descriptor$53[13] ;
+  wire [31:0] \descriptor$53[14] ;
+  wire [31:0] \descriptor$53[15] ;
+  wire [31:0] \descriptor$53[1] ;
+  wire [31:0] \descriptor$53[2] ;
+  wire [31:0] \descriptor$53[3] ;
+  wire [31:0] \descriptor$53[4] ;
+  wire [31:0] \descriptor$53[5] ;
+  wire [31:0] \descriptor$53[6] ;
+  wire [31:0] \descriptor$53[7] ;
+  wire [31:0] \descriptor$53[8] ;
+  wire [31:0] \descriptor$53[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -21387,6 +21452,11 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   (* enum_value_0011 = "TIMEOUT" *)
   (* enum_value_0100 = "HOST" *)
   reg [3:0] refusal;
+  reg [31:0] register = 32'd0;
+  reg [3:0] \register$4  = 4'h0;
+  reg [3:0] \register$6  = 4'h0;
+  reg \register$7  = 1'h0;
+  reg \register$9  = 1'h0;
   input rst;
   wire rst;
   input [1:0] start;
@@ -21413,16 +21483,16 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   output [134:0] window;
   reg [134:0] window = 135'h0000000000000000000000000000000000;
   (* init = 135'h0000000000000000000000000000000000 *)
-  wire [134:0] \window$52 ;
-  wire [15:0] \window$52.activation_base ;
-  wire [16:0] \window$52.activation_words ;
-  wire [20:0] \window$52.coefficient_words ;
-  wire [19:0] \window$52.coefficients_base ;
-  wire [16:0] \window$52.constant_entries ;
-  wire [15:0] \window$52.constants_base ;
-  wire [11:0] \window$52.program_base ;
-  wire [11:0] \window$52.program_length ;
-  wire [3:0] \window$52.tiles ;
+  wire [134:0] \window$55 ;
+  wire [15:0] \window$55.activation_base ;
+  wire [16:0] \window$55.activation_words ;
+  wire [20:0] \window$55.coefficient_words ;
+  wire [19:0] \window$55.coefficients_base ;
+  wire [16:0] \window$55.constant_entries ;
+  wire [15:0] \window$55.constants_base ;
+  wire [11:0] \window$55.program_base ;
+  wire [11:0] \window$55.program_length ;
+  wire [3:0] \window$55.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -21490,7 +21560,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \$32  = descriptor[3:0] == 2'h2;
   assign \$33  = | { \$32 , \$31  };
   assign \$34  = opening & \$signal_opcode ;
-  assign \$35  = | \$signal$43 ;
+  assign \$35  = | \$signal$46 ;
   assign \$36  = word + 1'h1;
   assign \$37  = word == 5'h10;
   assign \$38  = ~ alive;
@@ -21498,7 +21568,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \$40  = convolve | combine;
   assign \$41  = ~ halt;
   assign \$42  = \$40  & \$41 ;
-  assign \$43  = | \$signal$43 ;
+  assign \$43  = | \$signal$46 ;
   assign \$44  = halt | timed_out;
   assign \$45  = ~ unit_done;
   assign \$46  = \$44  & \$45 ;
@@ -21509,7 +21579,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign present0 = engaged & \$49 ;
   assign \$50  = ! tenant;
   assign transfer_done0 = transfer_done[0] & transferring[0];
-  assign \$51  = \$signal$62  & present0;
+  assign \$51  = \$signal$65  & present0;
   assign advance0 = \$51  | transfer_done0;
   assign aborted0 = abort[0] & busy[0];
   assign \$52  = ~ present0;
@@ -21526,7 +21596,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \$63  = ~ failed[0];
   assign \$64  = \$62  & \$63 ;
   assign \$65  = \$64  | aborted0;
-  assign \$66  = \$signal$41  & present0;
+  assign \$66  = \$signal  & present0;
   assign \$67  = busy[0] | start[0];
   assign \$68  = ~ transferring[0];
   assign \$69  = \$68  | transfer_done0;
@@ -21534,12 +21604,12 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \$71  = ~ aborted0;
   assign \$72  = busy[0] & \$71 ;
   assign \$73  = advance0 & last0;
-  assign \$74  = \$signal$69  & present0;
+  assign \$74  = \$signal$72  & present0;
   assign \$75  = aborted0 | failed[0];
   assign \$76  = present0 & \$75 ;
   assign present1 = engaged & \$77 ;
   assign transfer_done1 = transfer_done[1] & transferring[1];
-  assign \$79  = \$signal$62  & present1;
+  assign \$79  = \$signal$65  & present1;
   assign advance1 = \$79  | transfer_done1;
   assign aborted1 = abort[1] & busy[1];
   assign \$80  = ~ present1;
@@ -21556,7 +21626,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \$91  = ~ failed[1];
   assign \$92  = \$90  & \$91 ;
   assign \$93  = \$92  | aborted1;
-  assign \$94  = \$signal$41  & present1;
+  assign \$94  = \$signal  & present1;
   assign \$95  = busy[1] | start[1];
   assign \$96  = ~ transferring[1];
   assign \$97  = \$96  | transfer_done1;
@@ -21564,10 +21634,10 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \$99  = ~ aborted1;
   assign \$100  = busy[1] & \$99 ;
   assign \$101  = advance1 & last1;
-  assign \$102  = \$signal$69  & present1;
+  assign \$102  = \$signal$72  & present1;
   assign \$103  = aborted1 | failed[1];
   assign \$104  = present1 & \$103 ;
-  assign \$105  = word != 5'h10;
+  assign \$105  = word < 4'hf;
   assign \$106  = alive & \$105 ;
   assign \$107  = ! tenant;
   assign \$108  = ! word;
@@ -21586,6 +21656,8 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \$122  = program_state == 1'h1;
   assign \$123  = program_state == 2'h2;
   assign \$124  = program_state == 2'h3;
+  always @(posedge clk)
+    register <= read_data;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -21595,53 +21667,65 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     .window(window)
   );
   always @(posedge clk) begin
-    arriving <= read_enable;
+    \register$4  <= word[3:0];
     if (rst) begin
-      arriving <= 1'h0;
+      \register$4  <= 4'h0;
     end
   end
   always @(posedge clk) begin
-    \$signal  <= word[3:0];
+    \register$6  <= \register$4 ;
     if (rst) begin
-      \$signal  <= 4'h0;
+      \register$6  <= 4'h0;
     end
   end
   always @(posedge clk) begin
-    if (arriving) begin
+    \register$7  <= read_enable;
+    if (rst) begin
+      \register$7  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$9  <= \register$7 ;
+    if (rst) begin
+      \register$9  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$9 ) begin
       (* full_case = 32'd1 *)
-      casez (\$signal )
+      casez (\register$6 )
         4'h0:
-            descriptor [31:0] <= read_data;
+            descriptor [31:0] <= register;
         4'h1:
-            descriptor [63:32] <= read_data;
+            descriptor [63:32] <= register;
         4'h2:
-            descriptor [95:64] <= read_data;
+            descriptor [95:64] <= register;
         4'h3:
-            descriptor [127:96] <= read_data;
+            descriptor [127:96] <= register;
         4'h4:
-            descriptor [159:128] <= read_data;
+            descriptor [159:128] <= register;
         4'h5:
-            descriptor [191:160] <= read_data;
+            descriptor [191:160] <= register;
         4'h6:
-            descriptor [223:192] <= read_data;
+            descriptor [223:192] <= register;
         4'h7:
-            descriptor [255:224] <= read_data;
+            descriptor [255:224] <= register;
         4'h8:
-            descriptor [287:256] <= read_data;
+            descriptor [287:256] <= register;
         4'h9:
-            descriptor [319:288] <= read_data;
+            descriptor [319:288] <= register;
         4'ha:
-            descriptor [351:320] <= read_data;
+            descriptor [351:320] <= register;
         4'hb:
-            descriptor [383:352] <= read_data;
+            descriptor [383:352] <= register;
         4'hc:
-            descriptor [415:384] <= read_data;
+            descriptor [415:384] <= register;
         4'hd:
-            descriptor [447:416] <= read_data;
+            descriptor [447:416] <= register;
         4'he:
-            descriptor [479:448] <= read_data;
+            descriptor [479:448] <= register;
         4'hf:
-            descriptor [511:480] <= read_data;
+            descriptor [511:480] <= register;
       endcase
     end
     if (rst) begin
@@ -21855,9 +21939,9 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     end
   end
   always @(posedge clk) begin
-    \$signal$41  <= \$34 ;
+    \$signal  <= \$34 ;
     if (rst) begin
-      \$signal$41  <= 1'h0;
+      \$signal  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -21944,32 +22028,32 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     \$like  = 1'h0;
     (* full_case = 32'd1 *)
     casez (tenant)
       1'h0:
         begin
-          if (\$signal$43 [0]) begin
+          if (\$signal$46 [0]) begin
             \$like  = 1'h0;
           end
-          if (\$signal$43 [1]) begin
+          if (\$signal$46 [1]) begin
             \$like  = 1'h1;
           end
         end
       1'h1:
         begin
-          if (\$signal$43 [1]) begin
+          if (\$signal$46 [1]) begin
             \$like  = 1'h1;
           end
-          if (\$signal$43 [0]) begin
+          if (\$signal$46 [0]) begin
             \$like  = 1'h0;
           end
         end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     halt = 1'h0;
     if (\$50 ) begin
       halt = halted[0];
@@ -21979,7 +22063,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed = 2'h0;
     if (\$72 ) begin
       if (\$73 ) begin
@@ -22011,7 +22095,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     failed_cause = 8'h00;
     if (\$72 ) begin
       if (\$73 ) begin
@@ -22043,7 +22127,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     stopped = 1'h0;
     if (\$76 ) begin
       stopped = 1'h1;
@@ -22053,7 +22137,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     engaged = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -22068,7 +22152,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     read_enable = 1'h0;
     casez (program_state)
       2'h0:
@@ -22078,7 +22162,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     alive = 1'h0;
     casez (program_state)
       2'h0:
@@ -22095,7 +22179,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     fetching = 2'h0;
     casez (program_state)
       2'h0:
@@ -22114,7 +22198,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     read_address = 10'h000;
     casez (program_state)
       2'h0:
@@ -22131,7 +22215,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     layer_begin = 2'h0;
     casez (program_state)
       2'h0:
@@ -22148,7 +22232,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     opening = 1'h0;
     casez (program_state)
       2'h0:
@@ -22160,7 +22244,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     ending = 1'h0;
     casez (program_state)
       2'h0:
@@ -22172,8 +22256,8 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$69  = 1'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$signal$72  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -22183,20 +22267,20 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
       2'h2:
         begin
           if (\$119 ) begin
-            \$signal$69  = 1'h1;
+            \$signal$72  = 1'h1;
           end
           if (\$120 ) begin
-            \$signal$69  = 1'h1;
+            \$signal$72  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$69  = 1'h1;
+            \$signal$72  = 1'h1;
           end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     refusal = 4'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -22220,7 +22304,7 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     working = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -22235,8 +22319,8 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
-    \$signal$62  = 1'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    \$signal$65  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -22247,13 +22331,13 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$62  = 1'h1;
+            \$signal$65  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$50  = descriptor;
+  assign \descriptor$53  = descriptor;
   assign clock = word;
-  assign \window$52  = window;
+  assign \window$55  = window;
   assign first_request = \$like ;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -22302,35 +22386,35 @@ module \crossloom.scheduler (rst, read_data, transfer_done, illegal, host_late, 
   assign \windows.tenant1.coefficients_base  = windows[244:225];
   assign \windows.tenant1.coefficient_words  = windows[265:245];
   assign \windows.tenant1.tiles  = windows[269:266];
-  assign \descriptor$50[0]  = descriptor[31:0];
-  assign \descriptor$50[1]  = descriptor[63:32];
-  assign \descriptor$50[2]  = descriptor[95:64];
-  assign \descriptor$50[3]  = descriptor[127:96];
-  assign \descriptor$50[4]  = descriptor[159:128];
-  assign \descriptor$50[5]  = descriptor[191:160];
-  assign \descriptor$50[6]  = descriptor[223:192];
-  assign \descriptor$50[7]  = descriptor[255:224];
-  assign \descriptor$50[8]  = descriptor[287:256];
-  assign \descriptor$50[9]  = descriptor[319:288];
-  assign \descriptor$50[10]  = descriptor[351:320];
-  assign \descriptor$50[11]  = descriptor[383:352];
-  assign \descriptor$50[12]  = descriptor[415:384];
-  assign \descriptor$50[13]  = descriptor[447:416];
-  assign \descriptor$50[14]  = descriptor[479:448];
-  assign \descriptor$50[15]  = descriptor[511:480];
-  assign \window$52.program_base  = window[11:0];
-  assign \window$52.program_length  = window[23:12];
-  assign \window$52.activation_base  = window[39:24];
-  assign \window$52.activation_words  = window[56:40];
-  assign \window$52.constants_base  = window[72:57];
-  assign \window$52.constant_entries  = window[89:73];
-  assign \window$52.coefficients_base  = window[109:90];
-  assign \window$52.coefficient_words  = window[130:110];
-  assign \window$52.tiles  = window[134:131];
+  assign \descriptor$53[0]  = descriptor[31:0];
+  assign \descriptor$53[1]  = descriptor[63:32];
+  assign \descriptor$53[2]  = descriptor[95:64];
+  assign \descriptor$53[3]  = descriptor[127:96];
+  assign \descriptor$53[4]  = descriptor[159:128];
+  assign \descriptor$53[5]  = descriptor[191:160];
+  assign \descriptor$53[6]  = descriptor[223:192];
+  assign \descriptor$53[7]  = descriptor[255:224];
+  assign \descriptor$53[8]  = descriptor[287:256];
+  assign \descriptor$53[9]  = descriptor[319:288];
+  assign \descriptor$53[10]  = descriptor[351:320];
+  assign \descriptor$53[11]  = descriptor[383:352];
+  assign \descriptor$53[12]  = descriptor[415:384];
+  assign \descriptor$53[13]  = descriptor[447:416];
+  assign \descriptor$53[14]  = descriptor[479:448];
+  assign \descriptor$53[15]  = descriptor[511:480];
+  assign \window$55.program_base  = window[11:0];
+  assign \window$55.program_length  = window[23:12];
+  assign \window$55.activation_base  = window[39:24];
+  assign \window$55.activation_words  = window[56:40];
+  assign \window$55.constants_base  = window[72:57];
+  assign \window$55.constant_entries  = window[89:73];
+  assign \window$55.coefficients_base  = window[109:90];
+  assign \window$55.coefficient_words  = window[130:110];
+  assign \window$55.tiles  = window[134:131];
   assign \failed_cause.tenant0  = failed_cause[3:0];
   assign \failed_cause.tenant1  = failed_cause[7:4];
-  assign \$signal$43 [1] = \$98 ;
-  assign \$signal$43 [0] = \$70 ;
+  assign \$signal$46 [1] = \$98 ;
+  assign \$signal$46 [0] = \$70 ;
   assign transfer_clear[1] = halted[1];
   assign transfer_clear[0] = halted[0];
   assign transfer[1] = \$94 ;
@@ -22360,7 +22444,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire [12:0] \$11 ;
+  wire [11:0] \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
@@ -22371,7 +22455,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
-  wire \$12 ;
+  wire [10:0] \$12 ;
   wire \$120 ;
   wire \$121 ;
   wire \$122 ;
@@ -22382,7 +22466,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire \$13 ;
+  wire [6:0] \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
@@ -22404,7 +22488,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$147 ;
   wire \$148 ;
   wire \$149 ;
-  wire \$15 ;
+  wire [10:0] \$15 ;
   wire \$150 ;
   wire \$151 ;
   wire \$152 ;
@@ -22426,7 +22510,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$167 ;
   wire \$168 ;
   wire \$169 ;
-  wire [12:0] \$17 ;
+  wire [11:0] \$17 ;
   wire \$170 ;
   wire \$171 ;
   wire \$172 ;
@@ -22437,7 +22521,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$177 ;
   wire \$178 ;
   wire \$179 ;
-  wire [17:0] \$18 ;
+  wire [10:0] \$18 ;
   wire \$180 ;
   wire \$181 ;
   wire \$182 ;
@@ -22448,7 +22532,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$187 ;
   wire \$188 ;
   wire \$189 ;
-  wire [18:0] \$19 ;
+  wire [6:0] \$19 ;
   wire \$190 ;
   wire \$191 ;
   wire \$192 ;
@@ -22460,29 +22544,47 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$198 ;
   wire \$199 ;
   wire [12:0] \$2 ;
-  wire \$20 ;
+  wire [11:0] \$20 ;
   wire \$200 ;
   wire \$201 ;
   wire \$202 ;
   wire \$203 ;
-  wire \$21 ;
-  wire \$22 ;
-  wire \$23 ;
-  wire \$24 ;
-  wire \$25 ;
-  wire \$26 ;
-  wire \$27 ;
-  wire \$28 ;
-  wire \$29 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
+  wire [10:0] \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
+  wire [6:0] \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire [11:0] \$23 ;
+  wire [10:0] \$24 ;
+  wire [6:0] \$25 ;
+  wire [11:0] \$26 ;
+  wire [10:0] \$27 ;
+  wire [6:0] \$28 ;
+  wire [11:0] \$29 ;
   wire [16:0] \$3 ;
-  wire \$30 ;
-  wire \$31 ;
-  wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
+  wire [10:0] \$30 ;
+  wire [6:0] \$31 ;
+  wire [11:0] \$32 ;
+  wire [10:0] \$33 ;
+  wire [12:0] \$34 ;
+  wire [13:0] \$35 ;
+  wire [16:0] \$36 ;
+  wire [17:0] \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire [17:0] \$4 ;
@@ -22507,7 +22609,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire \$6 ;
+  wire [10:0] \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
@@ -22518,7 +22620,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire \$7 ;
+  wire [6:0] \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -22540,7 +22642,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire \$9 ;
+  wire [10:0] \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
@@ -22551,7 +22653,6 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
-  wire \$auto$rtlil.cc:2739:Not$2 ;
   reg [14:0] add_passed = 15'h0000;
   reg [10:0] average_pool_passed = 11'h000;
   reg [25:0] calibrate_passed = 26'h0000000;
@@ -22580,7 +22681,6 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   reg [17:0] destination_end = 18'h00000;
-  wire [1:0] digit;
   reg few = 1'h0;
   reg joined = 1'h0;
   reg [11:0] kernel_words = 12'h000;
@@ -22588,8 +22688,9 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire legal;
   reg [1:0] load_passed = 2'h0;
   reg [14:0] product = 15'h0000;
-  reg [10:0] products0 = 11'h000;
-  reg [10:0] products1 = 11'h000;
+  reg [9:0] products0 = 10'h000;
+  reg [9:0] products3 = 10'h000;
+  reg [9:0] products6 = 10'h000;
   input rst;
   wire rst;
   reg [17:0] source_end = 18'h00000;
@@ -22609,162 +22710,169 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   assign \$3  = descriptor[303:288] + descriptor[283:272];
   assign \$4  = descriptor[63:48] + descriptor[80:64];
   assign \$5  = descriptor[47:32] + descriptor[80:64];
-  assign \$6  = clock < 4'ha;
-  assign \$7  = clock < 4'he;
-  assign \$9  = descriptor[259:256] >> digit;
-  assign \$10  = \$9  ? descriptor[242:236] : 7'h00;
-  assign \$11  = \$8  + \$10 ;
-  assign \$12  = clock < 4'ha;
-  assign \$13  = clock < 4'he;
-  assign \$15  = descriptor[263:260] >> digit;
-  assign \$16  = \$15  ? descriptor[242:236] : 7'h00;
-  assign \$17  = \$14  + \$16 ;
-  assign \$19  = products0 + \$18 ;
-  assign \$20  = product <= 7'h40;
-  assign \$21  = descriptor[3:0] != 2'h3;
-  assign \$22  = \$20  | \$21 ;
-  assign \$23  = descriptor[47:32] < window[56:40];
-  assign \$24  = descriptor[63:48] < window[56:40];
-  assign \$25  = descriptor[75:64] >= 1'h1;
-  assign \$27  = descriptor[87:76] >= 1'h1;
-  assign \$29  = descriptor[107:96] >= 1'h1;
-  assign \$31  = descriptor[119:108] >= 1'h1;
-  assign \$33  = descriptor[131:128] >= 1'h1;
-  assign \$35  = descriptor[135:132] >= 1'h1;
-  assign \$37  = descriptor[139:136] >= 1'h1;
-  assign \$39  = descriptor[11:8] >= 3'h4;
-  assign \$40  = descriptor[11:8] <= 4'h8;
-  assign \$41  = & { \$40 , \$39  };
-  assign \$42  = descriptor[14:12] <= 2'h3;
-  assign \$44  = descriptor[203:192] >= 1'h1;
-  assign \$46  = descriptor[215:204] >= 1'h1;
-  assign \$48  = descriptor[235:224] >= 1'h1;
-  assign \$49  = descriptor[235:224] <= 6'h24;
-  assign \$50  = & { \$49 , \$48  };
-  assign \$51  = descriptor[247:236] >= 1'h1;
-  assign \$52  = descriptor[247:236] <= 7'h40;
-  assign \$53  = & { \$52 , \$51  };
-  assign \$54  = descriptor[263:256] >= 1'h1;
-  assign \$55  = descriptor[263:256] <= 7'h40;
-  assign \$56  = & { \$55 , \$54  };
-  assign \$57  = descriptor[271:264] >= 1'h1;
-  assign \$58  = descriptor[271:264] <= 4'h9;
+  assign \$7  = descriptor[258] ? descriptor[242:236] : 7'h00;
+  assign \$8  = \$6  + \$7 ;
+  assign \$10  = descriptor[257] ? descriptor[242:236] : 7'h00;
+  assign \$11  = \$9  + \$10 ;
+  assign \$13  = descriptor[256] ? descriptor[242:236] : 7'h00;
+  assign \$14  = \$12  + \$13 ;
+  assign \$16  = descriptor[261] ? descriptor[242:236] : 7'h00;
+  assign \$17  = \$15  + \$16 ;
+  assign \$19  = descriptor[260] ? descriptor[242:236] : 7'h00;
+  assign \$20  = \$18  + \$19 ;
+  assign \$22  = descriptor[259] ? descriptor[242:236] : 7'h00;
+  assign \$23  = \$21  + \$22 ;
+  assign \$26  = \$24  + 7'h00;
+  assign \$28  = descriptor[263] ? descriptor[242:236] : 7'h00;
+  assign \$29  = \$27  + \$28 ;
+  assign \$31  = descriptor[262] ? descriptor[242:236] : 7'h00;
+  assign \$32  = \$30  + \$31 ;
+  assign \$35  = \$33  + \$34 ;
+  assign \$37  = \$35  + \$36 ;
+  assign \$38  = product <= 7'h40;
+  assign \$39  = descriptor[3:0] != 2'h3;
+  assign \$40  = \$38  | \$39 ;
+  assign \$41  = descriptor[47:32] < window[56:40];
+  assign \$42  = descriptor[63:48] < window[56:40];
+  assign \$43  = descriptor[75:64] >= 1'h1;
+  assign \$45  = descriptor[87:76] >= 1'h1;
+  assign \$47  = descriptor[107:96] >= 1'h1;
+  assign \$49  = descriptor[119:108] >= 1'h1;
+  assign \$51  = descriptor[131:128] >= 1'h1;
+  assign \$53  = descriptor[135:132] >= 1'h1;
+  assign \$55  = descriptor[139:136] >= 1'h1;
+  assign \$57  = descriptor[11:8] >= 3'h4;
+  assign \$58  = descriptor[11:8] <= 4'h8;
   assign \$59  = & { \$58 , \$57  };
-  assign \$60  = descriptor[283:272] >= 1'h1;
-  assign \$61  = descriptor[283:272] <= 7'h40;
-  assign \$62  = & { \$61 , \$60  };
-  assign \$63  = descriptor[315:304] >= 1'h1;
-  assign \$64  = descriptor[315:304] <= 7'h40;
-  assign \$65  = & { \$64 , \$63  };
-  assign \$66  = descriptor[379:352] >= 1'h1;
-  assign \$67  = descriptor[379:352] <= 25'h1ffffff;
+  assign \$60  = descriptor[14:12] <= 2'h3;
+  assign \$62  = descriptor[203:192] >= 1'h1;
+  assign \$64  = descriptor[215:204] >= 1'h1;
+  assign \$66  = descriptor[235:224] >= 1'h1;
+  assign \$67  = descriptor[235:224] <= 6'h24;
   assign \$68  = & { \$67 , \$66  };
-  assign \$69  = descriptor[339:320] < window[130:110];
-  assign \$70  = constants_end <= window[89:73];
-  assign \$71  = | window[134:131];
-  assign \$72  = descriptor[183:172] >= kernel_words;
-  assign \$73  = descriptor[3:0] == 2'h3;
-  assign \$75  = & convolve_passed;
-  assign \$76  = descriptor[47:32] < window[56:40];
-  assign \$77  = descriptor[63:48] < window[56:40];
-  assign \$78  = descriptor[75:64] >= 1'h1;
-  assign \$80  = descriptor[87:76] >= 1'h1;
-  assign \$82  = descriptor[107:96] >= 1'h1;
-  assign \$84  = descriptor[119:108] >= 1'h1;
-  assign \$86  = descriptor[131:128] >= 1'h1;
-  assign \$88  = descriptor[135:132] >= 1'h1;
-  assign \$90  = descriptor[139:136] >= 1'h1;
-  assign \$92  = descriptor[11:8] >= 3'h4;
-  assign \$93  = descriptor[11:8] <= 4'h8;
-  assign \$94  = & { \$93 , \$92  };
-  assign \$95  = descriptor[7:6] <= 2'h2;
-  assign \$97  = descriptor[107:96] >= 1'h1;
-  assign \$98  = descriptor[107:96] <= 1'h1;
-  assign \$99  = & { \$98 , \$97  };
-  assign \$100  = descriptor[119:108] >= 1'h1;
-  assign \$101  = descriptor[119:108] <= 1'h1;
-  assign \$102  = & { \$101 , \$100  };
-  assign \$103  = descriptor[215:204] >= 1'h1;
-  assign \$104  = descriptor[215:204] <= 1'h1;
-  assign \$105  = & { \$104 , \$103  };
-  assign \$106  = descriptor[131:128] >= 1'h1;
-  assign \$107  = descriptor[131:128] <= 1'h1;
-  assign \$108  = & { \$107 , \$106  };
-  assign \$109  = descriptor[135:132] >= 1'h1;
-  assign \$110  = descriptor[135:132] <= 1'h1;
-  assign \$111  = & { \$110 , \$109  };
-  assign \$112  = descriptor[203:192] >= 1'h1;
-  assign \$113  = descriptor[203:192] <= 6'h24;
-  assign \$114  = & { \$113 , \$112  };
-  assign \$115  = descriptor[203:192] == descriptor[235:224];
-  assign \$116  = descriptor[247:236] >= 1'h1;
-  assign \$117  = descriptor[247:236] <= 1'h1;
-  assign \$118  = & { \$117 , \$116  };
-  assign \$119  = descriptor[263:256] >= 1'h1;
-  assign \$120  = descriptor[263:256] <= 1'h1;
-  assign \$121  = & { \$120 , \$119  };
-  assign \$122  = descriptor[271:264] <= 4'h9;
-  assign \$124  = descriptor[283:272] >= 1'h1;
-  assign \$125  = descriptor[283:272] <= 1'h1;
+  assign \$69  = descriptor[247:236] >= 1'h1;
+  assign \$70  = descriptor[247:236] <= 7'h40;
+  assign \$71  = & { \$70 , \$69  };
+  assign \$72  = descriptor[263:256] >= 1'h1;
+  assign \$73  = descriptor[263:256] <= 7'h40;
+  assign \$74  = & { \$73 , \$72  };
+  assign \$75  = descriptor[271:264] >= 1'h1;
+  assign \$76  = descriptor[271:264] <= 4'h9;
+  assign \$77  = & { \$76 , \$75  };
+  assign \$78  = descriptor[283:272] >= 1'h1;
+  assign \$79  = descriptor[283:272] <= 7'h40;
+  assign \$80  = & { \$79 , \$78  };
+  assign \$81  = descriptor[315:304] >= 1'h1;
+  assign \$82  = descriptor[315:304] <= 7'h40;
+  assign \$83  = & { \$82 , \$81  };
+  assign \$84  = descriptor[379:352] >= 1'h1;
+  assign \$85  = descriptor[379:352] <= 25'h1ffffff;
+  assign \$86  = & { \$85 , \$84  };
+  assign \$87  = descriptor[339:320] < window[130:110];
+  assign \$88  = constants_end <= window[89:73];
+  assign \$89  = | window[134:131];
+  assign \$90  = descriptor[183:172] >= kernel_words;
+  assign \$91  = descriptor[3:0] == 2'h3;
+  assign \$93  = & convolve_passed;
+  assign \$94  = descriptor[47:32] < window[56:40];
+  assign \$95  = descriptor[63:48] < window[56:40];
+  assign \$96  = descriptor[75:64] >= 1'h1;
+  assign \$98  = descriptor[87:76] >= 1'h1;
+  assign \$100  = descriptor[107:96] >= 1'h1;
+  assign \$102  = descriptor[119:108] >= 1'h1;
+  assign \$104  = descriptor[131:128] >= 1'h1;
+  assign \$106  = descriptor[135:132] >= 1'h1;
+  assign \$108  = descriptor[139:136] >= 1'h1;
+  assign \$110  = descriptor[11:8] >= 3'h4;
+  assign \$111  = descriptor[11:8] <= 4'h8;
+  assign \$112  = & { \$111 , \$110  };
+  assign \$113  = descriptor[7:6] <= 2'h2;
+  assign \$115  = descriptor[107:96] >= 1'h1;
+  assign \$116  = descriptor[107:96] <= 1'h1;
+  assign \$117  = & { \$116 , \$115  };
+  assign \$118  = descriptor[119:108] >= 1'h1;
+  assign \$119  = descriptor[119:108] <= 1'h1;
+  assign \$120  = & { \$119 , \$118  };
+  assign \$121  = descriptor[215:204] >= 1'h1;
+  assign \$122  = descriptor[215:204] <= 1'h1;
+  assign \$123  = & { \$122 , \$121  };
+  assign \$124  = descriptor[131:128] >= 1'h1;
+  assign \$125  = descriptor[131:128] <= 1'h1;
   assign \$126  = & { \$125 , \$124  };
-  assign \$127  = descriptor[315:304] >= 1'h1;
-  assign \$128  = descriptor[315:304] <= 7'h40;
+  assign \$127  = descriptor[135:132] >= 1'h1;
+  assign \$128  = descriptor[135:132] <= 1'h1;
   assign \$129  = & { \$128 , \$127  };
-  assign \$130  = | window[134:131];
-  assign \$131  = descriptor[379:352] >= 1'h1;
-  assign \$132  = descriptor[379:352] <= 25'h1ffffff;
-  assign \$133  = & { \$132 , \$131  };
-  assign \$134  = descriptor[3:0] == 3'h7;
-  assign \$136  = & calibrate_passed;
-  assign \$137  = descriptor[47:32] < window[56:40];
-  assign \$138  = descriptor[63:48] < window[56:40];
-  assign \$139  = descriptor[75:64] >= 1'h1;
-  assign \$141  = descriptor[87:76] >= 1'h1;
-  assign \$143  = descriptor[107:96] >= 1'h1;
-  assign \$145  = descriptor[119:108] >= 1'h1;
-  assign \$147  = descriptor[131:128] >= 1'h1;
-  assign \$149  = descriptor[135:132] >= 1'h1;
-  assign \$151  = descriptor[139:136] >= 1'h1;
-  assign \$153  = descriptor[203:192] >= 1'h1;
-  assign \$155  = descriptor[183:172] >= descriptor[203:192];
-  assign \$156  = descriptor[131:128] >= 1'h1;
-  assign \$157  = descriptor[131:128] <= 1'h1;
-  assign \$158  = & { \$157 , \$156  };
-  assign \$159  = descriptor[135:132] >= 1'h1;
-  assign \$160  = descriptor[135:132] <= 1'h1;
-  assign \$161  = & { \$160 , \$159  };
-  assign \$162  = descriptor[335:332] >= 1'h1;
-  assign \$164  = descriptor[303:288] < window[56:40];
-  assign \$165  = descriptor[3:0] == 3'h4;
-  assign \$167  = & add_passed;
-  assign \$168  = descriptor[47:32] < window[56:40];
-  assign \$169  = descriptor[63:48] < window[56:40];
-  assign \$170  = descriptor[75:64] >= 1'h1;
-  assign \$172  = descriptor[87:76] >= 1'h1;
-  assign \$174  = descriptor[107:96] >= 1'h1;
-  assign \$176  = descriptor[119:108] >= 1'h1;
-  assign \$178  = descriptor[131:128] >= 1'h1;
-  assign \$180  = descriptor[135:132] >= 1'h1;
-  assign \$182  = descriptor[139:136] >= 1'h1;
-  assign \$184  = descriptor[203:192] >= 1'h1;
-  assign \$186  = descriptor[183:172] >= descriptor[203:192];
-  assign \$187  = descriptor[3:0] == 3'h5;
-  assign \$188  = descriptor[3:0] == 3'h6;
-  assign \$189  = | { \$188 , \$187  };
-  assign \$190  = & average_pool_passed;
-  assign \$191  = | descriptor[80:64];
-  assign \$192  = destination_end <= window[56:40];
-  assign \$193  = descriptor[3:0] == 1'h1;
-  assign \$195  = & load_passed;
-  assign \$196  = | descriptor[80:64];
-  assign \$197  = source_end <= window[56:40];
-  assign \$198  = descriptor[3:0] == 2'h2;
-  assign \$200  = & store_passed;
-  assign \$201  = ! descriptor[3:0];
-  assign \$202  = descriptor[3:0] > 3'h7;
-  assign \$203  = \$201  | \$202 ;
+  assign \$130  = descriptor[203:192] >= 1'h1;
+  assign \$131  = descriptor[203:192] <= 6'h24;
+  assign \$132  = & { \$131 , \$130  };
+  assign \$133  = descriptor[203:192] == descriptor[235:224];
+  assign \$134  = descriptor[247:236] >= 1'h1;
+  assign \$135  = descriptor[247:236] <= 1'h1;
+  assign \$136  = & { \$135 , \$134  };
+  assign \$137  = descriptor[263:256] >= 1'h1;
+  assign \$138  = descriptor[263:256] <= 1'h1;
+  assign \$139  = & { \$138 , \$137  };
+  assign \$140  = descriptor[271:264] <= 4'h9;
+  assign \$142  = descriptor[283:272] >= 1'h1;
+  assign \$143  = descriptor[283:272] <= 1'h1;
+  assign \$144  = & { \$143 , \$142  };
+  assign \$145  = descriptor[315:304] >= 1'h1;
+  assign \$146  = descriptor[315:304] <= 7'h40;
+  assign \$147  = & { \$146 , \$145  };
+  assign \$148  = | window[134:131];
+  assign \$149  = descriptor[379:352] >= 1'h1;
+  assign \$150  = descriptor[379:352] <= 25'h1ffffff;
+  assign \$151  = & { \$150 , \$149  };
+  assign \$152  = descriptor[3:0] == 3'h7;
+  assign \$154  = & calibrate_passed;
+  assign \$155  = descriptor[47:32] < window[56:40];
+  assign \$156  = descriptor[63:48] < window[56:40];
+  assign \$157  = descriptor[75:64] >= 1'h1;
+  assign \$159  = descriptor[87:76] >= 1'h1;
+  assign \$161  = descriptor[107:96] >= 1'h1;
+  assign \$163  = descriptor[119:108] >= 1'h1;
+  assign \$165  = descriptor[131:128] >= 1'h1;
+  assign \$167  = descriptor[135:132] >= 1'h1;
+  assign \$169  = descriptor[139:136] >= 1'h1;
+  assign \$171  = descriptor[203:192] >= 1'h1;
+  assign \$173  = descriptor[183:172] >= descriptor[203:192];
+  assign \$174  = descriptor[131:128] >= 1'h1;
+  assign \$175  = descriptor[131:128] <= 1'h1;
+  assign \$176  = & { \$175 , \$174  };
+  assign \$177  = descriptor[135:132] >= 1'h1;
+  assign \$178  = descriptor[135:132] <= 1'h1;
+  assign \$179  = & { \$178 , \$177  };
+  assign \$180  = descriptor[335:332] >= 1'h1;
+  assign \$182  = descriptor[303:288] < window[56:40];
+  assign \$183  = descriptor[3:0] == 3'h4;
+  assign \$185  = & add_passed;
+  assign \$186  = descriptor[47:32] < window[56:40];
+  assign \$187  = descriptor[63:48] < window[56:40];
+  assign \$188  = descriptor[75:64] >= 1'h1;
+  assign \$190  = descriptor[87:76] >= 1'h1;
+  assign \$192  = descriptor[107:96] >= 1'h1;
+  assign \$194  = descriptor[119:108] >= 1'h1;
+  assign \$196  = descriptor[131:128] >= 1'h1;
+  assign \$198  = descriptor[135:132] >= 1'h1;
+  assign \$200  = descriptor[139:136] >= 1'h1;
+  assign \$202  = descriptor[203:192] >= 1'h1;
+  assign \$204  = descriptor[183:172] >= descriptor[203:192];
+  assign \$205  = descriptor[3:0] == 3'h5;
+  assign \$206  = descriptor[3:0] == 3'h6;
+  assign \$207  = | { \$206 , \$205  };
+  assign \$208  = & average_pool_passed;
+  assign \$209  = | descriptor[80:64];
+  assign \$210  = destination_end <= window[56:40];
+  assign \$211  = descriptor[3:0] == 1'h1;
+  assign \$213  = & load_passed;
+  assign \$214  = | descriptor[80:64];
+  assign \$215  = source_end <= window[56:40];
+  assign \$216  = descriptor[3:0] == 2'h2;
+  assign \$218  = & store_passed;
+  assign \$219  = ! descriptor[3:0];
+  assign \$220  = descriptor[3:0] > 3'h7;
+  assign \$221  = \$219  | \$220 ;
   assign legal = joined & few;
-  assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @(posedge clk) begin
     kernel_words <= \$2 [11:0];
     if (rst) begin
@@ -22790,63 +22898,88 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
-      products0 <= 11'h000;
-    end else if (\$7 ) begin
-      products0 <= \$11 [10:0];
-    end
+    casez (clock)
+      5'h0b:
+          products0 <= \$8 [9:0];
+      5'h0c:
+          products0 <= \$11 [9:0];
+      5'h0d:
+          products0 <= \$14 [9:0];
+      5'h00:
+          products0 <= 10'h000;
+    endcase
     if (rst) begin
-      products0 <= 11'h000;
+      products0 <= 10'h000;
     end
   end
   always @(posedge clk) begin
-    if (\$12 ) begin
-      products1 <= 11'h000;
-    end else if (\$13 ) begin
-      products1 <= \$17 [10:0];
-    end
+    casez (clock)
+      5'h0b:
+          products3 <= \$17 [9:0];
+      5'h0c:
+          products3 <= \$20 [9:0];
+      5'h0d:
+          products3 <= \$23 [9:0];
+      5'h00:
+          products3 <= 10'h000;
+    endcase
     if (rst) begin
-      products1 <= 11'h000;
+      products3 <= 10'h000;
     end
   end
   always @(posedge clk) begin
-    product <= \$19 [14:0];
+    casez (clock)
+      5'h0b:
+          products6 <= \$26 [9:0];
+      5'h0c:
+          products6 <= \$29 [9:0];
+      5'h0d:
+          products6 <= \$32 [9:0];
+      5'h00:
+          products6 <= 10'h000;
+    endcase
+    if (rst) begin
+      products6 <= 10'h000;
+    end
+  end
+  always @(posedge clk) begin
+    product <= \$37 [14:0];
     if (rst) begin
       product <= 15'h0000;
     end
   end
   always @(posedge clk) begin
-    few <= \$22 ;
+    few <= \$40 ;
     if (rst) begin
       few <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    convolve_passed <= { \$72 , \$71 , \$70 , \$69 , \$68 , \$65 , \$62 , \$59 , \$56 , \$53 , \$50 , \$47 , \$45 , \$43 , \$41 , \$38 , \$36 , \$34 , \$32 , \$30 , \$28 , \$26 , \$24 , \$23  };
+    convolve_passed <= { \$90 , \$89 , \$88 , \$87 , \$86 , \$83 , \$80 , \$77 , \$74 , \$71 , \$68 , \$65 , \$63 , \$61 , \$59 , \$56 , \$54 , \$52 , \$50 , \$48 , \$46 , \$44 , \$42 , \$41  };
     if (rst) begin
       convolve_passed <= 24'h000000;
     end
   end
   always @(posedge clk) begin
-    if (\$74 ) begin
-      joined <= \$75 ;
+    if (\$92 ) begin
+      joined <= \$93 ;
     end
-    if (\$135 ) begin
-      joined <= \$136 ;
+    if (\$153 ) begin
+      joined <= \$154 ;
     end
-    if (\$166 ) begin
-      joined <= \$167 ;
+    if (\$184 ) begin
+      joined <= \$185 ;
     end
-    if (\$189 ) begin
-      joined <= \$190 ;
+    if (\$207 ) begin
+      joined <= \$208 ;
     end
-    if (\$194 ) begin
-      joined <= \$195 ;
+    if (\$212 ) begin
+      joined <= \$213 ;
     end
-    if (\$199 ) begin
-      joined <= \$200 ;
+    if (\$217 ) begin
+      joined <= \$218 ;
     end
-    if (\$203 ) begin
+    if (\$221 ) begin
       joined <= 1'h1;
     end
     if (rst) begin
@@ -22854,31 +22987,31 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
     end
   end
   always @(posedge clk) begin
-    calibrate_passed <= { \$133 , \$130 , \$129 , \$126 , \$123 , \$121 , \$118 , \$115 , \$114 , \$111 , \$108 , \$105 , \$102 , \$99 , descriptor[5], \$96 , \$94 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$76  };
+    calibrate_passed <= { \$151 , \$148 , \$147 , \$144 , \$141 , \$139 , \$136 , \$133 , \$132 , \$129 , \$126 , \$123 , \$120 , \$117 , descriptor[5], \$114 , \$112 , \$109 , \$107 , \$105 , \$103 , \$101 , \$99 , \$97 , \$95 , \$94  };
     if (rst) begin
       calibrate_passed <= 26'h0000000;
     end
   end
   always @(posedge clk) begin
-    add_passed <= { \$164 , \$163 , \$161 , \$158 , \$155 , \$154 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$137  };
+    add_passed <= { \$182 , \$181 , \$179 , \$176 , \$173 , \$172 , \$170 , \$168 , \$166 , \$164 , \$162 , \$160 , \$158 , \$156 , \$155  };
     if (rst) begin
       add_passed <= 15'h0000;
     end
   end
   always @(posedge clk) begin
-    average_pool_passed <= { \$186 , \$185 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$168  };
+    average_pool_passed <= { \$204 , \$203 , \$201 , \$199 , \$197 , \$195 , \$193 , \$191 , \$189 , \$187 , \$186  };
     if (rst) begin
       average_pool_passed <= 11'h000;
     end
   end
   always @(posedge clk) begin
-    load_passed <= { \$192 , \$191  };
+    load_passed <= { \$210 , \$209  };
     if (rst) begin
       load_passed <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    store_passed <= { \$197 , \$196  };
+    store_passed <= { \$215 , \$214  };
     if (rst) begin
       store_passed <= 2'h0;
     end
@@ -22909,58 +23042,66 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[134:131];
   assign \$2  = { 2'h0, \$1 [12:2] };
-  assign \$8  = { products0, 1'h0 };
-  assign digit[1] = clock[1];
-  assign digit[0] = \$auto$rtlil.cc:2739:Not$2 ;
-  assign \$14  = { products1, 1'h0 };
-  assign \$18  = { 3'h0, products1, 4'h0 };
-  assign \$26  = \$25 ;
-  assign \$28  = \$27 ;
-  assign \$30  = \$29 ;
-  assign \$32  = \$31 ;
-  assign \$34  = \$33 ;
-  assign \$36  = \$35 ;
-  assign \$38  = \$37 ;
-  assign \$43  = \$42 ;
-  assign \$45  = \$44 ;
-  assign \$47  = \$46 ;
-  assign \$74  = \$73 ;
-  assign \$79  = \$78 ;
-  assign \$81  = \$80 ;
-  assign \$83  = \$82 ;
-  assign \$85  = \$84 ;
-  assign \$87  = \$86 ;
-  assign \$89  = \$88 ;
-  assign \$91  = \$90 ;
-  assign \$96  = \$95 ;
-  assign \$123  = \$122 ;
-  assign \$135  = \$134 ;
-  assign \$140  = \$139 ;
-  assign \$142  = \$141 ;
-  assign \$144  = \$143 ;
-  assign \$146  = \$145 ;
-  assign \$148  = \$147 ;
-  assign \$150  = \$149 ;
-  assign \$152  = \$151 ;
-  assign \$154  = \$153 ;
-  assign \$163  = \$162 ;
+  assign \$6  = { products0, 1'h0 };
+  assign \$9  = { products0, 1'h0 };
+  assign \$12  = { products0, 1'h0 };
+  assign \$15  = { products3, 1'h0 };
+  assign \$18  = { products3, 1'h0 };
+  assign \$21  = { products3, 1'h0 };
+  assign \$24  = { products6, 1'h0 };
+  assign \$25  = 7'h00;
+  assign \$27  = { products6, 1'h0 };
+  assign \$30  = { products6, 1'h0 };
+  assign \$33  = { 1'h0, products0 };
+  assign \$34  = { products3, 3'h0 };
+  assign \$36  = { 1'h0, products6, 6'h00 };
+  assign \$44  = \$43 ;
+  assign \$46  = \$45 ;
+  assign \$48  = \$47 ;
+  assign \$50  = \$49 ;
+  assign \$52  = \$51 ;
+  assign \$54  = \$53 ;
+  assign \$56  = \$55 ;
+  assign \$61  = \$60 ;
+  assign \$63  = \$62 ;
+  assign \$65  = \$64 ;
+  assign \$92  = \$91 ;
+  assign \$97  = \$96 ;
+  assign \$99  = \$98 ;
+  assign \$101  = \$100 ;
+  assign \$103  = \$102 ;
+  assign \$105  = \$104 ;
+  assign \$107  = \$106 ;
+  assign \$109  = \$108 ;
+  assign \$114  = \$113 ;
+  assign \$141  = \$140 ;
+  assign \$153  = \$152 ;
+  assign \$158  = \$157 ;
+  assign \$160  = \$159 ;
+  assign \$162  = \$161 ;
+  assign \$164  = \$163 ;
   assign \$166  = \$165 ;
-  assign \$171  = \$170 ;
-  assign \$173  = \$172 ;
-  assign \$175  = \$174 ;
-  assign \$177  = \$176 ;
-  assign \$179  = \$178 ;
+  assign \$168  = \$167 ;
+  assign \$170  = \$169 ;
+  assign \$172  = \$171 ;
   assign \$181  = \$180 ;
-  assign \$183  = \$182 ;
-  assign \$185  = \$184 ;
-  assign \$194  = \$193 ;
+  assign \$184  = \$183 ;
+  assign \$189  = \$188 ;
+  assign \$191  = \$190 ;
+  assign \$193  = \$192 ;
+  assign \$195  = \$194 ;
+  assign \$197  = \$196 ;
   assign \$199  = \$198 ;
+  assign \$201  = \$200 ;
+  assign \$203  = \$202 ;
+  assign \$212  = \$211 ;
+  assign \$217  = \$216 ;
 endmodule
 
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7325$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7348$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23114,8 +23255,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7325$90 ;
-  wire [40:0] \port$7325$90 ;
+  input [40:0] \port$7348$90 ;
+  wire [40:0] \port$7348$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23176,10 +23317,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7325$90 [19:0]),
+    .coefficient_base(\port$7348$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7325$90 [40:20]),
+    .coefficient_words(\port$7348$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23258,8 +23399,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7325$90 [19:0];
-  assign coefficient_words = \port$7325$90 [40:20];
+  assign coefficient_base = \port$7348$90 [19:0];
+  assign coefficient_words = \port$7348$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23305,7 +23446,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7325$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7348$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23459,8 +23600,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7325$90 ;
-  wire [40:0] \port$7325$90 ;
+  input [40:0] \port$7348$90 ;
+  wire [40:0] \port$7348$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23521,10 +23662,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7325$90 [19:0]),
+    .coefficient_base(\port$7348$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7325$90 [40:20]),
+    .coefficient_words(\port$7348$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23603,8 +23744,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7325$90 [19:0];
-  assign coefficient_words = \port$7325$90 [40:20];
+  assign coefficient_base = \port$7348$90 [19:0];
+  assign coefficient_words = \port$7348$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23650,7 +23791,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7325$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7348$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23804,8 +23945,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7325$90 ;
-  wire [40:0] \port$7325$90 ;
+  input [40:0] \port$7348$90 ;
+  wire [40:0] \port$7348$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23866,10 +24007,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7325$90 [19:0]),
+    .coefficient_base(\port$7348$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7325$90 [40:20]),
+    .coefficient_words(\port$7348$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23948,8 +24089,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7325$90 [19:0];
-  assign coefficient_words = \port$7325$90 [40:20];
+  assign coefficient_base = \port$7348$90 [19:0];
+  assign coefficient_words = \port$7348$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23995,7 +24136,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7325$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7348$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -24149,8 +24290,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7325$90 ;
-  wire [40:0] \port$7325$90 ;
+  input [40:0] \port$7348$90 ;
+  wire [40:0] \port$7348$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -24211,10 +24352,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7325$90 [19:0]),
+    .coefficient_base(\port$7348$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7325$90 [40:20]),
+    .coefficient_words(\port$7348$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -24293,8 +24434,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7325$90 [19:0];
-  assign coefficient_words = \port$7325$90 [40:20];
+  assign coefficient_base = \port$7348$90 [19:0];
+  assign coefficient_words = \port$7348$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -24339,7 +24480,7 @@ endmodule
 
 module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, start, abort, w_data, read_ready, write_ready, w_en, done
 , busy, read_address, write_enable, write_address, write_data, out_last, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -24365,17 +24506,16 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
-  wire \$32 ;
-  wire [3:0] \$33 ;
-  wire [4:0] \$34 ;
-  wire \$35 ;
-  wire [17:0] \$36 ;
+  wire [3:0] \$32 ;
+  wire [4:0] \$33 ;
+  wire \$34 ;
+  wire [17:0] \$35 ;
+  wire \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire \$4 ;
-  wire \$40 ;
-  wire [24:0] \$41 ;
+  wire [24:0] \$40 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -24473,12 +24613,10 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   reg write_enable = 1'h0;
   input write_ready;
   wire write_ready;
-  assign \$36  = beats - 1'h1;
-  assign \$37  = beats == 2'h2;
-  assign \$38  = r_en & out_last;
-  assign \$39  = | patience;
-  assign \$40  = waiting & \$39 ;
-  assign \$41  = patience - 1'h1;
+  assign \$37  = r_en & out_last;
+  assign \$38  = | patience;
+  assign \$39  = waiting & \$38 ;
+  assign \$40  = patience - 1'h1;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -24516,12 +24654,13 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   assign \$27  = left - 1'h1;
   assign \$28  = left != 1'h1;
   assign \$29  = read_address + 1'h1;
-  assign \$30  = in_valid & in_ready;
-  assign \$31  = left == 1'h1;
-  assign \$32  = write_enable & ending;
-  assign \$33  = held + read;
-  assign \$34  = \$33  - r_en;
-  assign \$35  = descriptor[80:64] == 1'h1;
+  assign \$30  = left == 1'h1;
+  assign \$31  = write_enable & ending;
+  assign \$32  = held + read;
+  assign \$33  = \$32  - r_en;
+  assign \$34  = descriptor[80:64] == 1'h1;
+  assign \$35  = beats - 1'h1;
+  assign \$36  = beats == 2'h2;
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
@@ -24534,7 +24673,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
     .w_port__data(w_data)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
     step = 1'h0;
     if (\$6 ) begin
       step = 1'h1;
@@ -24551,7 +24690,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
           done <= 1'h1;
         end
       end
-      if (\$38 ) begin
+      if (\$37 ) begin
         done <= 1'h1;
       end
       if (abort) begin
@@ -24572,7 +24711,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
           busy <= 1'h0;
         end
       end
-      if (\$38 ) begin
+      if (\$37 ) begin
         busy <= 1'h0;
       end
       if (abort) begin
@@ -24646,8 +24785,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
       if (write_ready) begin
         write_enable <= 1'h0;
       end
-      if (\$30 ) begin
-        write_enable <= 1'h1;
+      if (in_ready) begin
+        write_enable <= in_valid;
       end
       if (abort) begin
         write_enable <= 1'h0;
@@ -24659,7 +24798,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      if (\$30 ) begin
+      if (in_ready) begin
         write_address <= read_address;
       end
       if (abort) begin
@@ -24672,7 +24811,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      if (\$30 ) begin
+      if (in_ready) begin
         write_data <= in_data;
       end
       if (abort) begin
@@ -24685,8 +24824,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      if (\$30 ) begin
-        ending <= \$31 ;
+      if (in_ready) begin
+        ending <= \$30 ;
       end
       if (abort) begin
         ending <= 1'h0;
@@ -24699,7 +24838,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (write_ready) begin
-        settling <= \$32 ;
+        settling <= \$31 ;
       end
       if (abort) begin
         settling <= 1'h0;
@@ -24711,7 +24850,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      held <= \$34 [2:0];
+      held <= \$33 [2:0];
       if (abort) begin
         held <= 3'h0;
       end
@@ -24725,7 +24864,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
       if (starting) begin
         beats <= descriptor[80:64];
       end else if (r_en) begin
-        beats <= \$36 [16:0];
+        beats <= \$35 [16:0];
       end
       if (abort) begin
         beats <= 17'h00000;
@@ -24738,9 +24877,9 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (starting) begin
-        out_last <= \$35 ;
+        out_last <= \$34 ;
       end else if (r_en) begin
-        out_last <= \$37 ;
+        out_last <= \$36 ;
       end
       if (abort) begin
         out_last <= 1'h0;
@@ -24753,8 +24892,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       (* full_case = 32'd1 *)
-      if (\$40 ) begin
-        patience <= \$41 [23:0];
+      if (\$39 ) begin
+        patience <= \$40 [23:0];
       end else begin
         patience <= timeout;
       end
@@ -24931,7 +25070,7 @@ endmodule
 
 module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, start, abort, w_data, read_ready, write_ready, w_en, done
 , busy, read_address, write_enable, write_address, write_data, out_last, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$36  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$34  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -24957,17 +25096,16 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
-  wire \$32 ;
-  wire [3:0] \$33 ;
-  wire [4:0] \$34 ;
-  wire \$35 ;
-  wire [17:0] \$36 ;
+  wire [3:0] \$32 ;
+  wire [4:0] \$33 ;
+  wire \$34 ;
+  wire [17:0] \$35 ;
+  wire \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire \$4 ;
-  wire \$40 ;
-  wire [24:0] \$41 ;
+  wire [24:0] \$40 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -25065,12 +25203,10 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   reg write_enable = 1'h0;
   input write_ready;
   wire write_ready;
-  assign \$36  = beats - 1'h1;
-  assign \$37  = beats == 2'h2;
-  assign \$38  = r_en & out_last;
-  assign \$39  = | patience;
-  assign \$40  = waiting & \$39 ;
-  assign \$41  = patience - 1'h1;
+  assign \$37  = r_en & out_last;
+  assign \$38  = | patience;
+  assign \$39  = waiting & \$38 ;
+  assign \$40  = patience - 1'h1;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -25108,12 +25244,13 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   assign \$27  = left - 1'h1;
   assign \$28  = left != 1'h1;
   assign \$29  = read_address + 1'h1;
-  assign \$30  = in_valid & in_ready;
-  assign \$31  = left == 1'h1;
-  assign \$32  = write_enable & ending;
-  assign \$33  = held + read;
-  assign \$34  = \$33  - r_en;
-  assign \$35  = descriptor[80:64] == 1'h1;
+  assign \$30  = left == 1'h1;
+  assign \$31  = write_enable & ending;
+  assign \$32  = held + read;
+  assign \$33  = \$32  - r_en;
+  assign \$34  = descriptor[80:64] == 1'h1;
+  assign \$35  = beats - 1'h1;
+  assign \$36  = beats == 2'h2;
   \crossloom.transfer1.queue  queue (
     .abort(abort),
     .clk(clk),
@@ -25126,7 +25263,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
     .w_port__data(w_data)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$36 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$34 ) begin end
     step = 1'h0;
     if (\$6 ) begin
       step = 1'h1;
@@ -25143,7 +25280,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
           done <= 1'h1;
         end
       end
-      if (\$38 ) begin
+      if (\$37 ) begin
         done <= 1'h1;
       end
       if (abort) begin
@@ -25164,7 +25301,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
           busy <= 1'h0;
         end
       end
-      if (\$38 ) begin
+      if (\$37 ) begin
         busy <= 1'h0;
       end
       if (abort) begin
@@ -25238,8 +25375,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
       if (write_ready) begin
         write_enable <= 1'h0;
       end
-      if (\$30 ) begin
-        write_enable <= 1'h1;
+      if (in_ready) begin
+        write_enable <= in_valid;
       end
       if (abort) begin
         write_enable <= 1'h0;
@@ -25251,7 +25388,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   end
   always @(posedge clk) begin
     if (transfer1_moving) begin
-      if (\$30 ) begin
+      if (in_ready) begin
         write_address <= read_address;
       end
       if (abort) begin
@@ -25264,7 +25401,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   end
   always @(posedge clk) begin
     if (transfer1_moving) begin
-      if (\$30 ) begin
+      if (in_ready) begin
         write_data <= in_data;
       end
       if (abort) begin
@@ -25277,8 +25414,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   end
   always @(posedge clk) begin
     if (transfer1_moving) begin
-      if (\$30 ) begin
-        ending <= \$31 ;
+      if (in_ready) begin
+        ending <= \$30 ;
       end
       if (abort) begin
         ending <= 1'h0;
@@ -25291,7 +25428,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   always @(posedge clk) begin
     if (transfer1_moving) begin
       if (write_ready) begin
-        settling <= \$32 ;
+        settling <= \$31 ;
       end
       if (abort) begin
         settling <= 1'h0;
@@ -25303,7 +25440,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   end
   always @(posedge clk) begin
     if (transfer1_moving) begin
-      held <= \$34 [2:0];
+      held <= \$33 [2:0];
       if (abort) begin
         held <= 3'h0;
       end
@@ -25317,7 +25454,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
       if (starting) begin
         beats <= descriptor[80:64];
       end else if (r_en) begin
-        beats <= \$36 [16:0];
+        beats <= \$35 [16:0];
       end
       if (abort) begin
         beats <= 17'h00000;
@@ -25330,9 +25467,9 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   always @(posedge clk) begin
     if (transfer1_moving) begin
       if (starting) begin
-        out_last <= \$35 ;
+        out_last <= \$34 ;
       end else if (r_en) begin
-        out_last <= \$37 ;
+        out_last <= \$36 ;
       end
       if (abort) begin
         out_last <= 1'h0;
@@ -25345,8 +25482,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   always @(posedge clk) begin
     if (transfer1_moving) begin
       (* full_case = 32'd1 *)
-      if (\$40 ) begin
-        patience <= \$41 [23:0];
+      if (\$39 ) begin
+        patience <= \$40 [23:0];
       end else begin
         patience <= timeout;
       end
@@ -25521,7 +25658,7 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7563$0 , busy, clk);
+module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7600$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -25662,8 +25799,8 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [25:0] \port$7563$0 ;
-  wire [25:0] \port$7563$0 ;
+  output [25:0] \port$7600$0 ;
+  wire [25:0] \port$7600$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -25771,7 +25908,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
   assign \$27  = advance & \$signal$7 ;
-  \crossloom.window$876.nest  nest (
+  \crossloom.window$877.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(address),
@@ -25787,17 +25924,17 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$6253$128 (descriptor[139:128]),
-    .\port$6253$160 (descriptor[171:160]),
-    .\port$6253$192 (descriptor[215:192]),
-    .\port$6253$96 (descriptor[119:96]),
+    .\port$6269$128 (descriptor[139:128]),
+    .\port$6269$160 (descriptor[171:160]),
+    .\port$6269$192 (descriptor[215:192]),
+    .\port$6269$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$876.pitches  pitches (
+  \crossloom.window$877.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -25805,7 +25942,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$6253$136 (descriptor[147:136]),
+    .\port$6269$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -26014,7 +26151,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[24];
   assign \last_chunk$73  = shown[25];
   assign \last_position$74  = shown[26];
-  assign \port$7563$0  = shown[25:0];
+  assign \port$7600$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -26065,7 +26202,7 @@ module \crossloom.window$876 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 , \port$6253$160 , \port$6253$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 , \port$6269$160 , \port$6269$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -27236,14 +27373,14 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$6253$128 ;
-  wire [11:0] \port$6253$128 ;
-  input [11:0] \port$6253$160 ;
-  wire [11:0] \port$6253$160 ;
-  input [23:0] \port$6253$192 ;
-  wire [23:0] \port$6253$192 ;
-  input [23:0] \port$6253$96 ;
-  wire [23:0] \port$6253$96 ;
+  input [11:0] \port$6269$128 ;
+  wire [11:0] \port$6269$128 ;
+  input [11:0] \port$6269$160 ;
+  wire [11:0] \port$6269$160 ;
+  input [23:0] \port$6269$192 ;
+  wire [23:0] \port$6269$192 ;
+  input [23:0] \port$6269$96 ;
+  wire [23:0] \port$6269$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -27286,41 +27423,41 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$6253$192 [11:0] == 1'h1;
-  assign \$2  = \port$6253$192 [11:0] == 2'h2;
+  assign \$1  = \port$6269$192 [11:0] == 1'h1;
+  assign \$2  = \port$6269$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$6253$128 [3:0] == 1'h1;
-  assign \$9  = \port$6253$128 [3:0] == 2'h2;
+  assign \$8  = \port$6269$128 [3:0] == 1'h1;
+  assign \$9  = \port$6269$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$6253$128 [7:4] == 1'h1;
-  assign \$16  = \port$6253$128 [7:4] == 2'h2;
+  assign \$15  = \port$6269$128 [7:4] == 1'h1;
+  assign \$16  = \port$6269$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$6253$192 [23:12] == 1'h1;
-  assign \$23  = \port$6253$192 [23:12] == 2'h2;
+  assign \$22  = \port$6269$192 [23:12] == 1'h1;
+  assign \$23  = \port$6269$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$6253$96 [11:0] == 1'h1;
-  assign \$30  = \port$6253$96 [11:0] == 2'h2;
+  assign \$29  = \port$6269$96 [11:0] == 1'h1;
+  assign \$30  = \port$6269$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$6253$96 [23:12] == 1'h1;
-  assign \$37  = \port$6253$96 [23:12] == 2'h2;
+  assign \$36  = \port$6269$96 [23:12] == 1'h1;
+  assign \$37  = \port$6269$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -28101,11 +28238,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -28127,11 +28264,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -28153,11 +28290,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -28179,11 +28316,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -28205,11 +28342,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -28231,11 +28368,11 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$6253$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$6253$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -28255,7 +28392,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$6253$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$6269$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -28271,7 +28408,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$6253$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$6269$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -28285,7 +28422,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$6253$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$6269$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -28299,7 +28436,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$6253$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$6269$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -28331,7 +28468,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$6253$192 [11:0];
+      word_left <= \port$6269$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -28400,7 +28537,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$6253$128 [3:0];
+      column_left <= \port$6269$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -28469,7 +28606,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$6253$128 [7:4];
+      row_left <= \port$6269$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -28538,7 +28675,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$6253$192 [23:12];
+      block_left <= \port$6269$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -28607,7 +28744,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$6253$96 [11:0];
+      x_left <= \port$6269$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -28676,7 +28813,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$6253$96 [23:12];
+      y_left <= \port$6269$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -28982,19 +29119,19 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$6253$192 [11:0];
-  assign column_count = \port$6253$128 [3:0];
-  assign row_count = \port$6253$128 [7:4];
-  assign block_count = \port$6253$192 [23:12];
-  assign x_count = \port$6253$96 [11:0];
-  assign y_count = \port$6253$96 [23:12];
+  assign word_count = \port$6269$192 [11:0];
+  assign column_count = \port$6269$128 [3:0];
+  assign row_count = \port$6269$128 [7:4];
+  assign block_count = \port$6269$192 [23:12];
+  assign x_count = \port$6269$96 [11:0];
+  assign y_count = \port$6269$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$6253$160  };
-  assign address_block_step = { 4'h0, \port$6253$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$6269$160  };
+  assign address_block_step = { 4'h0, \port$6269$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$6253$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$6269$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$6253$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$6269$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -29097,7 +29234,7 @@ module \crossloom.window$876.nest (rst, advance, \port$6253$96 , \port$6253$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6253$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6269$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -29150,8 +29287,8 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6253$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$6253$136 ;
-  wire [11:0] \port$6253$136 ;
+  input [11:0] \port$6269$136 ;
+  wire [11:0] \port$6269$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -29279,7 +29416,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6253$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$6253$136 [3:0];
+      rotating_stride <= \port$6269$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -29292,7 +29429,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6253$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$6253$136 [7:4];
+      rotating_left <= \port$6269$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -29305,7 +29442,7 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6253$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$6253$136 [11:8];
+      rotating_top <= \port$6269$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -29376,9 +29513,9 @@ module \crossloom.window$876.pitches (rst, start, base, \width$7 , \port$6253$13
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$6253$136 [3:0];
-  assign pad_left = \port$6253$136 [7:4];
-  assign pad_top = \port$6253$136 [11:8];
+  assign stride = \port$6269$136 [3:0];
+  assign pad_left = \port$6269$136 [7:4];
+  assign pad_top = \port$6269$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -29945,8 +30082,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$16 [3:0]),
-    .\port$1427$0 (\$30 ),
-    .\port$1427$23 (\$31 ),
+    .\port$1503$0 (\$30 ),
+    .\port$1503$23 (\$31 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -30003,7 +30140,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1289$0 (\$29 ),
+    .\port$1369$0 (\$29 ),
     .product(product),
     .product_valid(product_valid),
     .reset(macro__reset),
@@ -30432,7 +30569,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1427$0 , trace__void, \port$1427$23 , read_address, drain_sum, clear);
+, trace__valid, \port$1503$0 , trace__void, \port$1503$23 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -30786,10 +30923,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 9'h000 *)
   wire [8:0] operand;
   reg [8:0] operand_1 = 9'h000;
-  output [16:0] \port$1427$0 ;
-  wire [16:0] \port$1427$0 ;
-  output [47:0] \port$1427$23 ;
-  wire [47:0] \port$1427$23 ;
+  output [16:0] \port$1503$0 ;
+  wire [16:0] \port$1503$0 ;
+  output [47:0] \port$1503$23 ;
+  wire [47:0] \port$1503$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -31127,8 +31264,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1443$0 (register),
-    .\port$1445$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -31137,8 +31274,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1443$0 (register),
-    .\port$1445$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$90 ),
     .rst(rst)
   );
@@ -31147,8 +31284,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$50 ),
-    .\port$1443$0 (register),
-    .\port$1445$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$91 ),
     .rst(rst)
   );
@@ -31157,8 +31294,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$54 ),
-    .\port$1443$0 (register),
-    .\port$1445$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$92 ),
     .rst(rst)
   );
@@ -31167,8 +31304,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$58 ),
-    .\port$1443$0 (register),
-    .\port$1445$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$93 ),
     .rst(rst)
   );
@@ -31177,8 +31314,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$62 ),
-    .\port$1443$0 (register),
-    .\port$1445$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$94 ),
     .rst(rst)
   );
@@ -31187,8 +31324,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$66 ),
-    .\port$1443$0 (register),
-    .\port$1445$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$95 ),
     .rst(rst)
   );
@@ -31197,8 +31334,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$70 ),
-    .\port$1443$0 (register),
-    .\port$1445$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$96 ),
     .rst(rst)
   );
@@ -31710,9 +31847,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient7 = \multiplier$70 ;
   assign \valid$72  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1427$0  = held[16:0];
+  assign \port$1503$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$1427$23  = held[70:23];
+  assign \port$1503$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -31757,7 +31894,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$173  = \$172 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31782,10 +31919,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1443$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1443$0 ;
-  wire \port$1443$0 ;
-  input \port$1445$0 ;
-  wire \port$1445$0 ;
+  input \port$1519$0 ;
+  wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31801,21 +31938,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1443$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1445$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1445$0 , \port$1443$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31825,7 +31962,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1443$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31850,10 +31987,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1443$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1443$0 ;
-  wire \port$1443$0 ;
-  input \port$1445$0 ;
-  wire \port$1445$0 ;
+  input \port$1519$0 ;
+  wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31869,21 +32006,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1443$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1445$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1445$0 , \port$1443$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31893,7 +32030,7 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1443$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31918,10 +32055,10 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1443$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1443$0 ;
-  wire \port$1443$0 ;
-  input \port$1445$0 ;
-  wire \port$1445$0 ;
+  input \port$1519$0 ;
+  wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31937,21 +32074,21 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1443$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1445$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1445$0 , \port$1443$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31961,7 +32098,7 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1443$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31986,10 +32123,10 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1443$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1443$0 ;
-  wire \port$1443$0 ;
-  input \port$1445$0 ;
-  wire \port$1445$0 ;
+  input \port$1519$0 ;
+  wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32005,21 +32142,21 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1443$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1445$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1445$0 , \port$1443$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32029,7 +32166,7 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1443$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32054,10 +32191,10 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1443$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1443$0 ;
-  wire \port$1443$0 ;
-  input \port$1445$0 ;
-  wire \port$1445$0 ;
+  input \port$1519$0 ;
+  wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32073,21 +32210,21 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1443$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1445$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1445$0 , \port$1443$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32097,7 +32234,7 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1443$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32122,10 +32259,10 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1443$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1443$0 ;
-  wire \port$1443$0 ;
-  input \port$1445$0 ;
-  wire \port$1445$0 ;
+  input \port$1519$0 ;
+  wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32141,21 +32278,21 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1443$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1445$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1445$0 , \port$1443$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32165,7 +32302,7 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1443$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32190,10 +32327,10 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1443$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1443$0 ;
-  wire \port$1443$0 ;
-  input \port$1445$0 ;
-  wire \port$1445$0 ;
+  input \port$1519$0 ;
+  wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32209,21 +32346,21 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1443$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1445$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1445$0 , \port$1443$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32233,7 +32370,7 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1443$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1443$0 , \port$1445$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32258,10 +32395,10 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1443$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1443$0 ;
-  wire \port$1443$0 ;
-  input \port$1445$0 ;
-  wire \port$1445$0 ;
+  input \port$1519$0 ;
+  wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32277,21 +32414,21 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1443$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1443$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1445$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1445$0 , \port$1443$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32662,9 +32799,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h1:
             count <= \$18 [4:0];
       endcase
-      if (clear) begin
-        count <= 5'h00;
-      end
+    end
+    if (clear) begin
+      count <= 5'h00;
     end
     if (rst) begin
       count <= 5'h00;
@@ -32680,9 +32817,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h1:
             rest <= \$19 ;
       endcase
-      if (clear) begin
-        rest <= 15'h0000;
-      end
+    end
+    if (clear) begin
+      rest <= 15'h0000;
     end
     if (rst) begin
       rest <= 15'h0000;
@@ -32698,9 +32835,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h1:
             \$signal$18  <= { \$signal$18 [28:0], fits };
       endcase
-      if (clear) begin
-        \$signal$18  <= 30'h00000000;
-      end
+    end
+    if (clear) begin
+      \$signal$18  <= 30'h00000000;
     end
     if (rst) begin
       \$signal$18  <= 30'h00000000;
@@ -32722,9 +32859,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h2:
             calibration_state <= 2'h0;
       endcase
-      if (clear) begin
-        calibration_state <= 2'h0;
-      end
+    end
+    if (clear) begin
+      calibration_state <= 2'h0;
     end
     if (rst) begin
       calibration_state <= 2'h0;
@@ -32749,9 +32886,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       if (start) begin
         done <= 1'h0;
       end
-      if (clear) begin
-        done <= 1'h0;
-      end
+    end
+    if (clear) begin
+      done <= 1'h0;
     end
     if (rst) begin
       done <= 1'h0;
@@ -32760,9 +32897,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       \$signal  <= \$1 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \$signal  <= 1'h0;
     end
     if (rst) begin
       \$signal  <= 1'h0;
@@ -32771,9 +32908,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       \$signal$6  <= \$4 ;
-      if (clear) begin
-        \$signal$6  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \$signal$6  <= 1'h0;
     end
     if (rst) begin
       \$signal$6  <= 1'h0;
@@ -32782,9 +32919,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       magnitude <= \$7 [8:0];
-      if (clear) begin
-        magnitude <= 9'h000;
-      end
+    end
+    if (clear) begin
+      magnitude <= 9'h000;
     end
     if (rst) begin
       magnitude <= 9'h000;
@@ -32793,9 +32930,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       summed <= \$signal$6 ;
-      if (clear) begin
-        summed <= 1'h0;
-      end
+    end
+    if (clear) begin
+      summed <= 1'h0;
     end
     if (rst) begin
       summed <= 1'h0;
@@ -32809,9 +32946,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       if (start) begin
         left <= columns;
       end
-      if (clear) begin
-        left <= 12'h000;
-      end
+    end
+    if (clear) begin
+      left <= 12'h000;
     end
     if (rst) begin
       left <= 12'h000;
@@ -32825,9 +32962,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       if (start) begin
         \$signal$11  <= 15'h0000;
       end
-      if (clear) begin
-        \$signal$11  <= 15'h0000;
-      end
+    end
+    if (clear) begin
+      \$signal$11  <= 15'h0000;
     end
     if (rst) begin
       \$signal$11  <= 15'h0000;
@@ -32860,9 +32997,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
             measured [42] <= \$31 ;
           end
       endcase
-      if (clear) begin
-        measured <= 43'h00000000000;
-      end
+    end
+    if (clear) begin
+      measured <= 43'h00000000000;
     end
     if (rst) begin
       measured <= 43'h00000000000;
@@ -32879,9 +33016,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       if (start) begin
         active <= 1'h1;
       end
-      if (clear) begin
-        active <= 1'h0;
-      end
+    end
+    if (clear) begin
+      active <= 1'h0;
     end
     if (rst) begin
       active <= 1'h0;
@@ -32898,37 +33035,62 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$15  = { 1'h0, \$signal$11 [14:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1289$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1369$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
 , select, negate, add, bank_released, \clear$39 );
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
-  wire \$1 ;
+  wire [6:0] \$1 ;
   wire \$10 ;
-  wire \$11 ;
-  wire \$12 ;
-  wire [6:0] \$13 ;
+  wire [6:0] \$100 ;
+  wire \$101 ;
+  wire \$102 ;
+  wire \$103 ;
+  wire \$104 ;
+  wire \$105 ;
+  wire \$106 ;
+  wire \$107 ;
+  wire \$108 ;
+  wire \$109 ;
+  wire [6:0] \$11 ;
+  wire \$110 ;
+  wire \$111 ;
+  wire \$112 ;
+  wire \$113 ;
+  wire \$114 ;
+  wire \$115 ;
+  wire \$116 ;
+  wire \$117 ;
+  wire \$118 ;
+  wire \$119 ;
+  wire [6:0] \$12 ;
+  wire \$120 ;
+  wire \$121 ;
+  wire \$122 ;
+  wire \$123 ;
+  wire \$124 ;
+  wire \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire [6:0] \$16 ;
-  wire \$17 ;
-  wire \$18 ;
+  wire \$16 ;
+  wire [6:0] \$17 ;
+  wire [6:0] \$18 ;
   wire \$19 ;
   wire [6:0] \$2 ;
   wire \$20 ;
   wire \$21 ;
   wire [6:0] \$22 ;
-  wire \$23 ;
+  wire [6:0] \$23 ;
   wire \$24 ;
-  wire [6:0] \$25 ;
+  wire \$25 ;
   wire \$26 ;
   wire \$27 ;
-  wire \$28 ;
+  wire [6:0] \$28 ;
   wire [6:0] \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
+  wire [6:0] \$33 ;
+  wire [6:0] \$34 ;
   wire \$35 ;
   wire \$36 ;
   wire \$37 ;
@@ -32936,65 +33098,70 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$39 ;
   wire \$4 ;
   wire \$40 ;
-  wire \$41 ;
-  wire \$42 ;
+  wire [6:0] \$41 ;
+  wire [6:0] \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire [7:0] \$46 ;
-  wire \$47 ;
+  wire [6:0] \$46 ;
+  wire [6:0] \$47 ;
   wire \$48 ;
-  wire [16:0] \$49 ;
+  wire \$49 ;
   wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
   wire \$53 ;
-  wire [7:0] \$54 ;
-  wire [8:0] \$55 ;
+  wire \$54 ;
+  wire \$55 ;
   wire \$56 ;
   wire \$57 ;
   wire \$58 ;
-  wire [16:0] \$59 ;
+  wire \$59 ;
   wire [6:0] \$6 ;
   wire \$60 ;
-  wire [6:0] \$61 ;
+  wire \$61 ;
   wire \$62 ;
-  wire \$63 ;
+  wire [6:0] \$63 ;
   wire [6:0] \$64 ;
   wire \$65 ;
   wire \$66 ;
-  wire [6:0] \$67 ;
+  wire \$67 ;
   wire \$68 ;
-  wire \$69 ;
-  wire \$7 ;
-  wire [6:0] \$70 ;
+  wire [7:0] \$69 ;
+  wire [6:0] \$7 ;
+  wire \$70 ;
   wire \$71 ;
-  wire \$72 ;
+  wire [16:0] \$72 ;
   wire \$73 ;
   wire \$74 ;
   wire \$75 ;
   wire \$76 ;
-  wire \$77 ;
-  wire \$78 ;
+  wire [7:0] \$77 ;
+  wire [8:0] \$78 ;
   wire \$79 ;
   wire \$8 ;
   wire \$80 ;
   wire \$81 ;
-  wire \$82 ;
+  wire [16:0] \$82 ;
   wire \$83 ;
-  wire \$84 ;
-  wire \$85 ;
+  wire [6:0] \$84 ;
+  wire [6:0] \$85 ;
   wire \$86 ;
   wire \$87 ;
   wire \$88 ;
-  wire \$89 ;
-  wire [6:0] \$9 ;
-  wire \$90 ;
+  wire [6:0] \$89 ;
+  wire \$9 ;
+  wire [6:0] \$90 ;
   wire \$91 ;
   wire \$92 ;
   wire \$93 ;
-  wire \$94 ;
+  wire [6:0] \$94 ;
+  wire [6:0] \$95 ;
+  wire \$96 ;
+  wire \$97 ;
+  wire \$98 ;
+  wire [6:0] \$99 ;
   output add;
   reg add = 1'h0;
   reg [2:0] adder_phase_state = 3'h0;
@@ -33015,9 +33182,9 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output convert_side;
   reg convert_side = 1'h1;
   reg [5:0] count = 6'h00;
-  reg [5:0] \count$31  = 6'h00;
-  reg count_over = 1'h0;
-  reg \count_over$32  = 1'h0;
+  reg [5:0] \count$28  = 6'h00;
+  reg count_over = 1'h1;
+  reg \count_over$29  = 1'h1;
   reg [43:0] current = 44'h00000000000;
   wire \current.bank ;
   wire \current.final ;
@@ -33066,8 +33233,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$1289$0 ;
-  wire [41:0] \port$1289$0 ;
+  output [41:0] \port$1369$0 ;
+  wire [41:0] \port$1369$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -33108,101 +33275,128 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \tag.release ;
   wire \tag.stop ;
   wire \tag.void ;
-  assign \$1  = lengths[5:0] == 1'h1;
-  assign \$2  = count - 1'h1;
-  assign \$3  = count == 2'h2;
-  assign \$4  = lengths[41:36] == 1'h1;
-  assign \$5  = ~ count_over;
+  assign \$1  = count - 1'h1;
+  assign \$2  = count_over ? { 1'h0, lengths[5:0] } : \$1 ;
+  assign \$3  = ~ count_over;
+  assign \$4  = count == 2'h2;
+  assign \$5  = lengths[5:0] == 1'h1;
   assign \$6  = count - 1'h1;
-  assign \$7  = count == 2'h2;
-  assign \$8  = lengths[11:6] == 1'h1;
-  assign \$9  = count - 1'h1;
-  assign \$10  = count == 2'h2;
-  assign \$11  = lengths[41:36] == 1'h1;
-  assign \$12  = ~ count_over;
-  assign \$13  = count - 1'h1;
+  assign \$7  = count_over ? { 1'h0, lengths[41:36] } : \$6 ;
+  assign \$8  = ~ count_over;
+  assign \$9  = count == 2'h2;
+  assign \$10  = lengths[41:36] == 1'h1;
+  assign \$11  = count - 1'h1;
+  assign \$12  = count_over ? { 1'h0, lengths[11:6] } : \$11 ;
+  assign \$13  = ~ count_over;
   assign \$14  = count == 2'h2;
-  assign \$15  = lengths[17:12] == 1'h1;
-  assign \$16  = count - 1'h1;
-  assign \$17  = count == 2'h2;
-  assign \$18  = lengths[41:36] == 1'h1;
+  assign \$16  = lengths[11:6] == 1'h1;
+  assign \$17  = count - 1'h1;
+  assign \$18  = count_over ? { 1'h0, lengths[41:36] } : \$17 ;
   assign \$19  = ~ count_over;
-  assign \$20  = ~ held_valid;
-  assign \$21  = \$20  | ending;
+  assign \$20  = count == 2'h2;
+  assign \$21  = lengths[41:36] == 1'h1;
   assign \$22  = count - 1'h1;
-  assign \$23  = count == 2'h2;
-  assign \$24  = lengths[23:18] == 1'h1;
-  assign \$25  = count - 1'h1;
-  assign \$26  = count == 2'h2;
-  assign \$27  = lengths[41:36] == 1'h1;
-  assign \$28  = ~ count_over;
-  assign \$29  = count - 1'h1;
-  assign \$30  = count == 2'h2;
-  assign \$31  = sample_valid & sample_ready;
-  assign \$32  = ~ tag[9];
-  assign \$33  = ~ side;
-  assign \$34  = job_valid & job_ready;
-  assign \$35  = ~ \$34 ;
-  assign \$36  = \idle$23  & \$35 ;
-  assign \$37  = ~ again;
-  assign \$38  = \$36  & \$37 ;
-  assign \$39  = held_valid | holds;
-  assign \$40  = \$38  & \$39 ;
-  assign \$41  = ~ sample_valid;
-  assign \$42  = \$41  | sample_ready;
-  assign \$43  = \$40  & \$42 ;
-  assign \$44  = ~ sample_valid;
-  assign \$45  = again & \$44 ;
-  assign \$46  = left - 1'h1;
-  assign \$47  = left != 1'h1;
-  assign \$48  = left != 1'h1;
-  assign \$49  = next_conversion + 1'h1;
-  assign \$50  = lengths[29:24] == 1'h1;
-  assign \$51  = left == 1'h1;
-  assign \$52  = tag[10] & \$51 ;
+  assign \$23  = count_over ? { 1'h0, lengths[17:12] } : \$22 ;
+  assign \$24  = ~ count_over;
+  assign \$25  = count == 2'h2;
+  assign \$27  = lengths[17:12] == 1'h1;
+  assign \$28  = count - 1'h1;
+  assign \$29  = count_over ? { 1'h0, lengths[41:36] } : \$28 ;
+  assign \$30  = ~ count_over;
+  assign \$31  = count == 2'h2;
+  assign \$32  = lengths[41:36] == 1'h1;
+  assign \$33  = count - 1'h1;
+  assign \$34  = count_over ? { 1'h0, lengths[23:18] } : \$33 ;
+  assign \$35  = ~ count_over;
+  assign \$36  = count == 2'h2;
+  assign \$37  = ~ held_valid;
+  assign \$38  = \$37  | ending;
+  assign \$39  = count_over & \$38 ;
+  assign \$40  = lengths[23:18] == 1'h1;
+  assign \$41  = count - 1'h1;
+  assign \$42  = count_over ? { 1'h0, lengths[41:36] } : \$41 ;
+  assign \$43  = ~ count_over;
+  assign \$44  = count == 2'h2;
+  assign \$45  = lengths[41:36] == 1'h1;
+  assign \$46  = count - 1'h1;
+  assign \$47  = count_over ? { 1'h0, lengths[5:0] } : \$46 ;
+  assign \$48  = ~ count_over;
+  assign \$49  = count == 2'h2;
+  assign \$50  = sample_valid & sample_ready;
+  assign \$51  = ~ tag[9];
+  assign \$52  = ~ side;
   assign \$53  = job_valid & job_ready;
-  assign \$54  = 1'h1 << averaging;
-  assign \$55  = \$54  - 1'h1;
-  assign \$56  = ~ repeated;
-  assign \$57  = job[138] & \$56 ;
-  assign \$58  = ~ job[137];
-  assign \$59  = next_conversion + 1'h1;
-  assign \$60  = lengths[29:24] == 1'h1;
-  assign \$61  = \count$31  - 1'h1;
-  assign \$62  = \count$31  == 2'h2;
-  assign \$63  = lengths[41:36] == 1'h1;
-  assign \$64  = \count$31  - 1'h1;
-  assign \$65  = \count$31  == 2'h2;
-  assign \$66  = lengths[35:30] == 1'h1;
-  assign \$67  = \count$31  - 1'h1;
-  assign \$68  = \count$31  == 2'h2;
-  assign \$69  = lengths[41:36] == 1'h1;
-  assign \$70  = \count$31  - 1'h1;
-  assign \$71  = \count$31  == 2'h2;
-  assign \$72  = ~ count_over;
-  assign \$73  = ~ count_over;
-  assign \$74  = | averaging;
-  assign \$75  = ~ job[137];
-  assign repeated = \$74  & \$75 ;
+  assign \$54  = ~ \$53 ;
+  assign \$55  = \idle$23  & \$54 ;
+  assign \$56  = ~ again;
+  assign \$57  = \$55  & \$56 ;
+  assign \$58  = held_valid | holds;
+  assign \$59  = \$57  & \$58 ;
+  assign \$60  = ~ sample_valid;
+  assign \$61  = \$60  | sample_ready;
+  assign \$62  = \$59  & \$61 ;
+  assign \$63  = \count$28  - 1'h1;
+  assign \$64  = \count_over$29  ? { 1'h0, lengths[29:24] } : \$63 ;
+  assign \$65  = ~ \count_over$29 ;
+  assign \$66  = \count$28  == 2'h2;
+  assign \$67  = ~ sample_valid;
+  assign \$68  = again & \$67 ;
+  assign \$69  = left - 1'h1;
+  assign \$70  = left != 1'h1;
+  assign \$71  = left != 1'h1;
+  assign \$72  = next_conversion + 1'h1;
+  assign \$73  = lengths[29:24] == 1'h1;
+  assign \$74  = left == 1'h1;
+  assign \$75  = tag[10] & \$74 ;
   assign \$76  = job_valid & job_ready;
-  assign \$77  = \$76  & job[137];
-  assign \$78  = \$77  & job[138];
-  assign \$79  = ~ again;
-  assign \$80  = tag[10] & \$79 ;
-  assign \$81  = ! array_phase_state;
-  assign \$82  = array_phase_state == 1'h1;
-  assign \$83  = array_phase_state == 2'h2;
-  assign \$84  = array_phase_state == 2'h3;
-  assign \$85  = array_phase_state == 3'h4;
-  assign \$86  = array_phase_state == 3'h5;
-  assign \$87  = array_phase_state == 3'h6;
-  assign \$88  = array_phase_state == 3'h7;
-  assign \$89  = array_phase_state == 4'h8;
-  assign \$90  = ! adder_phase_state;
-  assign \$91  = adder_phase_state == 1'h1;
-  assign \$92  = adder_phase_state == 2'h2;
-  assign \$93  = adder_phase_state == 2'h3;
-  assign \$94  = adder_phase_state == 3'h4;
+  assign \$77  = 1'h1 << averaging;
+  assign \$78  = \$77  - 1'h1;
+  assign \$79  = ~ repeated;
+  assign \$80  = job[138] & \$79 ;
+  assign \$81  = ~ job[137];
+  assign \$82  = next_conversion + 1'h1;
+  assign \$83  = lengths[29:24] == 1'h1;
+  assign \$84  = \count$28  - 1'h1;
+  assign \$85  = \count_over$29  ? { 1'h0, lengths[41:36] } : \$84 ;
+  assign \$86  = ~ \count_over$29 ;
+  assign \$87  = \count$28  == 2'h2;
+  assign \$88  = lengths[41:36] == 1'h1;
+  assign \$89  = \count$28  - 1'h1;
+  assign \$90  = \count_over$29  ? { 1'h0, lengths[35:30] } : \$89 ;
+  assign \$91  = ~ \count_over$29 ;
+  assign \$92  = \count$28  == 2'h2;
+  assign \$93  = lengths[35:30] == 1'h1;
+  assign \$94  = \count$28  - 1'h1;
+  assign \$95  = \count_over$29  ? { 1'h0, lengths[41:36] } : \$94 ;
+  assign \$96  = ~ \count_over$29 ;
+  assign \$97  = \count$28  == 2'h2;
+  assign \$98  = lengths[41:36] == 1'h1;
+  assign \$99  = \count$28  - 1'h1;
+  assign \$100  = \count_over$29  ? { 1'h0, lengths[29:24] } : \$99 ;
+  assign \$101  = ~ \count_over$29 ;
+  assign \$102  = \count$28  == 2'h2;
+  assign \$104  = | averaging;
+  assign \$105  = ~ job[137];
+  assign repeated = \$104  & \$105 ;
+  assign \$106  = job_valid & job_ready;
+  assign \$107  = \$106  & job[137];
+  assign \$108  = \$107  & job[138];
+  assign \$109  = ~ again;
+  assign \$110  = tag[10] & \$109 ;
+  assign \$111  = ! array_phase_state;
+  assign \$112  = array_phase_state == 1'h1;
+  assign \$113  = array_phase_state == 2'h2;
+  assign \$114  = array_phase_state == 2'h3;
+  assign \$115  = array_phase_state == 3'h4;
+  assign \$116  = array_phase_state == 3'h5;
+  assign \$117  = array_phase_state == 3'h6;
+  assign \$118  = array_phase_state == 3'h7;
+  assign \$119  = array_phase_state == 4'h8;
+  assign \$120  = ! adder_phase_state;
+  assign \$121  = adder_phase_state == 1'h1;
+  assign \$122  = adder_phase_state == 2'h2;
+  assign \$123  = adder_phase_state == 2'h3;
+  assign \$124  = adder_phase_state == 3'h4;
   always @(posedge clk) begin
     if (ending) begin
       held_valid <= 1'h0;
@@ -33225,9 +33419,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h7:
           /* empty */;
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$28 ) begin
-          end else begin
+          if (count_over) begin
             held_valid <= 1'h1;
           end
     endcase
@@ -33236,6 +33428,120 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
     if (rst) begin
       held_valid <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    casez (array_phase_state)
+      4'h0:
+          count <= \$2 [5:0];
+      4'h1:
+          count <= \$7 [5:0];
+      4'h2:
+          count <= \$12 [5:0];
+      4'h3:
+          count <= \$18 [5:0];
+      4'h4:
+          count <= \$23 [5:0];
+      4'h5:
+          count <= \$29 [5:0];
+      4'h6:
+          count <= \$34 [5:0];
+      4'h7:
+          count <= \$42 [5:0];
+      4'h8:
+          count <= \$47 [5:0];
+    endcase
+    if (\clear$39 ) begin
+      count <= 6'h00;
+    end
+    if (rst) begin
+      count <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    casez (array_phase_state)
+      4'h0:
+        begin
+          if (\$3 ) begin
+            count_over <= \$4 ;
+          end
+          if (product_valid) begin
+            count_over <= \$5 ;
+          end
+        end
+      4'h1:
+        begin
+          if (\$8 ) begin
+            count_over <= \$9 ;
+          end
+          if (count_over) begin
+            count_over <= \$10 ;
+          end
+        end
+      4'h2:
+        begin
+          if (\$13 ) begin
+            count_over <= \$14 ;
+          end
+          if (\$15 ) begin
+            count_over <= \$16 ;
+          end
+        end
+      4'h3:
+        begin
+          if (\$19 ) begin
+            count_over <= \$20 ;
+          end
+          if (count_over) begin
+            count_over <= \$21 ;
+          end
+        end
+      4'h4:
+        begin
+          if (\$24 ) begin
+            count_over <= \$25 ;
+          end
+          if (\$26 ) begin
+            count_over <= \$27 ;
+          end
+        end
+      4'h5:
+        begin
+          if (\$30 ) begin
+            count_over <= \$31 ;
+          end
+          if (count_over) begin
+            count_over <= \$32 ;
+          end
+        end
+      4'h6:
+        begin
+          if (\$35 ) begin
+            count_over <= \$36 ;
+          end
+          if (\$39 ) begin
+            count_over <= \$40 ;
+          end
+        end
+      4'h7:
+        begin
+          if (\$43 ) begin
+            count_over <= \$44 ;
+          end
+          if (count_over) begin
+            count_over <= \$45 ;
+          end
+        end
+      4'h8:
+          if (\$48 ) begin
+            count_over <= \$49 ;
+          end
+    endcase
+    if (\clear$39 ) begin
+      count_over <= 1'h1;
+    end
+    if (rst) begin
+      count_over <= 1'h1;
     end
   end
   always @(posedge clk) begin
@@ -33291,9 +33597,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h7:
           /* empty */;
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$28 ) begin
-          end else begin
+          if (count_over) begin
             idle <= 1'h1;
           end
     endcase
@@ -33308,138 +33612,6 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (array_phase_state)
       4'h0:
           if (product_valid) begin
-            count <= lengths[5:0];
-          end
-      4'h1:
-        begin
-          count <= \$2 [5:0];
-          if (count_over) begin
-            count <= lengths[41:36];
-          end
-        end
-      4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-            count <= \$6 [5:0];
-          end else if (1'h1) begin
-            count <= lengths[11:6];
-          end
-      4'h3:
-        begin
-          count <= \$9 [5:0];
-          if (count_over) begin
-            count <= lengths[41:36];
-          end
-        end
-      4'h4:
-          (* full_case = 32'd1 *)
-          if (\$12 ) begin
-            count <= \$13 [5:0];
-          end else if (1'h1) begin
-            count <= lengths[17:12];
-          end
-      4'h5:
-        begin
-          count <= \$16 [5:0];
-          if (count_over) begin
-            count <= lengths[41:36];
-          end
-        end
-      4'h6:
-          if (\$19 ) begin
-            count <= \$22 [5:0];
-          end else if (\$21 ) begin
-            count <= lengths[23:18];
-          end
-      4'h7:
-        begin
-          count <= \$25 [5:0];
-          if (count_over) begin
-            count <= lengths[41:36];
-          end
-        end
-      4'h8:
-          if (\$28 ) begin
-            count <= \$29 [5:0];
-          end
-    endcase
-    if (\clear$39 ) begin
-      count <= 6'h00;
-    end
-    if (rst) begin
-      count <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    casez (array_phase_state)
-      4'h0:
-          if (product_valid) begin
-            count_over <= \$1 ;
-          end
-      4'h1:
-        begin
-          count_over <= \$3 ;
-          if (count_over) begin
-            count_over <= \$4 ;
-          end
-        end
-      4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-            count_over <= \$7 ;
-          end else if (1'h1) begin
-            count_over <= \$8 ;
-          end
-      4'h3:
-        begin
-          count_over <= \$10 ;
-          if (count_over) begin
-            count_over <= \$11 ;
-          end
-        end
-      4'h4:
-          (* full_case = 32'd1 *)
-          if (\$12 ) begin
-            count_over <= \$14 ;
-          end else if (1'h1) begin
-            count_over <= \$15 ;
-          end
-      4'h5:
-        begin
-          count_over <= \$17 ;
-          if (count_over) begin
-            count_over <= \$18 ;
-          end
-        end
-      4'h6:
-          if (\$19 ) begin
-            count_over <= \$23 ;
-          end else if (\$21 ) begin
-            count_over <= \$24 ;
-          end
-      4'h7:
-        begin
-          count_over <= \$26 ;
-          if (count_over) begin
-            count_over <= \$27 ;
-          end
-        end
-      4'h8:
-          if (\$28 ) begin
-            count_over <= \$30 ;
-          end
-    endcase
-    if (\clear$39 ) begin
-      count_over <= 1'h0;
-    end
-    if (rst) begin
-      count_over <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    casez (array_phase_state)
-      4'h0:
-          if (product_valid) begin
             array_phase_state <= 4'h1;
           end
       4'h1:
@@ -33447,9 +33619,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h2;
           end
       4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-          end else if (1'h1) begin
+          if (\$15 ) begin
             array_phase_state <= 4'h3;
           end
       4'h3:
@@ -33457,9 +33627,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h4;
           end
       4'h4:
-          (* full_case = 32'd1 *)
-          if (\$12 ) begin
-          end else if (1'h1) begin
+          if (\$26 ) begin
             array_phase_state <= 4'h5;
           end
       4'h5:
@@ -33467,8 +33635,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h6;
           end
       4'h6:
-          if (\$19 ) begin
-          end else if (\$21 ) begin
+          if (\$39 ) begin
             array_phase_state <= 4'h7;
           end
       4'h7:
@@ -33476,9 +33643,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h8;
           end
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$28 ) begin
-          end else begin
+          if (count_over) begin
             array_phase_state <= 4'h0;
           end
     endcase
@@ -33496,9 +33661,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h1:
           /* empty */;
       4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-          end else if (1'h1) begin
+          if (\$15 ) begin
             drive <= 1'h1;
           end
       4'h3:
@@ -33524,9 +33687,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h3:
           /* empty */;
       4'h4:
-          (* full_case = 32'd1 *)
-          if (\$12 ) begin
-          end else if (1'h1) begin
+          if (\$26 ) begin
             share <= 1'h1;
           end
       4'h5:
@@ -33556,8 +33717,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h5:
           /* empty */;
       4'h6:
-          if (\$19 ) begin
-          end else if (\$21 ) begin
+          if (\$39 ) begin
             hold <= 1'h1;
           end
       4'h7:
@@ -33591,9 +33751,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h7:
           /* empty */;
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$28 ) begin
-          end else begin
+          if (count_over) begin
             held <= current;
           end
     endcase
@@ -33605,12 +33763,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$31 ) begin
+    if (\$50 ) begin
       sample_valid <= 1'h0;
     end
     casez (adder_phase_state)
       3'h0:
-          if (\$53 ) begin
+          if (\$76 ) begin
             if (job[137]) begin
               sample_valid <= 1'h1;
             end
@@ -33622,7 +33780,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             sample_valid <= 1'h1;
           end
     endcase
@@ -33634,9 +33792,9 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$31 ) begin
-      if (\$32 ) begin
-        side <= \$33 ;
+    if (\$50 ) begin
+      if (\$51 ) begin
+        side <= \$52 ;
       end
     end
     if (\clear$39 ) begin
@@ -33647,8 +33805,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$31 ) begin
-      if (\$32 ) begin
+    if (\$50 ) begin
+      if (\$51 ) begin
         convert_side <= side;
       end
     end
@@ -33660,7 +33818,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    job_ready <= \$43 ;
+    job_ready <= \$62 ;
     if (\clear$39 ) begin
       job_ready <= 1'h0;
     end
@@ -33671,12 +33829,89 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
+          \count$28  <= \$64 [5:0];
+      3'h1:
+          \count$28  <= \$85 [5:0];
+      3'h2:
+          \count$28  <= \$90 [5:0];
+      3'h3:
+          \count$28  <= \$95 [5:0];
+      3'h4:
+          \count$28  <= \$100 [5:0];
+    endcase
+    if (\clear$39 ) begin
+      \count$28  <= 6'h00;
+    end
+    if (rst) begin
+      \count$28  <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    casez (adder_phase_state)
+      3'h0:
         begin
-          if (\$45 ) begin
-            left <= \$46 [6:0];
+          if (\$65 ) begin
+            \count_over$29  <= \$66 ;
           end
-          if (\$53 ) begin
-            left <= \$55 [6:0];
+          if (\$68 ) begin
+            \count_over$29  <= \$73 ;
+          end
+          if (\$76 ) begin
+            (* full_case = 32'd1 *)
+            if (job[137]) begin
+            end else begin
+              \count_over$29  <= \$83 ;
+            end
+          end
+        end
+      3'h1:
+        begin
+          if (\$86 ) begin
+            \count_over$29  <= \$87 ;
+          end
+          if (\count_over$29 ) begin
+            \count_over$29  <= \$88 ;
+          end
+        end
+      3'h2:
+        begin
+          if (\$91 ) begin
+            \count_over$29  <= \$92 ;
+          end
+          if (\count_over$29 ) begin
+            \count_over$29  <= \$93 ;
+          end
+        end
+      3'h3:
+        begin
+          if (\$96 ) begin
+            \count_over$29  <= \$97 ;
+          end
+          if (\count_over$29 ) begin
+            \count_over$29  <= \$98 ;
+          end
+        end
+      3'h4:
+          if (\$101 ) begin
+            \count_over$29  <= \$102 ;
+          end
+    endcase
+    if (\clear$39 ) begin
+      \count_over$29  <= 1'h1;
+    end
+    if (rst) begin
+      \count_over$29  <= 1'h1;
+    end
+  end
+  always @(posedge clk) begin
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$68 ) begin
+            left <= \$69 [6:0];
+          end
+          if (\$76 ) begin
+            left <= \$78 [6:0];
           end
         end
     endcase
@@ -33691,10 +33926,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
-            again <= \$47 ;
+          if (\$68 ) begin
+            again <= \$70 ;
           end
-          if (\$53 ) begin
+          if (\$76 ) begin
             again <= repeated;
           end
         end
@@ -33710,11 +33945,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
-            tag [13] <= \$48 ;
+          if (\$68 ) begin
+            tag [13] <= \$71 ;
             tag [61:46] <= next_conversion;
           end
-          if (\$53 ) begin
+          if (\$76 ) begin
             tag [5:0] <= job[133:128];
             tag [7:6] <= job[135:134];
             tag [8] <= job[136];
@@ -33739,17 +33974,17 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
-            next_conversion <= \$49 [15:0];
-            if (\$52 ) begin
+          if (\$68 ) begin
+            next_conversion <= \$72 [15:0];
+            if (\$75 ) begin
               next_conversion <= 16'h0000;
             end
           end
-          if (\$53 ) begin
-            if (\$57 ) begin
+          if (\$76 ) begin
+            if (\$80 ) begin
               next_conversion <= 16'h0000;
-            end else if (\$58 ) begin
-              next_conversion <= \$59 [15:0];
+            end else if (\$81 ) begin
+              next_conversion <= \$82 [15:0];
             end
           end
         end
@@ -33765,10 +34000,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
+          if (\$68 ) begin
             clear <= 1'h1;
           end
-          if (\$53 ) begin
+          if (\$76 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -33777,7 +34012,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             clear <= 1'h0;
           end
     endcase
@@ -33792,102 +34027,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
-            \count$31  <= lengths[29:24];
-          end
-          if (\$53 ) begin
-            (* full_case = 32'd1 *)
-            if (job[137]) begin
-            end else begin
-              \count$31  <= lengths[29:24];
-            end
-          end
-        end
-      3'h1:
-        begin
-          \count$31  <= \$61 [5:0];
-          if (\count_over$32 ) begin
-            \count$31  <= lengths[41:36];
-          end
-        end
-      3'h2:
-        begin
-          \count$31  <= \$64 [5:0];
-          if (\count_over$32 ) begin
-            \count$31  <= lengths[35:30];
-          end
-        end
-      3'h3:
-        begin
-          \count$31  <= \$67 [5:0];
-          if (\count_over$32 ) begin
-            \count$31  <= lengths[41:36];
-          end
-        end
-      3'h4:
-          \count$31  <= \$70 [5:0];
-    endcase
-    if (\clear$39 ) begin
-      \count$31  <= 6'h00;
-    end
-    if (rst) begin
-      \count$31  <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    casez (adder_phase_state)
-      3'h0:
-        begin
-          if (\$45 ) begin
-            \count_over$32  <= \$50 ;
-          end
-          if (\$53 ) begin
-            (* full_case = 32'd1 *)
-            if (job[137]) begin
-            end else begin
-              \count_over$32  <= \$60 ;
-            end
-          end
-        end
-      3'h1:
-        begin
-          \count_over$32  <= \$62 ;
-          if (\count_over$32 ) begin
-            \count_over$32  <= \$63 ;
-          end
-        end
-      3'h2:
-        begin
-          \count_over$32  <= \$65 ;
-          if (\count_over$32 ) begin
-            \count_over$32  <= \$66 ;
-          end
-        end
-      3'h3:
-        begin
-          \count_over$32  <= \$68 ;
-          if (\count_over$32 ) begin
-            \count_over$32  <= \$69 ;
-          end
-        end
-      3'h4:
-          \count_over$32  <= \$71 ;
-    endcase
-    if (\clear$39 ) begin
-      \count_over$32  <= 1'h0;
-    end
-    if (rst) begin
-      \count_over$32  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    casez (adder_phase_state)
-      3'h0:
-        begin
-          if (\$45 ) begin
+          if (\$68 ) begin
             adder_phase_state <= 3'h1;
           end
-          if (\$53 ) begin
+          if (\$76 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -33896,19 +34039,19 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             adder_phase_state <= 3'h2;
           end
       3'h2:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             adder_phase_state <= 3'h3;
           end
       3'h3:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             adder_phase_state <= 3'h4;
           end
       3'h4:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             adder_phase_state <= 3'h0;
           end
     endcase
@@ -33922,7 +34065,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$53 ) begin
+          if (\$76 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -33940,7 +34083,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$53 ) begin
+          if (\$76 ) begin
             (* full_case = 32'd1 *)
             if (job[137]) begin
             end else begin
@@ -33962,11 +34105,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h1:
           /* empty */;
       3'h2:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             add <= 1'h1;
           end
       3'h3:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             add <= 1'h0;
           end
     endcase
@@ -33990,9 +34133,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h3:
           /* empty */;
       4'h4:
-          (* full_case = 32'd1 *)
-          if (\$72 ) begin
-          end else if (1'h1) begin
+          if (\$103 ) begin
             bank_released = current[42];
           end
     endcase
@@ -34018,16 +34159,14 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h7:
           /* empty */;
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$73 ) begin
-          end else begin
+          if (count_over) begin
             holds = 1'h1;
           end
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    ending = \$78 ;
+    ending = \$108 ;
     casez (adder_phase_state)
       3'h0:
           /* empty */;
@@ -34038,8 +34177,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\count_over$32 ) begin
-            ending = \$80 ;
+          if (\count_over$29 ) begin
+            ending = \$110 ;
           end
     endcase
   end
@@ -34056,7 +34195,14 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign product_number = current[41:10];
   assign product_ready = idle;
   assign conversion = tag[61:46];
-  assign \port$1289$0  = current[41:0];
+  assign \port$1369$0  = current[41:0];
+  assign \lengths.reset  = lengths[5:0];
+  assign \lengths.drive  = lengths[11:6];
+  assign \lengths.share  = lengths[17:12];
+  assign \lengths.hold  = lengths[23:18];
+  assign \lengths.clear  = lengths[29:24];
+  assign \lengths.add  = lengths[35:30];
+  assign \lengths.gap  = lengths[41:36];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[9:1];
   assign \current.number  = current[41:10];
@@ -34067,13 +34213,6 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \product.number  = product[41:10];
   assign \product.release  = product[42];
   assign \product.final  = product[43];
-  assign \lengths.reset  = lengths[5:0];
-  assign \lengths.drive  = lengths[11:6];
-  assign \lengths.share  = lengths[17:12];
-  assign \lengths.hold  = lengths[23:18];
-  assign \lengths.clear  = lengths[29:24];
-  assign \lengths.add  = lengths[35:30];
-  assign \lengths.gap  = lengths[41:36];
   assign \held.bank  = held[0];
   assign \held.row_enable  = held[9:1];
   assign \held.number  = held[41:10];
@@ -34096,6 +34235,9 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
+  assign \$15  = count_over;
+  assign \$26  = count_over;
+  assign \$103  = count_over;
 endmodule
 
 module \crossloom_tile.converter (resolution, timeout, levels_enable, comparator, decided, clk, rst, level, sample_ready, code_ready, write, write_index, write_data, sample_valid, \tag$48 , timed_out, busy, trial, code_valid, code, clear
@@ -35091,7 +35233,7 @@ module \crossloom_tile.converter.levels$53 (resolution, clk, rst, first_lower, f
   assign levels[35:24] = \read__data$25 ;
   assign levels[23:12] = \read__data$19 ;
   assign levels[11:0] = read__data;
-  assign \$22  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
+  assign \$47  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
   assign \$1  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:3] };
   assign \$2  = { \$1 , 3'h0 };
   assign { \$3 [12:3], \$3 [1:0] } = { \$2 [12:3], \$2 [1:0] };
@@ -35110,6 +35252,7 @@ module \crossloom_tile.converter.levels$53 (resolution, clk, rst, first_lower, f
   assign \$17 [4] = 1'h1;
   assign \$18  = { \$16 [16], \$16 [16], \$16 [16:5], 1'h1, \$16 [3:2] };
   assign \$19  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:2] };
+  assign \$22  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
   assign \$23  = { \$22 [9], \$22 , 6'h00 };
   assign { \$24 [16:6], \$24 [4:0] } = { \$23 [16:6], \$23 [4:0] };
   assign \$24 [5] = 1'h1;
@@ -35132,7 +35275,6 @@ module \crossloom_tile.converter.levels$53 (resolution, clk, rst, first_lower, f
   assign { \$45 [24:9], \$45 [7:0] } = { \$44 [24:9], \$44 [7:0] };
   assign \$45 [8] = 1'h1;
   assign \$46  = { \$44 [24], \$44 [24], \$44 [24:9], 1'h1, \$44 [7:2] };
-  assign \$47  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7:6] };
   assign \$50  = { write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7], write_index[7] };
   assign \$51  = { \$50 [9], \$50 [9], \$50 [9], \$50 [9], \$50 [9], \$50 , 10'h000 };
   assign { \$52 [24:10], \$52 [8:0] } = { \$51 [24:10], \$51 [8:0] };
@@ -35794,14 +35936,17 @@ module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multipl
   assign \$4  = { multiplicand, 1'h0 };
   assign \$7  = { multiplicand[24], multiplicand };
   assign \$9  = { multiplicand, 1'h0 };
-  assign \$27  = { multiplicand[24], multiplicand };
-  assign \$29  = { multiplicand, 1'h0 };
+  assign \$52  = { partial10[26], partial10 };
+  assign \$53  = { partial12[26], partial12, 2'h0 };
+  assign \$55  = { partial14[26], partial14[26], partial14[26], partial14, 4'h0 };
   assign \$12  = { multiplicand[24], multiplicand };
   assign \$14  = { multiplicand, 1'h0 };
   assign \$17  = { multiplicand[24], multiplicand };
   assign \$19  = { multiplicand, 1'h0 };
   assign \$22  = { multiplicand[24], multiplicand };
   assign \$24  = { multiplicand, 1'h0 };
+  assign \$27  = { multiplicand[24], multiplicand };
+  assign \$29  = { multiplicand, 1'h0 };
   assign \$32  = { multiplicand[24], multiplicand };
   assign \$34  = { multiplicand, 1'h0 };
   assign \$37  = { multiplicand[24], multiplicand };
@@ -35812,9 +35957,6 @@ module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multipl
   assign \$47  = { partial4[26], partial4 };
   assign \$48  = { partial6[26], partial6, 2'h0 };
   assign \$50  = { partial8[26], partial8[26], partial8[26], partial8, 4'h0 };
-  assign \$52  = { partial10[26], partial10 };
-  assign \$53  = { partial12[26], partial12, 2'h0 };
-  assign \$55  = { partial14[26], partial14[26], partial14[26], partial14, 4'h0 };
   assign \$57  = { total[29], total };
   assign \$58  = { \total$19 [31], \total$19 [31], \total$19 [31], \total$19 , 4'h0 };
   assign \$60  = { \total$20 [31], \total$20 [31], \total$20 [31], \total$20 [31], \total$20 [31], \total$20 , 10'h000 };
@@ -35824,89 +35966,112 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   reg \$auto$verilog_backend.cc:2355:dump_module$19  = 0;
   wire \$1 ;
   wire \$10 ;
-  wire [2:0] \$11 ;
-  wire [3:0] \$12 ;
-  wire [2:0] \$13 ;
-  wire \$14 ;
+  wire [2:0] \$100 ;
+  wire \$101 ;
+  wire \$102 ;
+  wire \$103 ;
+  wire \$104 ;
+  wire \$105 ;
+  wire \$106 ;
+  wire \$107 ;
+  wire [1:0] \$108 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire \$13 ;
+  wire [15:0] \$14 ;
   wire [15:0] \$15 ;
-  wire [15:0] \$16 ;
-  wire \$17 ;
-  wire [14:0] \$18 ;
-  wire [14:0] \$19 ;
+  wire [14:0] \$16 ;
+  wire [14:0] \$17 ;
+  wire [8:0] \$18 ;
+  wire [7:0] \$19 ;
   wire \$2 ;
   wire \$20 ;
-  wire [8:0] \$21 ;
-  wire [7:0] \$22 ;
-  wire \$23 ;
-  wire \$24 ;
+  wire \$21 ;
+  wire \$22 ;
+  wire [12:0] \$23 ;
+  wire [11:0] \$24 ;
   wire \$25 ;
-  wire [12:0] \$26 ;
-  wire [11:0] \$27 ;
+  wire \$26 ;
+  wire \$27 ;
   wire \$28 ;
-  wire \$29 ;
+  wire [15:0] \$29 ;
   wire \$3 ;
-  wire \$30 ;
-  wire [15:0] \$31 ;
-  wire [14:0] \$32 ;
+  wire [14:0] \$30 ;
+  wire \$31 ;
+  wire \$32 ;
   wire \$33 ;
   wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
+  wire [6:0] \$35 ;
+  wire [64:0] \$36 ;
   wire [6:0] \$37 ;
-  wire [64:0] \$38 ;
-  wire [6:0] \$39 ;
+  wire \$38 ;
+  wire \$39 ;
   wire \$4 ;
   wire \$40 ;
   wire \$41 ;
-  wire \$42 ;
-  wire \$43 ;
+  wire [3:0] \$42 ;
+  wire [2:0] \$43 ;
   wire \$44 ;
-  wire \$45 ;
-  wire \$46 ;
+  wire [3:0] \$45 ;
+  wire [2:0] \$46 ;
   wire \$47 ;
-  wire [1:0] \$48 ;
-  wire [1:0] \$49 ;
+  wire \$48 ;
+  wire \$49 ;
   wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
-  wire \$53 ;
+  wire [1:0] \$53 ;
   wire [1:0] \$54 ;
-  wire [1:0] \$55 ;
+  wire \$55 ;
   wire \$56 ;
-  wire [2:0] \$57 ;
-  wire [3:0] \$58 ;
-  wire [2:0] \$59 ;
+  wire \$57 ;
+  wire \$58 ;
+  wire [1:0] \$59 ;
   wire \$6 ;
-  wire [2:0] \$60 ;
-  wire [3:0] \$61 ;
+  wire [1:0] \$60 ;
+  wire \$61 ;
   wire [2:0] \$62 ;
-  wire [2:0] \$63 ;
-  wire [3:0] \$64 ;
+  wire [3:0] \$63 ;
+  wire [2:0] \$64 ;
   wire [2:0] \$65 ;
-  wire [2:0] \$66 ;
-  wire [3:0] \$67 ;
+  wire [3:0] \$66 ;
+  wire [2:0] \$67 ;
   wire [2:0] \$68 ;
-  wire [2:0] \$69 ;
+  wire [3:0] \$69 ;
   wire \$7 ;
   wire [2:0] \$70 ;
   wire [2:0] \$71 ;
   wire [3:0] \$72 ;
   wire [2:0] \$73 ;
-  wire \$74 ;
-  wire \$75 ;
+  wire [2:0] \$74 ;
+  wire [2:0] \$75 ;
   wire [2:0] \$76 ;
   wire [3:0] \$77 ;
   wire [2:0] \$78 ;
-  wire \$79 ;
+  wire [2:0] \$79 ;
   wire \$8 ;
-  wire \$80 ;
-  wire \$81 ;
-  wire \$82 ;
-  wire \$83 ;
-  wire \$84 ;
-  wire [1:0] \$85 ;
+  wire [2:0] \$80 ;
+  wire [2:0] \$81 ;
+  wire [3:0] \$82 ;
+  wire [2:0] \$83 ;
+  wire [2:0] \$84 ;
+  wire [2:0] \$85 ;
+  wire [3:0] \$86 ;
+  wire [2:0] \$87 ;
+  wire \$88 ;
+  wire [2:0] \$89 ;
   wire \$9 ;
+  wire [3:0] \$90 ;
+  wire [2:0] \$91 ;
+  wire [2:0] \$92 ;
+  wire [2:0] \$93 ;
+  wire [2:0] \$94 ;
+  wire [3:0] \$95 ;
+  wire [2:0] \$96 ;
+  wire [2:0] \$97 ;
+  wire [2:0] \$98 ;
+  wire [3:0] \$99 ;
   reg [7:0] \$like  = 8'h00;
   reg \$signal  = 1'h0;
   output [14:0] address;
@@ -35923,11 +36088,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire clear;
   input clk;
   wire clk;
+  reg closing = 1'h0;
   input [11:0] columns;
   wire [11:0] columns;
   output consume;
   wire consume;
   reg [31:0] current = 32'd0;
+  reg ends;
   reg entry_last = 1'h0;
   wire free;
   output [138:0] job;
@@ -35944,7 +36111,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   output job_valid;
   reg job_valid = 1'h0;
   reg last_chunk = 1'h0;
-  reg list_end;
+  wire list_end;
   wire looked_at;
   reg [14:0] loop = 15'h0000;
   wire move;
@@ -35964,6 +36131,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire [7:0] row_groups;
   input rst;
   wire rst;
+  reg single = 1'h0;
   input start;
   wire start;
   (* enum_base_type = "_State" *)
@@ -35987,101 +36155,115 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   assign \$6  = state == 2'h2;
   assign move = \$5  | \$6 ;
   assign read_enable = primed & move;
-  assign \$7  = ~ \$signal ;
-  assign \$8  = \$7  | last_chunk;
-  assign back = list_end & \$8 ;
-  assign \$9  = ! current[4:2];
-  assign \$11  = ~ pending;
-  assign \$12  = \$11  + 1'h1;
-  assign \$13  = pending & \$12 [2:0];
-  assign \$14  = pending == \$13 ;
-  assign \$15  = read_address + 1'h1;
-  assign \$16  = address + 1'h1;
-  assign \$17  = consume & back;
-  assign \$18  = \$signal  ? base : loop;
-  assign \$19  = \$signal  ? base : loop;
-  assign \$20  = consume & list_end;
-  assign \$21  = \$like  - 1'h1;
-  assign \$22  = \$signal  ? row_groups : \$21 [7:0];
-  assign \$23  = row_groups == 1'h1;
-  assign \$24  = \$like  == 2'h2;
-  assign \$25  = \$signal  ? \$23  : \$24 ;
-  assign \$26  = chunks_left - 1'h1;
-  assign \$27  = last_chunk ? chunks : \$26 [11:0];
-  assign \$28  = chunks == 1'h1;
-  assign \$29  = chunks_left == 2'h2;
-  assign \$30  = last_chunk ? \$28  : \$29 ;
-  assign \$31  = address + 1'h1;
-  assign \$32  = last_chunk ? base : \$31 [14:0];
-  assign \$33  = ~ list_end;
-  assign \$34  = consume & \$33 ;
-  assign \$35  = & address;
-  assign \$36  = \$34  & \$35 ;
-  assign \$37  = job[133:128] + 1'h1;
-  assign \$39  = job[133:128] + 2'h2;
-  assign \$40  = \$39  == columns;
-  assign \$41  = ~ unselected;
-  assign \$42  = columns == 1'h1;
-  assign \$43  = ! current[4:2];
-  assign \$44  = ! current[4:2];
-  assign \$45  = ! word;
-  assign \$48  = word + 1'h1;
-  assign \$49  = \$47  ? 2'h0 : \$48 ;
-  assign \$51  = ! word;
-  assign \$54  = word + 1'h1;
-  assign \$55  = \$53  ? 2'h0 : \$54 ;
-  assign \$57  = ~ pending;
-  assign \$58  = \$57  + 1'h1;
-  assign \$59  = pending & \$58 [2:0];
-  assign \$60  = ~ pending;
-  assign \$61  = \$60  + 1'h1;
-  assign \$62  = pending & \$61 [2:0];
-  assign \$63  = ~ pending;
-  assign \$64  = \$63  + 1'h1;
-  assign \$65  = pending & \$64 [2:0];
-  assign \$66  = ~ pending;
-  assign \$67  = \$66  + 1'h1;
-  assign \$68  = pending & \$67 [2:0];
-  assign \$69  = ~ \$68 ;
-  assign \$70  = pending & \$69 ;
+  assign \$7  = present & free;
+  assign list_end = \$7  & ends;
+  assign \$8  = ~ \$signal ;
+  assign \$9  = \$8  | last_chunk;
+  assign back = list_end & \$9 ;
+  assign \$10  = ! current[4:2];
+  assign \$11  = \$10  & current[0];
+  assign \$13  = \$12  & closing;
+  assign \$14  = read_address + 1'h1;
+  assign \$15  = address + 1'h1;
+  assign \$16  = \$signal  ? base : loop;
+  assign \$17  = \$signal  ? base : loop;
+  assign \$18  = \$like  - 1'h1;
+  assign \$19  = \$signal  ? row_groups : \$18 [7:0];
+  assign \$20  = row_groups == 1'h1;
+  assign \$21  = \$like  == 2'h2;
+  assign \$22  = \$signal  ? \$20  : \$21 ;
+  assign \$23  = chunks_left - 1'h1;
+  assign \$24  = last_chunk ? chunks : \$23 [11:0];
+  assign \$25  = chunks == 1'h1;
+  assign \$26  = chunks_left == 2'h2;
+  assign \$27  = last_chunk ? \$25  : \$26 ;
+  assign \$28  = consume & \$signal ;
+  assign \$29  = address + 1'h1;
+  assign \$30  = last_chunk ? base : \$29 [14:0];
+  assign \$31  = ~ list_end;
+  assign \$32  = consume & \$31 ;
+  assign \$33  = & address;
+  assign \$34  = \$32  & \$33 ;
+  assign \$35  = job[133:128] + 1'h1;
+  assign \$37  = job[133:128] + 2'h2;
+  assign \$38  = \$37  == columns;
+  assign \$39  = ~ unselected;
+  assign \$40  = columns == 1'h1;
+  assign \$41  = ! current[4:2];
+  assign \$42  = current[4:2] - 1'h1;
+  assign \$43  = current[4:2] & \$42 [2:0];
+  assign \$44  = ! \$43 ;
+  assign \$45  = current[4:2] - 1'h1;
+  assign \$46  = current[4:2] & \$45 [2:0];
+  assign \$47  = ! \$46 ;
+  assign \$48  = \$47  & current[0];
+  assign \$49  = ! current[4:2];
+  assign \$50  = ! word;
+  assign \$53  = word + 1'h1;
+  assign \$54  = \$52  ? 2'h0 : \$53 ;
+  assign \$56  = ! word;
+  assign \$59  = word + 1'h1;
+  assign \$60  = \$58  ? 2'h0 : \$59 ;
+  assign \$62  = ~ pending;
+  assign \$63  = \$62  + 1'h1;
+  assign \$64  = pending & \$63 [2:0];
+  assign \$65  = ~ pending;
+  assign \$66  = \$65  + 1'h1;
+  assign \$67  = pending & \$66 [2:0];
+  assign \$68  = ~ pending;
+  assign \$69  = \$68  + 1'h1;
+  assign \$70  = pending & \$69 [2:0];
   assign \$71  = ~ pending;
   assign \$72  = \$71  + 1'h1;
   assign \$73  = pending & \$72 [2:0];
-  assign \$74  = pending == \$73 ;
-  assign \$75  = entry_last & \$74 ;
+  assign \$74  = ~ \$73 ;
+  assign \$75  = pending & \$74 ;
   assign \$76  = ~ pending;
   assign \$77  = \$76  + 1'h1;
   assign \$78  = pending & \$77 [2:0];
-  assign \$79  = pending == \$78 ;
-  assign \$80  = ~ unselected;
-  assign \$81  = columns == 1'h1;
-  assign \$82  = ~ stream;
-  assign \$83  = row_groups == 1'h1;
-  assign \$84  = chunks == 1'h1;
-  assign \$85  = stream ? 2'h0 : 2'h1;
+  assign \$79  = ~ \$78 ;
+  assign \$80  = pending & \$79 ;
+  assign \$81  = ~ pending;
+  assign \$82  = \$81  + 1'h1;
+  assign \$83  = pending & \$82 [2:0];
+  assign \$84  = ~ \$83 ;
+  assign \$85  = pending & \$84 ;
+  assign \$86  = \$85  - 1'h1;
+  assign \$87  = \$80  & \$86 [2:0];
+  assign \$88  = ! \$87 ;
+  assign \$89  = ~ pending;
+  assign \$90  = \$89  + 1'h1;
+  assign \$91  = pending & \$90 [2:0];
+  assign \$92  = ~ \$91 ;
+  assign \$93  = pending & \$92 ;
+  assign \$94  = ~ pending;
+  assign \$95  = \$94  + 1'h1;
+  assign \$96  = pending & \$95 [2:0];
+  assign \$97  = ~ \$96 ;
+  assign \$98  = pending & \$97 ;
+  assign \$99  = \$98  - 1'h1;
+  assign \$100  = \$93  & \$99 [2:0];
+  assign \$101  = ! \$100 ;
+  assign \$102  = \$101  & entry_last;
+  assign \$103  = ~ unselected;
+  assign \$104  = columns == 1'h1;
+  assign \$105  = ~ stream;
+  assign \$106  = row_groups == 1'h1;
+  assign \$107  = chunks == 1'h1;
+  assign \$108  = stream ? 2'h0 : 2'h1;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
-    list_end = 1'h0;
+    ends = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (consume) begin
-            if (\$9 ) begin
-              list_end = current[0];
-            end
-          end
+          ends = \$11 ;
       2'h2:
           /* empty */;
       2'h3:
-          if (consume) begin
-            if (\$10 ) begin
-              if (\$14 ) begin
-                list_end = entry_last;
-              end
-            end
-          end
+          ends = \$13 ;
     endcase
   end
   always @(posedge clk) begin
@@ -36096,7 +36278,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
           end
       2'h1:
           if (consume) begin
-            if (\$44 ) begin
+            if (\$49 ) begin
               job_valid <= 1'h1;
             end
           end
@@ -36104,7 +36286,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
           /* empty */;
       2'h3:
           if (consume) begin
-            if (\$56 ) begin
+            if (\$61 ) begin
               job_valid <= 1'h1;
             end
           end
@@ -36123,7 +36305,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     if (read_enable) begin
       read <= 1'h1;
     end
-    if (\$17 ) begin
+    if (back) begin
       read <= 1'h0;
     end
     if (start) begin
@@ -36138,10 +36320,10 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   end
   always @(posedge clk) begin
     if (read_enable) begin
-      read_address <= \$15 [14:0];
+      read_address <= \$14 [14:0];
     end
-    if (\$17 ) begin
-      read_address <= \$18 ;
+    if (back) begin
+      read_address <= \$16 ;
     end
     if (start) begin
       read_address <= base;
@@ -36157,7 +36339,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     if (move) begin
       present <= read;
     end
-    if (\$17 ) begin
+    if (back) begin
       present <= 1'h0;
     end
     if (start) begin
@@ -36183,10 +36365,10 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   end
   always @(posedge clk) begin
     if (consume) begin
-      address <= \$16 [14:0];
+      address <= \$15 [14:0];
     end
-    if (\$17 ) begin
-      address <= \$19 ;
+    if (back) begin
+      address <= \$17 ;
     end
     if (start) begin
       address <= base;
@@ -36199,8 +36381,8 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
-      \$like  <= \$22 ;
+    if (list_end) begin
+      \$like  <= \$19 ;
     end
     if (start) begin
       \$like  <= row_groups;
@@ -36213,11 +36395,11 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
-      \$signal  <= \$25 ;
+    if (list_end) begin
+      \$signal  <= \$22 ;
     end
     if (start) begin
-      \$signal  <= \$83 ;
+      \$signal  <= \$106 ;
     end
     if (clear) begin
       \$signal  <= 1'h0;
@@ -36227,9 +36409,9 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
+    if (list_end) begin
       if (\$signal ) begin
-        chunks_left <= \$27 ;
+        chunks_left <= \$24 ;
       end
     end
     if (start) begin
@@ -36243,13 +36425,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
+    if (list_end) begin
       if (\$signal ) begin
-        last_chunk <= \$30 ;
+        last_chunk <= \$27 ;
       end
     end
     if (start) begin
-      last_chunk <= \$84 ;
+      last_chunk <= \$107 ;
     end
     if (clear) begin
       last_chunk <= 1'h0;
@@ -36259,10 +36441,8 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$20 ) begin
-      if (\$signal ) begin
-        loop <= \$32 ;
-      end
+    if (\$28 ) begin
+      loop <= \$30 ;
     end
     if (start) begin
       loop <= base;
@@ -36275,7 +36455,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    overrun <= \$36 ;
+    overrun <= \$34 ;
     if (clear) begin
       overrun <= 1'h0;
     end
@@ -36288,60 +36468,60 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     casez (state)
       2'h0:
           if (job_ready) begin
-            job [133:128] <= \$37 [5:0];
-            job [63:0] <= \$38 [63:0];
-            job [138] <= \$40 ;
+            job [133:128] <= \$35 [5:0];
+            job [63:0] <= \$36 [63:0];
+            job [138] <= \$38 ;
             if (job[138]) begin
               job [133:128] <= 6'h00;
-              job [63:0] <= { 63'h0000000000000000, \$41  };
-              job [138] <= \$42 ;
+              job [63:0] <= { 63'h0000000000000000, \$39  };
+              job [138] <= \$40 ;
             end
           end
       2'h1:
           if (consume) begin
             job [133:128] <= current[10:5];
             job [136] <= current[1];
-            job [137] <= \$43 ;
             job [138] <= current[0];
+            job [137] <= \$41 ;
             job [135:134] <= 2'h0;
           end
       2'h2:
           if (consume) begin
-            if (\$45 ) begin
+            if (\$50 ) begin
               job [95:64] <= current;
             end
-            if (\$46 ) begin
+            if (\$51 ) begin
               job [127:96] <= current;
             end
           end
       2'h3:
           if (consume) begin
-            if (\$51 ) begin
+            if (\$56 ) begin
               job [31:0] <= current;
             end
-            if (\$52 ) begin
+            if (\$57 ) begin
               job [63:32] <= current;
             end
-            if (\$56 ) begin
-              if (\$59 [0]) begin
+            if (\$61 ) begin
+              if (\$64 [0]) begin
                 job [135:134] <= 2'h0;
               end
-              if (\$62 [1]) begin
+              if (\$67 [1]) begin
                 job [135:134] <= 2'h1;
               end
-              if (\$65 [2]) begin
+              if (\$70 [2]) begin
                 job [135:134] <= 2'h2;
               end
               begin
-                  job [138] <= \$75 ;
+                  job [138] <= closing;
               end
             end
           end
     endcase
     if (start) begin
       job [137:64] <= 74'h0000000000000000000;
-      job [63:0] <= { 63'h0000000000000000, \$80  };
-      job [138] <= \$81 ;
+      job [63:0] <= { 63'h0000000000000000, \$103  };
+      job [138] <= \$104 ;
     end
     if (clear) begin
       job <= 139'h00000000000000000000000000000000000;
@@ -36373,14 +36553,39 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
           /* empty */;
       2'h1:
           if (consume) begin
+            word <= 1'h0;
+          end
+      2'h2:
+          if (consume) begin
+            word <= \$54 [0];
+          end
+      2'h3:
+          if (consume) begin
+            word <= \$60 [0];
+          end
+    endcase
+    if (clear) begin
+      word <= 1'h0;
+    end
+    if (rst) begin
+      word <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    (* full_case = 32'd1 *)
+    casez (state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          if (consume) begin
             pending <= current[4:2];
           end
       2'h2:
           /* empty */;
       2'h3:
           if (consume) begin
-            if (\$56 ) begin
-              pending <= \$70 ;
+            if (\$61 ) begin
+              pending <= \$75 ;
             end
           end
     endcase
@@ -36398,22 +36603,47 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
           /* empty */;
       2'h1:
           if (consume) begin
-            word <= 1'h0;
+            single <= \$44 ;
           end
       2'h2:
-          if (consume) begin
-            word <= \$49 [0];
-          end
+          /* empty */;
       2'h3:
           if (consume) begin
-            word <= \$55 [0];
+            if (\$61 ) begin
+              single <= \$88 ;
+            end
           end
     endcase
     if (clear) begin
-      word <= 1'h0;
+      single <= 1'h0;
     end
     if (rst) begin
-      word <= 1'h0;
+      single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    (* full_case = 32'd1 *)
+    casez (state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          if (consume) begin
+            closing <= \$48 ;
+          end
+      2'h2:
+          /* empty */;
+      2'h3:
+          if (consume) begin
+            if (\$61 ) begin
+              closing <= \$102 ;
+            end
+          end
+    endcase
+    if (clear) begin
+      closing <= 1'h0;
+    end
+    if (rst) begin
+      closing <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -36424,28 +36654,28 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
       2'h1:
           if (consume) begin
             (* full_case = 32'd1 *)
-            if (\$44 ) begin
+            if (\$49 ) begin
             end else begin
               state <= 2'h2;
             end
           end
       2'h2:
           if (consume) begin
-            if (\$50 ) begin
+            if (\$55 ) begin
               state <= 2'h3;
             end
           end
       2'h3:
           if (consume) begin
-            if (\$56 ) begin
-              if (\$79 ) begin
+            if (\$61 ) begin
+              if (single) begin
                 state <= 2'h1;
               end
             end
           end
     endcase
     if (start) begin
-      state <= \$85 ;
+      state <= \$108 ;
     end
     if (clear) begin
       state <= 2'h0;
@@ -36456,7 +36686,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   end
   always @(posedge clk) begin
     if (start) begin
-      primed <= \$82 ;
+      primed <= \$105 ;
     end
     if (clear) begin
       primed <= 1'h0;
@@ -36474,12 +36704,12 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   assign \job.stop  = job[136];
   assign \job.void  = job[137];
   assign \job.last  = job[138];
-  assign \$10  = word;
-  assign \$38  = { job[63:0], 1'h0 };
-  assign \$46  = word;
-  assign \$47  = word;
-  assign \$50  = word;
+  assign \$12  = word;
+  assign \$36  = { job[63:0], 1'h0 };
+  assign \$51  = word;
   assign \$52  = word;
-  assign \$53  = word;
-  assign \$56  = word;
+  assign \$55  = word;
+  assign \$57  = word;
+  assign \$58  = word;
+  assign \$61  = word;
 endmodule

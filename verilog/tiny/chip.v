@@ -6,22 +6,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
 , macro1__write_data, macro1__load_enable, macro1__load_bank, macro1__load_clear, macro1__load_row, macro1__load_codes, macro1__bank, macro1__row_enable, macro1__reset, macro1__drive, macro1__share, macro1__hold, macro1__clear, macro1__add, macro1__side, macro1__select, macro1__negate, macro1__convert, macro1__convert_side, macro1__trial, macro1__level
 , macro1__reference, macro1__product, macro1__conversion, trace0__valid, trace0__product, trace0__conversion, trace0__index, trace0__plane, trace0__code, trace0__compensated, trace0__stopped, trace0__void, trace1__valid, trace1__product, trace1__conversion, trace1__index, trace1__plane, trace1__code, trace1__compensated, trace1__stopped, trace1__void
 , trace_sum__valid, trace_sum__kernel, trace_sum__position, trace_sum__value, trace_sum__output, trace_tenant, trace_word__valid, trace_word__address, trace_word__data, trace_layer__begin, trace_layer__done, trace_layer__index, aclk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$1  = 0;
   wire \$1 ;
   wire \$10 ;
-  wire [21:0] \$100 ;
-  wire [45:0] \$101 ;
+  wire [21:0] \$104 ;
+  wire [45:0] \$105 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
-  wire [1:0] \$14 ;
+  wire \$14 ;
   wire \$15 ;
-  wire [1:0] \$16 ;
+  wire \$16 ;
   wire [1:0] \$17 ;
   wire \$18 ;
-  wire \$19 ;
+  wire [1:0] \$19 ;
   wire \$2 ;
-  wire \$20 ;
+  wire [1:0] \$20 ;
   wire \$21 ;
   wire \$22 ;
   wire \$23 ;
@@ -56,25 +56,25 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$5 ;
   wire \$50 ;
   wire \$51 ;
-  wire [1:0] \$52 ;
-  wire [1:0] \$53 ;
+  wire \$52 ;
+  wire \$53 ;
   wire \$54 ;
-  wire [19:0] \$55 ;
-  wire \$56 ;
+  wire [1:0] \$55 ;
+  wire [1:0] \$56 ;
   wire \$57 ;
-  wire \$58 ;
+  wire [19:0] \$58 ;
   wire \$59 ;
   wire [15:0] \$6 ;
-  wire [17:0] \$60 ;
-  wire [19:0] \$61 ;
+  wire \$60 ;
+  wire \$61 ;
   wire \$62 ;
-  wire \$63 ;
-  wire \$64 ;
+  wire [17:0] \$63 ;
+  wire [19:0] \$64 ;
   wire \$65 ;
-  wire [17:0] \$66 ;
+  wire \$66 ;
   wire \$67 ;
   wire \$68 ;
-  wire \$69 ;
+  wire [17:0] \$69 ;
   wire \$7 ;
   wire \$70 ;
   wire \$71 ;
@@ -84,37 +84,40 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$75 ;
   wire \$76 ;
   wire \$77 ;
-  wire [1:0] \$78 ;
-  wire [1:0] \$79 ;
-  wire \$8 ;
+  wire \$78 ;
+  wire \$79 ;
+  wire [15:0] \$8 ;
   wire \$80 ;
-  wire \$81 ;
-  wire \$82 ;
+  wire [1:0] \$81 ;
+  wire [1:0] \$82 ;
   wire \$83 ;
   wire \$84 ;
-  wire [1:0] \$85 ;
-  wire [1:0] \$86 ;
+  wire \$85 ;
+  wire \$86 ;
   wire \$87 ;
-  wire \$88 ;
-  wire \$89 ;
-  wire \$9 ;
-  wire [30:0] \$90 ;
+  wire [1:0] \$88 ;
+  wire [1:0] \$89 ;
+  wire [31:0] \$9 ;
+  wire \$90 ;
+  wire \$91 ;
+  wire \$92 ;
+  wire [30:0] \$93 ;
   wire abort;
-  wire \abort$256 ;
-  wire \abort$284 ;
+  wire \abort$257 ;
+  wire \abort$285 ;
   input aclk;
   wire aclk;
   wire active;
   wire adder;
-  wire \adder$296 ;
+  wire \adder$297 ;
   wire [15:0] address;
-  wire [15:0] \address$322 ;
+  wire [15:0] \address$323 ;
   wire [23:0] araddr;
   input aresetn;
   wire aresetn;
   wire [2:0] arprot;
   wire array;
-  wire \array$298 ;
+  wire \array$299 ;
   wire arready;
   wire arvalid;
   wire [23:0] awaddr;
@@ -122,55 +125,55 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire awready;
   wire awvalid;
   wire bank_free;
-  wire \bank_free$333 ;
   wire \bank_free$334 ;
+  wire \bank_free$335 ;
   wire beyond;
   wire bready;
   wire [1:0] bresp;
   wire buffer_wait;
   wire busy;
-  wire \busy$236 ;
-  wire \busy$258 ;
+  wire \busy$237 ;
   wire \busy$259 ;
+  wire \busy$260 ;
   wire bvalid;
   wire calibrate;
-  wire \calibrate$394 ;
-  wire \calibrate$483 ;
+  wire \calibrate$395 ;
+  wire \calibrate$484 ;
   wire calibrated;
-  wire \calibrated$547 ;
+  wire \calibrated$548 ;
   reg calibrating = 1'h0;
   wire chunk_begin;
-  wire \chunk_begin$363 ;
-  wire \chunk_begin$464 ;
+  wire \chunk_begin$364 ;
+  wire \chunk_begin$465 ;
   wire chunk_final;
-  wire \chunk_final$369 ;
-  wire \chunk_final$467 ;
+  wire \chunk_final$370 ;
+  wire \chunk_final$468 ;
   wire chunk_loaded;
-  wire \chunk_loaded$365 ;
-  wire \chunk_loaded$465 ;
+  wire \chunk_loaded$366 ;
+  wire \chunk_loaded$466 ;
   wire clear;
-  wire \clear$251 ;
-  wire \clear$347 ;
+  wire \clear$252 ;
   wire \clear$348 ;
-  wire \clear$458 ;
+  wire \clear$349 ;
+  wire \clear$459 ;
   wire clk;
   wire [19:0] coefficient_base;
-  wire [19:0] \coefficient_base$460 ;
+  wire [19:0] \coefficient_base$461 ;
   wire [7:0] coefficient_data;
-  wire [7:0] \coefficient_data$478 ;
+  wire [7:0] \coefficient_data$479 ;
   wire [8:0] coefficient_index;
-  wire [8:0] \coefficient_index$477 ;
+  wire [8:0] \coefficient_index$478 ;
   wire [20:0] coefficient_words;
-  wire [20:0] \coefficient_words$461 ;
+  wire [20:0] \coefficient_words$462 ;
   wire coefficient_write;
-  wire \coefficient_write$476 ;
+  wire \coefficient_write$477 ;
   wire [19:0] coefficients;
   wire [1:0] coefficients_write;
   wire combine;
   reg combining = 1'h0;
-  reg \combining$535  = 1'h0;
+  reg \combining$536  = 1'h0;
   wire comparator;
-  wire \comparator$294 ;
+  wire \comparator$295 ;
   wire [15:0] comparator_timeout;
   wire [63:0] constant;
   wire [5:0] constant__addr;
@@ -182,14 +185,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire contest;
   wire [1:0] conversions;
   wire convert_side;
-  wire \convert_side$252 ;
+  wire \convert_side$253 ;
   wire converted;
-  wire \converted$270 ;
+  wire \converted$271 ;
   wire converting;
-  wire \converting$238 ;
-  wire \converting$246 ;
+  wire \converting$239 ;
   wire \converting$247 ;
-  wire \converting$274 ;
+  wire \converting$248 ;
+  wire \converting$275 ;
   wire [511:0] convolution;
   wire [31:0] \convolution[0] ;
   wire [31:0] \convolution[10] ;
@@ -209,117 +212,117 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \convolution[9] ;
   wire convolve;
   wire [3:0] correction_data;
-  wire [3:0] \correction_data$481 ;
+  wire [3:0] \correction_data$482 ;
   wire [5:0] correction_index;
-  wire [5:0] \correction_index$480 ;
+  wire [5:0] \correction_index$481 ;
   wire correction_write;
-  wire \correction_write$479 ;
+  wire \correction_write$480 ;
   wire [1:0] corrections_write;
   wire decided;
-  wire \decided$248 ;
+  wire \decided$249 ;
   wire [511:0] descriptor;
-  wire [511:0] \descriptor$288 ;
-  wire [31:0] \descriptor$288[0] ;
-  wire [31:0] \descriptor$288[10] ;
-  wire [31:0] \descriptor$288[11] ;
-  wire [31:0] \descriptor$288[12] ;
-  wire [31:0] \descriptor$288[13] ;
-  wire [31:0] \descriptor$288[14] ;
-  wire [31:0] \descriptor$288[15] ;
-  wire [31:0] \descriptor$288[1] ;
-  wire [31:0] \descriptor$288[2] ;
-  wire [31:0] \descriptor$288[3] ;
-  wire [31:0] \descriptor$288[4] ;
-  wire [31:0] \descriptor$288[5] ;
-  wire [31:0] \descriptor$288[6] ;
-  wire [31:0] \descriptor$288[7] ;
-  wire [31:0] \descriptor$288[8] ;
-  wire [31:0] \descriptor$288[9] ;
-  wire [511:0] \descriptor$314 ;
-  wire [31:0] \descriptor$314[0] ;
-  wire [31:0] \descriptor$314[10] ;
-  wire [31:0] \descriptor$314[11] ;
-  wire [31:0] \descriptor$314[12] ;
-  wire [31:0] \descriptor$314[13] ;
-  wire [31:0] \descriptor$314[14] ;
-  wire [31:0] \descriptor$314[15] ;
-  wire [31:0] \descriptor$314[1] ;
-  wire [31:0] \descriptor$314[2] ;
-  wire [31:0] \descriptor$314[3] ;
-  wire [31:0] \descriptor$314[4] ;
-  wire [31:0] \descriptor$314[5] ;
-  wire [31:0] \descriptor$314[6] ;
-  wire [31:0] \descriptor$314[7] ;
-  wire [31:0] \descriptor$314[8] ;
-  wire [31:0] \descriptor$314[9] ;
-  wire [511:0] \descriptor$335 ;
-  wire [31:0] \descriptor$335[0] ;
-  wire [31:0] \descriptor$335[10] ;
-  wire [31:0] \descriptor$335[11] ;
-  wire [31:0] \descriptor$335[12] ;
-  wire [31:0] \descriptor$335[13] ;
-  wire [31:0] \descriptor$335[14] ;
-  wire [31:0] \descriptor$335[15] ;
-  wire [31:0] \descriptor$335[1] ;
-  wire [31:0] \descriptor$335[2] ;
-  wire [31:0] \descriptor$335[3] ;
-  wire [31:0] \descriptor$335[4] ;
-  wire [31:0] \descriptor$335[5] ;
-  wire [31:0] \descriptor$335[6] ;
-  wire [31:0] \descriptor$335[7] ;
-  wire [31:0] \descriptor$335[8] ;
-  wire [31:0] \descriptor$335[9] ;
-  wire [511:0] \descriptor$337 ;
-  wire [31:0] \descriptor$337[0] ;
-  wire [31:0] \descriptor$337[10] ;
-  wire [31:0] \descriptor$337[11] ;
-  wire [31:0] \descriptor$337[12] ;
-  wire [31:0] \descriptor$337[13] ;
-  wire [31:0] \descriptor$337[14] ;
-  wire [31:0] \descriptor$337[15] ;
-  wire [31:0] \descriptor$337[1] ;
-  wire [31:0] \descriptor$337[2] ;
-  wire [31:0] \descriptor$337[3] ;
-  wire [31:0] \descriptor$337[4] ;
-  wire [31:0] \descriptor$337[5] ;
-  wire [31:0] \descriptor$337[6] ;
-  wire [31:0] \descriptor$337[7] ;
-  wire [31:0] \descriptor$337[8] ;
-  wire [31:0] \descriptor$337[9] ;
-  wire [511:0] \descriptor$451 ;
-  wire [31:0] \descriptor$451[0] ;
-  wire [31:0] \descriptor$451[10] ;
-  wire [31:0] \descriptor$451[11] ;
-  wire [31:0] \descriptor$451[12] ;
-  wire [31:0] \descriptor$451[13] ;
-  wire [31:0] \descriptor$451[14] ;
-  wire [31:0] \descriptor$451[15] ;
-  wire [31:0] \descriptor$451[1] ;
-  wire [31:0] \descriptor$451[2] ;
-  wire [31:0] \descriptor$451[3] ;
-  wire [31:0] \descriptor$451[4] ;
-  wire [31:0] \descriptor$451[5] ;
-  wire [31:0] \descriptor$451[6] ;
-  wire [31:0] \descriptor$451[7] ;
-  wire [31:0] \descriptor$451[8] ;
-  wire [31:0] \descriptor$451[9] ;
-  wire [511:0] \descriptor$532 ;
-  wire [31:0] \descriptor$532[0] ;
-  wire [31:0] \descriptor$532[10] ;
-  wire [31:0] \descriptor$532[11] ;
-  wire [31:0] \descriptor$532[12] ;
-  wire [31:0] \descriptor$532[13] ;
-  wire [31:0] \descriptor$532[14] ;
-  wire [31:0] \descriptor$532[15] ;
-  wire [31:0] \descriptor$532[1] ;
-  wire [31:0] \descriptor$532[2] ;
-  wire [31:0] \descriptor$532[3] ;
-  wire [31:0] \descriptor$532[4] ;
-  wire [31:0] \descriptor$532[5] ;
-  wire [31:0] \descriptor$532[6] ;
-  wire [31:0] \descriptor$532[7] ;
-  wire [31:0] \descriptor$532[8] ;
-  wire [31:0] \descriptor$532[9] ;
+  wire [511:0] \descriptor$289 ;
+  wire [31:0] \descriptor$289[0] ;
+  wire [31:0] \descriptor$289[10] ;
+  wire [31:0] \descriptor$289[11] ;
+  wire [31:0] \descriptor$289[12] ;
+  wire [31:0] \descriptor$289[13] ;
+  wire [31:0] \descriptor$289[14] ;
+  wire [31:0] \descriptor$289[15] ;
+  wire [31:0] \descriptor$289[1] ;
+  wire [31:0] \descriptor$289[2] ;
+  wire [31:0] \descriptor$289[3] ;
+  wire [31:0] \descriptor$289[4] ;
+  wire [31:0] \descriptor$289[5] ;
+  wire [31:0] \descriptor$289[6] ;
+  wire [31:0] \descriptor$289[7] ;
+  wire [31:0] \descriptor$289[8] ;
+  wire [31:0] \descriptor$289[9] ;
+  wire [511:0] \descriptor$315 ;
+  wire [31:0] \descriptor$315[0] ;
+  wire [31:0] \descriptor$315[10] ;
+  wire [31:0] \descriptor$315[11] ;
+  wire [31:0] \descriptor$315[12] ;
+  wire [31:0] \descriptor$315[13] ;
+  wire [31:0] \descriptor$315[14] ;
+  wire [31:0] \descriptor$315[15] ;
+  wire [31:0] \descriptor$315[1] ;
+  wire [31:0] \descriptor$315[2] ;
+  wire [31:0] \descriptor$315[3] ;
+  wire [31:0] \descriptor$315[4] ;
+  wire [31:0] \descriptor$315[5] ;
+  wire [31:0] \descriptor$315[6] ;
+  wire [31:0] \descriptor$315[7] ;
+  wire [31:0] \descriptor$315[8] ;
+  wire [31:0] \descriptor$315[9] ;
+  wire [511:0] \descriptor$336 ;
+  wire [31:0] \descriptor$336[0] ;
+  wire [31:0] \descriptor$336[10] ;
+  wire [31:0] \descriptor$336[11] ;
+  wire [31:0] \descriptor$336[12] ;
+  wire [31:0] \descriptor$336[13] ;
+  wire [31:0] \descriptor$336[14] ;
+  wire [31:0] \descriptor$336[15] ;
+  wire [31:0] \descriptor$336[1] ;
+  wire [31:0] \descriptor$336[2] ;
+  wire [31:0] \descriptor$336[3] ;
+  wire [31:0] \descriptor$336[4] ;
+  wire [31:0] \descriptor$336[5] ;
+  wire [31:0] \descriptor$336[6] ;
+  wire [31:0] \descriptor$336[7] ;
+  wire [31:0] \descriptor$336[8] ;
+  wire [31:0] \descriptor$336[9] ;
+  wire [511:0] \descriptor$338 ;
+  wire [31:0] \descriptor$338[0] ;
+  wire [31:0] \descriptor$338[10] ;
+  wire [31:0] \descriptor$338[11] ;
+  wire [31:0] \descriptor$338[12] ;
+  wire [31:0] \descriptor$338[13] ;
+  wire [31:0] \descriptor$338[14] ;
+  wire [31:0] \descriptor$338[15] ;
+  wire [31:0] \descriptor$338[1] ;
+  wire [31:0] \descriptor$338[2] ;
+  wire [31:0] \descriptor$338[3] ;
+  wire [31:0] \descriptor$338[4] ;
+  wire [31:0] \descriptor$338[5] ;
+  wire [31:0] \descriptor$338[6] ;
+  wire [31:0] \descriptor$338[7] ;
+  wire [31:0] \descriptor$338[8] ;
+  wire [31:0] \descriptor$338[9] ;
+  wire [511:0] \descriptor$452 ;
+  wire [31:0] \descriptor$452[0] ;
+  wire [31:0] \descriptor$452[10] ;
+  wire [31:0] \descriptor$452[11] ;
+  wire [31:0] \descriptor$452[12] ;
+  wire [31:0] \descriptor$452[13] ;
+  wire [31:0] \descriptor$452[14] ;
+  wire [31:0] \descriptor$452[15] ;
+  wire [31:0] \descriptor$452[1] ;
+  wire [31:0] \descriptor$452[2] ;
+  wire [31:0] \descriptor$452[3] ;
+  wire [31:0] \descriptor$452[4] ;
+  wire [31:0] \descriptor$452[5] ;
+  wire [31:0] \descriptor$452[6] ;
+  wire [31:0] \descriptor$452[7] ;
+  wire [31:0] \descriptor$452[8] ;
+  wire [31:0] \descriptor$452[9] ;
+  wire [511:0] \descriptor$533 ;
+  wire [31:0] \descriptor$533[0] ;
+  wire [31:0] \descriptor$533[10] ;
+  wire [31:0] \descriptor$533[11] ;
+  wire [31:0] \descriptor$533[12] ;
+  wire [31:0] \descriptor$533[13] ;
+  wire [31:0] \descriptor$533[14] ;
+  wire [31:0] \descriptor$533[15] ;
+  wire [31:0] \descriptor$533[1] ;
+  wire [31:0] \descriptor$533[2] ;
+  wire [31:0] \descriptor$533[3] ;
+  wire [31:0] \descriptor$533[4] ;
+  wire [31:0] \descriptor$533[5] ;
+  wire [31:0] \descriptor$533[6] ;
+  wire [31:0] \descriptor$533[7] ;
+  wire [31:0] \descriptor$533[8] ;
+  wire [31:0] \descriptor$533[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -338,42 +341,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [31:0] \descriptor[9] ;
   wire done;
   wire drain;
-  wire \drain$302 ;
+  wire \drain$303 ;
   wire drain_clear;
-  wire \drain_clear$412 ;
-  wire \drain_clear$493 ;
+  wire \drain_clear$413 ;
+  wire \drain_clear$494 ;
   wire [1:0] drain_group;
-  wire [1:0] \drain_group$408 ;
-  wire [1:0] \drain_group$491 ;
+  wire [1:0] \drain_group$409 ;
+  wire [1:0] \drain_group$492 ;
   wire drain_lane;
-  wire \drain_lane$410 ;
-  wire \drain_lane$492 ;
+  wire \drain_lane$411 ;
+  wire \drain_lane$493 ;
   wire [17:0] drain_sum;
-  wire [17:0] \drain_sum$534 ;
+  wire [17:0] \drain_sum$535 ;
   wire [35:0] drain_sums;
   wire [17:0] \drain_sums[0] ;
   wire [17:0] \drain_sums[1] ;
   wire drain_valid;
-  wire \drain_valid$402 ;
-  wire \drain_valid$487 ;
+  wire \drain_valid$403 ;
+  wire \drain_valid$488 ;
   wire [1:0] early_stops;
   wire ended;
-  wire \ended$263 ;
+  wire \ended$264 ;
   wire ending;
-  wire \ending$544 ;
+  wire \ending$545 ;
   wire failed;
-  wire \failed$265 ;
+  wire \failed$266 ;
   wire [3:0] failed_cause;
-  wire [3:0] \failed_cause$267 ;
-  wire [3:0] \failed_cause$267.tenant0 ;
+  wire [3:0] \failed_cause$268 ;
+  wire [3:0] \failed_cause$268.tenant0 ;
   wire [3:0] \failed_cause.tenant0 ;
   wire fetching;
   wire first;
-  wire \first$327 ;
+  wire \first$328 ;
   wire [31:0] first_product;
-  wire [31:0] \first_product$533 ;
+  wire [31:0] \first_product$534 ;
   wire hold;
-  wire \hold$250 ;
+  wire \hold$251 ;
   reg host_late = 1'h0;
   wire [23:0] host_timeout;
   wire [23:0] \host_timeout.tenant0 ;
@@ -384,27 +387,27 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire in_valid;
   output irq;
   wire irq;
-  wire \irq$313 ;
+  wire \irq$314 ;
   wire last;
-  wire \last$329 ;
+  wire \last$330 ;
   wire last_chunk;
-  wire \last_chunk$331 ;
+  wire \last_chunk$332 ;
   wire late;
   wire [11:0] layer;
-  wire [11:0] \layer$261 ;
-  wire [11:0] \layer$261.tenant0 ;
+  wire [11:0] \layer$262 ;
+  wire [11:0] \layer$262.tenant0 ;
   wire [11:0] \layer.tenant0 ;
   wire layer_begin;
   wire layer_done;
   wire [41:0] lengths;
-  wire [41:0] \lengths$463 ;
-  wire [5:0] \lengths$463.add ;
-  wire [5:0] \lengths$463.clear ;
-  wire [5:0] \lengths$463.drive ;
-  wire [5:0] \lengths$463.gap ;
-  wire [5:0] \lengths$463.hold ;
-  wire [5:0] \lengths$463.reset ;
-  wire [5:0] \lengths$463.share ;
+  wire [41:0] \lengths$464 ;
+  wire [5:0] \lengths$464.add ;
+  wire [5:0] \lengths$464.clear ;
+  wire [5:0] \lengths$464.drive ;
+  wire [5:0] \lengths$464.gap ;
+  wire [5:0] \lengths$464.hold ;
+  wire [5:0] \lengths$464.reset ;
+  wire [5:0] \lengths$464.share ;
   wire [5:0] \lengths.add ;
   wire [5:0] \lengths.clear ;
   wire [5:0] \lengths.drive ;
@@ -413,29 +416,29 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] \lengths.reset ;
   wire [5:0] \lengths.share ;
   wire [9:0] level_data;
-  wire [9:0] \level_data$490 ;
+  wire [9:0] \level_data$491 ;
   wire [5:0] level_index;
-  wire [5:0] \level_index$489 ;
+  wire [5:0] \level_index$490 ;
   wire level_write;
-  wire \level_write$488 ;
+  wire \level_write$489 ;
   wire [1:0] levels_write;
   wire load_bank;
-  wire \load_bank$371 ;
-  wire \load_bank$468 ;
+  wire \load_bank$372 ;
+  wire \load_bank$469 ;
   wire load_clear;
-  wire \load_clear$373 ;
-  wire \load_clear$469 ;
+  wire \load_clear$374 ;
+  wire \load_clear$470 ;
   wire [31:0] load_codes;
-  wire [31:0] \load_codes$377 ;
-  wire [31:0] \load_codes$471 ;
+  wire [31:0] \load_codes$378 ;
+  wire [31:0] \load_codes$472 ;
   wire load_enable;
-  wire \load_enable$367 ;
-  wire \load_enable$466 ;
+  wire \load_enable$368 ;
+  wire \load_enable$467 ;
   wire [1:0] load_row;
-  wire [1:0] \load_row$375 ;
-  wire [1:0] \load_row$470 ;
+  wire [1:0] \load_row$376 ;
+  wire [1:0] \load_row$471 ;
   wire loading;
-  wire \loading$245 ;
+  wire \loading$246 ;
   output [31:0] m_axis_tdata;
   wire [31:0] m_axis_tdata;
   output m_axis_tlast;
@@ -561,80 +564,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output [3:0] macro1__write_row;
   wire [3:0] macro1__write_row;
   wire macro__add;
-  wire \macro__add$519 ;
+  wire \macro__add$520 ;
   wire macro__bank;
-  wire \macro__bank$512 ;
+  wire \macro__bank$513 ;
   wire macro__clear;
-  wire \macro__clear$518 ;
+  wire \macro__clear$519 ;
   wire macro__comparator;
-  wire \macro__comparator$530 ;
+  wire \macro__comparator$531 ;
   wire [15:0] macro__conversion;
-  wire [15:0] \macro__conversion$529 ;
+  wire [15:0] \macro__conversion$530 ;
   wire macro__convert;
-  wire \macro__convert$523 ;
+  wire \macro__convert$524 ;
   wire macro__convert_side;
-  wire \macro__convert_side$524 ;
+  wire \macro__convert_side$525 ;
   wire macro__decided;
-  wire \macro__decided$531 ;
+  wire \macro__decided$532 ;
   wire macro__drive;
-  wire \macro__drive$515 ;
+  wire \macro__drive$516 ;
   wire macro__hold;
-  wire \macro__hold$517 ;
+  wire \macro__hold$518 ;
   wire [9:0] macro__level;
-  wire [9:0] \macro__level$526 ;
+  wire [9:0] \macro__level$527 ;
   wire macro__load_bank;
-  wire \macro__load_bank$508 ;
+  wire \macro__load_bank$509 ;
   wire macro__load_clear;
-  wire \macro__load_clear$509 ;
+  wire \macro__load_clear$510 ;
   wire [31:0] macro__load_codes;
-  wire [31:0] \macro__load_codes$511 ;
+  wire [31:0] \macro__load_codes$512 ;
   wire macro__load_enable;
-  wire \macro__load_enable$507 ;
+  wire \macro__load_enable$508 ;
   wire [1:0] macro__load_row;
-  wire [1:0] \macro__load_row$510 ;
+  wire [1:0] \macro__load_row$511 ;
   wire [7:0] macro__negate;
-  wire [7:0] \macro__negate$522 ;
+  wire [7:0] \macro__negate$523 ;
   wire [31:0] macro__product;
-  wire [31:0] \macro__product$528 ;
+  wire [31:0] \macro__product$529 ;
   wire [18:0] macro__reference;
-  wire [18:0] \macro__reference$527 ;
+  wire [18:0] \macro__reference$528 ;
   wire macro__reset;
-  wire \macro__reset$514 ;
+  wire \macro__reset$515 ;
   wire [1:0] macro__row_enable;
-  wire [1:0] \macro__row_enable$513 ;
+  wire [1:0] \macro__row_enable$514 ;
   wire [7:0] macro__select;
-  wire [7:0] \macro__select$521 ;
+  wire [7:0] \macro__select$522 ;
   wire macro__share;
-  wire \macro__share$516 ;
+  wire \macro__share$517 ;
   wire macro__side;
-  wire \macro__side$520 ;
+  wire \macro__side$521 ;
   wire [5:0] macro__trial;
-  wire [5:0] \macro__trial$525 ;
+  wire [5:0] \macro__trial$526 ;
   wire [31:0] macro__write_data;
-  wire [31:0] \macro__write_data$506 ;
+  wire [31:0] \macro__write_data$507 ;
   wire macro__write_enable;
-  wire \macro__write_enable$503 ;
+  wire \macro__write_enable$504 ;
   wire macro__write_group;
-  wire \macro__write_group$505 ;
+  wire \macro__write_group$506 ;
   wire [3:0] macro__write_row;
-  wire [3:0] \macro__write_row$504 ;
+  wire [3:0] \macro__write_row$505 ;
   wire [71:0] measured;
-  wire [35:0] \measured$398 ;
-  wire \measured$398.failed ;
-  wire [15:0] \measured$398.gain ;
-  wire [9:0] \measured$398.gain_reference ;
-  wire \measured$398.gain_valid ;
-  wire [5:0] \measured$398.offset ;
-  wire \measured$398.offset_valid ;
-  wire \measured$398.reference_valid ;
-  wire [35:0] \measured$485 ;
-  wire \measured$485.failed ;
-  wire [15:0] \measured$485.gain ;
-  wire [9:0] \measured$485.gain_reference ;
-  wire \measured$485.gain_valid ;
-  wire [5:0] \measured$485.offset ;
-  wire \measured$485.offset_valid ;
-  wire \measured$485.reference_valid ;
+  wire [35:0] \measured$399 ;
+  wire \measured$399.failed ;
+  wire [15:0] \measured$399.gain ;
+  wire [9:0] \measured$399.gain_reference ;
+  wire \measured$399.gain_valid ;
+  wire [5:0] \measured$399.offset ;
+  wire \measured$399.offset_valid ;
+  wire \measured$399.reference_valid ;
+  wire [35:0] \measured$486 ;
+  wire \measured$486.failed ;
+  wire [15:0] \measured$486.gain ;
+  wire [9:0] \measured$486.gain_reference ;
+  wire \measured$486.gain_valid ;
+  wire [5:0] \measured$486.offset ;
+  wire \measured$486.offset_valid ;
+  wire \measured$486.reference_valid ;
   wire [35:0] \measured[0] ;
   wire \measured[0].failed ;
   wire [15:0] \measured[0].gain ;
@@ -661,9 +664,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire out_ready;
   wire out_valid;
   wire overrun;
-  wire \overrun$231 ;
+  wire \overrun$232 ;
   wire pad;
-  wire \pad$323 ;
+  wire \pad$324 ;
   wire [5:0] phase_add;
   wire [5:0] phase_clear;
   wire [5:0] phase_drive;
@@ -672,15 +675,15 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [5:0] phase_reset;
   wire [5:0] phase_share;
   wire [1:0] position_done;
-  wire \position_done$454 ;
   wire \position_done$455 ;
+  wire \position_done$456 ;
   wire position_freed;
-  wire \position_freed$392 ;
-  wire \position_freed$482 ;
+  wire \position_freed$393 ;
+  wire \position_freed$483 ;
   wire product;
   reg [29:0] product0 = 30'h00000000;
   wire product_started;
-  wire \product_started$280 ;
+  wire \product_started$281 ;
   wire program_write;
   wire [31:0] rdata;
   wire [16:0] read;
@@ -692,36 +695,37 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [23:0] read_address;
   wire [23:0] \read_address$153 ;
   wire [7:0] \read_address$173 ;
-  wire [15:0] \read_address$194 ;
   wire [15:0] \read_address$195 ;
-  wire [15:0] \read_address$212 ;
+  wire [15:0] \read_address$196 ;
+  wire [15:0] \read_address$213 ;
   wire [31:0] read_data;
   wire [31:0] \read_data$157 ;
   wire [31:0] \read_data$174 ;
   wire [31:0] \read_data$187 ;
   wire [31:0] \read_data$188 ;
   wire [31:0] \read_data$189 ;
-  wire [31:0] \read_data$217 ;
+  wire [31:0] \read_data$218 ;
   wire read_enable;
   wire \read_enable$191 ;
   wire \read_enable$192 ;
-  wire \read_enable$211 ;
+  wire \read_enable$212 ;
   wire read_error;
   wire \read_error$159 ;
   wire read_ready;
   wire read_valid;
   wire \read_valid$151 ;
-  wire \read_valid$215 ;
+  wire \read_valid$216 ;
   wire ready;
   wire refused;
-  wire \refused$232 ;
+  wire \refused$233 ;
   reg register = 1'h0;
+  reg \register$537  = 1'h0;
   wire reset;
-  wire \reset$249 ;
+  wire \reset$250 ;
   wire [1:0] row_word;
-  wire [1:0] \row_word$325 ;
+  wire [1:0] \row_word$326 ;
   wire rows;
-  wire \rows$300 ;
+  wire \rows$301 ;
   wire rready;
   wire [1:0] rresp;
   wire rst;
@@ -773,42 +777,42 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   input s_axis_tvalid;
   wire s_axis_tvalid;
   wire [1:0] saturated;
-  wire \saturated$400 ;
-  wire \saturated$486 ;
+  wire \saturated$401 ;
+  wire \saturated$487 ;
   wire [32:0] settings;
-  wire [65:0] \settings$396 ;
-  wire [32:0] \settings$396[0] ;
-  wire [15:0] \settings$396[0].gain ;
-  wire [9:0] \settings$396[0].gain_reference ;
-  wire \settings$396[0].levels ;
-  wire [5:0] \settings$396[0].offset ;
-  wire [32:0] \settings$396[1] ;
-  wire [15:0] \settings$396[1].gain ;
-  wire [9:0] \settings$396[1].gain_reference ;
-  wire \settings$396[1].levels ;
-  wire [5:0] \settings$396[1].offset ;
-  wire [32:0] \settings$484 ;
-  wire [15:0] \settings$484.gain ;
-  wire [9:0] \settings$484.gain_reference ;
-  wire \settings$484.levels ;
-  wire [5:0] \settings$484.offset ;
+  wire [65:0] \settings$397 ;
+  wire [32:0] \settings$397[0] ;
+  wire [15:0] \settings$397[0].gain ;
+  wire [9:0] \settings$397[0].gain_reference ;
+  wire \settings$397[0].levels ;
+  wire [5:0] \settings$397[0].offset ;
+  wire [32:0] \settings$397[1] ;
+  wire [15:0] \settings$397[1].gain ;
+  wire [9:0] \settings$397[1].gain_reference ;
+  wire \settings$397[1].levels ;
+  wire [5:0] \settings$397[1].offset ;
+  wire [32:0] \settings$485 ;
+  wire [15:0] \settings$485.gain ;
+  wire [9:0] \settings$485.gain_reference ;
+  wire \settings$485.levels ;
+  wire [5:0] \settings$485.offset ;
   wire [15:0] \settings.gain ;
   wire [9:0] \settings.gain_reference ;
   wire \settings.levels ;
   wire [5:0] \settings.offset ;
   wire start;
-  wire \start$244 ;
-  wire \start$253 ;
+  wire \start$245 ;
   wire \start$254 ;
-  wire \start$289 ;
-  wire \start$315 ;
+  wire \start$255 ;
+  wire \start$290 ;
   wire \start$316 ;
-  wire \start$336 ;
-  wire \start$338 ;
-  wire \start$349 ;
-  wire \start$459 ;
+  wire \start$317 ;
+  wire \start$337 ;
+  wire \start$339 ;
+  wire \start$350 ;
+  wire \start$460 ;
   wire stopped;
-  wire \stopped$273 ;
+  wire \stopped$274 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -817,11 +821,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire tenant;
   wire \tenant$182 ;
   reg timed_out = 1'h0;
-  wire \timed_out$549 ;
   wire \timed_out$550 ;
+  wire \timed_out$551 ;
   wire [23:0] timeout;
-  wire [15:0] \timeout$352 ;
-  wire [15:0] \timeout$462 ;
+  wire [15:0] \timeout$353 ;
+  wire [15:0] \timeout$463 ;
   output [5:0] trace0__code;
   wire [5:0] trace0__code;
   output [6:0] trace0__compensated;
@@ -859,23 +863,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   output trace1__void;
   wire trace1__void;
   wire [5:0] trace__code;
-  wire [5:0] \trace__code$499 ;
+  wire [5:0] \trace__code$500 ;
   wire [6:0] trace__compensated;
-  wire [6:0] \trace__compensated$500 ;
+  wire [6:0] \trace__compensated$501 ;
   wire [15:0] trace__conversion;
-  wire [15:0] \trace__conversion$496 ;
+  wire [15:0] \trace__conversion$497 ;
   wire [2:0] trace__index;
-  wire [2:0] \trace__index$497 ;
+  wire [2:0] \trace__index$498 ;
   wire [1:0] trace__plane;
-  wire [1:0] \trace__plane$498 ;
+  wire [1:0] \trace__plane$499 ;
   wire [31:0] trace__product;
-  wire [31:0] \trace__product$495 ;
+  wire [31:0] \trace__product$496 ;
   wire trace__stopped;
-  wire \trace__stopped$501 ;
+  wire \trace__stopped$502 ;
   wire trace__valid;
-  wire \trace__valid$494 ;
+  wire \trace__valid$495 ;
   wire trace__void;
-  wire \trace__void$502 ;
+  wire \trace__void$503 ;
   output trace_layer__begin;
   wire trace_layer__begin;
   output trace_layer__done;
@@ -960,17 +964,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [11:0] \windows$186.tenant0.program_base ;
   wire [11:0] \windows$186.tenant0.program_length ;
   wire [1:0] \windows$186.tenant0.tiles ;
-  wire [132:0] \windows$257 ;
-  wire [132:0] \windows$257.tenant0 ;
-  wire [15:0] \windows$257.tenant0.activation_base ;
-  wire [16:0] \windows$257.tenant0.activation_words ;
-  wire [20:0] \windows$257.tenant0.coefficient_words ;
-  wire [19:0] \windows$257.tenant0.coefficients_base ;
-  wire [16:0] \windows$257.tenant0.constant_entries ;
-  wire [15:0] \windows$257.tenant0.constants_base ;
-  wire [11:0] \windows$257.tenant0.program_base ;
-  wire [11:0] \windows$257.tenant0.program_length ;
-  wire [1:0] \windows$257.tenant0.tiles ;
+  wire [132:0] \windows$258 ;
+  wire [132:0] \windows$258.tenant0 ;
+  wire [15:0] \windows$258.tenant0.activation_base ;
+  wire [16:0] \windows$258.tenant0.activation_words ;
+  wire [20:0] \windows$258.tenant0.coefficient_words ;
+  wire [19:0] \windows$258.tenant0.coefficients_base ;
+  wire [16:0] \windows$258.tenant0.constant_entries ;
+  wire [15:0] \windows$258.tenant0.constants_base ;
+  wire [11:0] \windows$258.tenant0.program_base ;
+  wire [11:0] \windows$258.tenant0.program_length ;
+  wire [1:0] \windows$258.tenant0.tiles ;
   wire [132:0] \windows.tenant0 ;
   wire [15:0] \windows.tenant0.activation_base ;
   wire [16:0] \windows.tenant0.activation_words ;
@@ -986,9 +990,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire working;
   wire working0;
   wire works;
-  wire \works$277 ;
+  wire \works$278 ;
   wire wready;
-  reg [48:0] write;
+  wire [48:0] write;
   wire [15:0] \write.address ;
   wire [31:0] \write.data ;
   wire \write.enable ;
@@ -1000,28 +1004,28 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \write__en$166 ;
   wire [23:0] write_address;
   wire [23:0] \write_address$147 ;
-  wire [15:0] \write_address$198 ;
+  wire [15:0] \write_address$200 ;
   wire [15:0] \write_address$201 ;
-  wire [15:0] \write_address$221 ;
+  wire [15:0] \write_address$222 ;
   wire [31:0] write_data;
   wire [31:0] \write_data$149 ;
-  wire [31:0] \write_data$199 ;
   wire [31:0] \write_data$202 ;
-  wire [31:0] \write_data$222 ;
-  wire [31:0] \write_data$382 ;
-  wire [31:0] \write_data$475 ;
+  wire [31:0] \write_data$203 ;
+  wire [31:0] \write_data$223 ;
+  wire [31:0] \write_data$383 ;
+  wire [31:0] \write_data$476 ;
   wire write_enable;
-  wire \write_enable$200 ;
-  wire \write_enable$220 ;
-  wire \write_enable$378 ;
-  wire \write_enable$472 ;
+  wire \write_enable$199 ;
+  wire \write_enable$221 ;
+  wire \write_enable$379 ;
+  wire \write_enable$473 ;
   wire write_error;
   wire \write_error$155 ;
   wire write_group;
-  wire \write_group$474 ;
+  wire \write_group$475 ;
   wire write_ready;
   wire [3:0] write_row;
-  wire [3:0] \write_row$473 ;
+  wire [3:0] \write_row$474 ;
   wire write_valid;
   wire \write_valid$145 ;
   wire [48:0] written;
@@ -1032,20 +1036,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire [3:0] wstrb;
   wire wvalid;
   (* no_rw_check = 32'd1 *)
-  reg [63:0] \constants$563  [63:0];
+  reg [63:0] \constants$564  [63:0];
 `ifndef SYNTHESIS
-  initial begin : zero_constants$563
+  initial begin : zero_constants$564
     integer i;
-    for (i = 0; i < 64; i = i + 1) \constants$563 [i] = 64'h0000000000000000;
+    for (i = 0; i < 64; i = i + 1) \constants$564 [i] = 64'h0000000000000000;
   end
 `endif
   always @(posedge aclk) begin
     if (\write__en$166 )
-      \constants$563 [memory_index[5:0]] <= memory_data;
+      \constants$564 [memory_index[5:0]] <= memory_data;
   end
   reg [63:0] _0_;
   always @(posedge aclk) begin
-    _0_ <= \constants$563 [constant__addr];
+    _0_ <= \constants$564 [constant__addr];
   end
   assign constant = _0_;
   (* no_rw_check = 32'd1 *)
@@ -1071,131 +1075,134 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \$1  = transfer | busy;
   assign \$2  = \$1  | done;
   assign transfer0_moving = \$2  | transfer_clear;
-  assign \$3  = ~ \$100 [16];
+  assign \$3  = ~ \$104 [16];
   assign \$4  = \read_enable$192  & \$3 ;
   assign \$5  = \read_enable$191  | \$4 ;
-  assign \$6  = \read_enable$191  ? \read_address$195  : \$100 [15:0];
-  assign \$7  = overrun | refused;
-  assign \$8  = \overrun$231  | \refused$232 ;
-  assign \$9  = | { \$8 , \$7  };
-  assign met = mismatch | \$9 ;
-  assign conversions = converted + \converted$270 ;
-  assign early_stops = stopped + \stopped$273 ;
-  assign \$10  = ~ combining;
-  assign \$11  = window[132] ? works : 1'h0;
-  assign \$12  = window[131] ? \works$277  : \$11 ;
-  assign \converting$274  = \$10  & \$12 ;
-  assign \$13  = window[132] ? product_started : 1'h0;
-  assign product = window[131] ? \product_started$280  : \$13 ;
-  assign \$14  = { \converting$246 , converting } & window[132:131];
-  assign \$15  = | \$14 ;
-  assign \$16  = ~ { \converting$246 , converting };
-  assign \$17  = \$16  & window[132:131];
+  assign \$6  = register ? \read_address$196  : \$104 [15:0];
+  assign \$7  = write_enable | \write_enable$199 ;
+  assign \$8  = register ? \write_address$201  : \write_address$200 ;
+  assign \$9  = register ? \write_data$203  : \write_data$202 ;
+  assign \$10  = overrun | refused;
+  assign \$11  = \overrun$232  | \refused$233 ;
+  assign \$12  = | { \$11 , \$10  };
+  assign met = mismatch | \$12 ;
+  assign conversions = converted + \converted$271 ;
+  assign early_stops = stopped + \stopped$274 ;
+  assign \$13  = ~ combining;
+  assign \$14  = window[132] ? works : 1'h0;
+  assign \$15  = window[131] ? \works$278  : \$14 ;
+  assign \converting$275  = \$13  & \$15 ;
+  assign \$16  = window[132] ? product_started : 1'h0;
+  assign product = window[131] ? \product_started$281  : \$16 ;
+  assign \$17  = { \converting$247 , converting } & window[132:131];
   assign \$18  = | \$17 ;
-  assign contest = \$15  & \$18 ;
-  assign \$19  = ! trace_tenant;
-  assign working0 = working & \$19 ;
-  assign \$20  = ~ combining;
-  assign \$21  = window[132] ? comparator : 1'h0;
-  assign \$22  = window[131] ? \comparator$294  : \$21 ;
-  assign \$23  = \$20  & \$22 ;
-  assign \$24  = working0 & \$23 ;
-  assign \$25  = ~ combining;
-  assign \$26  = window[132] ? adder : 1'h0;
-  assign \$27  = window[131] ? \adder$296  : \$26 ;
-  assign \$28  = \$25  & \$27 ;
-  assign \$29  = working0 & \$28 ;
-  assign \$30  = ~ combining;
-  assign \$31  = window[132] ? array : 1'h0;
-  assign \$32  = window[131] ? \array$298  : \$31 ;
-  assign \$33  = \$30  & \$32 ;
-  assign \$34  = working0 & \$33 ;
-  assign \$35  = ~ combining;
-  assign \$36  = window[132] ? rows : 1'h0;
-  assign \$37  = window[131] ? \rows$300  : \$36 ;
-  assign \$38  = \$35  & \$37 ;
-  assign \$39  = working0 & \$38 ;
-  assign \$40  = ~ combining;
-  assign \$41  = window[132] ? drain : 1'h0;
-  assign \$42  = window[131] ? \drain$302  : \$41 ;
-  assign \$43  = \$40  & \$42 ;
-  assign \$44  = working0 & \$43 ;
-  assign \$45  = working0 & combining;
-  assign \$46  = ~ host_wait;
-  assign \$47  = transferring & \$46 ;
-  assign \$48  = ~ buffer_wait;
-  assign \$49  = \$47  & \$48 ;
-  assign \$50  = transferring & host_wait;
-  assign \$51  = transferring & buffer_wait;
-  assign \$52  = ~ window[132:131];
-  assign \$53  = { \bank_free$334 , \bank_free$333  } | \$52 ;
-  assign bank_free = & \$53 ;
-  assign \$54  = ! trace_tenant;
-  assign \start$349  = start & window[131];
-  assign chunk_begin = \chunk_begin$363  & window[131];
-  assign chunk_loaded = \chunk_loaded$365  & window[131];
-  assign load_enable = \load_enable$367  & window[131];
-  assign position_freed = \position_freed$392  & window[131];
-  assign calibrate = \calibrate$394  & window[131];
-  assign \$56  = \saturated$400  & window[131];
-  assign drain_clear = \drain_clear$412  & window[131];
-  assign \$57  = window[132] ? \position_done$455  : 1'h0;
-  assign \$58  = window[131] ? \position_done$454  : \$57 ;
-  assign \$59  = window[131] ? \position_done$454  : \$58 ;
-  assign \$60  = window[131] ? drain_sum : 18'h00000;
-  assign \start$459  = start & window[132];
-  assign \chunk_begin$464  = \chunk_begin$363  & window[132];
-  assign \chunk_loaded$465  = \chunk_loaded$365  & window[132];
-  assign \load_enable$466  = \load_enable$367  & window[132];
-  assign \position_freed$482  = \position_freed$392  & window[132];
-  assign \calibrate$483  = \calibrate$394  & window[132];
-  assign \$62  = \saturated$486  & window[132];
-  assign \drain_clear$493  = \drain_clear$412  & window[132];
-  assign \$63  = window[132] ? \position_done$455  : 1'h0;
-  assign \$64  = window[131] ? \position_done$454  : \$63 ;
-  assign \$65  = window[132] ? \position_done$455  : \$64 ;
-  assign \$66  = window[132] ? \drain_sum$534  : 18'h00000;
-  assign \$67  = descriptor[3:0] == 3'h4;
-  assign \$68  = descriptor[3:0] == 3'h5;
-  assign \$69  = descriptor[3:0] == 3'h6;
-  assign \$70  = | { \$69 , \$68 , \$67  };
-  assign \$71  = start | \start$338 ;
-  assign \$72  = working0 & met;
-  assign \$73  = register & beyond;
-  assign \$74  = \$72  | \$73 ;
-  assign \$75  = \$74  | transfer_beyond;
-  assign \$76  = ~ \clear$347 ;
-  assign \$77  = ending | \ending$544 ;
-  assign \$78  = ~ window[132:131];
-  assign \$79  = { \calibrated$547 , calibrated } | \$78 ;
-  assign \$80  = & \$79 ;
-  assign \$81  = calibrating & \$80 ;
-  assign \$82  = \$77  | \$81 ;
-  assign \$83  = \$76  & \$82 ;
-  assign \$84  = | { \timed_out$550 , \timed_out$549  };
-  assign \$85  = ~ window[132:131];
-  assign \$86  = { \calibrated$547 , calibrated } | \$85 ;
-  assign \$87  = & \$86 ;
-  assign \$88  = \$87  | \clear$347 ;
-  assign \$89  = product & working0;
-  assign \$90  = product0 + 1'h1;
+  assign \$19  = ~ { \converting$247 , converting };
+  assign \$20  = \$19  & window[132:131];
+  assign \$21  = | \$20 ;
+  assign contest = \$18  & \$21 ;
+  assign \$22  = ! trace_tenant;
+  assign working0 = working & \$22 ;
+  assign \$23  = ~ combining;
+  assign \$24  = window[132] ? comparator : 1'h0;
+  assign \$25  = window[131] ? \comparator$295  : \$24 ;
+  assign \$26  = \$23  & \$25 ;
+  assign \$27  = working0 & \$26 ;
+  assign \$28  = ~ combining;
+  assign \$29  = window[132] ? adder : 1'h0;
+  assign \$30  = window[131] ? \adder$297  : \$29 ;
+  assign \$31  = \$28  & \$30 ;
+  assign \$32  = working0 & \$31 ;
+  assign \$33  = ~ combining;
+  assign \$34  = window[132] ? array : 1'h0;
+  assign \$35  = window[131] ? \array$299  : \$34 ;
+  assign \$36  = \$33  & \$35 ;
+  assign \$37  = working0 & \$36 ;
+  assign \$38  = ~ combining;
+  assign \$39  = window[132] ? rows : 1'h0;
+  assign \$40  = window[131] ? \rows$301  : \$39 ;
+  assign \$41  = \$38  & \$40 ;
+  assign \$42  = working0 & \$41 ;
+  assign \$43  = ~ combining;
+  assign \$44  = window[132] ? drain : 1'h0;
+  assign \$45  = window[131] ? \drain$303  : \$44 ;
+  assign \$46  = \$43  & \$45 ;
+  assign \$47  = working0 & \$46 ;
+  assign \$48  = working0 & combining;
+  assign \$49  = ~ host_wait;
+  assign \$50  = transferring & \$49 ;
+  assign \$51  = ~ buffer_wait;
+  assign \$52  = \$50  & \$51 ;
+  assign \$53  = transferring & host_wait;
+  assign \$54  = transferring & buffer_wait;
+  assign \$55  = ~ window[132:131];
+  assign \$56  = { \bank_free$335 , \bank_free$334  } | \$55 ;
+  assign bank_free = & \$56 ;
+  assign \$57  = ! trace_tenant;
+  assign \start$350  = start & window[131];
+  assign chunk_begin = \chunk_begin$364  & window[131];
+  assign chunk_loaded = \chunk_loaded$366  & window[131];
+  assign load_enable = \load_enable$368  & window[131];
+  assign position_freed = \position_freed$393  & window[131];
+  assign calibrate = \calibrate$395  & window[131];
+  assign \$59  = \saturated$401  & window[131];
+  assign drain_clear = \drain_clear$413  & window[131];
+  assign \$60  = window[132] ? \position_done$456  : 1'h0;
+  assign \$61  = window[131] ? \position_done$455  : \$60 ;
+  assign \$62  = window[131] ? \position_done$455  : \$61 ;
+  assign \$63  = window[131] ? drain_sum : 18'h00000;
+  assign \start$460  = start & window[132];
+  assign \chunk_begin$465  = \chunk_begin$364  & window[132];
+  assign \chunk_loaded$466  = \chunk_loaded$366  & window[132];
+  assign \load_enable$467  = \load_enable$368  & window[132];
+  assign \position_freed$483  = \position_freed$393  & window[132];
+  assign \calibrate$484  = \calibrate$395  & window[132];
+  assign \$65  = \saturated$487  & window[132];
+  assign \drain_clear$494  = \drain_clear$413  & window[132];
+  assign \$66  = window[132] ? \position_done$456  : 1'h0;
+  assign \$67  = window[131] ? \position_done$455  : \$66 ;
+  assign \$68  = window[132] ? \position_done$456  : \$67 ;
+  assign \$69  = window[132] ? \drain_sum$535  : 18'h00000;
+  assign \$70  = descriptor[3:0] == 3'h4;
+  assign \$71  = descriptor[3:0] == 3'h5;
+  assign \$72  = descriptor[3:0] == 3'h6;
+  assign \$73  = | { \$72 , \$71 , \$70  };
+  assign \$74  = start | \start$339 ;
+  assign \$75  = working0 & met;
+  assign \$76  = \register$537  & beyond;
+  assign \$77  = \$75  | \$76 ;
+  assign \$78  = \$77  | transfer_beyond;
+  assign \$79  = ~ \clear$348 ;
+  assign \$80  = ending | \ending$545 ;
+  assign \$81  = ~ window[132:131];
+  assign \$82  = { \calibrated$548 , calibrated } | \$81 ;
+  assign \$83  = & \$82 ;
+  assign \$84  = calibrating & \$83 ;
+  assign \$85  = \$80  | \$84 ;
+  assign \$86  = \$79  & \$85 ;
+  assign \$87  = | { \timed_out$551 , \timed_out$550  };
+  assign \$88  = ~ window[132:131];
+  assign \$89  = { \calibrated$548 , calibrated } | \$88 ;
+  assign \$90  = & \$89 ;
+  assign \$91  = \$90  | \clear$348 ;
+  assign \$92  = product & working0;
+  assign \$93  = product0 + 1'h1;
   \crossloom.activity0  activity0 (
-    .adder(\adder$296 ),
-    .array(\array$298 ),
+    .adder(\adder$297 ),
+    .array(\array$299 ),
     .clear(macro0__clear),
     .clk(aclk),
-    .comparator(\comparator$294 ),
+    .comparator(\comparator$295 ),
     .convert_side(macro0__convert_side),
     .converting(converting),
     .decided(macro0__decided),
-    .drain(\drain$302 ),
+    .drain(\drain$303 ),
     .hold(macro0__hold),
     .loading(loading),
     .reset(macro0__reset),
-    .rows(\rows$300 ),
+    .rows(\rows$301 ),
     .rst(rst),
     .start(start),
-    .works(\works$277 )
+    .works(\works$278 )
   );
   \crossloom.activity1  activity1 (
     .adder(adder),
@@ -1204,7 +1211,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .comparator(comparator),
     .convert_side(macro1__convert_side),
-    .converting(\converting$246 ),
+    .converting(\converting$247 ),
     .decided(macro1__decided),
     .drain(drain),
     .hold(macro1__hold),
@@ -1227,9 +1234,9 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .transfer_abort(transfer_clear),
     .transfer_beyond(transfer_beyond),
     .transfer_read(transfer_read),
-    .transfer_read_data(\read_data$217 ),
-    .transfer_read_valid(\read_valid$215 ),
+    .transfer_read_data(\read_data$218 ),
     .transfer_write(transfer_write),
+    .valid0(\read_valid$216 ),
     .window(window),
     .windows(windows),
     .write(write),
@@ -1265,56 +1272,56 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .wvalid(s_axi_wvalid)
   );
   \crossloom.collector  collector (
-    .clear(\clear$347 ),
+    .clear(\clear$348 ),
     .clk(aclk),
     .constant(constant),
     .constant_address(constant__addr),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$412 ),
+    .drain_clear(\drain_clear$413 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
     .drain_sums(drain_sums),
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$6025$0 (\$101 ),
+    .\port$6059$0 (\$105 ),
     .position_done(position_done),
-    .position_freed(\position_freed$392 ),
+    .position_freed(\position_freed$393 ),
     .\register$23 (drain_valid),
     .rst(rst),
     .start(start),
-    .write_address(\write_address$198 ),
-    .write_data(\write_data$199 ),
+    .write_address(\write_address$200 ),
+    .write_data(\write_data$202 ),
     .write_enable(write_enable)
   );
   \crossloom.elementwise  elementwise (
-    .clear(\clear$347 ),
+    .clear(\clear$348 ),
     .clk(aclk),
-    .combining(\combining$535 ),
+    .combining(\combining$536 ),
     .descriptor(descriptor),
-    .ending(\ending$544 ),
-    .read_address(\read_address$195 ),
+    .ending(\ending$545 ),
+    .read_address(\read_address$196 ),
     .read_data(\read_data$187 ),
     .read_enable(\read_enable$191 ),
     .rst(rst),
-    .start(\start$338 ),
+    .start(\start$339 ),
     .write_address(\write_address$201 ),
-    .write_data(\write_data$202 ),
-    .write_enable(\write_enable$200 )
+    .write_data(\write_data$203 ),
+    .write_enable(\write_enable$199 )
   );
   \crossloom.loader  loader (
     .bank_free(bank_free),
-    .chunk_begin(\chunk_begin$363 ),
+    .chunk_begin(\chunk_begin$364 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$365 ),
-    .clear(\clear$347 ),
+    .chunk_loaded(\chunk_loaded$366 ),
+    .clear(\clear$348 ),
     .clk(aclk),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$367 ),
+    .load_enable(\load_enable$368 ),
     .load_row(load_row),
-    .\port$5659$0 (\$100 ),
+    .\port$5692$0 (\$104 ),
     .read_data(\read_data$187 ),
     .read_enable(\read_enable$192 ),
     .rst(rst),
@@ -1325,14 +1332,14 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   \crossloom.registers  registers (
     .abort(abort),
     .active(working0),
-    .busy(\busy$258 ),
+    .busy(\busy$259 ),
     .clk(aclk),
     .coefficients_write(coefficients_write),
-    .comparator_timeout_clocks(\timeout$352 ),
+    .comparator_timeout_clocks(\timeout$353 ),
     .constants_write(\write__en$166 ),
     .contest(contest),
     .conversions(conversions),
-    .converting(\converting$274 ),
+    .converting(\converting$275 ),
     .corrections_write(corrections_write),
     .early_stops(early_stops),
     .ended(ended),
@@ -1352,17 +1359,17 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .phase_hold(phase_hold),
     .phase_reset(phase_reset),
     .phase_share(phase_share),
-    .\port$1398$0 (turn),
-    .\port$37$0 (\$24 ),
-    .\port$42$0 (\$29 ),
-    .\port$47$0 (\$34 ),
-    .\port$52$0 (\$39 ),
-    .\port$5517$0 (fetching),
-    .\port$57$0 (\$44 ),
-    .\port$58$0 (\$45 ),
-    .\port$62$0 (\$49 ),
-    .\port$63$0 (\$50 ),
-    .\port$64$0 (\$51 ),
+    .\port$1397$0 (turn),
+    .\port$36$0 (\$27 ),
+    .\port$41$0 (\$32 ),
+    .\port$46$0 (\$37 ),
+    .\port$51$0 (\$42 ),
+    .\port$5540$0 (fetching),
+    .\port$56$0 (\$47 ),
+    .\port$57$0 (\$48 ),
+    .\port$61$0 (\$52 ),
+    .\port$62$0 (\$53 ),
+    .\port$63$0 (\$54 ),
     .product(product),
     .program_write(write__en),
     .read_address(read_address),
@@ -1371,8 +1378,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_valid(read_valid),
     .rst(rst),
     .saturated(saturated),
-    .settings(\settings$396 ),
-    .start(\start$253 ),
+    .settings(\settings$397 ),
+    .start(\start$254 ),
     .weights_write(weights_write),
     .windows(windows),
     .write_address(write_address),
@@ -1382,12 +1389,12 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   );
   \crossloom.scheduler  scheduler (
     .abort(abort),
-    .busy(\busy$258 ),
-    .calibrate(\calibrate$394 ),
-    .clear(\clear$347 ),
+    .busy(\busy$259 ),
+    .calibrate(\calibrate$395 ),
+    .clear(\clear$348 ),
     .clk(aclk),
     .coefficients(coefficients),
-    .combine(\start$338 ),
+    .combine(\start$339 ),
     .constants(constants),
     .convolve(start),
     .descriptor(descriptor),
@@ -1405,7 +1412,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .read_data(\read_data$174 ),
     .read_enable(read__en),
     .rst(rst),
-    .start(\start$253 ),
+    .start(\start$254 ),
     .tenant(trace_tenant),
     .timed_out(timed_out),
     .transfer(transfer),
@@ -1418,13 +1425,13 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .working(working)
   );
   \crossloom.tile0  tile0 (
-    .bank_free(\bank_free$333 ),
+    .bank_free(\bank_free$334 ),
     .calibrate(calibrate),
     .calibrated(calibrated),
     .chunk_begin(chunk_begin),
     .chunk_final(chunk_final),
     .chunk_loaded(chunk_loaded),
-    .clear(\clear$347 ),
+    .clear(\clear$348 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[0]),
@@ -1474,20 +1481,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro0__write_enable),
     .macro__write_group(macro0__write_group),
     .macro__write_row(macro0__write_row),
-    .measured(\measured$398 ),
+    .measured(\measured$399 ),
     .overrun(overrun),
-    .\port$5484$90 (window[130:90]),
-    .position_done(\position_done$454 ),
+    .\port$5507$90 (window[130:90]),
+    .position_done(\position_done$455 ),
     .position_freed(position_freed),
-    .product_started(\product_started$280 ),
+    .product_started(\product_started$281 ),
     .refused(refused),
     .rst(rst),
-    .saturated(\saturated$400 ),
-    .settings(\settings$396 [32:0]),
-    .start(\start$349 ),
+    .saturated(\saturated$401 ),
+    .settings(\settings$397 [32:0]),
+    .start(\start$350 ),
     .stopped(stopped),
-    .timed_out(\timed_out$549 ),
-    .timeout(\timeout$352 ),
+    .timed_out(\timed_out$550 ),
+    .timeout(\timeout$353 ),
     .trace__code(trace0__code),
     .trace__compensated(trace0__compensated),
     .trace__conversion(trace0__conversion),
@@ -1499,35 +1506,35 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace0__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[0]),
-    .write_row(\$55 [3:0])
+    .write_row(\$58 [3:0])
   );
   \crossloom.tile1  tile1 (
-    .bank_free(\bank_free$334 ),
-    .calibrate(\calibrate$483 ),
-    .calibrated(\calibrated$547 ),
-    .chunk_begin(\chunk_begin$464 ),
+    .bank_free(\bank_free$335 ),
+    .calibrate(\calibrate$484 ),
+    .calibrated(\calibrated$548 ),
+    .chunk_begin(\chunk_begin$465 ),
     .chunk_final(chunk_final),
-    .chunk_loaded(\chunk_loaded$465 ),
-    .clear(\clear$347 ),
+    .chunk_loaded(\chunk_loaded$466 ),
+    .clear(\clear$348 ),
     .clk(aclk),
     .coefficient_index(memory_index[8:0]),
     .coefficient_write(coefficients_write[1]),
-    .converted(\converted$270 ),
-    .converting(\converting$246 ),
+    .converted(\converted$271 ),
+    .converting(\converting$247 ),
     .correction_write(corrections_write[1]),
     .descriptor(convolution),
-    .drain_clear(\drain_clear$493 ),
+    .drain_clear(\drain_clear$494 ),
     .drain_group(drain_group),
     .drain_lane(drain_lane),
-    .drain_sum(\drain_sum$534 ),
+    .drain_sum(\drain_sum$535 ),
     .drain_valid(drain_valid),
     .first_product(next_number),
-    .lengths(\lengths$463 ),
+    .lengths(\lengths$464 ),
     .level_write(levels_write[1]),
     .load_bank(load_bank),
     .load_clear(load_clear),
     .load_codes(load_codes),
-    .load_enable(\load_enable$466 ),
+    .load_enable(\load_enable$467 ),
     .load_row(load_row),
     .macro__add(macro1__add),
     .macro__bank(macro1__bank),
@@ -1558,20 +1565,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_enable(macro1__write_enable),
     .macro__write_group(macro1__write_group),
     .macro__write_row(macro1__write_row),
-    .measured(\measured$485 ),
-    .overrun(\overrun$231 ),
-    .\port$5484$90 (window[130:90]),
-    .position_done(\position_done$455 ),
-    .position_freed(\position_freed$482 ),
+    .measured(\measured$486 ),
+    .overrun(\overrun$232 ),
+    .\port$5507$90 (window[130:90]),
+    .position_done(\position_done$456 ),
+    .position_freed(\position_freed$483 ),
     .product_started(product_started),
-    .refused(\refused$232 ),
+    .refused(\refused$233 ),
     .rst(rst),
-    .saturated(\saturated$486 ),
-    .settings(\settings$396 [65:33]),
-    .start(\start$459 ),
-    .stopped(\stopped$273 ),
-    .timed_out(\timed_out$550 ),
-    .timeout(\timeout$352 ),
+    .saturated(\saturated$487 ),
+    .settings(\settings$397 [65:33]),
+    .start(\start$460 ),
+    .stopped(\stopped$274 ),
+    .timed_out(\timed_out$551 ),
+    .timeout(\timeout$353 ),
     .trace__code(trace1__code),
     .trace__compensated(trace1__compensated),
     .trace__conversion(trace1__conversion),
@@ -1583,7 +1590,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .trace__void(trace1__void),
     .write_data(memory_data[31:0]),
     .write_enable(weights_write[1]),
-    .write_row(\$61 [3:0])
+    .write_row(\$64 [3:0])
   );
   \crossloom.transfer0  transfer0 (
     .abort(transfer_clear),
@@ -1600,76 +1607,68 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .out_last(m_axis_tlast),
     .out_ready(m_axis_tready),
     .out_valid(m_axis_tvalid),
-    .read_address(\read_address$212 ),
-    .read_enable(\read_enable$211 ),
+    .read_address(\read_address$213 ),
+    .read_enable(\read_enable$212 ),
     .read_ready(read_ready),
     .rst(rst),
     .start(transfer),
     .timeout(timeout),
     .transfer0_moving(transfer0_moving),
-    .w_data(\read_data$217 ),
-    .w_en(\read_valid$215 ),
+    .w_data(\read_data$218 ),
+    .w_en(\read_valid$216 ),
     .waiting(host_wait),
-    .write_address(\write_address$221 ),
-    .write_data(\write_data$222 ),
-    .write_enable(\write_enable$220 ),
+    .write_address(\write_address$222 ),
+    .write_data(\write_data$223 ),
+    .write_enable(\write_enable$221 ),
     .write_ready(write_ready)
   );
-  \crossloom.window$555  \window$555  (
+  \crossloom.window$556  \window$556  (
     .busy(loading),
-    .clear(\clear$347 ),
+    .clear(\clear$348 ),
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$5659$0 (\$100 ),
+    .\port$5692$0 (\$104 ),
     .ready(ready),
     .rst(rst),
     .start(start),
     .valid(word_valid)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
-    write = 49'h0000000000000;
-    if (write_enable) begin
-      write[0] = 1'h1;
-      write[16:1] = \write_address$198 ;
-      write[48:17] = \write_data$199 ;
-    end
-    if (\write_enable$200 ) begin
-      write[0] = 1'h1;
-      write[16:1] = \write_address$201 ;
-      write[48:17] = \write_data$202 ;
-    end
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$1 ) begin end
     next_number = 32'd0;
-    if (\$54 ) begin
+    if (\$57 ) begin
       next_number = { 2'h0, product0 };
     end
   end
   always @(posedge aclk) begin
-    \combining$535  <= \$70 ;
+    \combining$536  <= \$73 ;
     if (rst) begin
-      \combining$535  <= 1'h0;
+      \combining$536  <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\$71 ) begin
-      combining <= \start$338 ;
+    register <= \combining$536 ;
+    if (rst) begin
+      register <= 1'h0;
+    end
+  end
+  always @(posedge aclk) begin
+    if (\$74 ) begin
+      combining <= \start$339 ;
     end
     if (rst) begin
       combining <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    register <= working0;
+    \register$537  <= working0;
     if (rst) begin
-      register <= 1'h0;
+      \register$537  <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    illegal <= \$75 ;
+    illegal <= \$78 ;
     if (rst) begin
       illegal <= 1'h0;
     end
@@ -1681,21 +1680,21 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    unit_done <= \$83 ;
+    unit_done <= \$86 ;
     if (rst) begin
       unit_done <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    timed_out <= \$84 ;
+    timed_out <= \$87 ;
     if (rst) begin
       timed_out <= 1'h0;
     end
   end
   always @(posedge aclk) begin
-    if (\calibrate$394 ) begin
+    if (\calibrate$395 ) begin
       calibrating <= 1'h1;
-    end else if (\$88 ) begin
+    end else if (\$91 ) begin
       calibrating <= 1'h0;
     end
     if (rst) begin
@@ -1703,10 +1702,10 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     end
   end
   always @(posedge aclk) begin
-    if (\$89 ) begin
-      product0 <= \$90 [29:0];
+    if (\$92 ) begin
+      product0 <= \$93 [29:0];
     end
-    if (\start$253 ) begin
+    if (\start$254 ) begin
       product0 <= 30'h00000000;
     end
     if (rst) begin
@@ -1759,8 +1758,8 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \windows$186  = windows;
   assign \read_data$188  = \read_data$187 ;
   assign \read_data$189  = \read_data$187 ;
-  assign pad = \$100 [16];
-  assign \read_address$194  = \$100 [15:0];
+  assign pad = \$104 [16];
+  assign \read_address$195  = \$104 [15:0];
   assign in_valid = s_axis_tvalid;
   assign in_ready = s_axis_tready;
   assign in_data = s_axis_tdata;
@@ -1769,96 +1768,96 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign out_data = m_axis_tdata;
   assign out_last = m_axis_tlast;
   assign transfer_read_ready = read_ready;
-  assign transfer_read_valid = \read_valid$215 ;
-  assign transfer_read_data = \read_data$217 ;
+  assign transfer_read_valid = \read_valid$216 ;
+  assign transfer_read_data = \read_data$218 ;
   assign transfer_write_ready = write_ready;
   assign transfer_abort = transfer_clear;
   assign convolve = start;
-  assign \busy$236  = loading;
-  assign \converting$238  = converting;
+  assign \busy$237  = loading;
+  assign \converting$239  = converting;
   assign decided = macro0__decided;
   assign reset = macro0__reset;
   assign hold = macro0__hold;
   assign clear = macro0__clear;
   assign convert_side = macro0__convert_side;
-  assign \start$244  = start;
-  assign \loading$245  = loading;
-  assign \converting$247  = \converting$246 ;
-  assign \decided$248  = macro1__decided;
-  assign \reset$249  = macro1__reset;
-  assign \hold$250  = macro1__hold;
-  assign \clear$251  = macro1__clear;
-  assign \convert_side$252  = macro1__convert_side;
-  assign \start$254  = \start$253 ;
-  assign \abort$256  = abort;
-  assign \windows$257  = windows;
-  assign \busy$259  = \busy$258 ;
+  assign \start$245  = start;
+  assign \loading$246  = loading;
+  assign \converting$248  = \converting$247 ;
+  assign \decided$249  = macro1__decided;
+  assign \reset$250  = macro1__reset;
+  assign \hold$251  = macro1__hold;
+  assign \clear$252  = macro1__clear;
+  assign \convert_side$253  = macro1__convert_side;
+  assign \start$255  = \start$254 ;
+  assign \abort$257  = abort;
+  assign \windows$258  = windows;
+  assign \busy$260  = \busy$259 ;
   assign layer = trace_layer__index;
-  assign \layer$261  = trace_layer__index;
-  assign \ended$263  = ended;
-  assign \failed$265  = failed;
-  assign \failed_cause$267  = failed_cause;
-  assign \abort$284  = transfer_clear;
+  assign \layer$262  = trace_layer__index;
+  assign \ended$264  = ended;
+  assign \failed$266  = failed;
+  assign \failed_cause$268  = failed_cause;
+  assign \abort$285  = transfer_clear;
   assign host_timeout = timeout;
-  assign \descriptor$288  = descriptor;
-  assign \start$289  = transfer;
+  assign \descriptor$289  = descriptor;
+  assign \start$290  = transfer;
   assign transfer_done = done;
   assign active = working0;
-  assign waiting = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
+  assign waiting = { turn, fetching, \$54 , \$53 , \$52 , \$48 , \$47 , \$42 , \$37 , \$32 , \$27  };
   assign layer_begin = trace_layer__begin;
   assign layer_done = trace_layer__done;
-  assign \irq$313  = irq;
-  assign \descriptor$314  = convolution;
-  assign \start$315  = start;
+  assign \irq$314  = irq;
+  assign \descriptor$315  = convolution;
   assign \start$316  = start;
+  assign \start$317  = start;
   assign valid = word_valid;
   assign word_ready = ready;
-  assign address = \$100 [15:0];
-  assign \address$322  = \$100 [15:0];
-  assign \pad$323  = \$100 [16];
-  assign row_word = \$100 [18:17];
-  assign \row_word$325  = \$100 [18:17];
-  assign first = \$100 [19];
-  assign \first$327  = \$100 [19];
-  assign last = \$100 [20];
-  assign \last$329  = \$100 [20];
-  assign last_chunk = \$100 [21];
-  assign \last_chunk$331  = \$100 [21];
-  assign \descriptor$335  = convolution;
-  assign \start$336  = start;
-  assign \descriptor$337  = descriptor;
-  assign combine = \start$338 ;
+  assign address = \$104 [15:0];
+  assign \address$323  = \$104 [15:0];
+  assign \pad$324  = \$104 [16];
+  assign row_word = \$104 [18:17];
+  assign \row_word$326  = \$104 [18:17];
+  assign first = \$104 [19];
+  assign \first$328  = \$104 [19];
+  assign last = \$104 [20];
+  assign \last$330  = \$104 [20];
+  assign last_chunk = \$104 [21];
+  assign \last_chunk$332  = \$104 [21];
+  assign \descriptor$336  = convolution;
+  assign \start$337  = start;
+  assign \descriptor$338  = descriptor;
+  assign combine = \start$339 ;
   assign sum_valid = trace_sum__valid;
-  assign sum_kernel = \$101 [21:19];
-  assign sum_position = \$101 [45:22];
-  assign sum_value = \$101 [18:0];
+  assign sum_kernel = \$105 [21:19];
+  assign sum_position = \$105 [45:22];
+  assign sum_value = \$105 [18:0];
   assign sum_output = trace_sum__output;
-  assign \clear$348  = \clear$347 ;
+  assign \clear$349  = \clear$348 ;
   assign coefficient_base = window[109:90];
   assign coefficient_words = window[130:110];
-  assign comparator_timeout = \timeout$352 ;
-  assign \chunk_final$369  = chunk_final;
-  assign \load_bank$371  = load_bank;
-  assign \load_clear$373  = load_clear;
-  assign \load_row$375  = load_row;
-  assign \load_codes$377  = load_codes;
-  assign \write_enable$378  = weights_write[0];
-  assign write_row = \$55 [3:0];
+  assign comparator_timeout = \timeout$353 ;
+  assign \chunk_final$370  = chunk_final;
+  assign \load_bank$372  = load_bank;
+  assign \load_clear$374  = load_clear;
+  assign \load_row$376  = load_row;
+  assign \load_codes$378  = load_codes;
+  assign \write_enable$379  = weights_write[0];
+  assign write_row = \$58 [3:0];
   assign write_group = memory_index[0];
-  assign \write_data$382  = memory_data[31:0];
+  assign \write_data$383  = memory_data[31:0];
   assign coefficient_write = coefficients_write[0];
   assign coefficient_index = memory_index[8:0];
   assign coefficient_data = memory_data[7:0];
   assign correction_write = corrections_write[0];
   assign correction_index = memory_index[5:0];
   assign correction_data = memory_data[3:0];
-  assign settings = \settings$396 [32:0];
-  assign \drain_valid$402  = drain_valid;
+  assign settings = \settings$397 [32:0];
+  assign \drain_valid$403  = drain_valid;
   assign level_write = levels_write[0];
   assign level_index = memory_index[5:0];
   assign level_data = memory_data[9:0];
-  assign \drain_group$408  = drain_group;
-  assign \drain_lane$410  = drain_lane;
+  assign \drain_group$409  = drain_group;
+  assign \drain_lane$411  = drain_lane;
   assign trace__valid = trace0__valid;
   assign trace__product = trace0__product;
   assign trace__conversion = trace0__conversion;
@@ -1897,77 +1896,77 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign macro__conversion = macro0__conversion;
   assign macro__comparator = macro0__comparator;
   assign macro__decided = macro0__decided;
-  assign \descriptor$451  = convolution;
+  assign \descriptor$452  = convolution;
   assign first_product = next_number;
-  assign \clear$458  = \clear$347 ;
-  assign \coefficient_base$460  = window[109:90];
-  assign \coefficient_words$461  = window[130:110];
-  assign \timeout$462  = \timeout$352 ;
-  assign \chunk_final$467  = chunk_final;
-  assign \load_bank$468  = load_bank;
-  assign \load_clear$469  = load_clear;
-  assign \load_row$470  = load_row;
-  assign \load_codes$471  = load_codes;
-  assign \write_enable$472  = weights_write[1];
-  assign \write_row$473  = \$61 [3:0];
-  assign \write_group$474  = memory_index[0];
-  assign \write_data$475  = memory_data[31:0];
-  assign \coefficient_write$476  = coefficients_write[1];
-  assign \coefficient_index$477  = memory_index[8:0];
-  assign \coefficient_data$478  = memory_data[7:0];
-  assign \correction_write$479  = corrections_write[1];
-  assign \correction_index$480  = memory_index[5:0];
-  assign \correction_data$481  = memory_data[3:0];
-  assign \settings$484  = \settings$396 [65:33];
-  assign \drain_valid$487  = drain_valid;
-  assign \level_write$488  = levels_write[1];
-  assign \level_index$489  = memory_index[5:0];
-  assign \level_data$490  = memory_data[9:0];
-  assign \drain_group$491  = drain_group;
-  assign \drain_lane$492  = drain_lane;
-  assign \trace__valid$494  = trace1__valid;
-  assign \trace__product$495  = trace1__product;
-  assign \trace__conversion$496  = trace1__conversion;
-  assign \trace__index$497  = trace1__index;
-  assign \trace__plane$498  = trace1__plane;
-  assign \trace__code$499  = trace1__code;
-  assign \trace__compensated$500  = trace1__compensated;
-  assign \trace__stopped$501  = trace1__stopped;
-  assign \trace__void$502  = trace1__void;
-  assign \macro__write_enable$503  = macro1__write_enable;
-  assign \macro__write_row$504  = macro1__write_row;
-  assign \macro__write_group$505  = macro1__write_group;
-  assign \macro__write_data$506  = macro1__write_data;
-  assign \macro__load_enable$507  = macro1__load_enable;
-  assign \macro__load_bank$508  = macro1__load_bank;
-  assign \macro__load_clear$509  = macro1__load_clear;
-  assign \macro__load_row$510  = macro1__load_row;
-  assign \macro__load_codes$511  = macro1__load_codes;
-  assign \macro__bank$512  = macro1__bank;
-  assign \macro__row_enable$513  = macro1__row_enable;
-  assign \macro__reset$514  = macro1__reset;
-  assign \macro__drive$515  = macro1__drive;
-  assign \macro__share$516  = macro1__share;
-  assign \macro__hold$517  = macro1__hold;
-  assign \macro__clear$518  = macro1__clear;
-  assign \macro__add$519  = macro1__add;
-  assign \macro__side$520  = macro1__side;
-  assign \macro__select$521  = macro1__select;
-  assign \macro__negate$522  = macro1__negate;
-  assign \macro__convert$523  = macro1__convert;
-  assign \macro__convert_side$524  = macro1__convert_side;
-  assign \macro__trial$525  = macro1__trial;
-  assign \macro__level$526  = macro1__level;
-  assign \macro__reference$527  = macro1__reference;
-  assign \macro__product$528  = macro1__product;
-  assign \macro__conversion$529  = macro1__conversion;
-  assign \macro__comparator$530  = macro1__comparator;
-  assign \macro__decided$531  = macro1__decided;
-  assign \descriptor$532  = convolution;
-  assign \first_product$533  = next_number;
-  assign trace_sum__kernel = \$101 [21:19];
-  assign trace_sum__position = \$101 [45:22];
-  assign trace_sum__value = \$101 [18:0];
+  assign \clear$459  = \clear$348 ;
+  assign \coefficient_base$461  = window[109:90];
+  assign \coefficient_words$462  = window[130:110];
+  assign \timeout$463  = \timeout$353 ;
+  assign \chunk_final$468  = chunk_final;
+  assign \load_bank$469  = load_bank;
+  assign \load_clear$470  = load_clear;
+  assign \load_row$471  = load_row;
+  assign \load_codes$472  = load_codes;
+  assign \write_enable$473  = weights_write[1];
+  assign \write_row$474  = \$64 [3:0];
+  assign \write_group$475  = memory_index[0];
+  assign \write_data$476  = memory_data[31:0];
+  assign \coefficient_write$477  = coefficients_write[1];
+  assign \coefficient_index$478  = memory_index[8:0];
+  assign \coefficient_data$479  = memory_data[7:0];
+  assign \correction_write$480  = corrections_write[1];
+  assign \correction_index$481  = memory_index[5:0];
+  assign \correction_data$482  = memory_data[3:0];
+  assign \settings$485  = \settings$397 [65:33];
+  assign \drain_valid$488  = drain_valid;
+  assign \level_write$489  = levels_write[1];
+  assign \level_index$490  = memory_index[5:0];
+  assign \level_data$491  = memory_data[9:0];
+  assign \drain_group$492  = drain_group;
+  assign \drain_lane$493  = drain_lane;
+  assign \trace__valid$495  = trace1__valid;
+  assign \trace__product$496  = trace1__product;
+  assign \trace__conversion$497  = trace1__conversion;
+  assign \trace__index$498  = trace1__index;
+  assign \trace__plane$499  = trace1__plane;
+  assign \trace__code$500  = trace1__code;
+  assign \trace__compensated$501  = trace1__compensated;
+  assign \trace__stopped$502  = trace1__stopped;
+  assign \trace__void$503  = trace1__void;
+  assign \macro__write_enable$504  = macro1__write_enable;
+  assign \macro__write_row$505  = macro1__write_row;
+  assign \macro__write_group$506  = macro1__write_group;
+  assign \macro__write_data$507  = macro1__write_data;
+  assign \macro__load_enable$508  = macro1__load_enable;
+  assign \macro__load_bank$509  = macro1__load_bank;
+  assign \macro__load_clear$510  = macro1__load_clear;
+  assign \macro__load_row$511  = macro1__load_row;
+  assign \macro__load_codes$512  = macro1__load_codes;
+  assign \macro__bank$513  = macro1__bank;
+  assign \macro__row_enable$514  = macro1__row_enable;
+  assign \macro__reset$515  = macro1__reset;
+  assign \macro__drive$516  = macro1__drive;
+  assign \macro__share$517  = macro1__share;
+  assign \macro__hold$518  = macro1__hold;
+  assign \macro__clear$519  = macro1__clear;
+  assign \macro__add$520  = macro1__add;
+  assign \macro__side$521  = macro1__side;
+  assign \macro__select$522  = macro1__select;
+  assign \macro__negate$523  = macro1__negate;
+  assign \macro__convert$524  = macro1__convert;
+  assign \macro__convert_side$525  = macro1__convert_side;
+  assign \macro__trial$526  = macro1__trial;
+  assign \macro__level$527  = macro1__level;
+  assign \macro__reference$528  = macro1__reference;
+  assign \macro__product$529  = macro1__product;
+  assign \macro__conversion$530  = macro1__conversion;
+  assign \macro__comparator$531  = macro1__comparator;
+  assign \macro__decided$532  = macro1__decided;
+  assign \descriptor$533  = convolution;
+  assign \first_product$534  = next_number;
+  assign trace_sum__kernel = \$105 [21:19];
+  assign trace_sum__position = \$105 [45:22];
+  assign trace_sum__value = \$105 [18:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
   assign trace_word__data = written[48:17];
@@ -2017,7 +2016,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \transfer_read.tenant0  = transfer_read;
   assign \transfer_read.tenant0.enable  = transfer_read[0];
   assign \transfer_read.tenant0.address  = transfer_read[16:1];
-  assign \transfer_read_data.tenant0  = \read_data$217 ;
+  assign \transfer_read_data.tenant0  = \read_data$218 ;
   assign \transfer_write.tenant0  = transfer_write;
   assign \transfer_write.tenant0.enable  = transfer_write[0];
   assign \transfer_write.tenant0.address  = transfer_write[16:1];
@@ -2026,20 +2025,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \written.tenant0.enable  = written[0];
   assign \written.tenant0.address  = written[16:1];
   assign \written.tenant0.data  = written[48:17];
-  assign \windows$257.tenant0  = windows;
-  assign \windows$257.tenant0.program_base  = windows[11:0];
-  assign \windows$257.tenant0.program_length  = windows[23:12];
-  assign \windows$257.tenant0.activation_base  = windows[39:24];
-  assign \windows$257.tenant0.activation_words  = windows[56:40];
-  assign \windows$257.tenant0.constants_base  = windows[72:57];
-  assign \windows$257.tenant0.constant_entries  = windows[89:73];
-  assign \windows$257.tenant0.coefficients_base  = windows[109:90];
-  assign \windows$257.tenant0.coefficient_words  = windows[130:110];
-  assign \windows$257.tenant0.tiles  = windows[132:131];
+  assign \windows$258.tenant0  = windows;
+  assign \windows$258.tenant0.program_base  = windows[11:0];
+  assign \windows$258.tenant0.program_length  = windows[23:12];
+  assign \windows$258.tenant0.activation_base  = windows[39:24];
+  assign \windows$258.tenant0.activation_words  = windows[56:40];
+  assign \windows$258.tenant0.constants_base  = windows[72:57];
+  assign \windows$258.tenant0.constant_entries  = windows[89:73];
+  assign \windows$258.tenant0.coefficients_base  = windows[109:90];
+  assign \windows$258.tenant0.coefficient_words  = windows[130:110];
+  assign \windows$258.tenant0.tiles  = windows[132:131];
   assign \layer.tenant0  = trace_layer__index;
-  assign \layer$261.tenant0  = trace_layer__index;
+  assign \layer$262.tenant0  = trace_layer__index;
   assign \failed_cause.tenant0  = failed_cause;
-  assign \failed_cause$267.tenant0  = failed_cause;
+  assign \failed_cause$268.tenant0  = failed_cause;
   assign \host_timeout.tenant0  = timeout;
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
@@ -2057,23 +2056,23 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor[13]  = descriptor[447:416];
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
-  assign \descriptor$288[0]  = descriptor[31:0];
-  assign \descriptor$288[1]  = descriptor[63:32];
-  assign \descriptor$288[2]  = descriptor[95:64];
-  assign \descriptor$288[3]  = descriptor[127:96];
-  assign \descriptor$288[4]  = descriptor[159:128];
-  assign \descriptor$288[5]  = descriptor[191:160];
-  assign \descriptor$288[6]  = descriptor[223:192];
-  assign \descriptor$288[7]  = descriptor[255:224];
-  assign \descriptor$288[8]  = descriptor[287:256];
-  assign \descriptor$288[9]  = descriptor[319:288];
-  assign \descriptor$288[10]  = descriptor[351:320];
-  assign \descriptor$288[11]  = descriptor[383:352];
-  assign \descriptor$288[12]  = descriptor[415:384];
-  assign \descriptor$288[13]  = descriptor[447:416];
-  assign \descriptor$288[14]  = descriptor[479:448];
-  assign \descriptor$288[15]  = descriptor[511:480];
-  assign \waiting.tenant0  = { turn, fetching, \$51 , \$50 , \$49 , \$45 , \$44 , \$39 , \$34 , \$29 , \$24  };
+  assign \descriptor$289[0]  = descriptor[31:0];
+  assign \descriptor$289[1]  = descriptor[63:32];
+  assign \descriptor$289[2]  = descriptor[95:64];
+  assign \descriptor$289[3]  = descriptor[127:96];
+  assign \descriptor$289[4]  = descriptor[159:128];
+  assign \descriptor$289[5]  = descriptor[191:160];
+  assign \descriptor$289[6]  = descriptor[223:192];
+  assign \descriptor$289[7]  = descriptor[255:224];
+  assign \descriptor$289[8]  = descriptor[287:256];
+  assign \descriptor$289[9]  = descriptor[319:288];
+  assign \descriptor$289[10]  = descriptor[351:320];
+  assign \descriptor$289[11]  = descriptor[383:352];
+  assign \descriptor$289[12]  = descriptor[415:384];
+  assign \descriptor$289[13]  = descriptor[447:416];
+  assign \descriptor$289[14]  = descriptor[479:448];
+  assign \descriptor$289[15]  = descriptor[511:480];
+  assign \waiting.tenant0  = { turn, fetching, \$54 , \$53 , \$52 , \$48 , \$47 , \$42 , \$37 , \$32 , \$27  };
   assign \convolution[0]  = convolution[31:0];
   assign \convolution[1]  = convolution[63:32];
   assign \convolution[2]  = convolution[95:64];
@@ -2090,54 +2089,54 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \convolution[13]  = convolution[447:416];
   assign \convolution[14]  = convolution[479:448];
   assign \convolution[15]  = convolution[511:480];
-  assign \descriptor$314[0]  = convolution[31:0];
-  assign \descriptor$314[1]  = convolution[63:32];
-  assign \descriptor$314[2]  = convolution[95:64];
-  assign \descriptor$314[3]  = convolution[127:96];
-  assign \descriptor$314[4]  = convolution[159:128];
-  assign \descriptor$314[5]  = convolution[191:160];
-  assign \descriptor$314[6]  = convolution[223:192];
-  assign \descriptor$314[7]  = convolution[255:224];
-  assign \descriptor$314[8]  = convolution[287:256];
-  assign \descriptor$314[9]  = convolution[319:288];
-  assign \descriptor$314[10]  = convolution[351:320];
-  assign \descriptor$314[11]  = convolution[383:352];
-  assign \descriptor$314[12]  = convolution[415:384];
-  assign \descriptor$314[13]  = convolution[447:416];
-  assign \descriptor$314[14]  = convolution[479:448];
-  assign \descriptor$314[15]  = convolution[511:480];
-  assign \descriptor$335[0]  = convolution[31:0];
-  assign \descriptor$335[1]  = convolution[63:32];
-  assign \descriptor$335[2]  = convolution[95:64];
-  assign \descriptor$335[3]  = convolution[127:96];
-  assign \descriptor$335[4]  = convolution[159:128];
-  assign \descriptor$335[5]  = convolution[191:160];
-  assign \descriptor$335[6]  = convolution[223:192];
-  assign \descriptor$335[7]  = convolution[255:224];
-  assign \descriptor$335[8]  = convolution[287:256];
-  assign \descriptor$335[9]  = convolution[319:288];
-  assign \descriptor$335[10]  = convolution[351:320];
-  assign \descriptor$335[11]  = convolution[383:352];
-  assign \descriptor$335[12]  = convolution[415:384];
-  assign \descriptor$335[13]  = convolution[447:416];
-  assign \descriptor$335[14]  = convolution[479:448];
-  assign \descriptor$335[15]  = convolution[511:480];
-  assign \descriptor$337[0]  = descriptor[31:0];
-  assign \descriptor$337[1]  = descriptor[63:32];
-  assign \descriptor$337[2]  = descriptor[95:64];
-  assign \descriptor$337[3]  = descriptor[127:96];
-  assign \descriptor$337[4]  = descriptor[159:128];
-  assign \descriptor$337[5]  = descriptor[191:160];
-  assign \descriptor$337[6]  = descriptor[223:192];
-  assign \descriptor$337[7]  = descriptor[255:224];
-  assign \descriptor$337[8]  = descriptor[287:256];
-  assign \descriptor$337[9]  = descriptor[319:288];
-  assign \descriptor$337[10]  = descriptor[351:320];
-  assign \descriptor$337[11]  = descriptor[383:352];
-  assign \descriptor$337[12]  = descriptor[415:384];
-  assign \descriptor$337[13]  = descriptor[447:416];
-  assign \descriptor$337[14]  = descriptor[479:448];
-  assign \descriptor$337[15]  = descriptor[511:480];
+  assign \descriptor$315[0]  = convolution[31:0];
+  assign \descriptor$315[1]  = convolution[63:32];
+  assign \descriptor$315[2]  = convolution[95:64];
+  assign \descriptor$315[3]  = convolution[127:96];
+  assign \descriptor$315[4]  = convolution[159:128];
+  assign \descriptor$315[5]  = convolution[191:160];
+  assign \descriptor$315[6]  = convolution[223:192];
+  assign \descriptor$315[7]  = convolution[255:224];
+  assign \descriptor$315[8]  = convolution[287:256];
+  assign \descriptor$315[9]  = convolution[319:288];
+  assign \descriptor$315[10]  = convolution[351:320];
+  assign \descriptor$315[11]  = convolution[383:352];
+  assign \descriptor$315[12]  = convolution[415:384];
+  assign \descriptor$315[13]  = convolution[447:416];
+  assign \descriptor$315[14]  = convolution[479:448];
+  assign \descriptor$315[15]  = convolution[511:480];
+  assign \descriptor$336[0]  = convolution[31:0];
+  assign \descriptor$336[1]  = convolution[63:32];
+  assign \descriptor$336[2]  = convolution[95:64];
+  assign \descriptor$336[3]  = convolution[127:96];
+  assign \descriptor$336[4]  = convolution[159:128];
+  assign \descriptor$336[5]  = convolution[191:160];
+  assign \descriptor$336[6]  = convolution[223:192];
+  assign \descriptor$336[7]  = convolution[255:224];
+  assign \descriptor$336[8]  = convolution[287:256];
+  assign \descriptor$336[9]  = convolution[319:288];
+  assign \descriptor$336[10]  = convolution[351:320];
+  assign \descriptor$336[11]  = convolution[383:352];
+  assign \descriptor$336[12]  = convolution[415:384];
+  assign \descriptor$336[13]  = convolution[447:416];
+  assign \descriptor$336[14]  = convolution[479:448];
+  assign \descriptor$336[15]  = convolution[511:480];
+  assign \descriptor$338[0]  = descriptor[31:0];
+  assign \descriptor$338[1]  = descriptor[63:32];
+  assign \descriptor$338[2]  = descriptor[95:64];
+  assign \descriptor$338[3]  = descriptor[127:96];
+  assign \descriptor$338[4]  = descriptor[159:128];
+  assign \descriptor$338[5]  = descriptor[191:160];
+  assign \descriptor$338[6]  = descriptor[223:192];
+  assign \descriptor$338[7]  = descriptor[255:224];
+  assign \descriptor$338[8]  = descriptor[287:256];
+  assign \descriptor$338[9]  = descriptor[319:288];
+  assign \descriptor$338[10]  = descriptor[351:320];
+  assign \descriptor$338[11]  = descriptor[383:352];
+  assign \descriptor$338[12]  = descriptor[415:384];
+  assign \descriptor$338[13]  = descriptor[447:416];
+  assign \descriptor$338[14]  = descriptor[479:448];
+  assign \descriptor$338[15]  = descriptor[511:480];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
@@ -2145,20 +2144,20 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \lengths.clear  = lengths[29:24];
   assign \lengths.add  = lengths[35:30];
   assign \lengths.gap  = lengths[41:36];
-  assign \settings.levels  = \settings$396 [0];
-  assign \settings.offset  = \settings$396 [6:1];
-  assign \settings.gain  = \settings$396 [22:7];
-  assign \settings.gain_reference  = \settings$396 [32:23];
-  assign \settings$396[0]  = \settings$396 [32:0];
-  assign \settings$396[0].levels  = \settings$396 [0];
-  assign \settings$396[0].offset  = \settings$396 [6:1];
-  assign \settings$396[0].gain  = \settings$396 [22:7];
-  assign \settings$396[0].gain_reference  = \settings$396 [32:23];
-  assign \settings$396[1]  = \settings$396 [65:33];
-  assign \settings$396[1].levels  = \settings$396 [33];
-  assign \settings$396[1].offset  = \settings$396 [39:34];
-  assign \settings$396[1].gain  = \settings$396 [55:40];
-  assign \settings$396[1].gain_reference  = \settings$396 [65:56];
+  assign \settings.levels  = \settings$397 [0];
+  assign \settings.offset  = \settings$397 [6:1];
+  assign \settings.gain  = \settings$397 [22:7];
+  assign \settings.gain_reference  = \settings$397 [32:23];
+  assign \settings$397[0]  = \settings$397 [32:0];
+  assign \settings$397[0].levels  = \settings$397 [0];
+  assign \settings$397[0].offset  = \settings$397 [6:1];
+  assign \settings$397[0].gain  = \settings$397 [22:7];
+  assign \settings$397[0].gain_reference  = \settings$397 [32:23];
+  assign \settings$397[1]  = \settings$397 [65:33];
+  assign \settings$397[1].levels  = \settings$397 [33];
+  assign \settings$397[1].offset  = \settings$397 [39:34];
+  assign \settings$397[1].gain  = \settings$397 [55:40];
+  assign \settings$397[1].gain_reference  = \settings$397 [65:56];
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
   assign \measured[0].offset  = measured[6:1];
@@ -2175,80 +2174,80 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \measured[1].reference_valid  = measured[60];
   assign \measured[1].gain_reference  = measured[70:61];
   assign \measured[1].failed  = measured[71];
-  assign \measured$398.offset_valid  = \measured$398 [0];
-  assign \measured$398.offset  = \measured$398 [6:1];
-  assign \measured$398.gain_valid  = \measured$398 [7];
-  assign \measured$398.gain  = \measured$398 [23:8];
-  assign \measured$398.reference_valid  = \measured$398 [24];
-  assign \measured$398.gain_reference  = \measured$398 [34:25];
-  assign \measured$398.failed  = \measured$398 [35];
-  assign \descriptor$451[0]  = convolution[31:0];
-  assign \descriptor$451[1]  = convolution[63:32];
-  assign \descriptor$451[2]  = convolution[95:64];
-  assign \descriptor$451[3]  = convolution[127:96];
-  assign \descriptor$451[4]  = convolution[159:128];
-  assign \descriptor$451[5]  = convolution[191:160];
-  assign \descriptor$451[6]  = convolution[223:192];
-  assign \descriptor$451[7]  = convolution[255:224];
-  assign \descriptor$451[8]  = convolution[287:256];
-  assign \descriptor$451[9]  = convolution[319:288];
-  assign \descriptor$451[10]  = convolution[351:320];
-  assign \descriptor$451[11]  = convolution[383:352];
-  assign \descriptor$451[12]  = convolution[415:384];
-  assign \descriptor$451[13]  = convolution[447:416];
-  assign \descriptor$451[14]  = convolution[479:448];
-  assign \descriptor$451[15]  = convolution[511:480];
+  assign \measured$399.offset_valid  = \measured$399 [0];
+  assign \measured$399.offset  = \measured$399 [6:1];
+  assign \measured$399.gain_valid  = \measured$399 [7];
+  assign \measured$399.gain  = \measured$399 [23:8];
+  assign \measured$399.reference_valid  = \measured$399 [24];
+  assign \measured$399.gain_reference  = \measured$399 [34:25];
+  assign \measured$399.failed  = \measured$399 [35];
+  assign \descriptor$452[0]  = convolution[31:0];
+  assign \descriptor$452[1]  = convolution[63:32];
+  assign \descriptor$452[2]  = convolution[95:64];
+  assign \descriptor$452[3]  = convolution[127:96];
+  assign \descriptor$452[4]  = convolution[159:128];
+  assign \descriptor$452[5]  = convolution[191:160];
+  assign \descriptor$452[6]  = convolution[223:192];
+  assign \descriptor$452[7]  = convolution[255:224];
+  assign \descriptor$452[8]  = convolution[287:256];
+  assign \descriptor$452[9]  = convolution[319:288];
+  assign \descriptor$452[10]  = convolution[351:320];
+  assign \descriptor$452[11]  = convolution[383:352];
+  assign \descriptor$452[12]  = convolution[415:384];
+  assign \descriptor$452[13]  = convolution[447:416];
+  assign \descriptor$452[14]  = convolution[479:448];
+  assign \descriptor$452[15]  = convolution[511:480];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
-  assign \lengths$463.reset  = \lengths$463 [5:0];
-  assign \lengths$463.drive  = \lengths$463 [11:6];
-  assign \lengths$463.share  = \lengths$463 [17:12];
-  assign \lengths$463.hold  = \lengths$463 [23:18];
-  assign \lengths$463.clear  = \lengths$463 [29:24];
-  assign \lengths$463.add  = \lengths$463 [35:30];
-  assign \lengths$463.gap  = \lengths$463 [41:36];
-  assign \settings$484.levels  = \settings$396 [33];
-  assign \settings$484.offset  = \settings$396 [39:34];
-  assign \settings$484.gain  = \settings$396 [55:40];
-  assign \settings$484.gain_reference  = \settings$396 [65:56];
-  assign \measured$485.offset_valid  = \measured$485 [0];
-  assign \measured$485.offset  = \measured$485 [6:1];
-  assign \measured$485.gain_valid  = \measured$485 [7];
-  assign \measured$485.gain  = \measured$485 [23:8];
-  assign \measured$485.reference_valid  = \measured$485 [24];
-  assign \measured$485.gain_reference  = \measured$485 [34:25];
-  assign \measured$485.failed  = \measured$485 [35];
-  assign \descriptor$532[0]  = convolution[31:0];
-  assign \descriptor$532[1]  = convolution[63:32];
-  assign \descriptor$532[2]  = convolution[95:64];
-  assign \descriptor$532[3]  = convolution[127:96];
-  assign \descriptor$532[4]  = convolution[159:128];
-  assign \descriptor$532[5]  = convolution[191:160];
-  assign \descriptor$532[6]  = convolution[223:192];
-  assign \descriptor$532[7]  = convolution[255:224];
-  assign \descriptor$532[8]  = convolution[287:256];
-  assign \descriptor$532[9]  = convolution[319:288];
-  assign \descriptor$532[10]  = convolution[351:320];
-  assign \descriptor$532[11]  = convolution[383:352];
-  assign \descriptor$532[12]  = convolution[415:384];
-  assign \descriptor$532[13]  = convolution[447:416];
-  assign \descriptor$532[14]  = convolution[479:448];
-  assign \descriptor$532[15]  = convolution[511:480];
-  assign \lengths$463 [41:36] = phase_gap;
-  assign \lengths$463 [35:30] = phase_add;
-  assign \lengths$463 [29:24] = phase_clear;
-  assign \lengths$463 [23:18] = phase_hold;
-  assign \lengths$463 [17:12] = phase_share;
-  assign \lengths$463 [11:6] = phase_drive;
-  assign \lengths$463 [5:0] = phase_reset;
-  assign drain_sums[35:18] = \$66 ;
-  assign drain_sums[17:0] = \$60 ;
-  assign position_done[1] = \$65 ;
-  assign position_done[0] = \$59 ;
-  assign saturated[1] = \$62 ;
-  assign saturated[0] = \$56 ;
-  assign measured[71:36] = \measured$485 ;
-  assign measured[35:0] = \measured$398 ;
+  assign \lengths$464.reset  = \lengths$464 [5:0];
+  assign \lengths$464.drive  = \lengths$464 [11:6];
+  assign \lengths$464.share  = \lengths$464 [17:12];
+  assign \lengths$464.hold  = \lengths$464 [23:18];
+  assign \lengths$464.clear  = \lengths$464 [29:24];
+  assign \lengths$464.add  = \lengths$464 [35:30];
+  assign \lengths$464.gap  = \lengths$464 [41:36];
+  assign \settings$485.levels  = \settings$397 [33];
+  assign \settings$485.offset  = \settings$397 [39:34];
+  assign \settings$485.gain  = \settings$397 [55:40];
+  assign \settings$485.gain_reference  = \settings$397 [65:56];
+  assign \measured$486.offset_valid  = \measured$486 [0];
+  assign \measured$486.offset  = \measured$486 [6:1];
+  assign \measured$486.gain_valid  = \measured$486 [7];
+  assign \measured$486.gain  = \measured$486 [23:8];
+  assign \measured$486.reference_valid  = \measured$486 [24];
+  assign \measured$486.gain_reference  = \measured$486 [34:25];
+  assign \measured$486.failed  = \measured$486 [35];
+  assign \descriptor$533[0]  = convolution[31:0];
+  assign \descriptor$533[1]  = convolution[63:32];
+  assign \descriptor$533[2]  = convolution[95:64];
+  assign \descriptor$533[3]  = convolution[127:96];
+  assign \descriptor$533[4]  = convolution[159:128];
+  assign \descriptor$533[5]  = convolution[191:160];
+  assign \descriptor$533[6]  = convolution[223:192];
+  assign \descriptor$533[7]  = convolution[255:224];
+  assign \descriptor$533[8]  = convolution[287:256];
+  assign \descriptor$533[9]  = convolution[319:288];
+  assign \descriptor$533[10]  = convolution[351:320];
+  assign \descriptor$533[11]  = convolution[383:352];
+  assign \descriptor$533[12]  = convolution[415:384];
+  assign \descriptor$533[13]  = convolution[447:416];
+  assign \descriptor$533[14]  = convolution[479:448];
+  assign \descriptor$533[15]  = convolution[511:480];
+  assign \lengths$464 [41:36] = phase_gap;
+  assign \lengths$464 [35:30] = phase_add;
+  assign \lengths$464 [29:24] = phase_clear;
+  assign \lengths$464 [23:18] = phase_hold;
+  assign \lengths$464 [17:12] = phase_share;
+  assign \lengths$464 [11:6] = phase_drive;
+  assign \lengths$464 [5:0] = phase_reset;
+  assign drain_sums[35:18] = \$69 ;
+  assign drain_sums[17:0] = \$63 ;
+  assign position_done[1] = \$68 ;
+  assign position_done[0] = \$62 ;
+  assign saturated[1] = \$65 ;
+  assign saturated[0] = \$59 ;
+  assign measured[71:36] = \measured$486 ;
+  assign measured[35:0] = \measured$399 ;
   assign lengths[41:36] = phase_gap;
   assign lengths[35:30] = phase_add;
   assign lengths[29:24] = phase_clear;
@@ -2259,19 +2258,22 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign convolution[339:320] = coefficients;
   assign convolution[303:288] = constants;
   assign { convolution[511:340], convolution[319:304], convolution[287:0] } = { descriptor[511:340], descriptor[319:304], descriptor[287:0] };
-  assign transfer_write[48:17] = \write_data$222 ;
-  assign transfer_write[16:1] = \write_address$221 ;
-  assign transfer_write[0] = \write_enable$220 ;
-  assign transfer_read[16:1] = \read_address$212 ;
-  assign transfer_read[0] = \read_enable$211 ;
+  assign transfer_write[48:17] = \write_data$223 ;
+  assign transfer_write[16:1] = \write_address$222 ;
+  assign transfer_write[0] = \write_enable$221 ;
+  assign transfer_read[16:1] = \read_address$213 ;
+  assign transfer_read[0] = \read_enable$212 ;
+  assign write[48:17] = \$9 ;
+  assign write[16:1] = \$8 ;
+  assign write[0] = \$7 ;
   assign read[16:1] = \$6 ;
   assign read[0] = \$5 ;
-  assign \$55  = { 1'h0, memory_index[19:1] };
-  assign \$61  = { 1'h0, memory_index[19:1] };
+  assign \$58  = { 1'h0, memory_index[19:1] };
+  assign \$64  = { 1'h0, memory_index[19:1] };
 endmodule
 
 module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$2  = 0;
   wire \$1 ;
   wire \$2 ;
   wire \$3 ;
@@ -2370,21 +2372,21 @@ module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, con
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     works = 1'h0;
     if (converting) begin
       works = decided;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     comparator = 1'h0;
     if (converting) begin
       comparator = \$5 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     adder = 1'h0;
     if (converting) begin
     end else if (\$3 ) begin
@@ -2392,7 +2394,7 @@ module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, con
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     array = 1'h0;
     if (converting) begin
     end else if (\$3 ) begin
@@ -2401,7 +2403,7 @@ module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, con
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     rows = 1'h0;
     if (converting) begin
     end else if (\$3 ) begin
@@ -2411,7 +2413,7 @@ module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, con
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$2 ) begin end
     drain = 1'h0;
     (* full_case = 32'd1 *)
     if (converting) begin
@@ -2425,7 +2427,7 @@ module \crossloom.activity0 (decided, rst, reset, hold, clear, convert_side, con
 endmodule
 
 module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, converting, start, loading, works, comparator, adder, array, rows, drain, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$5  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$3  = 0;
   wire \$1 ;
   wire \$2 ;
   wire \$3 ;
@@ -2524,21 +2526,21 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     works = 1'h0;
     if (converting) begin
       works = decided;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     comparator = 1'h0;
     if (converting) begin
       comparator = \$5 ;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     adder = 1'h0;
     if (converting) begin
     end else if (\$3 ) begin
@@ -2546,7 +2548,7 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     array = 1'h0;
     if (converting) begin
     end else if (\$3 ) begin
@@ -2555,7 +2557,7 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     rows = 1'h0;
     if (converting) begin
     end else if (\$3 ) begin
@@ -2565,7 +2567,7 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$5 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$3 ) begin end
     drain = 1'h0;
     (* full_case = 32'd1 *)
     if (converting) begin
@@ -2578,9 +2580,9 @@ module \crossloom.activity1 (decided, rst, reset, hold, clear, convert_side, con
   end
 endmodule
 
-module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transfer0_1_ready, transfer_beyond, read, write, transfer_read, transfer_write, windows, window, tenant, read_data, transfer_read_data, written, transfer_read_valid, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
-  wire \$1 ;
+module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transfer0_1_ready, transfer_beyond, read, write, transfer_read, transfer_write, windows, window, tenant, valid0, read_data, transfer_read_data, written, clk);
+  reg \$auto$verilog_backend.cc:2355:dump_module$4  = 0;
+  wire [17:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
   wire \$12 ;
@@ -2589,12 +2591,12 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$15 ;
   wire \$16 ;
   wire \$17 ;
-  wire \$18 ;
+  wire [17:0] \$18 ;
   wire \$19 ;
   wire \$2 ;
   wire \$20 ;
-  wire \$21 ;
-  wire \$22 ;
+  wire [16:0] \$21 ;
+  wire [16:0] \$22 ;
   wire \$23 ;
   wire \$24 ;
   wire \$25 ;
@@ -2613,8 +2615,8 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
-  wire \$4 ;
-  wire \$40 ;
+  wire [16:0] \$4 ;
+  wire [16:0] \$40 ;
   wire \$41 ;
   wire \$42 ;
   wire \$43 ;
@@ -2624,19 +2626,19 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$47 ;
   wire \$48 ;
   wire \$49 ;
-  wire \$5 ;
-  wire \$50 ;
+  wire [16:0] \$5 ;
+  wire [16:0] \$50 ;
   wire \$51 ;
   wire \$52 ;
   wire \$53 ;
   wire \$54 ;
-  wire [31:0] \$55 ;
-  wire [31:0] \$56 ;
+  wire \$55 ;
+  wire \$56 ;
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
   wire \$6 ;
-  wire \$60 ;
+  wire [16:0] \$60 ;
   wire \$61 ;
   wire \$62 ;
   wire \$63 ;
@@ -2647,7 +2649,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$68 ;
   wire \$69 ;
   wire \$7 ;
-  wire \$70 ;
+  wire [16:0] \$70 ;
   wire \$71 ;
   wire \$72 ;
   wire \$73 ;
@@ -2664,8 +2666,10 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire \$83 ;
   wire \$84 ;
   wire \$85 ;
-  wire \$86 ;
-  wire \$87 ;
+  wire [31:0] \$86 ;
+  wire [31:0] \$87 ;
+  wire \$88 ;
+  wire \$89 ;
   wire \$9 ;
   wire [7:0] \$signature__addr ;
   wire [31:0] \$signature__data ;
@@ -2687,19 +2691,18 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   output [31:0] read_data;
   reg [31:0] read_data;
   reg reading0 = 1'h0;
-  (* init = 1'h0 *)
-  wire register;
-  reg \register$61  = 1'h0;
-  reg \register$63  = 1'h0;
-  reg [31:0] \register$64  = 32'd0;
-  reg [31:0] \register$65  = 32'd0;
+  reg register = 1'h0;
+  reg [7:0] \register$54  = 8'h00;
+  reg [7:0] \register$56  = 8'h00;
+  reg \register$58  = 1'h0;
+  reg [31:0] \register$59  = 32'd0;
+  reg [31:0] \register$61  = 32'd0;
+  reg [31:0] \register$62  = 32'd0;
+  reg \register$64  = 1'h0;
+  reg \register$65  = 1'h0;
   reg \register$66  = 1'h0;
-  reg \register$74  = 1'h0;
-  reg [7:0] \register$82  = 8'h00;
-  reg [7:0] \register$83  = 8'h00;
-  reg [31:0] \register$84  = 32'd0;
-  reg \register$86  = 1'h0;
-  reg \register$87  = 1'h0;
+  reg \register$67  = 1'h0;
+  reg \register$68  = 1'h0;
   input rst;
   wire rst;
   input tenant;
@@ -2709,7 +2712,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire transfer0_0_coming;
   reg transfer0_0_full = 1'h0;
   wire transfer0_0_inside;
-  wire [16:0] transfer0_0_place;
+  wire [7:0] transfer0_0_place;
   output transfer0_0_ready;
   wire transfer0_0_ready;
   reg transfer0_0_strayed = 1'h0;
@@ -2722,12 +2725,14 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   reg [31:0] transfer0_1_data = 32'd0;
   reg transfer0_1_full = 1'h0;
   wire transfer0_1_inside;
-  wire [16:0] transfer0_1_place;
+  wire [7:0] transfer0_1_place;
   output transfer0_1_ready;
   wire transfer0_1_ready;
   reg transfer0_1_strayed = 1'h0;
   wire transfer0_1_taken;
   reg [7:0] transfer0_1_word = 8'h00;
+  reg [7:0] transfer0_first = 8'h00;
+  reg [16:0] transfer0_words = 17'h00000;
   input transfer_abort;
   wire transfer_abort;
   output transfer_beyond;
@@ -2741,8 +2746,8 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   reg [31:0] transfer_read_data;
   wire [31:0] \transfer_read_data.tenant0 ;
   wire transfer_read_ready;
-  output transfer_read_valid;
-  reg transfer_read_valid = 1'h0;
+  (* init = 1'h0 *)
+  wire transfer_read_valid;
   input [48:0] transfer_write;
   wire [48:0] transfer_write;
   wire [48:0] \transfer_write.tenant0 ;
@@ -2755,7 +2760,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire units0_coming;
   reg units0_full = 1'h0;
   wire units0_inside;
-  wire [16:0] units0_place;
+  wire [7:0] units0_place;
   wire units0_ready;
   reg units0_strayed = 1'h0;
   wire units0_taken;
@@ -2767,13 +2772,15 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   reg [31:0] units1_data = 32'd0;
   reg units1_full = 1'h0;
   wire units1_inside;
-  wire [16:0] units1_place;
+  wire [7:0] units1_place;
   wire units1_ready;
   reg units1_strayed = 1'h0;
   wire units1_taken;
   reg [7:0] units1_word = 8'h00;
-  (* init = 1'h0 *)
-  wire valid0;
+  reg [7:0] units_first = 8'h00;
+  reg [16:0] units_words = 17'h00000;
+  output valid0;
+  reg valid0 = 1'h0;
   input [132:0] window;
   wire [132:0] window;
   wire [15:0] \window.activation_base ;
@@ -2806,7 +2813,8 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   wire [39:0] write0_word;
   wire [7:0] write__addr;
   wire [31:0] write__data;
-  reg write__en = 1'h0;
+  (* init = 1'h0 *)
+  wire write__en;
   output [48:0] written;
   reg [48:0] written;
   wire [48:0] \written.tenant0 ;
@@ -2822,143 +2830,129 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
 `endif
   always @(posedge clk) begin
-    if (write__en)
+    if (register)
       bank0[bank0_written[7:0]] <= bank0_written[39:8];
   end
   reg [31:0] _0_;
   always @(posedge clk) begin
     if (\$signature__en ) begin
-      _0_ <= bank0[read0_word];
+      _0_ <= bank0[\$signature__addr ];
     end
   end
   assign \$signature__data  = _0_;
-  assign units0_place = read[16:1] + window[39:24];
-  assign \$1  = read[16:1] < window[56:40];
-  assign \$2  = | units0_place[16:8];
-  assign \$3  = ~ \$2 ;
-  assign units0_inside = \$1  & \$3 ;
-  assign \$4  = ~ units0_full;
-  assign units0_ready = \$4  | units0_taken;
-  assign \$6  = units0_ready & read[0];
-  assign \$11  = ~ \$10 ;
-  assign units1_place = write[16:1] + window[39:24];
-  assign \$13  = write[16:1] < window[56:40];
-  assign \$14  = | units1_place[16:8];
-  assign \$15  = ~ \$14 ;
-  assign units1_inside = \$13  & \$15 ;
-  assign \$16  = ~ units1_full;
-  assign units1_ready = \$16  | units1_taken;
-  assign \$18  = units1_ready & write[0];
-  assign \$23  = ~ \$22 ;
+  assign \$1  = window[39:24] + window[56:40];
+  assign \$2  = \$1  > 9'h100;
+  assign \$3  = window[39:24] < 9'h100;
+  assign \$4  = 9'h100 - window[39:24];
+  assign \$5  = \$3  ? \$4  : 17'h00000;
+  assign \$6  = ~ units0_inside;
+  assign \$7  = read[0] & \$6 ;
+  assign \$8  = read[0] & units0_inside;
+  assign \$9  = read[0] & units0_inside;
+  assign \$12  = ~ units1_inside;
+  assign \$13  = write[0] & \$12 ;
+  assign \$14  = write[0] & units1_inside;
+  assign \$15  = write[0] & units1_inside;
+  assign \$18  = windows[39:24] + windows[56:40];
+  assign \$19  = \$18  > 9'h100;
+  assign \$20  = windows[39:24] < 9'h100;
+  assign \$21  = 9'h100 - windows[39:24];
+  assign \$22  = \$20  ? \$21  : 17'h00000;
+  assign \$23  = ~ transfer0_0_inside;
+  assign \$24  = transfer_read[0] & \$23 ;
+  assign \$25  = transfer_read[0] & transfer0_0_inside;
+  assign \$26  = transfer_read[0] & transfer0_0_inside;
+  assign \$29  = ~ transfer0_1_inside;
+  assign \$30  = transfer_write[0] & \$29 ;
+  assign \$31  = transfer_write[0] & transfer0_1_inside;
+  assign \$32  = transfer_write[0] & transfer0_1_inside;
+  assign \$35  = \register$54  == \register$56 ;
+  assign \$36  = ~ transfer_abort;
+  assign \$37  = transfer0_0_taken & \$36 ;
+  assign \$38  = ~ transfer_abort;
+  assign \$39  = reading0 & \$38 ;
+  assign \$40  = read[16:1] + units_first;
+  assign units0_inside = read[16:1] < units_words;
+  assign \$41  = ~ units0_full;
+  assign units0_ready = \$41  | units0_taken;
+  assign \$43  = units0_ready & read[0];
+  assign \$48  = ~ \$47 ;
+  assign \$50  = write[16:1] + units_first;
+  assign units1_inside = write[16:1] < units_words;
+  assign \$51  = ~ units1_full;
+  assign units1_ready = \$51  | units1_taken;
+  assign \$53  = units1_ready & write[0];
+  assign \$58  = ~ \$57 ;
   assign beyond = units0_strayed | units1_strayed;
-  assign transfer0_0_place = transfer_read[16:1] + windows[39:24];
-  assign \$25  = transfer_read[16:1] < windows[56:40];
-  assign \$26  = | transfer0_0_place[16:8];
-  assign \$27  = ~ \$26 ;
-  assign transfer0_0_inside = \$25  & \$27 ;
-  assign \$28  = ~ transfer0_0_full;
-  assign transfer0_0_ready = \$28  | transfer0_0_taken;
-  assign \$30  = transfer0_0_ready & transfer_read[0];
-  assign \$31  = ~ transfer_abort;
-  assign \$32  = \$30  & \$31 ;
-  assign \$34  = transfer0_0_taken | transfer_abort;
-  assign \$35  = ~ \$34 ;
-  assign \$36  = transfer0_0_asking & \$35 ;
-  assign transfer0_0_coming = \$33  | \$36 ;
-  assign transfer0_1_place = transfer_write[16:1] + windows[39:24];
-  assign \$37  = transfer_write[16:1] < windows[56:40];
-  assign \$38  = | transfer0_1_place[16:8];
-  assign \$39  = ~ \$38 ;
-  assign transfer0_1_inside = \$37  & \$39 ;
-  assign \$40  = ~ transfer0_1_full;
-  assign transfer0_1_ready = \$40  | transfer0_1_taken;
-  assign \$42  = transfer0_1_ready & transfer_write[0];
-  assign \$43  = ~ transfer_abort;
-  assign \$44  = \$42  & \$43 ;
-  assign \$46  = transfer0_1_taken | transfer_abort;
-  assign \$47  = ~ \$46 ;
-  assign \$48  = transfer0_1_asking & \$47 ;
-  assign transfer0_1_coming = \$45  | \$48 ;
+  assign \$60  = transfer_read[16:1] + transfer0_first;
+  assign transfer0_0_inside = transfer_read[16:1] < transfer0_words;
+  assign \$61  = ~ transfer0_0_full;
+  assign transfer0_0_ready = \$61  | transfer0_0_taken;
+  assign \$63  = transfer0_0_ready & transfer_read[0];
+  assign \$64  = ~ transfer_abort;
+  assign \$65  = \$63  & \$64 ;
+  assign \$67  = transfer0_0_taken | transfer_abort;
+  assign \$68  = ~ \$67 ;
+  assign \$69  = transfer0_0_asking & \$68 ;
+  assign transfer0_0_coming = \$66  | \$69 ;
+  assign \$70  = transfer_write[16:1] + transfer0_first;
+  assign transfer0_1_inside = transfer_write[16:1] < transfer0_words;
+  assign \$71  = ~ transfer0_1_full;
+  assign transfer0_1_ready = \$71  | transfer0_1_taken;
+  assign \$73  = transfer0_1_ready & transfer_write[0];
+  assign \$74  = ~ transfer_abort;
+  assign \$75  = \$73  & \$74 ;
+  assign \$77  = transfer0_1_taken | transfer_abort;
+  assign \$78  = ~ \$77 ;
+  assign \$79  = transfer0_1_asking & \$78 ;
+  assign transfer0_1_coming = \$76  | \$79 ;
   assign transfer_beyond = transfer0_0_strayed | transfer0_1_strayed;
-  assign \$51  = ~ units0_asking;
-  assign read0_chosen0 = \$50  & \$51 ;
-  assign read0_word = units0_asking ? units0_word : transfer0_0_word;
+  assign \$82  = ~ units0_asking;
+  assign read0_chosen0 = \$81  & \$82 ;
+  assign \$signature__addr  = units0_asking ? units0_word : transfer0_0_word;
   assign \$signature__en  = | { read0_chosen0, units0_asking };
-  assign \$54  = ~ units1_asking;
-  assign write0_chosen0 = \$53  & \$54 ;
+  assign \$85  = ~ units1_asking;
+  assign write0_chosen0 = \$84  & \$85 ;
   assign write0_word = units1_asking ? { units1_data, units1_word } : { transfer0_1_data, transfer0_1_word };
   assign bank0_write = | { write0_chosen0, units1_asking };
-  assign \$55  = \register$63  ? \register$65  : \register$64 ;
-  assign \$56  = \register$63  ? \register$65  : \register$64 ;
-  assign \$57  = ! \register$74 ;
-  assign \$58  = units1_full & \$57 ;
-  assign \$59  = ~ units0_inside;
-  assign \$60  = read[0] & \$59 ;
-  assign \$61  = read[0] & units0_inside;
-  assign \$62  = read[0] & units0_inside;
-  assign \$65  = ~ units1_inside;
-  assign \$66  = write[0] & \$65 ;
-  assign \$67  = write[0] & units1_inside;
-  assign \$68  = write[0] & units1_inside;
-  assign \$71  = ~ transfer0_0_inside;
-  assign \$72  = transfer_read[0] & \$71 ;
-  assign \$73  = transfer_read[0] & transfer0_0_inside;
-  assign \$74  = transfer_read[0] & transfer0_0_inside;
-  assign \$77  = ~ transfer0_1_inside;
-  assign \$78  = transfer_write[0] & \$77 ;
-  assign \$79  = transfer_write[0] & transfer0_1_inside;
-  assign \$80  = transfer_write[0] & transfer0_1_inside;
-  assign \$83  = \register$82  == \register$83 ;
-  assign \$84  = ~ transfer_abort;
-  assign \$85  = transfer0_0_taken & \$84 ;
-  assign \$86  = ~ transfer_abort;
-  assign \$87  = reading0 & \$86 ;
+  assign \$86  = \register$58  ? \register$61  : \register$62 ;
+  assign \$87  = \register$58  ? \register$61  : \register$62 ;
+  assign \$88  = ! \register$68 ;
+  assign \$89  = units1_full & \$88 ;
   always @(posedge clk)
-    \register$82  <= read0_word;
+    \register$54  <= \$signature__addr ;
   always @(posedge clk)
-    \register$83  <= bank0_written[7:0];
+    \register$56  <= bank0_written[7:0];
   always @(posedge clk)
-    \register$84  <= bank0_written[39:8];
+    \register$59  <= bank0_written[39:8];
   always @(posedge clk)
-    \register$65  <= \register$84 ;
+    \register$61  <= \register$59 ;
   always @(posedge clk)
-    \register$64  <= \$signature__data ;
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    read_data = 32'd0;
-    casez (\register$61 )
-      1'h0:
-          read_data = \$55 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    transfer_read_data = 32'd0;
-    casez (\register$66 )
-      1'h0:
-          transfer_read_data = \$56 ;
-    endcase
-  end
-  always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
-    written[0] = transfer0_1_taken;
-    written[16:1] = transfer0_1_address;
-    written[48:17] = transfer0_1_data;
-    if (\$58 ) begin
-      written[0] = 1'h1;
-      written[16:1] = units1_address;
-      written[48:17] = units1_data;
+    \register$62  <= \$signature__data ;
+  always @(posedge clk) begin
+    units_first <= window[31:24];
+    if (rst) begin
+      units_first <= 8'h00;
     end
   end
   always @(posedge clk) begin
-    units0_strayed <= \$60 ;
+    units_words <= window[56:40];
+    if (\$2 ) begin
+      units_words <= \$5 ;
+    end
+    if (rst) begin
+      units_words <= 17'h00000;
+    end
+  end
+  always @(posedge clk) begin
+    units0_strayed <= \$7 ;
     if (rst) begin
       units0_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_full <= \$61 ;
+      units0_full <= \$8 ;
     end
     if (rst) begin
       units0_full <= 1'h0;
@@ -2974,7 +2968,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_word <= units0_place[7:0];
+      units0_word <= \$40 [7:0];
     end
     if (rst) begin
       units0_word <= 8'h00;
@@ -2982,21 +2976,21 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (units0_ready) begin
-      units0_asking <= \$64 ;
+      units0_asking <= \$11 ;
     end
     if (rst) begin
       units0_asking <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    units1_strayed <= \$66 ;
+    units1_strayed <= \$13 ;
     if (rst) begin
       units1_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (units1_ready) begin
-      units1_full <= \$67 ;
+      units1_full <= \$14 ;
     end
     if (rst) begin
       units1_full <= 1'h0;
@@ -3012,7 +3006,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (units1_ready) begin
-      units1_word <= units1_place[7:0];
+      units1_word <= \$50 [7:0];
     end
     if (rst) begin
       units1_word <= 8'h00;
@@ -3020,7 +3014,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (units1_ready) begin
-      units1_asking <= \$70 ;
+      units1_asking <= \$17 ;
     end
     if (rst) begin
       units1_asking <= 1'h0;
@@ -3043,14 +3037,29 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
-    transfer0_0_strayed <= \$72 ;
+    transfer0_first <= windows[31:24];
+    if (rst) begin
+      transfer0_first <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    transfer0_words <= windows[56:40];
+    if (\$19 ) begin
+      transfer0_words <= \$22 ;
+    end
+    if (rst) begin
+      transfer0_words <= 17'h00000;
+    end
+  end
+  always @(posedge clk) begin
+    transfer0_0_strayed <= \$24 ;
     if (rst) begin
       transfer0_0_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_full <= \$73 ;
+      transfer0_0_full <= \$25 ;
     end
     if (transfer_abort) begin
       transfer0_0_full <= 1'h0;
@@ -3069,7 +3078,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_word <= transfer0_0_place[7:0];
+      transfer0_0_word <= \$60 [7:0];
     end
     if (rst) begin
       transfer0_0_word <= 8'h00;
@@ -3077,7 +3086,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (transfer0_0_ready) begin
-      transfer0_0_asking <= \$76 ;
+      transfer0_0_asking <= \$28 ;
     end
     if (transfer_abort) begin
       transfer0_0_asking <= 1'h0;
@@ -3087,14 +3096,14 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
-    transfer0_1_strayed <= \$78 ;
+    transfer0_1_strayed <= \$30 ;
     if (rst) begin
       transfer0_1_strayed <= 1'h0;
     end
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_full <= \$79 ;
+      transfer0_1_full <= \$31 ;
     end
     if (transfer_abort) begin
       transfer0_1_full <= 1'h0;
@@ -3113,7 +3122,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_word <= transfer0_1_place[7:0];
+      transfer0_1_word <= \$70 [7:0];
     end
     if (rst) begin
       transfer0_1_word <= 8'h00;
@@ -3121,7 +3130,7 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   end
   always @(posedge clk) begin
     if (transfer0_1_ready) begin
-      transfer0_1_asking <= \$82 ;
+      transfer0_1_asking <= \$34 ;
     end
     if (transfer_abort) begin
       transfer0_1_asking <= 1'h0;
@@ -3147,9 +3156,9 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
-    write__en <= bank0_write;
+    register <= bank0_write;
     if (rst) begin
-      write__en <= 1'h0;
+      register <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -3158,64 +3167,93 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
     end
   end
   always @(posedge clk) begin
-    \register$63  <= \$83 ;
+    \register$58  <= \$35 ;
     if (rst) begin
-      \register$63  <= 1'h0;
+      \register$58  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$86  <= units0_bank;
+    \register$64  <= units0_bank;
     if (rst) begin
-      \register$86  <= 1'h0;
+      \register$64  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$61  <= \register$86 ;
+    \register$65  <= \register$64 ;
     if (rst) begin
-      \register$61  <= 1'h0;
+      \register$65  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$87  <= transfer0_0_bank;
-    if (rst) begin
-      \register$87  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    \register$66  <= \register$87 ;
+    \register$66  <= transfer0_0_bank;
     if (rst) begin
       \register$66  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    \register$74  <= tenant;
+    \register$67  <= \register$66 ;
     if (rst) begin
-      \register$74  <= 1'h0;
+      \register$67  <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    reading0 <= \$85 ;
+    \register$68  <= tenant;
+    if (rst) begin
+      \register$68  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    reading0 <= \$37 ;
     if (rst) begin
       reading0 <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    transfer_read_valid <= \$87 ;
+    valid0 <= \$39 ;
     if (rst) begin
-      transfer_read_valid <= 1'h0;
+      valid0 <= 1'h0;
     end
   end
-  assign \$signature__addr  = read0_word;
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    read_data = 32'd0;
+    casez (\register$65 )
+      1'h0:
+          read_data = \$86 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    transfer_read_data = 32'd0;
+    casez (\register$67 )
+      1'h0:
+          transfer_read_data = \$87 ;
+    endcase
+  end
+  always @* begin
+    if (\$auto$verilog_backend.cc:2355:dump_module$4 ) begin end
+    written[0] = transfer0_1_taken;
+    written[16:1] = transfer0_1_address;
+    written[48:17] = transfer0_1_data;
+    if (\$89 ) begin
+      written[0] = 1'h1;
+      written[16:1] = units1_address;
+      written[48:17] = units1_data;
+    end
+  end
+  assign units0_place = \$40 [7:0];
+  assign units1_place = \$50 [7:0];
+  assign transfer0_0_place = \$60 [7:0];
+  assign transfer0_1_place = \$70 [7:0];
   assign bank0_word = write0_word[7:0];
   assign bank0_data = write0_word[39:8];
-  assign register = write__en;
   assign write__addr = bank0_written[7:0];
   assign write__data = bank0_written[39:8];
+  assign read0_word = \$signature__addr ;
+  assign write__en = register;
   assign transfer_read_ready = transfer0_0_ready;
   assign transfer_write_ready = transfer0_1_ready;
-  assign valid0 = transfer_read_valid;
-  assign \read.enable  = read[0];
-  assign \read.address  = read[16:1];
+  assign transfer_read_valid = valid0;
   assign \window.program_base  = window[11:0];
   assign \window.program_length  = window[23:12];
   assign \window.activation_base  = window[39:24];
@@ -3225,12 +3263,11 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \window.coefficients_base  = window[109:90];
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
+  assign \read.enable  = read[0];
+  assign \read.address  = read[16:1];
   assign \write.enable  = write[0];
   assign \write.address  = write[16:1];
   assign \write.data  = write[48:17];
-  assign \transfer_read.tenant0  = transfer_read;
-  assign \transfer_read.tenant0.enable  = transfer_read[0];
-  assign \transfer_read.tenant0.address  = transfer_read[16:1];
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
   assign \windows.tenant0.program_length  = windows[23:12];
@@ -3241,6 +3278,9 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
+  assign \transfer_read.tenant0  = transfer_read;
+  assign \transfer_read.tenant0.enable  = transfer_read[0];
+  assign \transfer_read.tenant0.address  = transfer_read[16:1];
   assign \transfer_write.tenant0  = transfer_write;
   assign \transfer_write.tenant0.enable  = transfer_write[0];
   assign \transfer_write.tenant0.address  = transfer_write[16:1];
@@ -3250,40 +3290,40 @@ module \crossloom.buffer (rst, transfer_abort, beyond, transfer0_0_ready, transf
   assign \written.tenant0.enable  = written[0];
   assign \written.tenant0.address  = written[16:1];
   assign \written.tenant0.data  = written[48:17];
-  assign units0_taken = units0_asking;
-  assign \$5  = 1'h1;
-  assign \$7  = 1'h1;
-  assign \$8  = \$6 ;
-  assign \$9  = \$6 ;
-  assign \$10  = units0_asking;
-  assign units1_taken = units1_asking;
-  assign \$17  = 1'h1;
-  assign \$19  = 1'h1;
-  assign \$20  = \$18 ;
-  assign \$21  = \$18 ;
-  assign \$22  = units1_asking;
-  assign \$49  = 1'h1;
-  assign \$50  = transfer0_0_asking;
+  assign \$10  = 1'h1;
+  assign \$11  = \$9 ;
+  assign \$16  = 1'h1;
+  assign \$17  = \$15 ;
+  assign \$27  = 1'h1;
+  assign \$28  = \$26 ;
+  assign \$33  = 1'h1;
+  assign \$34  = \$32 ;
+  assign \$80  = 1'h1;
+  assign \$81  = transfer0_0_asking;
   assign transfer0_0_taken = read0_chosen0;
-  assign \$29  = 1'h1;
-  assign \$33  = \$32 ;
+  assign units0_taken = units0_asking;
+  assign \$42  = 1'h1;
+  assign \$44  = 1'h1;
+  assign \$45  = \$43 ;
+  assign \$46  = \$43 ;
+  assign \$47  = units0_asking;
+  assign units1_taken = units1_asking;
   assign \$52  = 1'h1;
-  assign \$53  = transfer0_1_asking;
+  assign \$54  = 1'h1;
+  assign \$55  = \$53 ;
+  assign \$56  = \$53 ;
+  assign \$57  = units1_asking;
+  assign \$62  = 1'h1;
+  assign \$66  = \$65 ;
+  assign \$83  = 1'h1;
+  assign \$84  = transfer0_1_asking;
   assign transfer0_1_taken = write0_chosen0;
-  assign \$41  = 1'h1;
-  assign \$45  = \$44 ;
-  assign \$63  = 1'h1;
-  assign \$64  = \$62 ;
-  assign \$69  = 1'h1;
-  assign \$70  = \$68 ;
-  assign \$75  = 1'h1;
-  assign \$76  = \$74 ;
-  assign \$81  = 1'h1;
-  assign \$82  = \$80 ;
-  assign \$12  = 1'h0;
-  assign units0_coming = \$6 ;
-  assign \$24  = 1'h0;
-  assign units1_coming = \$18 ;
+  assign \$72  = 1'h1;
+  assign \$76  = \$75 ;
+  assign \$49  = 1'h0;
+  assign units0_coming = \$43 ;
+  assign \$59  = 1'h0;
+  assign units1_coming = \$53 ;
 endmodule
 
 module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, arvalid, rready, rst, awready, wready, write_valid, arready, read_valid, write_address, write_data, bvalid, bresp, read_address, rvalid
@@ -3544,9 +3584,9 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$6025$0 , out, clk
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$6059$0 , out, clk
 );
-  reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [2:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -3584,10 +3624,10 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg [11:0] \$like  = 12'h000;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$18  = 12'h000;
-  reg [15:0] \$signal$48  = 16'h0000;
+  reg [15:0] \$signal$51  = 16'h0000;
   reg active = 1'h0;
   reg [28:0] added = 29'h00000000;
-  wire [18:0] \added$53 ;
+  wire [18:0] \added$56 ;
   (* init = 29'h00000000 *)
   wire [28:0] added_tag;
   wire \added_tag.end ;
@@ -3595,11 +3635,6 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire \added_tag.last ;
   wire [23:0] \added_tag.position ;
   reg [28:0] adding = 29'h00000000;
-  reg [28:0] adding_1 = 29'h00000000;
-  reg [28:0] adding_2 = 29'h00000000;
-  reg [28:0] adding_3 = 29'h00000000;
-  reg [28:0] adding_4 = 29'h00000000;
-  reg [28:0] adding_5 = 29'h00000000;
   (* init = 29'h00000000 *)
   wire [28:0] adding_tag;
   wire \adding_tag.end ;
@@ -3656,6 +3691,17 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg last_kernel = 1'h0;
   reg last_y = 1'h0;
   reg [11:0] left = 12'h000;
+  reg [28:0] looking = 29'h00000000;
+  reg [28:0] looking_1 = 29'h00000000;
+  reg [28:0] looking_2 = 29'h00000000;
+  reg [28:0] looking_3 = 29'h00000000;
+  reg [28:0] looking_4 = 29'h00000000;
+  (* init = 29'h00000000 *)
+  wire [28:0] looking_tag;
+  wire \looking_tag.end ;
+  wire [2:0] \looking_tag.kernel ;
+  wire \looking_tag.last ;
+  wire [23:0] \looking_tag.position ;
   reg [31:0] merged;
   wire [15:0] multiplier;
   output [7:0] out;
@@ -3669,8 +3715,8 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$6025$0 ;
-  wire [45:0] \port$6025$0 ;
+  output [45:0] \port$6059$0 ;
+  wire [45:0] \port$6059$0 ;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
@@ -3690,6 +3736,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg \register$26  = 1'h0;
   reg \register$27  = 1'h0;
   reg \register$28  = 1'h0;
+  reg [63:0] \register$41  = 64'h0000000000000000;
   wire relu;
   input rst;
   wire rst;
@@ -3697,7 +3744,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   input start;
   wire start;
   reg [19:0] sum = 20'h00000;
-  wire [18:0] \sum$57 ;
+  wire [18:0] \sum$60 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
   wire [23:0] sum_position;
@@ -3725,8 +3772,10 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \begin  = ready & \$30 ;
   assign \$32  = last_kernel & \$signal ;
   assign \$33  = \$32  & last_y;
-  assign \$34  = descriptor[303:288] + adding[2:0];
+  assign \$34  = descriptor[303:288] + looking[2:0];
   assign ending = out_valid & out_tag[47];
+  always @(posedge clk)
+    \register$41  <= constant;
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -3751,15 +3800,15 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$23  = out_tag[20:19] == 2'h3;
   assign \$24  = \$23  | out_tag[46];
   assign \$25  = address + 1'h1;
-  assign \$26  = \$signal$48  + descriptor[183:172];
-  assign \$27  = \$signal$48  + descriptor[183:172];
+  assign \$26  = \$signal$51  + descriptor[183:172];
+  assign \$27  = \$signal$51  + descriptor[183:172];
   assign \$28  = | finished0;
   assign \$29  = | finished1;
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$4787$0 (constant[52:0]),
+    .\port$5962$0 (\register$41 [52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
@@ -4015,68 +4064,62 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (active) begin
-      adding_1 <= read_tag;
+      looking_1 <= read_tag;
     end
     if (clear) begin
-      adding_1 <= 29'h00000000;
+      looking_1 <= 29'h00000000;
     end
     if (rst) begin
-      adding_1 <= 29'h00000000;
+      looking_1 <= 29'h00000000;
     end
   end
   always @(posedge clk) begin
     if (register) begin
-      adding_2 <= adding_1;
+      looking_2 <= looking_1;
     end
     if (clear) begin
-      adding_2 <= 29'h00000000;
+      looking_2 <= 29'h00000000;
     end
     if (rst) begin
-      adding_2 <= 29'h00000000;
+      looking_2 <= 29'h00000000;
     end
   end
   always @(posedge clk) begin
     if (\register$23 ) begin
-      adding_3 <= adding_2;
+      looking_3 <= looking_2;
     end
     if (clear) begin
-      adding_3 <= 29'h00000000;
+      looking_3 <= 29'h00000000;
     end
     if (rst) begin
-      adding_3 <= 29'h00000000;
+      looking_3 <= 29'h00000000;
     end
   end
   always @(posedge clk) begin
     if (\register$24 ) begin
-      adding_4 <= adding_3;
+      looking_4 <= looking_3;
     end
     if (clear) begin
-      adding_4 <= 29'h00000000;
+      looking_4 <= 29'h00000000;
     end
     if (rst) begin
-      adding_4 <= 29'h00000000;
+      looking_4 <= 29'h00000000;
     end
   end
   always @(posedge clk) begin
     if (\register$25 ) begin
-      adding_5 <= adding_4;
+      looking <= looking_4;
     end
     if (clear) begin
-      adding_5 <= 29'h00000000;
+      looking <= 29'h00000000;
     end
     if (rst) begin
-      adding_5 <= 29'h00000000;
+      looking <= 29'h00000000;
     end
   end
   always @(posedge clk) begin
     if (\register$26 ) begin
-      adding <= adding_5;
-    end
-    if (clear) begin
-      adding <= 29'h00000000;
-    end
-    if (rst) begin
-      adding <= 29'h00000000;
+      adding <= looking;
     end
   end
   always @(posedge clk) begin
@@ -4168,21 +4211,21 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   always @(posedge clk) begin
     if (out_valid) begin
       if (out_tag[46]) begin
-        \$signal$48  <= \$26 [15:0];
+        \$signal$51  <= \$26 [15:0];
       end
     end
     if (start) begin
-      \$signal$48  <= descriptor[63:48];
+      \$signal$51  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$48  <= 16'h0000;
+      \$signal$51  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$48  <= 16'h0000;
+      \$signal$51  <= 16'h0000;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$8 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$6 ) begin end
     merged = word;
     (* full_case = 32'd1 *)
     casez (out_tag[20:19])
@@ -4196,15 +4239,16 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
           merged[31:24] = out;
     endcase
   end
+  assign looking_tag = looking;
   assign adding_tag = adding;
   assign added_tag = added;
-  assign \added$53  = sum[18:0];
+  assign \added$56  = sum[18:0];
   assign drain_valid = \register$23 ;
   assign valid = \register$28 ;
-  assign \sum$57  = sum[18:0];
-  assign bias = constant[31:0];
-  assign multiplier = constant[47:32];
-  assign shift = constant[52:48];
+  assign \sum$60  = sum[18:0];
+  assign bias = \register$41 [31:0];
+  assign multiplier = \register$41 [47:32];
+  assign shift = \register$41 [52:48];
   assign relu = descriptor[4];
   assign sum_valid = out_valid;
   assign sum_kernel = out_tag[21:19];
@@ -4214,7 +4258,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
   assign drain_lane = kernel[0];
-  assign \port$6025$0  = out_tag[45:0];
+  assign \port$6059$0  = out_tag[45:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4235,6 +4279,10 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \read_tag.position  = read_tag[26:3];
   assign \read_tag.last  = read_tag[27];
   assign \read_tag.end  = read_tag[28];
+  assign \looking_tag.kernel  = looking[2:0];
+  assign \looking_tag.position  = looking[26:3];
+  assign \looking_tag.last  = looking[27];
+  assign \looking_tag.end  = looking[28];
   assign \adding_tag.kernel  = adding[2:0];
   assign \adding_tag.position  = adding[26:3];
   assign \adding_tag.last  = adding[27];
@@ -4267,7 +4315,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, \port$4787$0 , relu, clear, valid, sum, tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$5962$0 , tag, \register$12 , tag_beside, out, clk);
   wire [36:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -4303,8 +4351,8 @@ module \crossloom.collector.requantizer (rst, \port$4787$0 , relu, clear, valid,
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$4787$0 ;
-  wire [52:0] \port$4787$0 ;
+  input [52:0] \port$5962$0 ;
+  wire [52:0] \port$5962$0 ;
   wire [34:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -4372,10 +4420,10 @@ module \crossloom.collector.requantizer (rst, \port$4787$0 , relu, clear, valid,
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5947$0 (register),
-    .\port$5949$0 (\register$4 ),
-    .\port$5951$0 (\register$5 ),
-    .\port$5953$0 (\register$6 ),
+    .\port$5981$0 (register),
+    .\port$5983$0 (\register$4 ),
+    .\port$5985$0 (\register$5 ),
+    .\port$5987$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4555,17 +4603,17 @@ module \crossloom.collector.requantizer (rst, \port$4787$0 , relu, clear, valid,
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$4787$0 [47:32];
+      multiplier <= \port$5962$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$4787$0 [52:48];
+      shift <= \port$5962$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$4787$0 [31:0];
+      bias <= \port$5962$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -4633,9 +4681,9 @@ module \crossloom.collector.requantizer (rst, \port$4787$0 , relu, clear, valid,
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$4787$0 [47:32];
-  assign \shift$18  = \port$4787$0 [52:48];
-  assign \bias$20  = \port$4787$0 [31:0];
+  assign \multiplier$16  = \port$5962$0 [47:32];
+  assign \shift$18  = \port$5962$0 [52:48];
+  assign \bias$20  = \port$5962$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -4661,7 +4709,7 @@ module \crossloom.collector.requantizer (rst, \port$4787$0 , relu, clear, valid,
   assign \out_tag.tag.end  = tag_beside[47];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5947$0 , \port$5949$0 , \port$5951$0 , \port$5953$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5981$0 , \port$5983$0 , \port$5985$0 , \port$5987$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4740,14 +4788,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5947$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
-  input \port$5947$0 ;
-  wire \port$5947$0 ;
-  input \port$5949$0 ;
-  wire \port$5949$0 ;
-  input \port$5951$0 ;
-  wire \port$5951$0 ;
-  input \port$5953$0 ;
-  wire \port$5953$0 ;
+  input \port$5981$0 ;
+  wire \port$5981$0 ;
+  input \port$5983$0 ;
+  wire \port$5983$0 ;
+  input \port$5985$0 ;
+  wire \port$5985$0 ;
+  input \port$5987$0 ;
+  wire \port$5987$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4792,81 +4840,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5947$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 20'h00000;
   always @(posedge clk) begin
-    if (\port$5947$0 ) begin
+    if (\port$5981$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5947$0 ) begin
+    if (\port$5981$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5947$0 ) begin
+    if (\port$5981$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5947$0 ) begin
+    if (\port$5981$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5947$0 ) begin
+    if (\port$5981$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5947$0 ) begin
+    if (\port$5981$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5947$0 ) begin
+    if (\port$5981$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5947$0 ) begin
+    if (\port$5981$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5983$0 ) begin
       total <= \$43 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5983$0 ) begin
       \total$14  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5983$0 ) begin
       \total$15  <= \$49 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5949$0 ) begin
+    if (\port$5983$0 ) begin
       \total$16  <= \$52 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5951$0 ) begin
+    if (\port$5985$0 ) begin
       \total$17  <= \$55 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5951$0 ) begin
+    if (\port$5985$0 ) begin
       \total$18  <= \$58 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5953$0 ) begin
+    if (\port$5987$0 ) begin
       \total$19  <= \$61 [35:0];
     end
   end
-  assign valid = { \port$5953$0 , \port$5951$0 , \port$5949$0 , \port$5947$0  };
+  assign valid = { \port$5987$0 , \port$5985$0 , \port$5983$0 , \port$5981$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -5470,9 +5518,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$5462$136 (descriptor[139:136]),
-    .\port$5462$160 (descriptor[171:160]),
-    .\port$5462$96 (descriptor[119:96]),
+    .\port$5485$136 (descriptor[139:136]),
+    .\port$5485$160 (descriptor[171:160]),
+    .\port$5485$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5494,7 +5542,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5462$136 (descriptor[147:136]),
+    .\port$5485$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5508,7 +5556,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$5462$320 (descriptor[347:320]),
+    .\port$5485$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -5516,9 +5564,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \$signal$21  <= \$6 ;
-      if (clear) begin
-        \$signal$21  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \$signal$21  <= 1'h0;
     end
     if (rst) begin
       \$signal$21  <= 1'h0;
@@ -5527,9 +5575,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       maximum <= \$7 ;
-      if (clear) begin
-        maximum <= 1'h0;
-      end
+    end
+    if (clear) begin
+      maximum <= 1'h0;
     end
     if (rst) begin
       maximum <= 1'h0;
@@ -5538,9 +5586,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       shift <= \$8 ;
-      if (clear) begin
-        shift <= 5'h00;
-      end
+    end
+    if (clear) begin
+      shift <= 5'h00;
     end
     if (rst) begin
       shift <= 5'h00;
@@ -5549,9 +5597,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       pixel_x_origin <= { \$21 [4], \$20 [4], \$19 [4], \$18 [4], \$17 [4], \$16 [4], \$15 [4], \$14 [4], \$13 [4], \$12 [4], \$11 [4], \$10 [4], \$9  };
-      if (clear) begin
-        pixel_x_origin <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_x_origin <= 17'h00000;
     end
     if (rst) begin
       pixel_x_origin <= 17'h00000;
@@ -5560,9 +5608,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       pixel_y_origin <= { \$34 [4], \$33 [4], \$32 [4], \$31 [4], \$30 [4], \$29 [4], \$28 [4], \$27 [4], \$26 [4], \$25 [4], \$24 [4], \$23 [4], \$22  };
-      if (clear) begin
-        pixel_y_origin <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_y_origin <= 17'h00000;
     end
     if (rst) begin
       pixel_y_origin <= 17'h00000;
@@ -5571,9 +5619,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       channel_origin <= \$35 ;
-      if (clear) begin
-        channel_origin <= 13'h0000;
-      end
+    end
+    if (clear) begin
+      channel_origin <= 13'h0000;
     end
     if (rst) begin
       channel_origin <= 13'h0000;
@@ -5586,9 +5634,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
       end else if (\$39 ) begin
         advance <= 1'h0;
       end
-      if (clear) begin
-        advance <= 1'h0;
-      end
+    end
+    if (clear) begin
+      advance <= 1'h0;
     end
     if (rst) begin
       advance <= 1'h0;
@@ -5601,9 +5649,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
       end else if (advance) begin
         \$signal$118  <= last;
       end
-      if (clear) begin
-        \$signal$118  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \$signal$118  <= 1'h0;
     end
     if (rst) begin
       \$signal$118  <= 1'h0;
@@ -5612,9 +5660,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       read_enable <= \$45 ;
-      if (clear) begin
-        read_enable <= 1'h0;
-      end
+    end
+    if (clear) begin
+      read_enable <= 1'h0;
     end
     if (rst) begin
       read_enable <= 1'h0;
@@ -5623,9 +5671,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       read_address <= \$46 ;
-      if (clear) begin
-        read_address <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      read_address <= 16'h0000;
     end
     if (rst) begin
       read_address <= 16'h0000;
@@ -5634,9 +5682,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$123  <= \inside ;
-      if (clear) begin
-        \register$123  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$123  <= 1'h0;
     end
     if (rst) begin
       \register$123  <= 1'h0;
@@ -5645,9 +5693,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$124  <= \register$123 ;
-      if (clear) begin
-        \register$124  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$124  <= 1'h0;
     end
     if (rst) begin
       \register$124  <= 1'h0;
@@ -5656,9 +5704,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$125  <= \register$124 ;
-      if (clear) begin
-        \register$125  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$125  <= 1'h0;
     end
     if (rst) begin
       \register$125  <= 1'h0;
@@ -5667,9 +5715,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$126  <= \register$125 ;
-      if (clear) begin
-        \register$126  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$126  <= 1'h0;
     end
     if (rst) begin
       \register$126  <= 1'h0;
@@ -5678,9 +5726,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$127  <= \$signal$62 ;
-      if (clear) begin
-        \register$127  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$127  <= 1'h0;
     end
     if (rst) begin
       \register$127  <= 1'h0;
@@ -5689,9 +5737,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$128  <= \register$127 ;
-      if (clear) begin
-        \register$128  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$128  <= 1'h0;
     end
     if (rst) begin
       \register$128  <= 1'h0;
@@ -5700,9 +5748,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$129  <= \register$128 ;
-      if (clear) begin
-        \register$129  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$129  <= 1'h0;
     end
     if (rst) begin
       \register$129  <= 1'h0;
@@ -5711,9 +5759,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$130  <= \register$129 ;
-      if (clear) begin
-        \register$130  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$130  <= 1'h0;
     end
     if (rst) begin
       \register$130  <= 1'h0;
@@ -5732,9 +5780,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$131  <= \$signal$118 ;
-      if (clear) begin
-        \register$131  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$131  <= 1'h0;
     end
     if (rst) begin
       \register$131  <= 1'h0;
@@ -5743,9 +5791,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$132  <= \register$131 ;
-      if (clear) begin
-        \register$132  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$132  <= 1'h0;
     end
     if (rst) begin
       \register$132  <= 1'h0;
@@ -5754,9 +5802,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$133  <= \register$132 ;
-      if (clear) begin
-        \register$133  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$133  <= 1'h0;
     end
     if (rst) begin
       \register$133  <= 1'h0;
@@ -5765,9 +5813,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$134  <= \register$133 ;
-      if (clear) begin
-        \register$134  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$134  <= 1'h0;
     end
     if (rst) begin
       \register$134  <= 1'h0;
@@ -5776,9 +5824,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       first <= \register$134 ;
-      if (clear) begin
-        first <= 1'h0;
-      end
+    end
+    if (clear) begin
+      first <= 1'h0;
     end
     if (rst) begin
       first <= 1'h0;
@@ -5807,9 +5855,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$136  <= \$signal$57 ;
-      if (clear) begin
-        \register$136  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$136  <= 1'h0;
     end
     if (rst) begin
       \register$136  <= 1'h0;
@@ -5818,9 +5866,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$137  <= \register$136 ;
-      if (clear) begin
-        \register$137  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$137  <= 1'h0;
     end
     if (rst) begin
       \register$137  <= 1'h0;
@@ -5829,9 +5877,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$138  <= \register$137 ;
-      if (clear) begin
-        \register$138  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$138  <= 1'h0;
     end
     if (rst) begin
       \register$138  <= 1'h0;
@@ -5840,9 +5888,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$139  <= \register$138 ;
-      if (clear) begin
-        \register$139  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$139  <= 1'h0;
     end
     if (rst) begin
       \register$139  <= 1'h0;
@@ -5851,9 +5899,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$140  <= \register$139 ;
-      if (clear) begin
-        \register$140  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$140  <= 1'h0;
     end
     if (rst) begin
       \register$140  <= 1'h0;
@@ -5862,9 +5910,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$141  <= \register$140 ;
-      if (clear) begin
-        \register$141  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$141  <= 1'h0;
     end
     if (rst) begin
       \register$141  <= 1'h0;
@@ -5873,9 +5921,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$142  <= \register$141 ;
-      if (clear) begin
-        \register$142  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$142  <= 1'h0;
     end
     if (rst) begin
       \register$142  <= 1'h0;
@@ -5884,9 +5932,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$143  <= \register$142 ;
-      if (clear) begin
-        \register$143  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$143  <= 1'h0;
     end
     if (rst) begin
       \register$143  <= 1'h0;
@@ -5895,9 +5943,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$144  <= \register$143 ;
-      if (clear) begin
-        \register$144  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$144  <= 1'h0;
     end
     if (rst) begin
       \register$144  <= 1'h0;
@@ -5906,9 +5954,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$145  <= \register$144 ;
-      if (clear) begin
-        \register$145  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$145  <= 1'h0;
     end
     if (rst) begin
       \register$145  <= 1'h0;
@@ -5917,9 +5965,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$146  <= \register$145 ;
-      if (clear) begin
-        \register$146  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$146  <= 1'h0;
     end
     if (rst) begin
       \register$146  <= 1'h0;
@@ -5928,9 +5976,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$147  <= \register$146 ;
-      if (clear) begin
-        \register$147  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$147  <= 1'h0;
     end
     if (rst) begin
       \register$147  <= 1'h0;
@@ -5939,9 +5987,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$148  <= \register$147 ;
-      if (clear) begin
-        \register$148  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$148  <= 1'h0;
     end
     if (rst) begin
       \register$148  <= 1'h0;
@@ -5950,9 +5998,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$149  <= \register$148 ;
-      if (clear) begin
-        \register$149  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$149  <= 1'h0;
     end
     if (rst) begin
       \register$149  <= 1'h0;
@@ -5961,9 +6009,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$150  <= \final ;
-      if (clear) begin
-        \register$150  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$150  <= 1'h0;
     end
     if (rst) begin
       \register$150  <= 1'h0;
@@ -5972,9 +6020,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$151  <= \register$150 ;
-      if (clear) begin
-        \register$151  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$151  <= 1'h0;
     end
     if (rst) begin
       \register$151  <= 1'h0;
@@ -5983,9 +6031,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$152  <= \register$151 ;
-      if (clear) begin
-        \register$152  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$152  <= 1'h0;
     end
     if (rst) begin
       \register$152  <= 1'h0;
@@ -5994,9 +6042,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$153  <= \register$152 ;
-      if (clear) begin
-        \register$153  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$153  <= 1'h0;
     end
     if (rst) begin
       \register$153  <= 1'h0;
@@ -6005,9 +6053,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$154  <= \register$153 ;
-      if (clear) begin
-        \register$154  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$154  <= 1'h0;
     end
     if (rst) begin
       \register$154  <= 1'h0;
@@ -6016,9 +6064,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$155  <= \register$154 ;
-      if (clear) begin
-        \register$155  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$155  <= 1'h0;
     end
     if (rst) begin
       \register$155  <= 1'h0;
@@ -6027,9 +6075,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$156  <= \register$155 ;
-      if (clear) begin
-        \register$156  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$156  <= 1'h0;
     end
     if (rst) begin
       \register$156  <= 1'h0;
@@ -6038,9 +6086,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$157  <= \register$156 ;
-      if (clear) begin
-        \register$157  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$157  <= 1'h0;
     end
     if (rst) begin
       \register$157  <= 1'h0;
@@ -6049,9 +6097,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$158  <= \register$157 ;
-      if (clear) begin
-        \register$158  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$158  <= 1'h0;
     end
     if (rst) begin
       \register$158  <= 1'h0;
@@ -6060,9 +6108,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$159  <= \register$158 ;
-      if (clear) begin
-        \register$159  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$159  <= 1'h0;
     end
     if (rst) begin
       \register$159  <= 1'h0;
@@ -6071,9 +6119,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$160  <= \register$159 ;
-      if (clear) begin
-        \register$160  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$160  <= 1'h0;
     end
     if (rst) begin
       \register$160  <= 1'h0;
@@ -6082,9 +6130,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$161  <= \register$160 ;
-      if (clear) begin
-        \register$161  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$161  <= 1'h0;
     end
     if (rst) begin
       \register$161  <= 1'h0;
@@ -6093,9 +6141,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$162  <= \register$161 ;
-      if (clear) begin
-        \register$162  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$162  <= 1'h0;
     end
     if (rst) begin
       \register$162  <= 1'h0;
@@ -6104,9 +6152,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$114  <= \register$162 ;
-      if (clear) begin
-        \register$114  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$114  <= 1'h0;
     end
     if (rst) begin
       \register$114  <= 1'h0;
@@ -6115,9 +6163,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$163  <= \$58 ;
-      if (clear) begin
-        \register$163  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$163  <= 1'h0;
     end
     if (rst) begin
       \register$163  <= 1'h0;
@@ -6126,9 +6174,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$164  <= \register$163 ;
-      if (clear) begin
-        \register$164  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$164  <= 1'h0;
     end
     if (rst) begin
       \register$164  <= 1'h0;
@@ -6137,9 +6185,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$165  <= \register$164 ;
-      if (clear) begin
-        \register$165  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$165  <= 1'h0;
     end
     if (rst) begin
       \register$165  <= 1'h0;
@@ -6148,9 +6196,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$166  <= \register$165 ;
-      if (clear) begin
-        \register$166  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$166  <= 1'h0;
     end
     if (rst) begin
       \register$166  <= 1'h0;
@@ -6159,9 +6207,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$167  <= \register$166 ;
-      if (clear) begin
-        \register$167  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$167  <= 1'h0;
     end
     if (rst) begin
       \register$167  <= 1'h0;
@@ -6170,9 +6218,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$168  <= \register$167 ;
-      if (clear) begin
-        \register$168  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$168  <= 1'h0;
     end
     if (rst) begin
       \register$168  <= 1'h0;
@@ -6181,9 +6229,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$169  <= \register$168 ;
-      if (clear) begin
-        \register$169  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$169  <= 1'h0;
     end
     if (rst) begin
       \register$169  <= 1'h0;
@@ -6192,9 +6240,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$170  <= \register$169 ;
-      if (clear) begin
-        \register$170  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$170  <= 1'h0;
     end
     if (rst) begin
       \register$170  <= 1'h0;
@@ -6203,9 +6251,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$171  <= \register$170 ;
-      if (clear) begin
-        \register$171  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$171  <= 1'h0;
     end
     if (rst) begin
       \register$171  <= 1'h0;
@@ -6214,9 +6262,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$172  <= \register$171 ;
-      if (clear) begin
-        \register$172  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$172  <= 1'h0;
     end
     if (rst) begin
       \register$172  <= 1'h0;
@@ -6225,9 +6273,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$173  <= \register$172 ;
-      if (clear) begin
-        \register$173  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$173  <= 1'h0;
     end
     if (rst) begin
       \register$173  <= 1'h0;
@@ -6236,9 +6284,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$174  <= \register$173 ;
-      if (clear) begin
-        \register$174  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$174  <= 1'h0;
     end
     if (rst) begin
       \register$174  <= 1'h0;
@@ -6247,9 +6295,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       \register$175  <= \register$174 ;
-      if (clear) begin
-        \register$175  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \register$175  <= 1'h0;
     end
     if (rst) begin
       \register$175  <= 1'h0;
@@ -6258,9 +6306,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
   always @(posedge clk) begin
     if (combining) begin
       write_enable <= \register$175 ;
-      if (clear) begin
-        write_enable <= 1'h0;
-      end
+    end
+    if (clear) begin
+      write_enable <= 1'h0;
     end
     if (rst) begin
       write_enable <= 1'h0;
@@ -6275,9 +6323,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
           busy <= 1'h0;
         end
       end
-      if (clear) begin
-        busy <= 1'h0;
-      end
+    end
+    if (clear) begin
+      busy <= 1'h0;
     end
     if (rst) begin
       busy <= 1'h0;
@@ -6292,9 +6340,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
           \pixel$176  <= \$60 [15:0];
         end
       end
-      if (clear) begin
-        \pixel$176  <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      \pixel$176  <= 16'h0000;
     end
     if (rst) begin
       \pixel$176  <= 16'h0000;
@@ -6310,9 +6358,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
           write_address <= \$61 [15:0];
         end
       end
-      if (clear) begin
-        write_address <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      write_address <= 16'h0000;
     end
     if (rst) begin
       write_address <= 16'h0000;
@@ -6464,7 +6512,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6116$0 (multiplier),
+    .\port$6150$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6534,7 +6582,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6116$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6150$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -6579,8 +6627,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6116$0 ;
-  wire [15:0] \port$6116$0 ;
+  input [15:0] \port$6150$0 ;
+  wire [15:0] \port$6150$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6641,17 +6689,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6116$0  };
+  assign multiplicand = { 1'h0, \port$6150$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6116$0  };
-  assign \$3  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6116$0  };
-  assign \$8  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6116$0  };
-  assign \$13  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6116$0  };
-  assign \$18  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6150$0  };
+  assign \$3  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6150$0  };
+  assign \$8  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6150$0  };
+  assign \$13  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6150$0  };
+  assign \$18  = { 1'h0, \port$6150$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -6831,7 +6879,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6116$0 (multiplier),
+    .\port$6150$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6901,7 +6949,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6116$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6150$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -6946,8 +6994,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6116$0 ;
-  wire [15:0] \port$6116$0 ;
+  input [15:0] \port$6150$0 ;
+  wire [15:0] \port$6150$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7008,17 +7056,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6116$0  };
+  assign multiplicand = { 1'h0, \port$6150$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6116$0  };
-  assign \$3  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6116$0  };
-  assign \$8  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6116$0  };
-  assign \$13  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6116$0  };
-  assign \$18  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6150$0  };
+  assign \$3  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6150$0  };
+  assign \$8  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6150$0  };
+  assign \$13  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6150$0  };
+  assign \$18  = { 1'h0, \port$6150$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7198,7 +7246,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6116$0 (multiplier),
+    .\port$6150$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7268,7 +7316,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6116$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6150$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -7313,8 +7361,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6116$0 ;
-  wire [15:0] \port$6116$0 ;
+  input [15:0] \port$6150$0 ;
+  wire [15:0] \port$6150$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7375,17 +7423,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6116$0  };
+  assign multiplicand = { 1'h0, \port$6150$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6116$0  };
-  assign \$3  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6116$0  };
-  assign \$8  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6116$0  };
-  assign \$13  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6116$0  };
-  assign \$18  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6150$0  };
+  assign \$3  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6150$0  };
+  assign \$8  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6150$0  };
+  assign \$13  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6150$0  };
+  assign \$18  = { 1'h0, \port$6150$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7565,7 +7613,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6116$0 (multiplier),
+    .\port$6150$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7635,7 +7683,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6116$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6150$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -7680,8 +7728,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6116$0 ;
-  wire [15:0] \port$6116$0 ;
+  input [15:0] \port$6150$0 ;
+  wire [15:0] \port$6150$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7742,17 +7790,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6116$0  };
+  assign multiplicand = { 1'h0, \port$6150$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6116$0  };
-  assign \$3  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6116$0  };
-  assign \$8  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6116$0  };
-  assign \$13  = { 1'h0, \port$6116$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6116$0  };
-  assign \$18  = { 1'h0, \port$6116$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6150$0  };
+  assign \$3  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6150$0  };
+  assign \$8  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6150$0  };
+  assign \$13  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6150$0  };
+  assign \$18  = { 1'h0, \port$6150$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7874,7 +7922,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$5462$96 , \port$5462$136 , \port$5462$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$5485$96 , \port$5485$136 , \port$5485$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -8731,12 +8779,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$5462$136 ;
-  wire [3:0] \port$5462$136 ;
-  input [11:0] \port$5462$160 ;
-  wire [11:0] \port$5462$160 ;
-  input [23:0] \port$5462$96 ;
-  wire [23:0] \port$5462$96 ;
+  input [3:0] \port$5485$136 ;
+  wire [3:0] \port$5485$136 ;
+  input [11:0] \port$5485$160 ;
+  wire [11:0] \port$5485$160 ;
+  input [23:0] \port$5485$96 ;
+  wire [23:0] \port$5485$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -9161,7 +9209,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$566  = \$564  | \$565 ;
   assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$568  = \$566  | \$567 ;
-  assign \$569  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$569  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$571  = \$569  | \$570 ;
   assign \$573  = \$571  | \$572 ;
@@ -9183,7 +9231,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$589  = \$587  | \$588 ;
   assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$591  = \$589  | \$590 ;
-  assign \$592  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$592  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$594  = \$592  | \$593 ;
   assign \$596  = \$594  | \$595 ;
@@ -9205,7 +9253,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$612  = \$610  | \$611 ;
   assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$614  = \$612  | \$613 ;
-  assign \$615  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$615  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$617  = \$615  | \$616 ;
   assign \$619  = \$617  | \$618 ;
@@ -9227,7 +9275,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$635  = \$633  | \$634 ;
   assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$637  = \$635  | \$636 ;
-  assign \$638  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$638  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$640  = \$638  | \$639 ;
   assign \$642  = \$640  | \$641 ;
@@ -9249,7 +9297,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$658  = \$656  | \$657 ;
   assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$660  = \$658  | \$659 ;
-  assign \$661  = { 4'h0, \port$5462$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$661  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$663  = \$661  | \$662 ;
   assign \$665  = \$663  | \$664 ;
@@ -9323,7 +9371,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$737  = \$735  | \$736 ;
   assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$739  = \$737  | \$738 ;
-  assign \$741  = { 13'h0000, \port$5462$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$741  = { 13'h0000, \port$5485$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$742  = \$740  | \$741 ;
   assign \$743  = \$739  + \$742 ;
   assign \$744  = advance & x_moves;
@@ -9339,7 +9387,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$754  = \$752  | \$753 ;
   assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$5462$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$758  = { 13'h0000, \port$5485$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$759  = \$757  | \$758 ;
   assign \$760  = \$756  + \$759 ;
   assign \$761  = advance & row_moves;
@@ -9353,7 +9401,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$769  = \$767  | \$768 ;
   assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$771  = \$769  | \$770 ;
-  assign \$773  = { 13'h0000, \port$5462$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = { 13'h0000, \port$5485$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$774  = \$772  | \$773 ;
   assign \$775  = \$771  + \$774 ;
   assign \$776  = advance & y_moves;
@@ -9367,7 +9415,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$784  = \$782  | \$783 ;
   assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$786  = \$784  | \$785 ;
-  assign \$788  = { 13'h0000, \port$5462$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$788  = { 13'h0000, \port$5485$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$789  = \$787  | \$788 ;
   assign \$790  = \$786  + \$789 ;
   assign \$1  = column_count == 1'h1;
@@ -9389,15 +9437,15 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$19  = load | \$18 ;
   assign \$20  = word_left - 1'h1;
   assign \$21  = word_left == 2'h3;
-  assign \$22  = \port$5462$96 [11:0] == 1'h1;
-  assign \$23  = \port$5462$96 [11:0] == 2'h2;
+  assign \$22  = \port$5485$96 [11:0] == 1'h1;
+  assign \$23  = \port$5485$96 [11:0] == 2'h2;
   assign \$24  = & { word_single, row_single, column_single, 1'h1 };
   assign \$25  = advance & x_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = x_left - 1'h1;
   assign \$28  = x_left == 2'h3;
-  assign \$29  = \port$5462$96 [23:12] == 1'h1;
-  assign \$30  = \port$5462$96 [23:12] == 2'h2;
+  assign \$29  = \port$5485$96 [23:12] == 1'h1;
+  assign \$30  = \port$5485$96 [23:12] == 2'h2;
   assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$32  = advance & y_moves;
   assign \$33  = load | \$32 ;
@@ -9519,9 +9567,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       column_single <= \$1 ;
-      if (clear) begin
-        column_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_single <= 1'h0;
     end
     if (rst) begin
       column_single <= 1'h0;
@@ -9530,9 +9578,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       column_double <= \$2 ;
-      if (clear) begin
-        column_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_double <= 1'h0;
     end
     if (rst) begin
       column_double <= 1'h0;
@@ -9541,9 +9589,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       column_inside <= \$3 ;
-      if (clear) begin
-        column_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_inside <= 1'h0;
     end
     if (rst) begin
       column_inside <= 1'h0;
@@ -9557,9 +9605,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           column_left <= \$6 [3:0];
         end
       end
-      if (clear) begin
-        column_left <= 4'h0;
-      end
+    end
+    if (clear) begin
+      column_left <= 4'h0;
     end
     if (rst) begin
       column_left <= 4'h0;
@@ -9573,9 +9621,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           column_last <= column_near;
         end
       end
-      if (clear) begin
-        column_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_last <= 1'h0;
     end
     if (rst) begin
       column_last <= 1'h0;
@@ -9589,9 +9637,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           column_near <= \$7 ;
         end
       end
-      if (clear) begin
-        column_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_near <= 1'h0;
     end
     if (rst) begin
       column_near <= 1'h0;
@@ -9600,9 +9648,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       row_single <= \$8 ;
-      if (clear) begin
-        row_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_single <= 1'h0;
     end
     if (rst) begin
       row_single <= 1'h0;
@@ -9611,9 +9659,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       row_double <= \$9 ;
-      if (clear) begin
-        row_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_double <= 1'h0;
     end
     if (rst) begin
       row_double <= 1'h0;
@@ -9622,9 +9670,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       row_inside <= \$10 ;
-      if (clear) begin
-        row_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_inside <= 1'h0;
     end
     if (rst) begin
       row_inside <= 1'h0;
@@ -9638,9 +9686,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           row_left <= \$13 [3:0];
         end
       end
-      if (clear) begin
-        row_left <= 4'h0;
-      end
+    end
+    if (clear) begin
+      row_left <= 4'h0;
     end
     if (rst) begin
       row_left <= 4'h0;
@@ -9654,9 +9702,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           row_last <= row_near;
         end
       end
-      if (clear) begin
-        row_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_last <= 1'h0;
     end
     if (rst) begin
       row_last <= 1'h0;
@@ -9670,9 +9718,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           row_near <= \$14 ;
         end
       end
-      if (clear) begin
-        row_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_near <= 1'h0;
     end
     if (rst) begin
       row_near <= 1'h0;
@@ -9681,9 +9729,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       word_single <= \$15 ;
-      if (clear) begin
-        word_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_single <= 1'h0;
     end
     if (rst) begin
       word_single <= 1'h0;
@@ -9692,9 +9740,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       word_double <= \$16 ;
-      if (clear) begin
-        word_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_double <= 1'h0;
     end
     if (rst) begin
       word_double <= 1'h0;
@@ -9703,9 +9751,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       word_inside <= \$17 ;
-      if (clear) begin
-        word_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_inside <= 1'h0;
     end
     if (rst) begin
       word_inside <= 1'h0;
@@ -9719,9 +9767,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           word_left <= \$20 [11:0];
         end
       end
-      if (clear) begin
-        word_left <= 12'h000;
-      end
+    end
+    if (clear) begin
+      word_left <= 12'h000;
     end
     if (rst) begin
       word_left <= 12'h000;
@@ -9735,9 +9783,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           word_last <= word_near;
         end
       end
-      if (clear) begin
-        word_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_last <= 1'h0;
     end
     if (rst) begin
       word_last <= 1'h0;
@@ -9751,9 +9799,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           word_near <= \$21 ;
         end
       end
-      if (clear) begin
-        word_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_near <= 1'h0;
     end
     if (rst) begin
       word_near <= 1'h0;
@@ -9762,9 +9810,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       x_single <= \$22 ;
-      if (clear) begin
-        x_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_single <= 1'h0;
     end
     if (rst) begin
       x_single <= 1'h0;
@@ -9773,9 +9821,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       x_double <= \$23 ;
-      if (clear) begin
-        x_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_double <= 1'h0;
     end
     if (rst) begin
       x_double <= 1'h0;
@@ -9784,9 +9832,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       x_inside <= \$24 ;
-      if (clear) begin
-        x_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_inside <= 1'h0;
     end
     if (rst) begin
       x_inside <= 1'h0;
@@ -9795,14 +9843,14 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$26 ) begin
-        x_left <= \port$5462$96 [11:0];
+        x_left <= \port$5485$96 [11:0];
         if (x_step) begin
           x_left <= \$27 [11:0];
         end
       end
-      if (clear) begin
-        x_left <= 12'h000;
-      end
+    end
+    if (clear) begin
+      x_left <= 12'h000;
     end
     if (rst) begin
       x_left <= 12'h000;
@@ -9816,9 +9864,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           x_last <= x_near;
         end
       end
-      if (clear) begin
-        x_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_last <= 1'h0;
     end
     if (rst) begin
       x_last <= 1'h0;
@@ -9832,9 +9880,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           x_near <= \$28 ;
         end
       end
-      if (clear) begin
-        x_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_near <= 1'h0;
     end
     if (rst) begin
       x_near <= 1'h0;
@@ -9843,9 +9891,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       y_single <= \$29 ;
-      if (clear) begin
-        y_single <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_single <= 1'h0;
     end
     if (rst) begin
       y_single <= 1'h0;
@@ -9854,9 +9902,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       y_double <= \$30 ;
-      if (clear) begin
-        y_double <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_double <= 1'h0;
     end
     if (rst) begin
       y_double <= 1'h0;
@@ -9865,9 +9913,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       y_inside <= \$31 ;
-      if (clear) begin
-        y_inside <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_inside <= 1'h0;
     end
     if (rst) begin
       y_inside <= 1'h0;
@@ -9876,14 +9924,14 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$33 ) begin
-        y_left <= \port$5462$96 [23:12];
+        y_left <= \port$5485$96 [23:12];
         if (y_step) begin
           y_left <= \$34 [11:0];
         end
       end
-      if (clear) begin
-        y_left <= 12'h000;
-      end
+    end
+    if (clear) begin
+      y_left <= 12'h000;
     end
     if (rst) begin
       y_left <= 12'h000;
@@ -9897,9 +9945,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           y_last <= y_near;
         end
       end
-      if (clear) begin
-        y_last <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_last <= 1'h0;
     end
     if (rst) begin
       y_last <= 1'h0;
@@ -9913,9 +9961,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
           y_near <= \$35 ;
         end
       end
-      if (clear) begin
-        y_near <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_near <= 1'h0;
     end
     if (rst) begin
       y_near <= 1'h0;
@@ -9928,9 +9976,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         column_step <= \$64 ;
       end
-      if (clear) begin
-        column_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_step <= 1'h0;
     end
     if (rst) begin
       column_step <= 1'h0;
@@ -9943,9 +9991,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         column_moves <= \$175 ;
       end
-      if (clear) begin
-        column_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      column_moves <= 1'h0;
     end
     if (rst) begin
       column_moves <= 1'h0;
@@ -9958,9 +10006,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         row_step <= \$205 ;
       end
-      if (clear) begin
-        row_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_step <= 1'h0;
     end
     if (rst) begin
       row_step <= 1'h0;
@@ -9973,9 +10021,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         row_moves <= \$300 ;
       end
-      if (clear) begin
-        row_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      row_moves <= 1'h0;
     end
     if (rst) begin
       row_moves <= 1'h0;
@@ -9988,9 +10036,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         word_step <= \$331 ;
       end
-      if (clear) begin
-        word_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_step <= 1'h0;
     end
     if (rst) begin
       word_step <= 1'h0;
@@ -10003,9 +10051,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         word_moves <= \$407 ;
       end
-      if (clear) begin
-        word_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      word_moves <= 1'h0;
     end
     if (rst) begin
       word_moves <= 1'h0;
@@ -10018,9 +10066,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         x_step <= \$439 ;
       end
-      if (clear) begin
-        x_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_step <= 1'h0;
     end
     if (rst) begin
       x_step <= 1'h0;
@@ -10033,9 +10081,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         x_moves <= \$493 ;
       end
-      if (clear) begin
-        x_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      x_moves <= 1'h0;
     end
     if (rst) begin
       x_moves <= 1'h0;
@@ -10048,9 +10096,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         y_step <= \$526 ;
       end
-      if (clear) begin
-        y_step <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_step <= 1'h0;
     end
     if (rst) begin
       y_step <= 1'h0;
@@ -10063,9 +10111,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       end else if (advance) begin
         y_moves <= \$555 ;
       end
-      if (clear) begin
-        y_moves <= 1'h0;
-      end
+    end
+    if (clear) begin
+      y_moves <= 1'h0;
     end
     if (rst) begin
       y_moves <= 1'h0;
@@ -10076,9 +10124,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$557 ) begin
         address_column_start <= \$578 [15:0];
       end
-      if (clear) begin
-        address_column_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_column_start <= 16'h0000;
     end
     if (rst) begin
       address_column_start <= 16'h0000;
@@ -10089,9 +10137,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$580 ) begin
         address_row_start <= \$601 [15:0];
       end
-      if (clear) begin
-        address_row_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_row_start <= 16'h0000;
     end
     if (rst) begin
       address_row_start <= 16'h0000;
@@ -10102,9 +10150,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$603 ) begin
         address_word_start <= \$624 [15:0];
       end
-      if (clear) begin
-        address_word_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_word_start <= 16'h0000;
     end
     if (rst) begin
       address_word_start <= 16'h0000;
@@ -10115,9 +10163,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$626 ) begin
         address_x_start <= \$647 [15:0];
       end
-      if (clear) begin
-        address_x_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_x_start <= 16'h0000;
     end
     if (rst) begin
       address_x_start <= 16'h0000;
@@ -10128,9 +10176,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$649 ) begin
         address_y_start <= \$670 [15:0];
       end
-      if (clear) begin
-        address_y_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      address_y_start <= 16'h0000;
     end
     if (rst) begin
       address_y_start <= 16'h0000;
@@ -10141,9 +10189,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$672 ) begin
         second_word_start <= \$685 [15:0];
       end
-      if (clear) begin
-        second_word_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      second_word_start <= 16'h0000;
     end
     if (rst) begin
       second_word_start <= 16'h0000;
@@ -10154,9 +10202,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$687 ) begin
         second_x_start <= \$700 [15:0];
       end
-      if (clear) begin
-        second_x_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      second_x_start <= 16'h0000;
     end
     if (rst) begin
       second_x_start <= 16'h0000;
@@ -10167,9 +10215,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$702 ) begin
         second_y_start <= \$715 [15:0];
       end
-      if (clear) begin
-        second_y_start <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      second_y_start <= 16'h0000;
     end
     if (rst) begin
       second_y_start <= 16'h0000;
@@ -10180,9 +10228,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$717 ) begin
         channel_word_start <= \$726 [12:0];
       end
-      if (clear) begin
-        channel_word_start <= 13'h0000;
-      end
+    end
+    if (clear) begin
+      channel_word_start <= 13'h0000;
     end
     if (rst) begin
       channel_word_start <= 13'h0000;
@@ -10193,9 +10241,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$728 ) begin
         pixel_x_column_start <= \$743 [16:0];
       end
-      if (clear) begin
-        pixel_x_column_start <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_x_column_start <= 17'h00000;
     end
     if (rst) begin
       pixel_x_column_start <= 17'h00000;
@@ -10206,9 +10254,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$745 ) begin
         pixel_x_x_start <= \$760 [16:0];
       end
-      if (clear) begin
-        pixel_x_x_start <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_x_x_start <= 17'h00000;
     end
     if (rst) begin
       pixel_x_x_start <= 17'h00000;
@@ -10219,9 +10267,9 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$762 ) begin
         pixel_y_row_start <= \$775 [16:0];
       end
-      if (clear) begin
-        pixel_y_row_start <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_y_row_start <= 17'h00000;
     end
     if (rst) begin
       pixel_y_row_start <= 17'h00000;
@@ -10232,24 +10280,24 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       if (\$777 ) begin
         pixel_y_y_start <= \$790 [16:0];
       end
-      if (clear) begin
-        pixel_y_y_start <= 17'h00000;
-      end
+    end
+    if (clear) begin
+      pixel_y_y_start <= 17'h00000;
     end
     if (rst) begin
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$5462$96 [11:0];
-  assign y_count = \port$5462$96 [23:12];
-  assign address_column_step = { 4'h0, \port$5462$160  };
+  assign x_count = \port$5485$96 [11:0];
+  assign y_count = \port$5485$96 [23:12];
+  assign address_column_step = { 4'h0, \port$5485$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5462$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$5485$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5462$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$5485$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -10339,7 +10387,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$5462$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$5485$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -10394,8 +10442,8 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5462$136 ;
-  wire [11:0] \port$5462$136 ;
+  input [11:0] \port$5485$136 ;
+  wire [11:0] \port$5485$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10447,9 +10495,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           pad_rows <= \$28 [15:0];
         end
       end
-      if (clear) begin
-        pad_rows <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      pad_rows <= 16'h0000;
     end
     if (rst) begin
       pad_rows <= 16'h0000;
@@ -10467,9 +10515,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           origin <= \$32 [15:0];
         end
       end
-      if (clear) begin
-        origin <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      origin <= 16'h0000;
     end
     if (rst) begin
       origin <= 16'h0000;
@@ -10478,9 +10526,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       done <= \$4 ;
-      if (clear) begin
-        done <= 1'h0;
-      end
+    end
+    if (clear) begin
+      done <= 1'h0;
     end
     if (rst) begin
       done <= 1'h0;
@@ -10495,9 +10543,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           running <= 1'h0;
         end
       end
-      if (clear) begin
-        running <= 1'h0;
-      end
+    end
+    if (clear) begin
+      running <= 1'h0;
     end
     if (rst) begin
       running <= 1'h0;
@@ -10510,9 +10558,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       end else if (running) begin
         clock <= \$5 [4:0];
       end
-      if (clear) begin
-        clock <= 5'h00;
-      end
+    end
+    if (clear) begin
+      clock <= 5'h00;
     end
     if (rst) begin
       clock <= 5'h00;
@@ -10525,9 +10573,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       end else if (running) begin
         width <= \$6 [11:0];
       end
-      if (clear) begin
-        width <= 12'h000;
-      end
+    end
+    if (clear) begin
+      width <= 12'h000;
     end
     if (rst) begin
       width <= 12'h000;
@@ -10536,13 +10584,13 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5462$136 [3:0];
+        rotating_stride <= \port$5485$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
-      if (clear) begin
-        rotating_stride <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_stride <= 4'h0;
     end
     if (rst) begin
       rotating_stride <= 4'h0;
@@ -10551,13 +10599,13 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_left <= \port$5462$136 [7:4];
+        rotating_left <= \port$5485$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
-      if (clear) begin
-        rotating_left <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_left <= 4'h0;
     end
     if (rst) begin
       rotating_left <= 4'h0;
@@ -10566,13 +10614,13 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_top <= \port$5462$136 [11:8];
+        rotating_top <= \port$5485$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
-      if (clear) begin
-        rotating_top <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_top <= 4'h0;
     end
     if (rst) begin
       rotating_top <= 4'h0;
@@ -10587,9 +10635,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           row <= \$10 [15:0];
         end
       end
-      if (clear) begin
-        row <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      row <= 16'h0000;
     end
     if (rst) begin
       row <= 16'h0000;
@@ -10604,9 +10652,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           column_step <= \$16 [15:0];
         end
       end
-      if (clear) begin
-        column_step <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      column_step <= 16'h0000;
     end
     if (rst) begin
       column_step <= 16'h0000;
@@ -10621,9 +10669,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           row_step <= \$25 [15:0];
         end
       end
-      if (clear) begin
-        row_step <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      row_step <= 16'h0000;
     end
     if (rst) begin
       row_step <= 16'h0000;
@@ -10638,17 +10686,17 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
           \$signal  <= \$19 [15:0];
         end
       end
-      if (clear) begin
-        \$signal  <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      \$signal  <= 16'h0000;
     end
     if (rst) begin
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$5462$136 [3:0];
-  assign pad_left = \port$5462$136 [7:4];
-  assign pad_top = \port$5462$136 [11:8];
+  assign stride = \port$5485$136 [3:0];
+  assign pad_left = \port$5485$136 [7:4];
+  assign pad_top = \port$5485$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -10658,7 +10706,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$5462$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$5485$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -10711,8 +10759,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$5462$320 ;
-  wire [27:0] \port$5462$320 ;
+  input [27:0] \port$5485$320 ;
+  wire [27:0] \port$5485$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10733,14 +10781,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$4  = \$2  & \$3 ;
   assign \$5  = clock + 1'h1;
   assign \$7  = clock < 4'hc;
-  assign \$9  = width[11] ? \port$5462$320 [11:0] : 12'h000;
+  assign \$9  = width[11] ? \port$5485$320 [11:0] : 12'h000;
   assign \$10  = \$8  + \$9 ;
   assign \$11  = clock >= 4'h8;
   assign \$12  = clock < 4'hc;
   assign \$13  = \$11  & \$12 ;
-  assign \$15  = rotating_stride[3] ? \port$5462$320 [11:0] : 12'h000;
+  assign \$15  = rotating_stride[3] ? \port$5485$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$18  = rotating_left[3] ? \port$5462$320 [11:0] : 12'h000;
+  assign \$18  = rotating_left[3] ? \port$5485$320 [11:0] : 12'h000;
   assign \$19  = \$17  + \$18 ;
   assign \$20  = clock >= 4'hc;
   assign \$21  = clock < 5'h10;
@@ -10762,9 +10810,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           pad_rows <= \$28 [15:0];
         end
       end
-      if (clear) begin
-        pad_rows <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      pad_rows <= 16'h0000;
     end
     if (rst) begin
       pad_rows <= 16'h0000;
@@ -10782,9 +10830,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           origin <= \$32 [15:0];
         end
       end
-      if (clear) begin
-        origin <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      origin <= 16'h0000;
     end
     if (rst) begin
       origin <= 16'h0000;
@@ -10793,9 +10841,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       done <= \$4 ;
-      if (clear) begin
-        done <= 1'h0;
-      end
+    end
+    if (clear) begin
+      done <= 1'h0;
     end
     if (rst) begin
       done <= 1'h0;
@@ -10810,9 +10858,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           running <= 1'h0;
         end
       end
-      if (clear) begin
-        running <= 1'h0;
-      end
+    end
+    if (clear) begin
+      running <= 1'h0;
     end
     if (rst) begin
       running <= 1'h0;
@@ -10825,9 +10873,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       end else if (running) begin
         clock <= \$5 [4:0];
       end
-      if (clear) begin
-        clock <= 5'h00;
-      end
+    end
+    if (clear) begin
+      clock <= 5'h00;
     end
     if (rst) begin
       clock <= 5'h00;
@@ -10836,13 +10884,13 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        width <= \port$5462$320 [27:16];
+        width <= \port$5485$320 [27:16];
       end else if (running) begin
         width <= \$6 [11:0];
       end
-      if (clear) begin
-        width <= 12'h000;
-      end
+    end
+    if (clear) begin
+      width <= 12'h000;
     end
     if (rst) begin
       width <= 12'h000;
@@ -10851,13 +10899,13 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5462$320 [15:12];
+        rotating_stride <= \port$5485$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
-      if (clear) begin
-        rotating_stride <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_stride <= 4'h0;
     end
     if (rst) begin
       rotating_stride <= 4'h0;
@@ -10870,9 +10918,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
-      if (clear) begin
-        rotating_left <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_left <= 4'h0;
     end
     if (rst) begin
       rotating_left <= 4'h0;
@@ -10885,9 +10933,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
-      if (clear) begin
-        rotating_top <= 4'h0;
-      end
+    end
+    if (clear) begin
+      rotating_top <= 4'h0;
     end
     if (rst) begin
       rotating_top <= 4'h0;
@@ -10902,9 +10950,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           row <= \$10 [15:0];
         end
       end
-      if (clear) begin
-        row <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      row <= 16'h0000;
     end
     if (rst) begin
       row <= 16'h0000;
@@ -10919,9 +10967,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           column_step <= \$16 [15:0];
         end
       end
-      if (clear) begin
-        column_step <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      column_step <= 16'h0000;
     end
     if (rst) begin
       column_step <= 16'h0000;
@@ -10936,9 +10984,9 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           row_step <= \$25 [15:0];
         end
       end
-      if (clear) begin
-        row_step <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      row_step <= 16'h0000;
     end
     if (rst) begin
       row_step <= 16'h0000;
@@ -10953,19 +11001,19 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
           \$signal  <= \$19 [15:0];
         end
       end
-      if (clear) begin
-        \$signal  <= 16'h0000;
-      end
+    end
+    if (clear) begin
+      \$signal  <= 16'h0000;
     end
     if (rst) begin
       \$signal  <= 16'h0000;
     end
   end
-  assign \width$8  = \port$5462$320 [27:16];
-  assign stride = \port$5462$320 [15:12];
+  assign \width$8  = \port$5485$320 [27:16];
+  assign stride = \port$5485$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$5462$320 [11:0];
+  assign pixel = \port$5485$320 [11:0];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -10975,7 +11023,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5659$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5692$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -11011,8 +11059,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
   wire pad;
-  input [21:0] \port$5659$0 ;
-  wire [21:0] \port$5659$0 ;
+  input [21:0] \port$5692$0 ;
+  wire [21:0] \port$5692$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -11045,10 +11093,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$5659$0 [19];
+  assign \$1  = ~ \port$5692$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$5659$0 [19];
+  assign chunk_begin = \$signal  & \port$5692$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -11082,7 +11130,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$5659$0 [16];
+    \register$14  <= \port$5692$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -11109,7 +11157,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$5659$0 [19];
+    \register$18  <= \port$5692$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -11136,7 +11184,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$5659$0 [20];
+    \register$21  <= \port$5692$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -11163,7 +11211,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$5659$0 [21];
+    \register$25  <= \port$5692$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -11190,7 +11238,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$5659$0 [18:17];
+    \register$29  <= \port$5692$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -11293,19 +11341,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$5659$0 [19];
-  assign read_address = \port$5659$0 [15:0];
-  assign address = \port$5659$0 [15:0];
-  assign pad = \port$5659$0 [16];
-  assign last = \port$5659$0 [20];
-  assign last_chunk = \port$5659$0 [21];
-  assign row_word = \port$5659$0 [18:17];
+  assign first = \port$5692$0 [19];
+  assign read_address = \port$5692$0 [15:0];
+  assign address = \port$5692$0 [15:0];
+  assign pad = \port$5692$0 [16];
+  assign last = \port$5692$0 [20];
+  assign last_chunk = \port$5692$0 [21];
+  assign row_word = \port$5692$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
-module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$37$0 , \port$42$0 , \port$47$0 , \port$52$0 , \port$57$0 , \port$58$0 , \port$62$0 , \port$63$0 , \port$64$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
-, phase_hold, phase_clear, phase_add, phase_gap, \port$1398$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5517$0 , clk);
+module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$36$0 , \port$41$0 , \port$46$0 , \port$51$0 , \port$56$0 , \port$57$0 , \port$61$0 , \port$62$0 , \port$63$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
+, phase_hold, phase_clear, phase_add, phase_gap, \port$1397$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5540$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -12238,28 +12286,28 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   output [5:0] phase_share;
   wire [5:0] phase_share;
   reg [5:0] phase_share_clocks = 6'h02;
-  input \port$1398$0 ;
-  wire \port$1398$0 ;
-  input \port$37$0 ;
-  wire \port$37$0 ;
-  input \port$42$0 ;
-  wire \port$42$0 ;
-  input \port$47$0 ;
-  wire \port$47$0 ;
-  input \port$52$0 ;
-  wire \port$52$0 ;
-  input \port$5517$0 ;
-  wire \port$5517$0 ;
+  input \port$1397$0 ;
+  wire \port$1397$0 ;
+  input \port$36$0 ;
+  wire \port$36$0 ;
+  input \port$41$0 ;
+  wire \port$41$0 ;
+  input \port$46$0 ;
+  wire \port$46$0 ;
+  input \port$51$0 ;
+  wire \port$51$0 ;
+  input \port$5540$0 ;
+  wire \port$5540$0 ;
+  input \port$56$0 ;
+  wire \port$56$0 ;
   input \port$57$0 ;
   wire \port$57$0 ;
-  input \port$58$0 ;
-  wire \port$58$0 ;
+  input \port$61$0 ;
+  wire \port$61$0 ;
   input \port$62$0 ;
   wire \port$62$0 ;
   input \port$63$0 ;
   wire \port$63$0 ;
-  input \port$64$0 ;
-  wire \port$64$0 ;
   input product;
   wire product;
   reg products_adding = 1'h0;
@@ -14984,7 +15032,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$601 ) begin
-      comparator_counted <= \port$37$0 ;
+      comparator_counted <= \port$36$0 ;
     end
     if (rst) begin
       comparator_counted <= 1'h0;
@@ -15015,7 +15063,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$612 ) begin
-      adder_counted <= \port$42$0 ;
+      adder_counted <= \port$41$0 ;
     end
     if (rst) begin
       adder_counted <= 1'h0;
@@ -15046,7 +15094,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$623 ) begin
-      array_counted <= \port$47$0 ;
+      array_counted <= \port$46$0 ;
     end
     if (rst) begin
       array_counted <= 1'h0;
@@ -15077,7 +15125,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$634 ) begin
-      rows_counted <= \port$52$0 ;
+      rows_counted <= \port$51$0 ;
     end
     if (rst) begin
       rows_counted <= 1'h0;
@@ -15108,7 +15156,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$645 ) begin
-      drain_counted <= \port$57$0 ;
+      drain_counted <= \port$56$0 ;
     end
     if (rst) begin
       drain_counted <= 1'h0;
@@ -15139,7 +15187,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$656 ) begin
-      elementwise_counted <= \port$58$0 ;
+      elementwise_counted <= \port$57$0 ;
     end
     if (rst) begin
       elementwise_counted <= 1'h0;
@@ -15170,7 +15218,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$667 ) begin
-      transfer_counted <= \port$62$0 ;
+      transfer_counted <= \port$61$0 ;
     end
     if (rst) begin
       transfer_counted <= 1'h0;
@@ -15201,7 +15249,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$678 ) begin
-      host_counted <= \port$63$0 ;
+      host_counted <= \port$62$0 ;
     end
     if (rst) begin
       host_counted <= 1'h0;
@@ -15232,7 +15280,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$689 ) begin
-      buffer_counted <= \port$64$0 ;
+      buffer_counted <= \port$63$0 ;
     end
     if (rst) begin
       buffer_counted <= 1'h0;
@@ -15263,7 +15311,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$700 ) begin
-      fetch_counted <= \port$5517$0 ;
+      fetch_counted <= \port$5540$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
@@ -15294,7 +15342,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$711 ) begin
-      turn_counted <= \port$1398$0 ;
+      turn_counted <= \port$1397$0 ;
     end
     if (rst) begin
       turn_counted <= 1'h0;
@@ -15352,7 +15400,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1398$0 , \port$5517$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
+  assign waiting = { \port$1397$0 , \port$5540$0 , \port$63$0 , \port$62$0 , \port$61$0 , \port$57$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0 , \port$36$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15375,7 +15423,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1398$0 , \port$5517$0 , \port$64$0 , \port$63$0 , \port$62$0 , \port$58$0 , \port$57$0 , \port$52$0 , \port$47$0 , \port$42$0 , \port$37$0  };
+  assign \waiting.tenant0  = { \port$1397$0 , \port$5540$0 , \port$63$0 , \port$62$0 , \port$61$0 , \port$57$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0 , \port$36$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -15540,7 +15588,7 @@ endmodule
 
 module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, read_data, illegal, host_late, unit_done, timed_out, windows, start, abort, descriptor, constants, coefficients, layer, transferring, busy, clear
 , window, convolve, calibrate, combine, tenant, failed, failed_cause, read_enable, fetching, read_address, layer_begin, working, transfer_done, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$28  = 0;
   wire [16:0] \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -15622,18 +15670,16 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   wire \$80 ;
   wire \$9 ;
   reg \$like ;
-  reg [3:0] \$signal  = 4'h0;
-  reg \$signal$37  = 1'h0;
-  wire \$signal$39 ;
-  reg \$signal$58 ;
-  reg \$signal$65 ;
+  reg \$signal  = 1'h0;
+  wire \$signal$42 ;
+  reg \$signal$61 ;
+  reg \$signal$68 ;
   reg \$signal_opcode  = 1'h0;
   input abort;
   wire abort;
   wire aborted0;
   wire advance0;
   reg alive;
-  reg arriving = 1'h0;
   reg begun = 1'h0;
   output busy;
   reg busy = 1'h0;
@@ -15659,23 +15705,23 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   output [511:0] descriptor;
   reg [511:0] descriptor = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000;
   (* init = 512'h00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 *)
-  wire [511:0] \descriptor$46 ;
-  wire [31:0] \descriptor$46[0] ;
-  wire [31:0] \descriptor$46[10] ;
-  wire [31:0] \descriptor$46[11] ;
-  wire [31:0] \descriptor$46[12] ;
-  wire [31:0] \descriptor$46[13] ;
-  wire [31:0] \descriptor$46[14] ;
-  wire [31:0] \descriptor$46[15] ;
-  wire [31:0] \descriptor$46[1] ;
-  wire [31:0] \descriptor$46[2] ;
-  wire [31:0] \descriptor$46[3] ;
-  wire [31:0] \descriptor$46[4] ;
-  wire [31:0] \descriptor$46[5] ;
-  wire [31:0] \descriptor$46[6] ;
-  wire [31:0] \descriptor$46[7] ;
-  wire [31:0] \descriptor$46[8] ;
-  wire [31:0] \descriptor$46[9] ;
+  wire [511:0] \descriptor$49 ;
+  wire [31:0] \descriptor$49[0] ;
+  wire [31:0] \descriptor$49[10] ;
+  wire [31:0] \descriptor$49[11] ;
+  wire [31:0] \descriptor$49[12] ;
+  wire [31:0] \descriptor$49[13] ;
+  wire [31:0] \descriptor$49[14] ;
+  wire [31:0] \descriptor$49[15] ;
+  wire [31:0] \descriptor$49[1] ;
+  wire [31:0] \descriptor$49[2] ;
+  wire [31:0] \descriptor$49[3] ;
+  wire [31:0] \descriptor$49[4] ;
+  wire [31:0] \descriptor$49[5] ;
+  wire [31:0] \descriptor$49[6] ;
+  wire [31:0] \descriptor$49[7] ;
+  wire [31:0] \descriptor$49[8] ;
+  wire [31:0] \descriptor$49[9] ;
   wire [31:0] \descriptor[0] ;
   wire [31:0] \descriptor[10] ;
   wire [31:0] \descriptor[11] ;
@@ -15739,6 +15785,11 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   (* enum_value_0011 = "TIMEOUT" *)
   (* enum_value_0100 = "HOST" *)
   reg [3:0] refusal;
+  reg [31:0] register = 32'd0;
+  reg [3:0] \register$4  = 4'h0;
+  reg [3:0] \register$6  = 4'h0;
+  reg \register$7  = 1'h0;
+  reg \register$9  = 1'h0;
   input rst;
   wire rst;
   input start;
@@ -15763,16 +15814,16 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   output [132:0] window;
   reg [132:0] window = 133'h0000000000000000000000000000000000;
   (* init = 133'h0000000000000000000000000000000000 *)
-  wire [132:0] \window$48 ;
-  wire [15:0] \window$48.activation_base ;
-  wire [16:0] \window$48.activation_words ;
-  wire [20:0] \window$48.coefficient_words ;
-  wire [19:0] \window$48.coefficients_base ;
-  wire [16:0] \window$48.constant_entries ;
-  wire [15:0] \window$48.constants_base ;
-  wire [11:0] \window$48.program_base ;
-  wire [11:0] \window$48.program_length ;
-  wire [1:0] \window$48.tiles ;
+  wire [132:0] \window$51 ;
+  wire [15:0] \window$51.activation_base ;
+  wire [16:0] \window$51.activation_words ;
+  wire [20:0] \window$51.coefficient_words ;
+  wire [19:0] \window$51.coefficients_base ;
+  wire [16:0] \window$51.constant_entries ;
+  wire [15:0] \window$51.constants_base ;
+  wire [11:0] \window$51.program_base ;
+  wire [11:0] \window$51.program_length ;
+  wire [1:0] \window$51.tiles ;
   wire [15:0] \window.activation_base ;
   wire [16:0] \window.activation_words ;
   wire [20:0] \window.coefficient_words ;
@@ -15839,7 +15890,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   assign present0 = engaged & \$41 ;
   assign \$42  = ! tenant;
   assign transfer_done0 = transfer_done & transferring;
-  assign \$43  = \$signal$58  & present0;
+  assign \$43  = \$signal$61  & present0;
   assign advance0 = \$43  | transfer_done0;
   assign aborted0 = abort & busy;
   assign \$44  = ~ present0;
@@ -15856,18 +15907,18 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   assign \$53  = ~ failed;
   assign \$54  = \$52  & \$53 ;
   assign ended = \$54  | aborted0;
-  assign transfer = \$signal$37  & present0;
+  assign transfer = \$signal  & present0;
   assign \$55  = busy | start;
   assign \$56  = ~ transferring;
   assign \$57  = \$56  | transfer_done0;
-  assign \$signal$39  = \$55  & \$57 ;
+  assign \$signal$42  = \$55  & \$57 ;
   assign \$58  = ~ aborted0;
   assign \$59  = busy & \$58 ;
   assign \$60  = advance0 & last0;
-  assign \$61  = \$signal$65  & present0;
+  assign \$61  = \$signal$68  & present0;
   assign \$62  = aborted0 | failed;
   assign \$63  = present0 & \$62 ;
-  assign \$64  = word != 5'h10;
+  assign \$64  = word < 4'hf;
   assign \$65  = alive & \$64 ;
   assign \$66  = ! tenant;
   assign \$67  = ! word;
@@ -15884,6 +15935,8 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   assign \$78  = program_state == 1'h1;
   assign \$79  = program_state == 2'h2;
   assign \$80  = program_state == 2'h3;
+  always @(posedge clk)
+    register <= read_data;
   \crossloom.scheduler.check  check (
     .clk(clk),
     .clock(word),
@@ -15893,53 +15946,65 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     .window(window)
   );
   always @(posedge clk) begin
-    arriving <= read_enable;
+    \register$4  <= word[3:0];
     if (rst) begin
-      arriving <= 1'h0;
+      \register$4  <= 4'h0;
     end
   end
   always @(posedge clk) begin
-    \$signal  <= word[3:0];
+    \register$6  <= \register$4 ;
     if (rst) begin
-      \$signal  <= 4'h0;
+      \register$6  <= 4'h0;
     end
   end
   always @(posedge clk) begin
-    if (arriving) begin
+    \register$7  <= read_enable;
+    if (rst) begin
+      \register$7  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$9  <= \register$7 ;
+    if (rst) begin
+      \register$9  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$9 ) begin
       (* full_case = 32'd1 *)
-      casez (\$signal )
+      casez (\register$6 )
         4'h0:
-            descriptor [31:0] <= read_data;
+            descriptor [31:0] <= register;
         4'h1:
-            descriptor [63:32] <= read_data;
+            descriptor [63:32] <= register;
         4'h2:
-            descriptor [95:64] <= read_data;
+            descriptor [95:64] <= register;
         4'h3:
-            descriptor [127:96] <= read_data;
+            descriptor [127:96] <= register;
         4'h4:
-            descriptor [159:128] <= read_data;
+            descriptor [159:128] <= register;
         4'h5:
-            descriptor [191:160] <= read_data;
+            descriptor [191:160] <= register;
         4'h6:
-            descriptor [223:192] <= read_data;
+            descriptor [223:192] <= register;
         4'h7:
-            descriptor [255:224] <= read_data;
+            descriptor [255:224] <= register;
         4'h8:
-            descriptor [287:256] <= read_data;
+            descriptor [287:256] <= register;
         4'h9:
-            descriptor [319:288] <= read_data;
+            descriptor [319:288] <= register;
         4'ha:
-            descriptor [351:320] <= read_data;
+            descriptor [351:320] <= register;
         4'hb:
-            descriptor [383:352] <= read_data;
+            descriptor [383:352] <= register;
         4'hc:
-            descriptor [415:384] <= read_data;
+            descriptor [415:384] <= register;
         4'hd:
-            descriptor [447:416] <= read_data;
+            descriptor [447:416] <= register;
         4'he:
-            descriptor [479:448] <= read_data;
+            descriptor [479:448] <= register;
         4'hf:
-            descriptor [511:480] <= read_data;
+            descriptor [511:480] <= register;
       endcase
     end
     if (rst) begin
@@ -16096,9 +16161,9 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     end
   end
   always @(posedge clk) begin
-    \$signal$37  <= \$26 ;
+    \$signal  <= \$26 ;
     if (rst) begin
-      \$signal$37  <= 1'h0;
+      \$signal  <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -16185,24 +16250,24 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     \$like  = 1'h0;
     casez (tenant)
       1'h0:
-          if (\$signal$39 ) begin
+          if (\$signal$42 ) begin
             \$like  = 1'h0;
           end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     halt = 1'h0;
     if (\$42 ) begin
       halt = halted;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     failed = 1'h0;
     if (\$59 ) begin
       if (\$60 ) begin
@@ -16220,7 +16285,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     failed_cause = 4'h0;
     if (\$59 ) begin
       if (\$60 ) begin
@@ -16238,14 +16303,14 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     stopped = 1'h0;
     if (\$63 ) begin
       stopped = 1'h1;
     end
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     engaged = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -16260,7 +16325,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     read_enable = 1'h0;
     casez (program_state)
       2'h0:
@@ -16270,7 +16335,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     alive = 1'h0;
     casez (program_state)
       2'h0:
@@ -16282,7 +16347,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     fetching = 1'h0;
     casez (program_state)
       2'h0:
@@ -16296,7 +16361,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     read_address = 8'h00;
     casez (program_state)
       2'h0:
@@ -16308,7 +16373,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     layer_begin = 1'h0;
     casez (program_state)
       2'h0:
@@ -16320,7 +16385,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     opening = 1'h0;
     casez (program_state)
       2'h0:
@@ -16332,7 +16397,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     ending = 1'h0;
     casez (program_state)
       2'h0:
@@ -16344,8 +16409,8 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$65  = 1'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$signal$68  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16355,20 +16420,20 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
       2'h2:
         begin
           if (\$75 ) begin
-            \$signal$65  = 1'h1;
+            \$signal$68  = 1'h1;
           end
           if (\$76 ) begin
-            \$signal$65  = 1'h1;
+            \$signal$68  = 1'h1;
           end
         end
       2'h3:
           if (timed_out) begin
-            \$signal$65  = 1'h1;
+            \$signal$68  = 1'h1;
           end
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     refusal = 4'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -16392,7 +16457,7 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
     working = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
@@ -16407,8 +16472,8 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
     endcase
   end
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
-    \$signal$58  = 1'h0;
+    if (\$auto$verilog_backend.cc:2355:dump_module$28 ) begin end
+    \$signal$61  = 1'h0;
     (* full_case = 32'd1 *)
     casez (program_state)
       2'h0:
@@ -16419,13 +16484,13 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
           /* empty */;
       2'h3:
           if (unit_done) begin
-            \$signal$58  = 1'h1;
+            \$signal$61  = 1'h1;
           end
     endcase
   end
-  assign \descriptor$46  = descriptor;
+  assign \descriptor$49  = descriptor;
   assign clock = word;
-  assign \window$48  = window;
+  assign \window$51  = window;
   assign first_request = \$like ;
   assign transfer_clear = halted;
   assign \descriptor[0]  = descriptor[31:0];
@@ -16464,35 +16529,35 @@ module \crossloom.scheduler (rst, halted, turn, layer_done, ended, transfer, rea
   assign \windows.tenant0.coefficients_base  = windows[109:90];
   assign \windows.tenant0.coefficient_words  = windows[130:110];
   assign \windows.tenant0.tiles  = windows[132:131];
-  assign \descriptor$46[0]  = descriptor[31:0];
-  assign \descriptor$46[1]  = descriptor[63:32];
-  assign \descriptor$46[2]  = descriptor[95:64];
-  assign \descriptor$46[3]  = descriptor[127:96];
-  assign \descriptor$46[4]  = descriptor[159:128];
-  assign \descriptor$46[5]  = descriptor[191:160];
-  assign \descriptor$46[6]  = descriptor[223:192];
-  assign \descriptor$46[7]  = descriptor[255:224];
-  assign \descriptor$46[8]  = descriptor[287:256];
-  assign \descriptor$46[9]  = descriptor[319:288];
-  assign \descriptor$46[10]  = descriptor[351:320];
-  assign \descriptor$46[11]  = descriptor[383:352];
-  assign \descriptor$46[12]  = descriptor[415:384];
-  assign \descriptor$46[13]  = descriptor[447:416];
-  assign \descriptor$46[14]  = descriptor[479:448];
-  assign \descriptor$46[15]  = descriptor[511:480];
-  assign \window$48.program_base  = window[11:0];
-  assign \window$48.program_length  = window[23:12];
-  assign \window$48.activation_base  = window[39:24];
-  assign \window$48.activation_words  = window[56:40];
-  assign \window$48.constants_base  = window[72:57];
-  assign \window$48.constant_entries  = window[89:73];
-  assign \window$48.coefficients_base  = window[109:90];
-  assign \window$48.coefficient_words  = window[130:110];
-  assign \window$48.tiles  = window[132:131];
+  assign \descriptor$49[0]  = descriptor[31:0];
+  assign \descriptor$49[1]  = descriptor[63:32];
+  assign \descriptor$49[2]  = descriptor[95:64];
+  assign \descriptor$49[3]  = descriptor[127:96];
+  assign \descriptor$49[4]  = descriptor[159:128];
+  assign \descriptor$49[5]  = descriptor[191:160];
+  assign \descriptor$49[6]  = descriptor[223:192];
+  assign \descriptor$49[7]  = descriptor[255:224];
+  assign \descriptor$49[8]  = descriptor[287:256];
+  assign \descriptor$49[9]  = descriptor[319:288];
+  assign \descriptor$49[10]  = descriptor[351:320];
+  assign \descriptor$49[11]  = descriptor[383:352];
+  assign \descriptor$49[12]  = descriptor[415:384];
+  assign \descriptor$49[13]  = descriptor[447:416];
+  assign \descriptor$49[14]  = descriptor[479:448];
+  assign \descriptor$49[15]  = descriptor[511:480];
+  assign \window$51.program_base  = window[11:0];
+  assign \window$51.program_length  = window[23:12];
+  assign \window$51.activation_base  = window[39:24];
+  assign \window$51.activation_words  = window[56:40];
+  assign \window$51.constants_base  = window[72:57];
+  assign \window$51.constant_entries  = window[89:73];
+  assign \window$51.coefficients_base  = window[109:90];
+  assign \window$51.coefficient_words  = window[130:110];
+  assign \window$51.tiles  = window[132:131];
   assign \failed_cause.tenant0  = failed_cause;
   assign \$16  = \$15 ;
-  assign \$27  = \$signal$39 ;
-  assign \$35  = \$signal$39 ;
+  assign \$27  = \$signal$42 ;
+  assign \$35  = \$signal$42 ;
 endmodule
 
 module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
@@ -16508,7 +16573,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$107 ;
   wire \$108 ;
   wire \$109 ;
-  wire [10:0] \$11 ;
+  wire [9:0] \$11 ;
   wire \$110 ;
   wire \$111 ;
   wire \$112 ;
@@ -16519,7 +16584,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$117 ;
   wire \$118 ;
   wire \$119 ;
-  wire \$12 ;
+  wire [8:0] \$12 ;
   wire \$120 ;
   wire \$121 ;
   wire \$122 ;
@@ -16530,7 +16595,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$127 ;
   wire \$128 ;
   wire \$129 ;
-  wire \$13 ;
+  wire [4:0] \$13 ;
   wire \$130 ;
   wire \$131 ;
   wire \$132 ;
@@ -16552,7 +16617,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$147 ;
   wire \$148 ;
   wire \$149 ;
-  wire \$15 ;
+  wire [8:0] \$15 ;
   wire \$150 ;
   wire \$151 ;
   wire \$152 ;
@@ -16574,7 +16639,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$167 ;
   wire \$168 ;
   wire \$169 ;
-  wire [10:0] \$17 ;
+  wire [9:0] \$17 ;
   wire \$170 ;
   wire \$171 ;
   wire \$172 ;
@@ -16585,7 +16650,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$177 ;
   wire \$178 ;
   wire \$179 ;
-  wire [15:0] \$18 ;
+  wire [8:0] \$18 ;
   wire \$180 ;
   wire \$181 ;
   wire \$182 ;
@@ -16596,7 +16661,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$187 ;
   wire \$188 ;
   wire \$189 ;
-  wire [16:0] \$19 ;
+  wire [4:0] \$19 ;
   wire \$190 ;
   wire \$191 ;
   wire \$192 ;
@@ -16608,29 +16673,47 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$198 ;
   wire \$199 ;
   wire [12:0] \$2 ;
-  wire \$20 ;
+  wire [9:0] \$20 ;
   wire \$200 ;
   wire \$201 ;
   wire \$202 ;
   wire \$203 ;
-  wire \$21 ;
-  wire \$22 ;
-  wire \$23 ;
-  wire \$24 ;
-  wire \$25 ;
-  wire \$26 ;
-  wire \$27 ;
-  wire \$28 ;
-  wire \$29 ;
+  wire \$204 ;
+  wire \$205 ;
+  wire \$206 ;
+  wire \$207 ;
+  wire \$208 ;
+  wire \$209 ;
+  wire [8:0] \$21 ;
+  wire \$210 ;
+  wire \$211 ;
+  wire \$212 ;
+  wire \$213 ;
+  wire \$214 ;
+  wire \$215 ;
+  wire \$216 ;
+  wire \$217 ;
+  wire \$218 ;
+  wire \$219 ;
+  wire [4:0] \$22 ;
+  wire \$220 ;
+  wire \$221 ;
+  wire [9:0] \$23 ;
+  wire [8:0] \$24 ;
+  wire [4:0] \$25 ;
+  wire [9:0] \$26 ;
+  wire [8:0] \$27 ;
+  wire [4:0] \$28 ;
+  wire [9:0] \$29 ;
   wire [16:0] \$3 ;
-  wire \$30 ;
-  wire \$31 ;
-  wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
-  wire \$36 ;
-  wire \$37 ;
+  wire [8:0] \$30 ;
+  wire [4:0] \$31 ;
+  wire [9:0] \$32 ;
+  wire [8:0] \$33 ;
+  wire [10:0] \$34 ;
+  wire [11:0] \$35 ;
+  wire [14:0] \$36 ;
+  wire [15:0] \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire [17:0] \$4 ;
@@ -16655,7 +16738,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$57 ;
   wire \$58 ;
   wire \$59 ;
-  wire \$6 ;
+  wire [8:0] \$6 ;
   wire \$60 ;
   wire \$61 ;
   wire \$62 ;
@@ -16666,7 +16749,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$67 ;
   wire \$68 ;
   wire \$69 ;
-  wire \$7 ;
+  wire [4:0] \$7 ;
   wire \$70 ;
   wire \$71 ;
   wire \$72 ;
@@ -16688,7 +16771,7 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$87 ;
   wire \$88 ;
   wire \$89 ;
-  wire \$9 ;
+  wire [8:0] \$9 ;
   wire \$90 ;
   wire \$91 ;
   wire \$92 ;
@@ -16699,7 +16782,6 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire \$97 ;
   wire \$98 ;
   wire \$99 ;
-  wire \$auto$rtlil.cc:2739:Not$2 ;
   reg [14:0] add_passed = 15'h0000;
   reg [10:0] average_pool_passed = 11'h000;
   reg [25:0] calibrate_passed = 26'h0000000;
@@ -16728,7 +16810,6 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire [31:0] \descriptor[8] ;
   wire [31:0] \descriptor[9] ;
   reg [17:0] destination_end = 18'h00000;
-  wire [1:0] digit;
   reg few = 1'h0;
   reg joined = 1'h0;
   reg [11:0] kernel_words = 12'h000;
@@ -16736,8 +16817,9 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   wire legal;
   reg [1:0] load_passed = 2'h0;
   reg [12:0] product = 13'h0000;
-  reg [8:0] products0 = 9'h000;
-  reg [8:0] products1 = 9'h000;
+  reg [7:0] products0 = 8'h00;
+  reg [7:0] products3 = 8'h00;
+  reg [7:0] products6 = 8'h00;
   input rst;
   wire rst;
   reg [17:0] source_end = 18'h00000;
@@ -16757,162 +16839,169 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   assign \$3  = descriptor[303:288] + descriptor[283:272];
   assign \$4  = descriptor[63:48] + descriptor[80:64];
   assign \$5  = descriptor[47:32] + descriptor[80:64];
-  assign \$6  = clock < 4'ha;
-  assign \$7  = clock < 4'he;
-  assign \$9  = descriptor[259:256] >> digit;
-  assign \$10  = \$9  ? descriptor[240:236] : 5'h00;
-  assign \$11  = \$8  + \$10 ;
-  assign \$12  = clock < 4'ha;
-  assign \$13  = clock < 4'he;
-  assign \$15  = descriptor[263:260] >> digit;
-  assign \$16  = \$15  ? descriptor[240:236] : 5'h00;
-  assign \$17  = \$14  + \$16 ;
-  assign \$19  = products0 + \$18 ;
-  assign \$20  = product <= 5'h10;
-  assign \$21  = descriptor[3:0] != 2'h3;
-  assign \$22  = \$20  | \$21 ;
-  assign \$23  = descriptor[47:32] < window[56:40];
-  assign \$24  = descriptor[63:48] < window[56:40];
-  assign \$25  = descriptor[75:64] >= 1'h1;
-  assign \$27  = descriptor[87:76] >= 1'h1;
-  assign \$29  = descriptor[107:96] >= 1'h1;
-  assign \$31  = descriptor[119:108] >= 1'h1;
-  assign \$33  = descriptor[131:128] >= 1'h1;
-  assign \$35  = descriptor[135:132] >= 1'h1;
-  assign \$37  = descriptor[139:136] >= 1'h1;
-  assign \$39  = descriptor[11:8] >= 3'h4;
-  assign \$40  = descriptor[11:8] <= 3'h6;
-  assign \$41  = & { \$40 , \$39  };
-  assign \$42  = descriptor[14:12] <= 2'h3;
-  assign \$44  = descriptor[203:192] >= 1'h1;
-  assign \$46  = descriptor[215:204] >= 1'h1;
-  assign \$48  = descriptor[235:224] >= 1'h1;
-  assign \$49  = descriptor[235:224] <= 3'h4;
-  assign \$50  = & { \$49 , \$48  };
-  assign \$51  = descriptor[247:236] >= 1'h1;
-  assign \$52  = descriptor[247:236] <= 5'h10;
-  assign \$53  = & { \$52 , \$51  };
-  assign \$54  = descriptor[263:256] >= 1'h1;
-  assign \$55  = descriptor[263:256] <= 5'h10;
-  assign \$56  = & { \$55 , \$54  };
-  assign \$57  = descriptor[271:264] >= 1'h1;
-  assign \$58  = descriptor[271:264] <= 2'h2;
+  assign \$7  = descriptor[258] ? descriptor[240:236] : 5'h00;
+  assign \$8  = \$6  + \$7 ;
+  assign \$10  = descriptor[257] ? descriptor[240:236] : 5'h00;
+  assign \$11  = \$9  + \$10 ;
+  assign \$13  = descriptor[256] ? descriptor[240:236] : 5'h00;
+  assign \$14  = \$12  + \$13 ;
+  assign \$16  = descriptor[261] ? descriptor[240:236] : 5'h00;
+  assign \$17  = \$15  + \$16 ;
+  assign \$19  = descriptor[260] ? descriptor[240:236] : 5'h00;
+  assign \$20  = \$18  + \$19 ;
+  assign \$22  = descriptor[259] ? descriptor[240:236] : 5'h00;
+  assign \$23  = \$21  + \$22 ;
+  assign \$26  = \$24  + 5'h00;
+  assign \$28  = descriptor[263] ? descriptor[240:236] : 5'h00;
+  assign \$29  = \$27  + \$28 ;
+  assign \$31  = descriptor[262] ? descriptor[240:236] : 5'h00;
+  assign \$32  = \$30  + \$31 ;
+  assign \$35  = \$33  + \$34 ;
+  assign \$37  = \$35  + \$36 ;
+  assign \$38  = product <= 5'h10;
+  assign \$39  = descriptor[3:0] != 2'h3;
+  assign \$40  = \$38  | \$39 ;
+  assign \$41  = descriptor[47:32] < window[56:40];
+  assign \$42  = descriptor[63:48] < window[56:40];
+  assign \$43  = descriptor[75:64] >= 1'h1;
+  assign \$45  = descriptor[87:76] >= 1'h1;
+  assign \$47  = descriptor[107:96] >= 1'h1;
+  assign \$49  = descriptor[119:108] >= 1'h1;
+  assign \$51  = descriptor[131:128] >= 1'h1;
+  assign \$53  = descriptor[135:132] >= 1'h1;
+  assign \$55  = descriptor[139:136] >= 1'h1;
+  assign \$57  = descriptor[11:8] >= 3'h4;
+  assign \$58  = descriptor[11:8] <= 3'h6;
   assign \$59  = & { \$58 , \$57  };
-  assign \$60  = descriptor[283:272] >= 1'h1;
-  assign \$61  = descriptor[283:272] <= 4'h8;
-  assign \$62  = & { \$61 , \$60  };
-  assign \$63  = descriptor[315:304] >= 1'h1;
-  assign \$64  = descriptor[315:304] <= 4'h8;
-  assign \$65  = & { \$64 , \$63  };
-  assign \$66  = descriptor[379:352] >= 1'h1;
-  assign \$67  = descriptor[379:352] <= 19'h7ffff;
+  assign \$60  = descriptor[14:12] <= 2'h3;
+  assign \$62  = descriptor[203:192] >= 1'h1;
+  assign \$64  = descriptor[215:204] >= 1'h1;
+  assign \$66  = descriptor[235:224] >= 1'h1;
+  assign \$67  = descriptor[235:224] <= 3'h4;
   assign \$68  = & { \$67 , \$66  };
-  assign \$69  = descriptor[339:320] < window[130:110];
-  assign \$70  = constants_end <= window[89:73];
-  assign \$71  = | window[132:131];
-  assign \$72  = descriptor[183:172] >= kernel_words;
-  assign \$73  = descriptor[3:0] == 2'h3;
-  assign \$75  = & convolve_passed;
-  assign \$76  = descriptor[47:32] < window[56:40];
-  assign \$77  = descriptor[63:48] < window[56:40];
-  assign \$78  = descriptor[75:64] >= 1'h1;
-  assign \$80  = descriptor[87:76] >= 1'h1;
-  assign \$82  = descriptor[107:96] >= 1'h1;
-  assign \$84  = descriptor[119:108] >= 1'h1;
-  assign \$86  = descriptor[131:128] >= 1'h1;
-  assign \$88  = descriptor[135:132] >= 1'h1;
-  assign \$90  = descriptor[139:136] >= 1'h1;
-  assign \$92  = descriptor[11:8] >= 3'h4;
-  assign \$93  = descriptor[11:8] <= 3'h6;
-  assign \$94  = & { \$93 , \$92  };
-  assign \$95  = descriptor[7:6] <= 2'h2;
-  assign \$97  = descriptor[107:96] >= 1'h1;
-  assign \$98  = descriptor[107:96] <= 1'h1;
-  assign \$99  = & { \$98 , \$97  };
-  assign \$100  = descriptor[119:108] >= 1'h1;
-  assign \$101  = descriptor[119:108] <= 1'h1;
-  assign \$102  = & { \$101 , \$100  };
-  assign \$103  = descriptor[215:204] >= 1'h1;
-  assign \$104  = descriptor[215:204] <= 1'h1;
-  assign \$105  = & { \$104 , \$103  };
-  assign \$106  = descriptor[131:128] >= 1'h1;
-  assign \$107  = descriptor[131:128] <= 1'h1;
-  assign \$108  = & { \$107 , \$106  };
-  assign \$109  = descriptor[135:132] >= 1'h1;
-  assign \$110  = descriptor[135:132] <= 1'h1;
-  assign \$111  = & { \$110 , \$109  };
-  assign \$112  = descriptor[203:192] >= 1'h1;
-  assign \$113  = descriptor[203:192] <= 3'h4;
-  assign \$114  = & { \$113 , \$112  };
-  assign \$115  = descriptor[203:192] == descriptor[235:224];
-  assign \$116  = descriptor[247:236] >= 1'h1;
-  assign \$117  = descriptor[247:236] <= 1'h1;
-  assign \$118  = & { \$117 , \$116  };
-  assign \$119  = descriptor[263:256] >= 1'h1;
-  assign \$120  = descriptor[263:256] <= 1'h1;
-  assign \$121  = & { \$120 , \$119  };
-  assign \$122  = descriptor[271:264] <= 2'h2;
-  assign \$124  = descriptor[283:272] >= 1'h1;
-  assign \$125  = descriptor[283:272] <= 1'h1;
+  assign \$69  = descriptor[247:236] >= 1'h1;
+  assign \$70  = descriptor[247:236] <= 5'h10;
+  assign \$71  = & { \$70 , \$69  };
+  assign \$72  = descriptor[263:256] >= 1'h1;
+  assign \$73  = descriptor[263:256] <= 5'h10;
+  assign \$74  = & { \$73 , \$72  };
+  assign \$75  = descriptor[271:264] >= 1'h1;
+  assign \$76  = descriptor[271:264] <= 2'h2;
+  assign \$77  = & { \$76 , \$75  };
+  assign \$78  = descriptor[283:272] >= 1'h1;
+  assign \$79  = descriptor[283:272] <= 4'h8;
+  assign \$80  = & { \$79 , \$78  };
+  assign \$81  = descriptor[315:304] >= 1'h1;
+  assign \$82  = descriptor[315:304] <= 4'h8;
+  assign \$83  = & { \$82 , \$81  };
+  assign \$84  = descriptor[379:352] >= 1'h1;
+  assign \$85  = descriptor[379:352] <= 19'h7ffff;
+  assign \$86  = & { \$85 , \$84  };
+  assign \$87  = descriptor[339:320] < window[130:110];
+  assign \$88  = constants_end <= window[89:73];
+  assign \$89  = | window[132:131];
+  assign \$90  = descriptor[183:172] >= kernel_words;
+  assign \$91  = descriptor[3:0] == 2'h3;
+  assign \$93  = & convolve_passed;
+  assign \$94  = descriptor[47:32] < window[56:40];
+  assign \$95  = descriptor[63:48] < window[56:40];
+  assign \$96  = descriptor[75:64] >= 1'h1;
+  assign \$98  = descriptor[87:76] >= 1'h1;
+  assign \$100  = descriptor[107:96] >= 1'h1;
+  assign \$102  = descriptor[119:108] >= 1'h1;
+  assign \$104  = descriptor[131:128] >= 1'h1;
+  assign \$106  = descriptor[135:132] >= 1'h1;
+  assign \$108  = descriptor[139:136] >= 1'h1;
+  assign \$110  = descriptor[11:8] >= 3'h4;
+  assign \$111  = descriptor[11:8] <= 3'h6;
+  assign \$112  = & { \$111 , \$110  };
+  assign \$113  = descriptor[7:6] <= 2'h2;
+  assign \$115  = descriptor[107:96] >= 1'h1;
+  assign \$116  = descriptor[107:96] <= 1'h1;
+  assign \$117  = & { \$116 , \$115  };
+  assign \$118  = descriptor[119:108] >= 1'h1;
+  assign \$119  = descriptor[119:108] <= 1'h1;
+  assign \$120  = & { \$119 , \$118  };
+  assign \$121  = descriptor[215:204] >= 1'h1;
+  assign \$122  = descriptor[215:204] <= 1'h1;
+  assign \$123  = & { \$122 , \$121  };
+  assign \$124  = descriptor[131:128] >= 1'h1;
+  assign \$125  = descriptor[131:128] <= 1'h1;
   assign \$126  = & { \$125 , \$124  };
-  assign \$127  = descriptor[315:304] >= 1'h1;
-  assign \$128  = descriptor[315:304] <= 4'h8;
+  assign \$127  = descriptor[135:132] >= 1'h1;
+  assign \$128  = descriptor[135:132] <= 1'h1;
   assign \$129  = & { \$128 , \$127  };
-  assign \$130  = | window[132:131];
-  assign \$131  = descriptor[379:352] >= 1'h1;
-  assign \$132  = descriptor[379:352] <= 19'h7ffff;
-  assign \$133  = & { \$132 , \$131  };
-  assign \$134  = descriptor[3:0] == 3'h7;
-  assign \$136  = & calibrate_passed;
-  assign \$137  = descriptor[47:32] < window[56:40];
-  assign \$138  = descriptor[63:48] < window[56:40];
-  assign \$139  = descriptor[75:64] >= 1'h1;
-  assign \$141  = descriptor[87:76] >= 1'h1;
-  assign \$143  = descriptor[107:96] >= 1'h1;
-  assign \$145  = descriptor[119:108] >= 1'h1;
-  assign \$147  = descriptor[131:128] >= 1'h1;
-  assign \$149  = descriptor[135:132] >= 1'h1;
-  assign \$151  = descriptor[139:136] >= 1'h1;
-  assign \$153  = descriptor[203:192] >= 1'h1;
-  assign \$155  = descriptor[183:172] >= descriptor[203:192];
-  assign \$156  = descriptor[131:128] >= 1'h1;
-  assign \$157  = descriptor[131:128] <= 1'h1;
-  assign \$158  = & { \$157 , \$156  };
-  assign \$159  = descriptor[135:132] >= 1'h1;
-  assign \$160  = descriptor[135:132] <= 1'h1;
-  assign \$161  = & { \$160 , \$159  };
-  assign \$162  = descriptor[335:332] >= 1'h1;
-  assign \$164  = descriptor[303:288] < window[56:40];
-  assign \$165  = descriptor[3:0] == 3'h4;
-  assign \$167  = & add_passed;
-  assign \$168  = descriptor[47:32] < window[56:40];
-  assign \$169  = descriptor[63:48] < window[56:40];
-  assign \$170  = descriptor[75:64] >= 1'h1;
-  assign \$172  = descriptor[87:76] >= 1'h1;
-  assign \$174  = descriptor[107:96] >= 1'h1;
-  assign \$176  = descriptor[119:108] >= 1'h1;
-  assign \$178  = descriptor[131:128] >= 1'h1;
-  assign \$180  = descriptor[135:132] >= 1'h1;
-  assign \$182  = descriptor[139:136] >= 1'h1;
-  assign \$184  = descriptor[203:192] >= 1'h1;
-  assign \$186  = descriptor[183:172] >= descriptor[203:192];
-  assign \$187  = descriptor[3:0] == 3'h5;
-  assign \$188  = descriptor[3:0] == 3'h6;
-  assign \$189  = | { \$188 , \$187  };
-  assign \$190  = & average_pool_passed;
-  assign \$191  = | descriptor[80:64];
-  assign \$192  = destination_end <= window[56:40];
-  assign \$193  = descriptor[3:0] == 1'h1;
-  assign \$195  = & load_passed;
-  assign \$196  = | descriptor[80:64];
-  assign \$197  = source_end <= window[56:40];
-  assign \$198  = descriptor[3:0] == 2'h2;
-  assign \$200  = & store_passed;
-  assign \$201  = ! descriptor[3:0];
-  assign \$202  = descriptor[3:0] > 3'h7;
-  assign \$203  = \$201  | \$202 ;
+  assign \$130  = descriptor[203:192] >= 1'h1;
+  assign \$131  = descriptor[203:192] <= 3'h4;
+  assign \$132  = & { \$131 , \$130  };
+  assign \$133  = descriptor[203:192] == descriptor[235:224];
+  assign \$134  = descriptor[247:236] >= 1'h1;
+  assign \$135  = descriptor[247:236] <= 1'h1;
+  assign \$136  = & { \$135 , \$134  };
+  assign \$137  = descriptor[263:256] >= 1'h1;
+  assign \$138  = descriptor[263:256] <= 1'h1;
+  assign \$139  = & { \$138 , \$137  };
+  assign \$140  = descriptor[271:264] <= 2'h2;
+  assign \$142  = descriptor[283:272] >= 1'h1;
+  assign \$143  = descriptor[283:272] <= 1'h1;
+  assign \$144  = & { \$143 , \$142  };
+  assign \$145  = descriptor[315:304] >= 1'h1;
+  assign \$146  = descriptor[315:304] <= 4'h8;
+  assign \$147  = & { \$146 , \$145  };
+  assign \$148  = | window[132:131];
+  assign \$149  = descriptor[379:352] >= 1'h1;
+  assign \$150  = descriptor[379:352] <= 19'h7ffff;
+  assign \$151  = & { \$150 , \$149  };
+  assign \$152  = descriptor[3:0] == 3'h7;
+  assign \$154  = & calibrate_passed;
+  assign \$155  = descriptor[47:32] < window[56:40];
+  assign \$156  = descriptor[63:48] < window[56:40];
+  assign \$157  = descriptor[75:64] >= 1'h1;
+  assign \$159  = descriptor[87:76] >= 1'h1;
+  assign \$161  = descriptor[107:96] >= 1'h1;
+  assign \$163  = descriptor[119:108] >= 1'h1;
+  assign \$165  = descriptor[131:128] >= 1'h1;
+  assign \$167  = descriptor[135:132] >= 1'h1;
+  assign \$169  = descriptor[139:136] >= 1'h1;
+  assign \$171  = descriptor[203:192] >= 1'h1;
+  assign \$173  = descriptor[183:172] >= descriptor[203:192];
+  assign \$174  = descriptor[131:128] >= 1'h1;
+  assign \$175  = descriptor[131:128] <= 1'h1;
+  assign \$176  = & { \$175 , \$174  };
+  assign \$177  = descriptor[135:132] >= 1'h1;
+  assign \$178  = descriptor[135:132] <= 1'h1;
+  assign \$179  = & { \$178 , \$177  };
+  assign \$180  = descriptor[335:332] >= 1'h1;
+  assign \$182  = descriptor[303:288] < window[56:40];
+  assign \$183  = descriptor[3:0] == 3'h4;
+  assign \$185  = & add_passed;
+  assign \$186  = descriptor[47:32] < window[56:40];
+  assign \$187  = descriptor[63:48] < window[56:40];
+  assign \$188  = descriptor[75:64] >= 1'h1;
+  assign \$190  = descriptor[87:76] >= 1'h1;
+  assign \$192  = descriptor[107:96] >= 1'h1;
+  assign \$194  = descriptor[119:108] >= 1'h1;
+  assign \$196  = descriptor[131:128] >= 1'h1;
+  assign \$198  = descriptor[135:132] >= 1'h1;
+  assign \$200  = descriptor[139:136] >= 1'h1;
+  assign \$202  = descriptor[203:192] >= 1'h1;
+  assign \$204  = descriptor[183:172] >= descriptor[203:192];
+  assign \$205  = descriptor[3:0] == 3'h5;
+  assign \$206  = descriptor[3:0] == 3'h6;
+  assign \$207  = | { \$206 , \$205  };
+  assign \$208  = & average_pool_passed;
+  assign \$209  = | descriptor[80:64];
+  assign \$210  = destination_end <= window[56:40];
+  assign \$211  = descriptor[3:0] == 1'h1;
+  assign \$213  = & load_passed;
+  assign \$214  = | descriptor[80:64];
+  assign \$215  = source_end <= window[56:40];
+  assign \$216  = descriptor[3:0] == 2'h2;
+  assign \$218  = & store_passed;
+  assign \$219  = ! descriptor[3:0];
+  assign \$220  = descriptor[3:0] > 3'h7;
+  assign \$221  = \$219  | \$220 ;
   assign legal = joined & few;
-  assign \$auto$rtlil.cc:2739:Not$2  = ~ clock[0];
   always @(posedge clk) begin
     kernel_words <= \$2 [11:0];
     if (rst) begin
@@ -16938,63 +17027,88 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
     end
   end
   always @(posedge clk) begin
-    if (\$6 ) begin
-      products0 <= 9'h000;
-    end else if (\$7 ) begin
-      products0 <= \$11 [8:0];
-    end
+    casez (clock)
+      5'h0b:
+          products0 <= \$8 [7:0];
+      5'h0c:
+          products0 <= \$11 [7:0];
+      5'h0d:
+          products0 <= \$14 [7:0];
+      5'h00:
+          products0 <= 8'h00;
+    endcase
     if (rst) begin
-      products0 <= 9'h000;
+      products0 <= 8'h00;
     end
   end
   always @(posedge clk) begin
-    if (\$12 ) begin
-      products1 <= 9'h000;
-    end else if (\$13 ) begin
-      products1 <= \$17 [8:0];
-    end
+    casez (clock)
+      5'h0b:
+          products3 <= \$17 [7:0];
+      5'h0c:
+          products3 <= \$20 [7:0];
+      5'h0d:
+          products3 <= \$23 [7:0];
+      5'h00:
+          products3 <= 8'h00;
+    endcase
     if (rst) begin
-      products1 <= 9'h000;
+      products3 <= 8'h00;
     end
   end
   always @(posedge clk) begin
-    product <= \$19 [12:0];
+    casez (clock)
+      5'h0b:
+          products6 <= \$26 [7:0];
+      5'h0c:
+          products6 <= \$29 [7:0];
+      5'h0d:
+          products6 <= \$32 [7:0];
+      5'h00:
+          products6 <= 8'h00;
+    endcase
+    if (rst) begin
+      products6 <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    product <= \$37 [12:0];
     if (rst) begin
       product <= 13'h0000;
     end
   end
   always @(posedge clk) begin
-    few <= \$22 ;
+    few <= \$40 ;
     if (rst) begin
       few <= 1'h0;
     end
   end
   always @(posedge clk) begin
-    convolve_passed <= { \$72 , \$71 , \$70 , \$69 , \$68 , \$65 , \$62 , \$59 , \$56 , \$53 , \$50 , \$47 , \$45 , \$43 , \$41 , \$38 , \$36 , \$34 , \$32 , \$30 , \$28 , \$26 , \$24 , \$23  };
+    convolve_passed <= { \$90 , \$89 , \$88 , \$87 , \$86 , \$83 , \$80 , \$77 , \$74 , \$71 , \$68 , \$65 , \$63 , \$61 , \$59 , \$56 , \$54 , \$52 , \$50 , \$48 , \$46 , \$44 , \$42 , \$41  };
     if (rst) begin
       convolve_passed <= 24'h000000;
     end
   end
   always @(posedge clk) begin
-    if (\$74 ) begin
-      joined <= \$75 ;
+    if (\$92 ) begin
+      joined <= \$93 ;
     end
-    if (\$135 ) begin
-      joined <= \$136 ;
+    if (\$153 ) begin
+      joined <= \$154 ;
     end
-    if (\$166 ) begin
-      joined <= \$167 ;
+    if (\$184 ) begin
+      joined <= \$185 ;
     end
-    if (\$189 ) begin
-      joined <= \$190 ;
+    if (\$207 ) begin
+      joined <= \$208 ;
     end
-    if (\$194 ) begin
-      joined <= \$195 ;
+    if (\$212 ) begin
+      joined <= \$213 ;
     end
-    if (\$199 ) begin
-      joined <= \$200 ;
+    if (\$217 ) begin
+      joined <= \$218 ;
     end
-    if (\$203 ) begin
+    if (\$221 ) begin
       joined <= 1'h1;
     end
     if (rst) begin
@@ -17002,31 +17116,31 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
     end
   end
   always @(posedge clk) begin
-    calibrate_passed <= { \$133 , \$130 , \$129 , \$126 , \$123 , \$121 , \$118 , \$115 , \$114 , \$111 , \$108 , \$105 , \$102 , \$99 , descriptor[5], \$96 , \$94 , \$91 , \$89 , \$87 , \$85 , \$83 , \$81 , \$79 , \$77 , \$76  };
+    calibrate_passed <= { \$151 , \$148 , \$147 , \$144 , \$141 , \$139 , \$136 , \$133 , \$132 , \$129 , \$126 , \$123 , \$120 , \$117 , descriptor[5], \$114 , \$112 , \$109 , \$107 , \$105 , \$103 , \$101 , \$99 , \$97 , \$95 , \$94  };
     if (rst) begin
       calibrate_passed <= 26'h0000000;
     end
   end
   always @(posedge clk) begin
-    add_passed <= { \$164 , \$163 , \$161 , \$158 , \$155 , \$154 , \$152 , \$150 , \$148 , \$146 , \$144 , \$142 , \$140 , \$138 , \$137  };
+    add_passed <= { \$182 , \$181 , \$179 , \$176 , \$173 , \$172 , \$170 , \$168 , \$166 , \$164 , \$162 , \$160 , \$158 , \$156 , \$155  };
     if (rst) begin
       add_passed <= 15'h0000;
     end
   end
   always @(posedge clk) begin
-    average_pool_passed <= { \$186 , \$185 , \$183 , \$181 , \$179 , \$177 , \$175 , \$173 , \$171 , \$169 , \$168  };
+    average_pool_passed <= { \$204 , \$203 , \$201 , \$199 , \$197 , \$195 , \$193 , \$191 , \$189 , \$187 , \$186  };
     if (rst) begin
       average_pool_passed <= 11'h000;
     end
   end
   always @(posedge clk) begin
-    load_passed <= { \$192 , \$191  };
+    load_passed <= { \$210 , \$209  };
     if (rst) begin
       load_passed <= 2'h0;
     end
   end
   always @(posedge clk) begin
-    store_passed <= { \$197 , \$196  };
+    store_passed <= { \$215 , \$214  };
     if (rst) begin
       store_passed <= 2'h0;
     end
@@ -17057,58 +17171,66 @@ module \crossloom.scheduler.check (rst, legal, descriptor, window, clock, clk);
   assign \window.coefficient_words  = window[130:110];
   assign \window.tiles  = window[132:131];
   assign \$2  = { 2'h0, \$1 [12:2] };
-  assign \$8  = { products0, 1'h0 };
-  assign digit[1] = clock[1];
-  assign digit[0] = \$auto$rtlil.cc:2739:Not$2 ;
-  assign \$14  = { products1, 1'h0 };
-  assign \$18  = { 3'h0, products1, 4'h0 };
-  assign \$26  = \$25 ;
-  assign \$28  = \$27 ;
-  assign \$30  = \$29 ;
-  assign \$32  = \$31 ;
-  assign \$34  = \$33 ;
-  assign \$36  = \$35 ;
-  assign \$38  = \$37 ;
-  assign \$43  = \$42 ;
-  assign \$45  = \$44 ;
-  assign \$47  = \$46 ;
-  assign \$74  = \$73 ;
-  assign \$79  = \$78 ;
-  assign \$81  = \$80 ;
-  assign \$83  = \$82 ;
-  assign \$85  = \$84 ;
-  assign \$87  = \$86 ;
-  assign \$89  = \$88 ;
-  assign \$91  = \$90 ;
-  assign \$96  = \$95 ;
-  assign \$123  = \$122 ;
-  assign \$135  = \$134 ;
-  assign \$140  = \$139 ;
-  assign \$142  = \$141 ;
-  assign \$144  = \$143 ;
-  assign \$146  = \$145 ;
-  assign \$148  = \$147 ;
-  assign \$150  = \$149 ;
-  assign \$152  = \$151 ;
-  assign \$154  = \$153 ;
-  assign \$163  = \$162 ;
+  assign \$6  = { products0, 1'h0 };
+  assign \$9  = { products0, 1'h0 };
+  assign \$12  = { products0, 1'h0 };
+  assign \$15  = { products3, 1'h0 };
+  assign \$18  = { products3, 1'h0 };
+  assign \$21  = { products3, 1'h0 };
+  assign \$24  = { products6, 1'h0 };
+  assign \$25  = 5'h00;
+  assign \$27  = { products6, 1'h0 };
+  assign \$30  = { products6, 1'h0 };
+  assign \$33  = { 1'h0, products0 };
+  assign \$34  = { products3, 3'h0 };
+  assign \$36  = { 1'h0, products6, 6'h00 };
+  assign \$44  = \$43 ;
+  assign \$46  = \$45 ;
+  assign \$48  = \$47 ;
+  assign \$50  = \$49 ;
+  assign \$52  = \$51 ;
+  assign \$54  = \$53 ;
+  assign \$56  = \$55 ;
+  assign \$61  = \$60 ;
+  assign \$63  = \$62 ;
+  assign \$65  = \$64 ;
+  assign \$92  = \$91 ;
+  assign \$97  = \$96 ;
+  assign \$99  = \$98 ;
+  assign \$101  = \$100 ;
+  assign \$103  = \$102 ;
+  assign \$105  = \$104 ;
+  assign \$107  = \$106 ;
+  assign \$109  = \$108 ;
+  assign \$114  = \$113 ;
+  assign \$141  = \$140 ;
+  assign \$153  = \$152 ;
+  assign \$158  = \$157 ;
+  assign \$160  = \$159 ;
+  assign \$162  = \$161 ;
+  assign \$164  = \$163 ;
   assign \$166  = \$165 ;
-  assign \$171  = \$170 ;
-  assign \$173  = \$172 ;
-  assign \$175  = \$174 ;
-  assign \$177  = \$176 ;
-  assign \$179  = \$178 ;
+  assign \$168  = \$167 ;
+  assign \$170  = \$169 ;
+  assign \$172  = \$171 ;
   assign \$181  = \$180 ;
-  assign \$183  = \$182 ;
-  assign \$185  = \$184 ;
-  assign \$194  = \$193 ;
+  assign \$184  = \$183 ;
+  assign \$189  = \$188 ;
+  assign \$191  = \$190 ;
+  assign \$193  = \$192 ;
+  assign \$195  = \$194 ;
+  assign \$197  = \$196 ;
   assign \$199  = \$198 ;
+  assign \$201  = \$200 ;
+  assign \$203  = \$202 ;
+  assign \$212  = \$211 ;
+  assign \$217  = \$216 ;
 endmodule
 
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5484$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5507$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17262,8 +17384,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5484$90 ;
-  wire [40:0] \port$5484$90 ;
+  input [40:0] \port$5507$90 ;
+  wire [40:0] \port$5507$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17324,10 +17446,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5484$90 [19:0]),
+    .coefficient_base(\port$5507$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5484$90 [40:20]),
+    .coefficient_words(\port$5507$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17406,8 +17528,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5484$90 [19:0];
-  assign coefficient_words = \port$5484$90 [40:20];
+  assign coefficient_base = \port$5507$90 [19:0];
+  assign coefficient_words = \port$5507$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17453,7 +17575,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5484$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5507$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17607,8 +17729,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5484$90 ;
-  wire [40:0] \port$5484$90 ;
+  input [40:0] \port$5507$90 ;
+  wire [40:0] \port$5507$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17669,10 +17791,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5484$90 [19:0]),
+    .coefficient_base(\port$5507$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5484$90 [40:20]),
+    .coefficient_words(\port$5507$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17751,8 +17873,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5484$90 [19:0];
-  assign coefficient_words = \port$5484$90 [40:20];
+  assign coefficient_base = \port$5507$90 [19:0];
+  assign coefficient_words = \port$5507$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17795,9 +17917,9 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   assign \measured.failed  = measured[35];
 endmodule
 
-module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving, abort, start, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, w_data, w_en, done
+module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving, abort, start, read_ready, write_ready, in_ready, read_enable, waiting, buffer_wait, late, out_valid, out_data, timeout, descriptor, w_en, w_data, done
 , busy, read_address, write_enable, write_address, write_data, out_last, clk);
-  reg \$auto$verilog_backend.cc:2355:dump_module$32  = 0;
+  reg \$auto$verilog_backend.cc:2355:dump_module$30  = 0;
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -17823,17 +17945,16 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
-  wire \$32 ;
-  wire [3:0] \$33 ;
-  wire [4:0] \$34 ;
-  wire \$35 ;
-  wire [17:0] \$36 ;
+  wire [3:0] \$32 ;
+  wire [4:0] \$33 ;
+  wire \$34 ;
+  wire [17:0] \$35 ;
+  wire \$36 ;
   wire \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire \$4 ;
-  wire \$40 ;
-  wire [24:0] \$41 ;
+  wire [24:0] \$40 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -17931,12 +18052,10 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   reg write_enable = 1'h0;
   input write_ready;
   wire write_ready;
-  assign \$36  = beats - 1'h1;
-  assign \$37  = beats == 2'h2;
-  assign \$38  = r_en & out_last;
-  assign \$39  = | patience;
-  assign \$40  = waiting & \$39 ;
-  assign \$41  = patience - 1'h1;
+  assign \$37  = r_en & out_last;
+  assign \$38  = | patience;
+  assign \$39  = waiting & \$38 ;
+  assign \$40  = patience - 1'h1;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -17974,12 +18093,13 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   assign \$27  = left - 1'h1;
   assign \$28  = left != 1'h1;
   assign \$29  = read_address + 1'h1;
-  assign \$30  = in_valid & in_ready;
-  assign \$31  = left == 1'h1;
-  assign \$32  = write_enable & ending;
-  assign \$33  = held + read;
-  assign \$34  = \$33  - r_en;
-  assign \$35  = descriptor[80:64] == 1'h1;
+  assign \$30  = left == 1'h1;
+  assign \$31  = write_enable & ending;
+  assign \$32  = held + read;
+  assign \$33  = \$32  - r_en;
+  assign \$34  = descriptor[80:64] == 1'h1;
+  assign \$35  = beats - 1'h1;
+  assign \$36  = beats == 2'h2;
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
@@ -17992,7 +18112,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
     .w_port__data(w_data)
   );
   always @* begin
-    if (\$auto$verilog_backend.cc:2355:dump_module$32 ) begin end
+    if (\$auto$verilog_backend.cc:2355:dump_module$30 ) begin end
     step = 1'h0;
     if (\$6 ) begin
       step = 1'h1;
@@ -18009,7 +18129,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
           done <= 1'h1;
         end
       end
-      if (\$38 ) begin
+      if (\$37 ) begin
         done <= 1'h1;
       end
       if (abort) begin
@@ -18030,7 +18150,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
           busy <= 1'h0;
         end
       end
-      if (\$38 ) begin
+      if (\$37 ) begin
         busy <= 1'h0;
       end
       if (abort) begin
@@ -18104,8 +18224,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
       if (write_ready) begin
         write_enable <= 1'h0;
       end
-      if (\$30 ) begin
-        write_enable <= 1'h1;
+      if (in_ready) begin
+        write_enable <= in_valid;
       end
       if (abort) begin
         write_enable <= 1'h0;
@@ -18117,7 +18237,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      if (\$30 ) begin
+      if (in_ready) begin
         write_address <= read_address;
       end
       if (abort) begin
@@ -18130,7 +18250,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      if (\$30 ) begin
+      if (in_ready) begin
         write_data <= in_data;
       end
       if (abort) begin
@@ -18143,8 +18263,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      if (\$30 ) begin
-        ending <= \$31 ;
+      if (in_ready) begin
+        ending <= \$30 ;
       end
       if (abort) begin
         ending <= 1'h0;
@@ -18157,7 +18277,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (write_ready) begin
-        settling <= \$32 ;
+        settling <= \$31 ;
       end
       if (abort) begin
         settling <= 1'h0;
@@ -18169,7 +18289,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      held <= \$34 [2:0];
+      held <= \$33 [2:0];
       if (abort) begin
         held <= 3'h0;
       end
@@ -18183,7 +18303,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
       if (starting) begin
         beats <= descriptor[80:64];
       end else if (r_en) begin
-        beats <= \$36 [16:0];
+        beats <= \$35 [16:0];
       end
       if (abort) begin
         beats <= 17'h00000;
@@ -18196,9 +18316,9 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (starting) begin
-        out_last <= \$35 ;
+        out_last <= \$34 ;
       end else if (r_en) begin
-        out_last <= \$37 ;
+        out_last <= \$36 ;
       end
       if (abort) begin
         out_last <= 1'h0;
@@ -18211,8 +18331,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       (* full_case = 32'd1 *)
-      if (\$40 ) begin
-        patience <= \$41 [23:0];
+      if (\$39 ) begin
+        patience <= \$40 [23:0];
       end else begin
         patience <= timeout;
       end
@@ -18249,7 +18369,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   assign \descriptor[15]  = descriptor[511:480];
 endmodule
 
-module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_data, w_port__data, w_en, clk);
+module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_data, w_en, w_port__data, clk);
   wire \$1 ;
   wire \$10 ;
   wire \$11 ;
@@ -18387,7 +18507,7 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5659$0 , busy, clk);
+module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5692$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -18528,8 +18648,8 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [21:0] \port$5659$0 ;
-  wire [21:0] \port$5659$0 ;
+  output [21:0] \port$5692$0 ;
+  wire [21:0] \port$5692$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -18637,7 +18757,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   assign \$25  = - descriptor[147:144];
   assign \$26  = - descriptor[147:144];
   assign \$27  = advance & \$signal$7 ;
-  \crossloom.window$555.nest  nest (
+  \crossloom.window$556.nest  nest (
     .address_origin(address_origin),
     .address_row_step(address_row_step),
     .address_word_start(address),
@@ -18653,17 +18773,17 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$4836$128 (descriptor[139:128]),
-    .\port$4836$160 (descriptor[171:160]),
-    .\port$4836$192 (descriptor[215:192]),
-    .\port$4836$96 (descriptor[119:96]),
+    .\port$4852$128 (descriptor[139:128]),
+    .\port$4852$160 (descriptor[171:160]),
+    .\port$4852$192 (descriptor[215:192]),
+    .\port$4852$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
     .x_last(x_last),
     .y_last(y_last)
   );
-  \crossloom.window$555.pitches  pitches (
+  \crossloom.window$556.pitches  pitches (
     .base(descriptor[47:32]),
     .clear(clear),
     .clk(clk),
@@ -18671,7 +18791,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4836$136 (descriptor[147:136]),
+    .\port$4852$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -18880,7 +19000,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[20];
   assign \last_chunk$73  = shown[21];
   assign \last_position$74  = shown[22];
-  assign \port$5659$0  = shown[21:0];
+  assign \port$5692$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -18931,7 +19051,7 @@ module \crossloom.window$555 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 , \port$4836$160 , \port$4836$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 , \port$4852$160 , \port$4852$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -20102,14 +20222,14 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$4836$128 ;
-  wire [11:0] \port$4836$128 ;
-  input [11:0] \port$4836$160 ;
-  wire [11:0] \port$4836$160 ;
-  input [23:0] \port$4836$192 ;
-  wire [23:0] \port$4836$192 ;
-  input [23:0] \port$4836$96 ;
-  wire [23:0] \port$4836$96 ;
+  input [11:0] \port$4852$128 ;
+  wire [11:0] \port$4852$128 ;
+  input [11:0] \port$4852$160 ;
+  wire [11:0] \port$4852$160 ;
+  input [23:0] \port$4852$192 ;
+  wire [23:0] \port$4852$192 ;
+  input [23:0] \port$4852$96 ;
+  wire [23:0] \port$4852$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -20152,41 +20272,41 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$4836$192 [11:0] == 1'h1;
-  assign \$2  = \port$4836$192 [11:0] == 2'h2;
+  assign \$1  = \port$4852$192 [11:0] == 1'h1;
+  assign \$2  = \port$4852$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$4836$128 [3:0] == 1'h1;
-  assign \$9  = \port$4836$128 [3:0] == 2'h2;
+  assign \$8  = \port$4852$128 [3:0] == 1'h1;
+  assign \$9  = \port$4852$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$4836$128 [7:4] == 1'h1;
-  assign \$16  = \port$4836$128 [7:4] == 2'h2;
+  assign \$15  = \port$4852$128 [7:4] == 1'h1;
+  assign \$16  = \port$4852$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$4836$192 [23:12] == 1'h1;
-  assign \$23  = \port$4836$192 [23:12] == 2'h2;
+  assign \$22  = \port$4852$192 [23:12] == 1'h1;
+  assign \$23  = \port$4852$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$4836$96 [11:0] == 1'h1;
-  assign \$30  = \port$4836$96 [11:0] == 2'h2;
+  assign \$29  = \port$4852$96 [11:0] == 1'h1;
+  assign \$30  = \port$4852$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$4836$96 [23:12] == 1'h1;
-  assign \$37  = \port$4836$96 [23:12] == 2'h2;
+  assign \$36  = \port$4852$96 [23:12] == 1'h1;
+  assign \$37  = \port$4852$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -20967,11 +21087,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -20993,11 +21113,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -21019,11 +21139,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -21045,11 +21165,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -21071,11 +21191,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -21097,11 +21217,11 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$4836$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$4836$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -21121,7 +21241,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$4836$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$4852$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -21137,7 +21257,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$4836$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$4852$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -21151,7 +21271,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$4836$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$4852$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -21165,7 +21285,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$4836$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$4852$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -21197,7 +21317,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$4836$192 [11:0];
+      word_left <= \port$4852$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -21266,7 +21386,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$4836$128 [3:0];
+      column_left <= \port$4852$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -21335,7 +21455,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$4836$128 [7:4];
+      row_left <= \port$4852$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -21404,7 +21524,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$4836$192 [23:12];
+      block_left <= \port$4852$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -21473,7 +21593,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$4836$96 [11:0];
+      x_left <= \port$4852$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -21542,7 +21662,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$4836$96 [23:12];
+      y_left <= \port$4852$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -21848,19 +21968,19 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$4836$192 [11:0];
-  assign column_count = \port$4836$128 [3:0];
-  assign row_count = \port$4836$128 [7:4];
-  assign block_count = \port$4836$192 [23:12];
-  assign x_count = \port$4836$96 [11:0];
-  assign y_count = \port$4836$96 [23:12];
+  assign word_count = \port$4852$192 [11:0];
+  assign column_count = \port$4852$128 [3:0];
+  assign row_count = \port$4852$128 [7:4];
+  assign block_count = \port$4852$192 [23:12];
+  assign x_count = \port$4852$96 [11:0];
+  assign y_count = \port$4852$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$4836$160  };
-  assign address_block_step = { 4'h0, \port$4836$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$4852$160  };
+  assign address_block_step = { 4'h0, \port$4852$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4836$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$4852$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4836$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$4852$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -21963,7 +22083,7 @@ module \crossloom.window$555.nest (rst, advance, \port$4836$96 , \port$4836$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4836$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4852$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -22016,8 +22136,8 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4836$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4836$136 ;
-  wire [11:0] \port$4836$136 ;
+  input [11:0] \port$4852$136 ;
+  wire [11:0] \port$4852$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -22145,7 +22265,7 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4836$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$4836$136 [3:0];
+      rotating_stride <= \port$4852$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -22158,7 +22278,7 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4836$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$4836$136 [7:4];
+      rotating_left <= \port$4852$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -22171,7 +22291,7 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4836$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$4836$136 [11:8];
+      rotating_top <= \port$4852$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -22242,9 +22362,9 @@ module \crossloom.window$555.pitches (rst, start, base, \width$7 , \port$4836$13
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$4836$136 [3:0];
-  assign pad_left = \port$4836$136 [7:4];
-  assign pad_top = \port$4836$136 [11:8];
+  assign stride = \port$4852$136 [3:0];
+  assign pad_left = \port$4852$136 [7:4];
+  assign pad_top = \port$4852$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -22811,8 +22931,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$16 [2:0]),
-    .\port$1173$0 (\$30 ),
-    .\port$1173$18 (\$31 ),
+    .\port$1251$0 (\$30 ),
+    .\port$1251$18 (\$31 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -22869,7 +22989,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1035$0 (\$29 ),
+    .\port$1117$0 (\$29 ),
     .product(product),
     .product_valid(product_valid),
     .reset(macro__reset),
@@ -23298,7 +23418,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1173$0 , trace__void, \port$1173$18 , read_address, drain_sum, clear);
+, trace__valid, \port$1251$0 , trace__void, \port$1251$18 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire [17:0] \$100 ;
@@ -23514,10 +23634,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 7'h00 *)
   wire [6:0] operand;
   reg [6:0] operand_1 = 7'h00;
-  output [11:0] \port$1173$0 ;
-  wire [11:0] \port$1173$0 ;
-  output [47:0] \port$1173$18 ;
-  wire [47:0] \port$1173$18 ;
+  output [11:0] \port$1251$0 ;
+  wire [11:0] \port$1251$0 ;
+  output [47:0] \port$1251$18 ;
+  wire [47:0] \port$1251$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23744,8 +23864,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1189$0 (register),
-    .\port$1191$0 (\register$44 ),
+    .\port$1267$0 (register),
+    .\port$1269$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -23754,8 +23874,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1189$0 (register),
-    .\port$1191$0 (\register$44 ),
+    .\port$1267$0 (register),
+    .\port$1269$0 (\register$44 ),
     .product(\product$66 ),
     .rst(rst)
   );
@@ -24189,9 +24309,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient1 = \multiplier$46 ;
   assign \valid$48  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1173$0  = held[11:0];
+  assign \port$1251$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$1173$18  = held[65:18];
+  assign \port$1251$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -24233,7 +24353,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$95  = \$94 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1189$0 , \port$1191$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1267$0 , \port$1269$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24258,10 +24378,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1189$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1189$0 ;
-  wire \port$1189$0 ;
-  input \port$1191$0 ;
-  wire \port$1191$0 ;
+  input \port$1267$0 ;
+  wire \port$1267$0 ;
+  input \port$1269$0 ;
+  wire \port$1269$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24277,21 +24397,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1189$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1189$0 ) begin
+    if (\port$1267$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1189$0 ) begin
+    if (\port$1267$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1191$0 ) begin
+    if (\port$1269$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1191$0 , \port$1189$0  };
+  assign valid = { \port$1269$0 , \port$1267$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24301,7 +24421,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1189$0 , \port$1
   assign \$13  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1189$0 , \port$1191$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1267$0 , \port$1269$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24326,10 +24446,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1189$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1189$0 ;
-  wire \port$1189$0 ;
-  input \port$1191$0 ;
-  wire \port$1191$0 ;
+  input \port$1267$0 ;
+  wire \port$1267$0 ;
+  input \port$1269$0 ;
+  wire \port$1269$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24345,21 +24465,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1189$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1189$0 ) begin
+    if (\port$1267$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1189$0 ) begin
+    if (\port$1267$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1191$0 ) begin
+    if (\port$1269$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1191$0 , \port$1189$0  };
+  assign valid = { \port$1269$0 , \port$1267$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24730,9 +24850,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h1:
             count <= \$18 [4:0];
       endcase
-      if (clear) begin
-        count <= 5'h00;
-      end
+    end
+    if (clear) begin
+      count <= 5'h00;
     end
     if (rst) begin
       count <= 5'h00;
@@ -24748,9 +24868,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h1:
             rest <= \$19 ;
       endcase
-      if (clear) begin
-        rest <= 10'h000;
-      end
+    end
+    if (clear) begin
+      rest <= 10'h000;
     end
     if (rst) begin
       rest <= 10'h000;
@@ -24766,9 +24886,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h1:
             \$signal$18  <= { \$signal$18 [23:0], fits };
       endcase
-      if (clear) begin
-        \$signal$18  <= 25'h0000000;
-      end
+    end
+    if (clear) begin
+      \$signal$18  <= 25'h0000000;
     end
     if (rst) begin
       \$signal$18  <= 25'h0000000;
@@ -24790,9 +24910,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h2:
             calibration_state <= 2'h0;
       endcase
-      if (clear) begin
-        calibration_state <= 2'h0;
-      end
+    end
+    if (clear) begin
+      calibration_state <= 2'h0;
     end
     if (rst) begin
       calibration_state <= 2'h0;
@@ -24817,9 +24937,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       if (start) begin
         done <= 1'h0;
       end
-      if (clear) begin
-        done <= 1'h0;
-      end
+    end
+    if (clear) begin
+      done <= 1'h0;
     end
     if (rst) begin
       done <= 1'h0;
@@ -24828,9 +24948,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       \$signal  <= \$1 ;
-      if (clear) begin
-        \$signal  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \$signal  <= 1'h0;
     end
     if (rst) begin
       \$signal  <= 1'h0;
@@ -24839,9 +24959,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       \$signal$6  <= \$4 ;
-      if (clear) begin
-        \$signal$6  <= 1'h0;
-      end
+    end
+    if (clear) begin
+      \$signal$6  <= 1'h0;
     end
     if (rst) begin
       \$signal$6  <= 1'h0;
@@ -24850,9 +24970,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       magnitude <= \$7 [6:0];
-      if (clear) begin
-        magnitude <= 7'h00;
-      end
+    end
+    if (clear) begin
+      magnitude <= 7'h00;
     end
     if (rst) begin
       magnitude <= 7'h00;
@@ -24861,9 +24981,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       summed <= \$signal$6 ;
-      if (clear) begin
-        summed <= 1'h0;
-      end
+    end
+    if (clear) begin
+      summed <= 1'h0;
     end
     if (rst) begin
       summed <= 1'h0;
@@ -24877,9 +24997,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       if (start) begin
         left <= columns;
       end
-      if (clear) begin
-        left <= 12'h000;
-      end
+    end
+    if (clear) begin
+      left <= 12'h000;
     end
     if (rst) begin
       left <= 12'h000;
@@ -24893,9 +25013,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       if (start) begin
         \$signal$11  <= 10'h000;
       end
-      if (clear) begin
-        \$signal$11  <= 10'h000;
-      end
+    end
+    if (clear) begin
+      \$signal$11  <= 10'h000;
     end
     if (rst) begin
       \$signal$11  <= 10'h000;
@@ -24928,9 +25048,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
             measured [35] <= \$31 ;
           end
       endcase
-      if (clear) begin
-        measured <= 36'h000000000;
-      end
+    end
+    if (clear) begin
+      measured <= 36'h000000000;
     end
     if (rst) begin
       measured <= 36'h000000000;
@@ -24947,9 +25067,9 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       if (start) begin
         active <= 1'h1;
       end
-      if (clear) begin
-        active <= 1'h0;
-      end
+    end
+    if (clear) begin
+      active <= 1'h0;
     end
     if (rst) begin
       active <= 1'h0;
@@ -24966,37 +25086,62 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$15  = { 1'h0, \$signal$11 [9:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1035$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1117$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
 , select, negate, add, bank_released, \clear$39 );
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
-  wire \$1 ;
+  wire [6:0] \$1 ;
   wire \$10 ;
-  wire \$11 ;
-  wire \$12 ;
-  wire [6:0] \$13 ;
+  wire [6:0] \$100 ;
+  wire \$101 ;
+  wire \$102 ;
+  wire \$103 ;
+  wire \$104 ;
+  wire \$105 ;
+  wire \$106 ;
+  wire \$107 ;
+  wire \$108 ;
+  wire \$109 ;
+  wire [6:0] \$11 ;
+  wire \$110 ;
+  wire \$111 ;
+  wire \$112 ;
+  wire \$113 ;
+  wire \$114 ;
+  wire \$115 ;
+  wire \$116 ;
+  wire \$117 ;
+  wire \$118 ;
+  wire \$119 ;
+  wire [6:0] \$12 ;
+  wire \$120 ;
+  wire \$121 ;
+  wire \$122 ;
+  wire \$123 ;
+  wire \$124 ;
+  wire \$13 ;
   wire \$14 ;
   wire \$15 ;
-  wire [6:0] \$16 ;
-  wire \$17 ;
-  wire \$18 ;
+  wire \$16 ;
+  wire [6:0] \$17 ;
+  wire [6:0] \$18 ;
   wire \$19 ;
   wire [6:0] \$2 ;
   wire \$20 ;
   wire \$21 ;
   wire [6:0] \$22 ;
-  wire \$23 ;
+  wire [6:0] \$23 ;
   wire \$24 ;
-  wire [6:0] \$25 ;
+  wire \$25 ;
   wire \$26 ;
   wire \$27 ;
-  wire \$28 ;
+  wire [6:0] \$28 ;
   wire [6:0] \$29 ;
   wire \$3 ;
   wire \$30 ;
   wire \$31 ;
   wire \$32 ;
-  wire \$33 ;
-  wire \$34 ;
+  wire [6:0] \$33 ;
+  wire [6:0] \$34 ;
   wire \$35 ;
   wire \$36 ;
   wire \$37 ;
@@ -25004,65 +25149,70 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \$39 ;
   wire \$4 ;
   wire \$40 ;
-  wire \$41 ;
-  wire \$42 ;
+  wire [6:0] \$41 ;
+  wire [6:0] \$42 ;
   wire \$43 ;
   wire \$44 ;
   wire \$45 ;
-  wire [7:0] \$46 ;
-  wire \$47 ;
+  wire [6:0] \$46 ;
+  wire [6:0] \$47 ;
   wire \$48 ;
-  wire [16:0] \$49 ;
+  wire \$49 ;
   wire \$5 ;
   wire \$50 ;
   wire \$51 ;
   wire \$52 ;
   wire \$53 ;
-  wire [7:0] \$54 ;
-  wire [8:0] \$55 ;
+  wire \$54 ;
+  wire \$55 ;
   wire \$56 ;
   wire \$57 ;
   wire \$58 ;
-  wire [16:0] \$59 ;
+  wire \$59 ;
   wire [6:0] \$6 ;
   wire \$60 ;
-  wire [6:0] \$61 ;
+  wire \$61 ;
   wire \$62 ;
-  wire \$63 ;
+  wire [6:0] \$63 ;
   wire [6:0] \$64 ;
   wire \$65 ;
   wire \$66 ;
-  wire [6:0] \$67 ;
+  wire \$67 ;
   wire \$68 ;
-  wire \$69 ;
-  wire \$7 ;
-  wire [6:0] \$70 ;
+  wire [7:0] \$69 ;
+  wire [6:0] \$7 ;
+  wire \$70 ;
   wire \$71 ;
-  wire \$72 ;
+  wire [16:0] \$72 ;
   wire \$73 ;
   wire \$74 ;
   wire \$75 ;
   wire \$76 ;
-  wire \$77 ;
-  wire \$78 ;
+  wire [7:0] \$77 ;
+  wire [8:0] \$78 ;
   wire \$79 ;
   wire \$8 ;
   wire \$80 ;
   wire \$81 ;
-  wire \$82 ;
+  wire [16:0] \$82 ;
   wire \$83 ;
-  wire \$84 ;
-  wire \$85 ;
+  wire [6:0] \$84 ;
+  wire [6:0] \$85 ;
   wire \$86 ;
   wire \$87 ;
   wire \$88 ;
-  wire \$89 ;
-  wire [6:0] \$9 ;
-  wire \$90 ;
+  wire [6:0] \$89 ;
+  wire \$9 ;
+  wire [6:0] \$90 ;
   wire \$91 ;
   wire \$92 ;
   wire \$93 ;
-  wire \$94 ;
+  wire [6:0] \$94 ;
+  wire [6:0] \$95 ;
+  wire \$96 ;
+  wire \$97 ;
+  wire \$98 ;
+  wire [6:0] \$99 ;
   output add;
   reg add = 1'h0;
   reg [2:0] adder_phase_state = 3'h0;
@@ -25083,9 +25233,9 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output convert_side;
   reg convert_side = 1'h1;
   reg [5:0] count = 6'h00;
-  reg [5:0] \count$31  = 6'h00;
-  reg count_over = 1'h0;
-  reg \count_over$32  = 1'h0;
+  reg [5:0] \count$28  = 6'h00;
+  reg count_over = 1'h1;
+  reg \count_over$29  = 1'h1;
   reg [36:0] current = 37'h0000000000;
   wire \current.bank ;
   wire \current.final ;
@@ -25134,8 +25284,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$1035$0 ;
-  wire [34:0] \port$1035$0 ;
+  output [34:0] \port$1117$0 ;
+  wire [34:0] \port$1117$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -25176,101 +25326,128 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   wire \tag.release ;
   wire \tag.stop ;
   wire \tag.void ;
-  assign \$1  = lengths[5:0] == 1'h1;
-  assign \$2  = count - 1'h1;
-  assign \$3  = count == 2'h2;
-  assign \$4  = lengths[41:36] == 1'h1;
-  assign \$5  = ~ count_over;
+  assign \$1  = count - 1'h1;
+  assign \$2  = count_over ? { 1'h0, lengths[5:0] } : \$1 ;
+  assign \$3  = ~ count_over;
+  assign \$4  = count == 2'h2;
+  assign \$5  = lengths[5:0] == 1'h1;
   assign \$6  = count - 1'h1;
-  assign \$7  = count == 2'h2;
-  assign \$8  = lengths[11:6] == 1'h1;
-  assign \$9  = count - 1'h1;
-  assign \$10  = count == 2'h2;
-  assign \$11  = lengths[41:36] == 1'h1;
-  assign \$12  = ~ count_over;
-  assign \$13  = count - 1'h1;
+  assign \$7  = count_over ? { 1'h0, lengths[41:36] } : \$6 ;
+  assign \$8  = ~ count_over;
+  assign \$9  = count == 2'h2;
+  assign \$10  = lengths[41:36] == 1'h1;
+  assign \$11  = count - 1'h1;
+  assign \$12  = count_over ? { 1'h0, lengths[11:6] } : \$11 ;
+  assign \$13  = ~ count_over;
   assign \$14  = count == 2'h2;
-  assign \$15  = lengths[17:12] == 1'h1;
-  assign \$16  = count - 1'h1;
-  assign \$17  = count == 2'h2;
-  assign \$18  = lengths[41:36] == 1'h1;
+  assign \$16  = lengths[11:6] == 1'h1;
+  assign \$17  = count - 1'h1;
+  assign \$18  = count_over ? { 1'h0, lengths[41:36] } : \$17 ;
   assign \$19  = ~ count_over;
-  assign \$20  = ~ held_valid;
-  assign \$21  = \$20  | ending;
+  assign \$20  = count == 2'h2;
+  assign \$21  = lengths[41:36] == 1'h1;
   assign \$22  = count - 1'h1;
-  assign \$23  = count == 2'h2;
-  assign \$24  = lengths[23:18] == 1'h1;
-  assign \$25  = count - 1'h1;
-  assign \$26  = count == 2'h2;
-  assign \$27  = lengths[41:36] == 1'h1;
-  assign \$28  = ~ count_over;
-  assign \$29  = count - 1'h1;
-  assign \$30  = count == 2'h2;
-  assign \$31  = sample_valid & sample_ready;
-  assign \$32  = ~ tag[6];
-  assign \$33  = ~ side;
-  assign \$34  = job_valid & job_ready;
-  assign \$35  = ~ \$34 ;
-  assign \$36  = \idle$23  & \$35 ;
-  assign \$37  = ~ again;
-  assign \$38  = \$36  & \$37 ;
-  assign \$39  = held_valid | holds;
-  assign \$40  = \$38  & \$39 ;
-  assign \$41  = ~ sample_valid;
-  assign \$42  = \$41  | sample_ready;
-  assign \$43  = \$40  & \$42 ;
-  assign \$44  = ~ sample_valid;
-  assign \$45  = again & \$44 ;
-  assign \$46  = left - 1'h1;
-  assign \$47  = left != 1'h1;
-  assign \$48  = left != 1'h1;
-  assign \$49  = next_conversion + 1'h1;
-  assign \$50  = lengths[29:24] == 1'h1;
-  assign \$51  = left == 1'h1;
-  assign \$52  = tag[7] & \$51 ;
+  assign \$23  = count_over ? { 1'h0, lengths[17:12] } : \$22 ;
+  assign \$24  = ~ count_over;
+  assign \$25  = count == 2'h2;
+  assign \$27  = lengths[17:12] == 1'h1;
+  assign \$28  = count - 1'h1;
+  assign \$29  = count_over ? { 1'h0, lengths[41:36] } : \$28 ;
+  assign \$30  = ~ count_over;
+  assign \$31  = count == 2'h2;
+  assign \$32  = lengths[41:36] == 1'h1;
+  assign \$33  = count - 1'h1;
+  assign \$34  = count_over ? { 1'h0, lengths[23:18] } : \$33 ;
+  assign \$35  = ~ count_over;
+  assign \$36  = count == 2'h2;
+  assign \$37  = ~ held_valid;
+  assign \$38  = \$37  | ending;
+  assign \$39  = count_over & \$38 ;
+  assign \$40  = lengths[23:18] == 1'h1;
+  assign \$41  = count - 1'h1;
+  assign \$42  = count_over ? { 1'h0, lengths[41:36] } : \$41 ;
+  assign \$43  = ~ count_over;
+  assign \$44  = count == 2'h2;
+  assign \$45  = lengths[41:36] == 1'h1;
+  assign \$46  = count - 1'h1;
+  assign \$47  = count_over ? { 1'h0, lengths[5:0] } : \$46 ;
+  assign \$48  = ~ count_over;
+  assign \$49  = count == 2'h2;
+  assign \$50  = sample_valid & sample_ready;
+  assign \$51  = ~ tag[6];
+  assign \$52  = ~ side;
   assign \$53  = job_valid & job_ready;
-  assign \$54  = 1'h1 << averaging;
-  assign \$55  = \$54  - 1'h1;
-  assign \$56  = ~ repeated;
-  assign \$57  = job[23] & \$56 ;
-  assign \$58  = ~ job[22];
-  assign \$59  = next_conversion + 1'h1;
-  assign \$60  = lengths[29:24] == 1'h1;
-  assign \$61  = \count$31  - 1'h1;
-  assign \$62  = \count$31  == 2'h2;
-  assign \$63  = lengths[41:36] == 1'h1;
-  assign \$64  = \count$31  - 1'h1;
-  assign \$65  = \count$31  == 2'h2;
-  assign \$66  = lengths[35:30] == 1'h1;
-  assign \$67  = \count$31  - 1'h1;
-  assign \$68  = \count$31  == 2'h2;
-  assign \$69  = lengths[41:36] == 1'h1;
-  assign \$70  = \count$31  - 1'h1;
-  assign \$71  = \count$31  == 2'h2;
-  assign \$72  = ~ count_over;
-  assign \$73  = ~ count_over;
-  assign \$74  = | averaging;
-  assign \$75  = ~ job[22];
-  assign repeated = \$74  & \$75 ;
+  assign \$54  = ~ \$53 ;
+  assign \$55  = \idle$23  & \$54 ;
+  assign \$56  = ~ again;
+  assign \$57  = \$55  & \$56 ;
+  assign \$58  = held_valid | holds;
+  assign \$59  = \$57  & \$58 ;
+  assign \$60  = ~ sample_valid;
+  assign \$61  = \$60  | sample_ready;
+  assign \$62  = \$59  & \$61 ;
+  assign \$63  = \count$28  - 1'h1;
+  assign \$64  = \count_over$29  ? { 1'h0, lengths[29:24] } : \$63 ;
+  assign \$65  = ~ \count_over$29 ;
+  assign \$66  = \count$28  == 2'h2;
+  assign \$67  = ~ sample_valid;
+  assign \$68  = again & \$67 ;
+  assign \$69  = left - 1'h1;
+  assign \$70  = left != 1'h1;
+  assign \$71  = left != 1'h1;
+  assign \$72  = next_conversion + 1'h1;
+  assign \$73  = lengths[29:24] == 1'h1;
+  assign \$74  = left == 1'h1;
+  assign \$75  = tag[7] & \$74 ;
   assign \$76  = job_valid & job_ready;
-  assign \$77  = \$76  & job[22];
-  assign \$78  = \$77  & job[23];
-  assign \$79  = ~ again;
-  assign \$80  = tag[7] & \$79 ;
-  assign \$81  = ! array_phase_state;
-  assign \$82  = array_phase_state == 1'h1;
-  assign \$83  = array_phase_state == 2'h2;
-  assign \$84  = array_phase_state == 2'h3;
-  assign \$85  = array_phase_state == 3'h4;
-  assign \$86  = array_phase_state == 3'h5;
-  assign \$87  = array_phase_state == 3'h6;
-  assign \$88  = array_phase_state == 3'h7;
-  assign \$89  = array_phase_state == 4'h8;
-  assign \$90  = ! adder_phase_state;
-  assign \$91  = adder_phase_state == 1'h1;
-  assign \$92  = adder_phase_state == 2'h2;
-  assign \$93  = adder_phase_state == 2'h3;
-  assign \$94  = adder_phase_state == 3'h4;
+  assign \$77  = 1'h1 << averaging;
+  assign \$78  = \$77  - 1'h1;
+  assign \$79  = ~ repeated;
+  assign \$80  = job[23] & \$79 ;
+  assign \$81  = ~ job[22];
+  assign \$82  = next_conversion + 1'h1;
+  assign \$83  = lengths[29:24] == 1'h1;
+  assign \$84  = \count$28  - 1'h1;
+  assign \$85  = \count_over$29  ? { 1'h0, lengths[41:36] } : \$84 ;
+  assign \$86  = ~ \count_over$29 ;
+  assign \$87  = \count$28  == 2'h2;
+  assign \$88  = lengths[41:36] == 1'h1;
+  assign \$89  = \count$28  - 1'h1;
+  assign \$90  = \count_over$29  ? { 1'h0, lengths[35:30] } : \$89 ;
+  assign \$91  = ~ \count_over$29 ;
+  assign \$92  = \count$28  == 2'h2;
+  assign \$93  = lengths[35:30] == 1'h1;
+  assign \$94  = \count$28  - 1'h1;
+  assign \$95  = \count_over$29  ? { 1'h0, lengths[41:36] } : \$94 ;
+  assign \$96  = ~ \count_over$29 ;
+  assign \$97  = \count$28  == 2'h2;
+  assign \$98  = lengths[41:36] == 1'h1;
+  assign \$99  = \count$28  - 1'h1;
+  assign \$100  = \count_over$29  ? { 1'h0, lengths[29:24] } : \$99 ;
+  assign \$101  = ~ \count_over$29 ;
+  assign \$102  = \count$28  == 2'h2;
+  assign \$104  = | averaging;
+  assign \$105  = ~ job[22];
+  assign repeated = \$104  & \$105 ;
+  assign \$106  = job_valid & job_ready;
+  assign \$107  = \$106  & job[22];
+  assign \$108  = \$107  & job[23];
+  assign \$109  = ~ again;
+  assign \$110  = tag[7] & \$109 ;
+  assign \$111  = ! array_phase_state;
+  assign \$112  = array_phase_state == 1'h1;
+  assign \$113  = array_phase_state == 2'h2;
+  assign \$114  = array_phase_state == 2'h3;
+  assign \$115  = array_phase_state == 3'h4;
+  assign \$116  = array_phase_state == 3'h5;
+  assign \$117  = array_phase_state == 3'h6;
+  assign \$118  = array_phase_state == 3'h7;
+  assign \$119  = array_phase_state == 4'h8;
+  assign \$120  = ! adder_phase_state;
+  assign \$121  = adder_phase_state == 1'h1;
+  assign \$122  = adder_phase_state == 2'h2;
+  assign \$123  = adder_phase_state == 2'h3;
+  assign \$124  = adder_phase_state == 3'h4;
   always @(posedge clk) begin
     if (ending) begin
       held_valid <= 1'h0;
@@ -25293,9 +25470,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h7:
           /* empty */;
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$28 ) begin
-          end else begin
+          if (count_over) begin
             held_valid <= 1'h1;
           end
     endcase
@@ -25304,6 +25479,120 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
     if (rst) begin
       held_valid <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    casez (array_phase_state)
+      4'h0:
+          count <= \$2 [5:0];
+      4'h1:
+          count <= \$7 [5:0];
+      4'h2:
+          count <= \$12 [5:0];
+      4'h3:
+          count <= \$18 [5:0];
+      4'h4:
+          count <= \$23 [5:0];
+      4'h5:
+          count <= \$29 [5:0];
+      4'h6:
+          count <= \$34 [5:0];
+      4'h7:
+          count <= \$42 [5:0];
+      4'h8:
+          count <= \$47 [5:0];
+    endcase
+    if (\clear$39 ) begin
+      count <= 6'h00;
+    end
+    if (rst) begin
+      count <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    casez (array_phase_state)
+      4'h0:
+        begin
+          if (\$3 ) begin
+            count_over <= \$4 ;
+          end
+          if (product_valid) begin
+            count_over <= \$5 ;
+          end
+        end
+      4'h1:
+        begin
+          if (\$8 ) begin
+            count_over <= \$9 ;
+          end
+          if (count_over) begin
+            count_over <= \$10 ;
+          end
+        end
+      4'h2:
+        begin
+          if (\$13 ) begin
+            count_over <= \$14 ;
+          end
+          if (\$15 ) begin
+            count_over <= \$16 ;
+          end
+        end
+      4'h3:
+        begin
+          if (\$19 ) begin
+            count_over <= \$20 ;
+          end
+          if (count_over) begin
+            count_over <= \$21 ;
+          end
+        end
+      4'h4:
+        begin
+          if (\$24 ) begin
+            count_over <= \$25 ;
+          end
+          if (\$26 ) begin
+            count_over <= \$27 ;
+          end
+        end
+      4'h5:
+        begin
+          if (\$30 ) begin
+            count_over <= \$31 ;
+          end
+          if (count_over) begin
+            count_over <= \$32 ;
+          end
+        end
+      4'h6:
+        begin
+          if (\$35 ) begin
+            count_over <= \$36 ;
+          end
+          if (\$39 ) begin
+            count_over <= \$40 ;
+          end
+        end
+      4'h7:
+        begin
+          if (\$43 ) begin
+            count_over <= \$44 ;
+          end
+          if (count_over) begin
+            count_over <= \$45 ;
+          end
+        end
+      4'h8:
+          if (\$48 ) begin
+            count_over <= \$49 ;
+          end
+    endcase
+    if (\clear$39 ) begin
+      count_over <= 1'h1;
+    end
+    if (rst) begin
+      count_over <= 1'h1;
     end
   end
   always @(posedge clk) begin
@@ -25359,9 +25648,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h7:
           /* empty */;
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$28 ) begin
-          end else begin
+          if (count_over) begin
             idle <= 1'h1;
           end
     endcase
@@ -25376,138 +25663,6 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (array_phase_state)
       4'h0:
           if (product_valid) begin
-            count <= lengths[5:0];
-          end
-      4'h1:
-        begin
-          count <= \$2 [5:0];
-          if (count_over) begin
-            count <= lengths[41:36];
-          end
-        end
-      4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-            count <= \$6 [5:0];
-          end else if (1'h1) begin
-            count <= lengths[11:6];
-          end
-      4'h3:
-        begin
-          count <= \$9 [5:0];
-          if (count_over) begin
-            count <= lengths[41:36];
-          end
-        end
-      4'h4:
-          (* full_case = 32'd1 *)
-          if (\$12 ) begin
-            count <= \$13 [5:0];
-          end else if (1'h1) begin
-            count <= lengths[17:12];
-          end
-      4'h5:
-        begin
-          count <= \$16 [5:0];
-          if (count_over) begin
-            count <= lengths[41:36];
-          end
-        end
-      4'h6:
-          if (\$19 ) begin
-            count <= \$22 [5:0];
-          end else if (\$21 ) begin
-            count <= lengths[23:18];
-          end
-      4'h7:
-        begin
-          count <= \$25 [5:0];
-          if (count_over) begin
-            count <= lengths[41:36];
-          end
-        end
-      4'h8:
-          if (\$28 ) begin
-            count <= \$29 [5:0];
-          end
-    endcase
-    if (\clear$39 ) begin
-      count <= 6'h00;
-    end
-    if (rst) begin
-      count <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    casez (array_phase_state)
-      4'h0:
-          if (product_valid) begin
-            count_over <= \$1 ;
-          end
-      4'h1:
-        begin
-          count_over <= \$3 ;
-          if (count_over) begin
-            count_over <= \$4 ;
-          end
-        end
-      4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-            count_over <= \$7 ;
-          end else if (1'h1) begin
-            count_over <= \$8 ;
-          end
-      4'h3:
-        begin
-          count_over <= \$10 ;
-          if (count_over) begin
-            count_over <= \$11 ;
-          end
-        end
-      4'h4:
-          (* full_case = 32'd1 *)
-          if (\$12 ) begin
-            count_over <= \$14 ;
-          end else if (1'h1) begin
-            count_over <= \$15 ;
-          end
-      4'h5:
-        begin
-          count_over <= \$17 ;
-          if (count_over) begin
-            count_over <= \$18 ;
-          end
-        end
-      4'h6:
-          if (\$19 ) begin
-            count_over <= \$23 ;
-          end else if (\$21 ) begin
-            count_over <= \$24 ;
-          end
-      4'h7:
-        begin
-          count_over <= \$26 ;
-          if (count_over) begin
-            count_over <= \$27 ;
-          end
-        end
-      4'h8:
-          if (\$28 ) begin
-            count_over <= \$30 ;
-          end
-    endcase
-    if (\clear$39 ) begin
-      count_over <= 1'h0;
-    end
-    if (rst) begin
-      count_over <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    casez (array_phase_state)
-      4'h0:
-          if (product_valid) begin
             array_phase_state <= 4'h1;
           end
       4'h1:
@@ -25515,9 +25670,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h2;
           end
       4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-          end else if (1'h1) begin
+          if (\$15 ) begin
             array_phase_state <= 4'h3;
           end
       4'h3:
@@ -25525,9 +25678,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h4;
           end
       4'h4:
-          (* full_case = 32'd1 *)
-          if (\$12 ) begin
-          end else if (1'h1) begin
+          if (\$26 ) begin
             array_phase_state <= 4'h5;
           end
       4'h5:
@@ -25535,8 +25686,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h6;
           end
       4'h6:
-          if (\$19 ) begin
-          end else if (\$21 ) begin
+          if (\$39 ) begin
             array_phase_state <= 4'h7;
           end
       4'h7:
@@ -25544,9 +25694,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
             array_phase_state <= 4'h8;
           end
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$28 ) begin
-          end else begin
+          if (count_over) begin
             array_phase_state <= 4'h0;
           end
     endcase
@@ -25564,9 +25712,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h1:
           /* empty */;
       4'h2:
-          (* full_case = 32'd1 *)
-          if (\$5 ) begin
-          end else if (1'h1) begin
+          if (\$15 ) begin
             drive <= 1'h1;
           end
       4'h3:
@@ -25592,9 +25738,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h3:
           /* empty */;
       4'h4:
-          (* full_case = 32'd1 *)
-          if (\$12 ) begin
-          end else if (1'h1) begin
+          if (\$26 ) begin
             share <= 1'h1;
           end
       4'h5:
@@ -25624,8 +25768,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h5:
           /* empty */;
       4'h6:
-          if (\$19 ) begin
-          end else if (\$21 ) begin
+          if (\$39 ) begin
             hold <= 1'h1;
           end
       4'h7:
@@ -25659,9 +25802,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h7:
           /* empty */;
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$28 ) begin
-          end else begin
+          if (count_over) begin
             held <= current;
           end
     endcase
@@ -25673,12 +25814,12 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$31 ) begin
+    if (\$50 ) begin
       sample_valid <= 1'h0;
     end
     casez (adder_phase_state)
       3'h0:
-          if (\$53 ) begin
+          if (\$76 ) begin
             if (job[22]) begin
               sample_valid <= 1'h1;
             end
@@ -25690,7 +25831,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             sample_valid <= 1'h1;
           end
     endcase
@@ -25702,9 +25843,9 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$31 ) begin
-      if (\$32 ) begin
-        side <= \$33 ;
+    if (\$50 ) begin
+      if (\$51 ) begin
+        side <= \$52 ;
       end
     end
     if (\clear$39 ) begin
@@ -25715,8 +25856,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    if (\$31 ) begin
-      if (\$32 ) begin
+    if (\$50 ) begin
+      if (\$51 ) begin
         convert_side <= side;
       end
     end
@@ -25728,7 +25869,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     end
   end
   always @(posedge clk) begin
-    job_ready <= \$43 ;
+    job_ready <= \$62 ;
     if (\clear$39 ) begin
       job_ready <= 1'h0;
     end
@@ -25739,12 +25880,89 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
+          \count$28  <= \$64 [5:0];
+      3'h1:
+          \count$28  <= \$85 [5:0];
+      3'h2:
+          \count$28  <= \$90 [5:0];
+      3'h3:
+          \count$28  <= \$95 [5:0];
+      3'h4:
+          \count$28  <= \$100 [5:0];
+    endcase
+    if (\clear$39 ) begin
+      \count$28  <= 6'h00;
+    end
+    if (rst) begin
+      \count$28  <= 6'h00;
+    end
+  end
+  always @(posedge clk) begin
+    casez (adder_phase_state)
+      3'h0:
         begin
-          if (\$45 ) begin
-            left <= \$46 [6:0];
+          if (\$65 ) begin
+            \count_over$29  <= \$66 ;
           end
-          if (\$53 ) begin
-            left <= \$55 [6:0];
+          if (\$68 ) begin
+            \count_over$29  <= \$73 ;
+          end
+          if (\$76 ) begin
+            (* full_case = 32'd1 *)
+            if (job[22]) begin
+            end else begin
+              \count_over$29  <= \$83 ;
+            end
+          end
+        end
+      3'h1:
+        begin
+          if (\$86 ) begin
+            \count_over$29  <= \$87 ;
+          end
+          if (\count_over$29 ) begin
+            \count_over$29  <= \$88 ;
+          end
+        end
+      3'h2:
+        begin
+          if (\$91 ) begin
+            \count_over$29  <= \$92 ;
+          end
+          if (\count_over$29 ) begin
+            \count_over$29  <= \$93 ;
+          end
+        end
+      3'h3:
+        begin
+          if (\$96 ) begin
+            \count_over$29  <= \$97 ;
+          end
+          if (\count_over$29 ) begin
+            \count_over$29  <= \$98 ;
+          end
+        end
+      3'h4:
+          if (\$101 ) begin
+            \count_over$29  <= \$102 ;
+          end
+    endcase
+    if (\clear$39 ) begin
+      \count_over$29  <= 1'h1;
+    end
+    if (rst) begin
+      \count_over$29  <= 1'h1;
+    end
+  end
+  always @(posedge clk) begin
+    casez (adder_phase_state)
+      3'h0:
+        begin
+          if (\$68 ) begin
+            left <= \$69 [6:0];
+          end
+          if (\$76 ) begin
+            left <= \$78 [6:0];
           end
         end
     endcase
@@ -25759,10 +25977,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
-            again <= \$47 ;
+          if (\$68 ) begin
+            again <= \$70 ;
           end
-          if (\$53 ) begin
+          if (\$76 ) begin
             again <= repeated;
           end
         end
@@ -25778,11 +25996,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
-            tag [10] <= \$48 ;
+          if (\$68 ) begin
+            tag [10] <= \$71 ;
             tag [58:43] <= next_conversion;
           end
-          if (\$53 ) begin
+          if (\$76 ) begin
             tag [2:0] <= job[18:16];
             tag [4:3] <= job[20:19];
             tag [5] <= job[21];
@@ -25807,17 +26025,17 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
-            next_conversion <= \$49 [15:0];
-            if (\$52 ) begin
+          if (\$68 ) begin
+            next_conversion <= \$72 [15:0];
+            if (\$75 ) begin
               next_conversion <= 16'h0000;
             end
           end
-          if (\$53 ) begin
-            if (\$57 ) begin
+          if (\$76 ) begin
+            if (\$80 ) begin
               next_conversion <= 16'h0000;
-            end else if (\$58 ) begin
-              next_conversion <= \$59 [15:0];
+            end else if (\$81 ) begin
+              next_conversion <= \$82 [15:0];
             end
           end
         end
@@ -25833,10 +26051,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
+          if (\$68 ) begin
             clear <= 1'h1;
           end
-          if (\$53 ) begin
+          if (\$76 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -25845,7 +26063,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             clear <= 1'h0;
           end
     endcase
@@ -25860,102 +26078,10 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
     casez (adder_phase_state)
       3'h0:
         begin
-          if (\$45 ) begin
-            \count$31  <= lengths[29:24];
-          end
-          if (\$53 ) begin
-            (* full_case = 32'd1 *)
-            if (job[22]) begin
-            end else begin
-              \count$31  <= lengths[29:24];
-            end
-          end
-        end
-      3'h1:
-        begin
-          \count$31  <= \$61 [5:0];
-          if (\count_over$32 ) begin
-            \count$31  <= lengths[41:36];
-          end
-        end
-      3'h2:
-        begin
-          \count$31  <= \$64 [5:0];
-          if (\count_over$32 ) begin
-            \count$31  <= lengths[35:30];
-          end
-        end
-      3'h3:
-        begin
-          \count$31  <= \$67 [5:0];
-          if (\count_over$32 ) begin
-            \count$31  <= lengths[41:36];
-          end
-        end
-      3'h4:
-          \count$31  <= \$70 [5:0];
-    endcase
-    if (\clear$39 ) begin
-      \count$31  <= 6'h00;
-    end
-    if (rst) begin
-      \count$31  <= 6'h00;
-    end
-  end
-  always @(posedge clk) begin
-    casez (adder_phase_state)
-      3'h0:
-        begin
-          if (\$45 ) begin
-            \count_over$32  <= \$50 ;
-          end
-          if (\$53 ) begin
-            (* full_case = 32'd1 *)
-            if (job[22]) begin
-            end else begin
-              \count_over$32  <= \$60 ;
-            end
-          end
-        end
-      3'h1:
-        begin
-          \count_over$32  <= \$62 ;
-          if (\count_over$32 ) begin
-            \count_over$32  <= \$63 ;
-          end
-        end
-      3'h2:
-        begin
-          \count_over$32  <= \$65 ;
-          if (\count_over$32 ) begin
-            \count_over$32  <= \$66 ;
-          end
-        end
-      3'h3:
-        begin
-          \count_over$32  <= \$68 ;
-          if (\count_over$32 ) begin
-            \count_over$32  <= \$69 ;
-          end
-        end
-      3'h4:
-          \count_over$32  <= \$71 ;
-    endcase
-    if (\clear$39 ) begin
-      \count_over$32  <= 1'h0;
-    end
-    if (rst) begin
-      \count_over$32  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    casez (adder_phase_state)
-      3'h0:
-        begin
-          if (\$45 ) begin
+          if (\$68 ) begin
             adder_phase_state <= 3'h1;
           end
-          if (\$53 ) begin
+          if (\$76 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -25964,19 +26090,19 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
           end
         end
       3'h1:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             adder_phase_state <= 3'h2;
           end
       3'h2:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             adder_phase_state <= 3'h3;
           end
       3'h3:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             adder_phase_state <= 3'h4;
           end
       3'h4:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             adder_phase_state <= 3'h0;
           end
     endcase
@@ -25990,7 +26116,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$53 ) begin
+          if (\$76 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -26008,7 +26134,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   always @(posedge clk) begin
     casez (adder_phase_state)
       3'h0:
-          if (\$53 ) begin
+          if (\$76 ) begin
             (* full_case = 32'd1 *)
             if (job[22]) begin
             end else begin
@@ -26030,11 +26156,11 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h1:
           /* empty */;
       3'h2:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             add <= 1'h1;
           end
       3'h3:
-          if (\count_over$32 ) begin
+          if (\count_over$29 ) begin
             add <= 1'h0;
           end
     endcase
@@ -26058,9 +26184,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h3:
           /* empty */;
       4'h4:
-          (* full_case = 32'd1 *)
-          if (\$72 ) begin
-          end else if (1'h1) begin
+          if (\$103 ) begin
             bank_released = current[35];
           end
     endcase
@@ -26086,16 +26210,14 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       4'h7:
           /* empty */;
       4'h8:
-          (* full_case = 32'd1 *)
-          if (\$73 ) begin
-          end else begin
+          if (count_over) begin
             holds = 1'h1;
           end
     endcase
   end
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$7 ) begin end
-    ending = \$78 ;
+    ending = \$108 ;
     casez (adder_phase_state)
       3'h0:
           /* empty */;
@@ -26106,8 +26228,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
       3'h3:
           /* empty */;
       3'h4:
-          if (\count_over$32 ) begin
-            ending = \$80 ;
+          if (\count_over$29 ) begin
+            ending = \$110 ;
           end
     endcase
   end
@@ -26124,7 +26246,14 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign product_number = current[34:3];
   assign product_ready = idle;
   assign conversion = tag[58:43];
-  assign \port$1035$0  = current[34:0];
+  assign \port$1117$0  = current[34:0];
+  assign \lengths.reset  = lengths[5:0];
+  assign \lengths.drive  = lengths[11:6];
+  assign \lengths.share  = lengths[17:12];
+  assign \lengths.hold  = lengths[23:18];
+  assign \lengths.clear  = lengths[29:24];
+  assign \lengths.add  = lengths[35:30];
+  assign \lengths.gap  = lengths[41:36];
   assign \current.bank  = current[0];
   assign \current.row_enable  = current[2:1];
   assign \current.number  = current[34:3];
@@ -26135,13 +26264,6 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \product.number  = product[34:3];
   assign \product.release  = product[35];
   assign \product.final  = product[36];
-  assign \lengths.reset  = lengths[5:0];
-  assign \lengths.drive  = lengths[11:6];
-  assign \lengths.share  = lengths[17:12];
-  assign \lengths.hold  = lengths[23:18];
-  assign \lengths.clear  = lengths[29:24];
-  assign \lengths.add  = lengths[35:30];
-  assign \lengths.gap  = lengths[41:36];
   assign \held.bank  = held[0];
   assign \held.row_enable  = held[2:1];
   assign \held.number  = held[34:3];
@@ -26164,6 +26286,9 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
+  assign \$15  = count_over;
+  assign \$26  = count_over;
+  assign \$103  = count_over;
 endmodule
 
 module \crossloom_tile.converter (resolution, timeout, levels_enable, comparator, decided, clk, rst, level, sample_ready, code_ready, write, write_index, write_data, sample_valid, \tag$48 , timed_out, busy, trial, code_valid, code, clear
@@ -27816,11 +27941,12 @@ module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multipl
   assign \$4  = { multiplicand, 1'h0 };
   assign \$7  = { multiplicand[17], multiplicand };
   assign \$9  = { multiplicand, 1'h0 };
-  assign \$22  = { multiplicand[17], multiplicand };
+  assign \$47  = { partial4[19], partial4 };
   assign \$12  = { multiplicand[17], multiplicand };
   assign \$14  = { multiplicand, 1'h0 };
   assign \$17  = { multiplicand[17], multiplicand };
   assign \$19  = { multiplicand, 1'h0 };
+  assign \$22  = { multiplicand[17], multiplicand };
   assign \$24  = { multiplicand, 1'h0 };
   assign \$27  = { multiplicand[17], multiplicand };
   assign \$29  = { multiplicand, 1'h0 };
@@ -27831,7 +27957,6 @@ module \crossloom_tile.gain$241.pipeline.multiplier$17 (valid, clk, rst, multipl
   assign \$42  = 15'h2000;
   assign \$43  = { partial0[19], partial0 };
   assign \$45  = { partial2[19], partial2, 2'h0 };
-  assign \$47  = { partial4[19], partial4 };
   assign \$48  = { partial6[19], partial6, 2'h0 };
   assign \$50  = { partial8[19], partial8[19], partial8[19], partial8, 4'h0 };
   assign \$52  = { partial10[19], partial10 };
@@ -27845,81 +27970,104 @@ endmodule
 module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst, job_ready, consume, read_enable, read_data, stream, unselected, job_valid, read_address, address, overrun, job, clear);
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire \$1 ;
-  wire [2:0] \$10 ;
-  wire [3:0] \$11 ;
-  wire [2:0] \$12 ;
-  wire \$13 ;
+  wire \$10 ;
+  wire \$11 ;
+  wire \$12 ;
+  wire [9:0] \$13 ;
   wire [9:0] \$14 ;
-  wire [9:0] \$15 ;
-  wire \$16 ;
+  wire [8:0] \$15 ;
+  wire [8:0] \$16 ;
   wire [8:0] \$17 ;
-  wire [8:0] \$18 ;
+  wire [7:0] \$18 ;
   wire \$19 ;
   wire \$2 ;
-  wire [8:0] \$20 ;
-  wire [7:0] \$21 ;
-  wire \$22 ;
-  wire \$23 ;
+  wire \$20 ;
+  wire \$21 ;
+  wire [12:0] \$22 ;
+  wire [11:0] \$23 ;
   wire \$24 ;
-  wire [12:0] \$25 ;
-  wire [11:0] \$26 ;
+  wire \$25 ;
+  wire \$26 ;
   wire \$27 ;
-  wire \$28 ;
-  wire \$29 ;
+  wire [9:0] \$28 ;
+  wire [8:0] \$29 ;
   wire \$3 ;
-  wire [9:0] \$30 ;
-  wire [8:0] \$31 ;
+  wire \$30 ;
+  wire \$31 ;
   wire \$32 ;
   wire \$33 ;
-  wire \$34 ;
-  wire \$35 ;
+  wire [3:0] \$34 ;
+  wire [8:0] \$35 ;
   wire [3:0] \$36 ;
-  wire [8:0] \$37 ;
-  wire [3:0] \$38 ;
+  wire \$37 ;
+  wire \$38 ;
   wire \$39 ;
   wire \$4 ;
   wire \$40 ;
-  wire \$41 ;
-  wire \$42 ;
+  wire [3:0] \$41 ;
+  wire [2:0] \$42 ;
   wire \$43 ;
-  wire [1:0] \$44 ;
-  wire [1:0] \$45 ;
-  wire [1:0] \$46 ;
-  wire [1:0] \$47 ;
-  wire [2:0] \$48 ;
-  wire [3:0] \$49 ;
+  wire [3:0] \$44 ;
+  wire [2:0] \$45 ;
+  wire \$46 ;
+  wire \$47 ;
+  wire \$48 ;
+  wire [1:0] \$49 ;
   wire \$5 ;
-  wire [2:0] \$50 ;
-  wire [2:0] \$51 ;
-  wire [3:0] \$52 ;
+  wire [1:0] \$50 ;
+  wire [1:0] \$51 ;
+  wire [1:0] \$52 ;
   wire [2:0] \$53 ;
-  wire [2:0] \$54 ;
-  wire [3:0] \$55 ;
+  wire [3:0] \$54 ;
+  wire [2:0] \$55 ;
   wire [2:0] \$56 ;
-  wire [2:0] \$57 ;
-  wire [3:0] \$58 ;
+  wire [3:0] \$57 ;
+  wire [2:0] \$58 ;
   wire [2:0] \$59 ;
   wire \$6 ;
-  wire [2:0] \$60 ;
+  wire [3:0] \$60 ;
   wire [2:0] \$61 ;
   wire [2:0] \$62 ;
   wire [3:0] \$63 ;
   wire [2:0] \$64 ;
-  wire \$65 ;
-  wire \$66 ;
+  wire [2:0] \$65 ;
+  wire [2:0] \$66 ;
   wire [2:0] \$67 ;
   wire [3:0] \$68 ;
   wire [2:0] \$69 ;
   wire \$7 ;
-  wire \$70 ;
-  wire \$71 ;
-  wire \$72 ;
-  wire \$73 ;
-  wire \$74 ;
-  wire \$75 ;
-  wire [1:0] \$76 ;
+  wire [2:0] \$70 ;
+  wire [2:0] \$71 ;
+  wire [2:0] \$72 ;
+  wire [3:0] \$73 ;
+  wire [2:0] \$74 ;
+  wire [2:0] \$75 ;
+  wire [2:0] \$76 ;
+  wire [3:0] \$77 ;
+  wire [2:0] \$78 ;
+  wire \$79 ;
   wire \$8 ;
+  wire [2:0] \$80 ;
+  wire [3:0] \$81 ;
+  wire [2:0] \$82 ;
+  wire [2:0] \$83 ;
+  wire [2:0] \$84 ;
+  wire [2:0] \$85 ;
+  wire [3:0] \$86 ;
+  wire [2:0] \$87 ;
+  wire [2:0] \$88 ;
+  wire [2:0] \$89 ;
   wire \$9 ;
+  wire [3:0] \$90 ;
+  wire [2:0] \$91 ;
+  wire \$92 ;
+  wire \$93 ;
+  wire \$94 ;
+  wire \$95 ;
+  wire \$96 ;
+  wire \$97 ;
+  wire \$98 ;
+  wire [1:0] \$99 ;
   reg [7:0] \$like  = 8'h00;
   reg \$signal  = 1'h0;
   output [8:0] address;
@@ -27936,11 +28084,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire clear;
   input clk;
   wire clk;
+  reg closing = 1'h0;
   input [11:0] columns;
   wire [11:0] columns;
   output consume;
   wire consume;
   reg [7:0] current = 8'h00;
+  reg ends;
   reg entry_last = 1'h0;
   wire free;
   output [23:0] job;
@@ -27957,7 +28107,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   output job_valid;
   reg job_valid = 1'h0;
   reg last_chunk = 1'h0;
-  reg list_end;
+  wire list_end;
   wire looked_at;
   reg [8:0] loop = 9'h000;
   wire move;
@@ -27977,6 +28127,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire [7:0] row_groups;
   input rst;
   wire rst;
+  reg single = 1'h0;
   input start;
   wire start;
   (* enum_base_type = "_State" *)
@@ -27990,105 +28141,120 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   input unselected;
   wire unselected;
   reg word = 1'h0;
-  assign \$4  = ~ present;
-  assign \$5  = \$4  | free;
-  assign \$6  = state == 2'h2;
-  assign move = \$5  | \$6 ;
-  assign read_enable = primed & move;
-  assign \$7  = ~ \$signal ;
-  assign \$8  = \$7  | last_chunk;
-  assign back = list_end & \$8 ;
-  assign \$9  = ! current[4:2];
-  assign \$10  = ~ pending;
-  assign \$11  = \$10  + 1'h1;
-  assign \$12  = pending & \$11 [2:0];
-  assign \$13  = pending == \$12 ;
-  assign \$14  = read_address + 1'h1;
-  assign \$15  = address + 1'h1;
-  assign \$16  = consume & back;
-  assign \$17  = \$signal  ? base : loop;
-  assign \$18  = \$signal  ? base : loop;
-  assign \$19  = consume & list_end;
-  assign \$20  = \$like  - 1'h1;
-  assign \$21  = \$signal  ? row_groups : \$20 [7:0];
-  assign \$22  = row_groups == 1'h1;
-  assign \$23  = \$like  == 2'h2;
-  assign \$24  = \$signal  ? \$22  : \$23 ;
-  assign \$25  = chunks_left - 1'h1;
-  assign \$26  = last_chunk ? chunks : \$25 [11:0];
-  assign \$27  = chunks == 1'h1;
-  assign \$28  = chunks_left == 2'h2;
-  assign \$29  = last_chunk ? \$27  : \$28 ;
-  assign \$30  = address + 1'h1;
-  assign \$31  = last_chunk ? base : \$30 [8:0];
-  assign \$32  = ~ list_end;
-  assign \$33  = consume & \$32 ;
-  assign \$34  = & address;
-  assign \$35  = \$33  & \$34 ;
-  assign \$36  = job[18:16] + 1'h1;
-  assign \$38  = job[18:16] + 2'h2;
-  assign \$39  = \$38  == columns;
-  assign \$40  = ~ unselected;
-  assign \$41  = columns == 1'h1;
-  assign \$42  = ! current[4:2];
-  assign \$43  = ! current[4:2];
-  assign \$44  = word + 1'h1;
-  assign \$46  = word + 1'h1;
-  assign \$48  = ~ pending;
-  assign \$49  = \$48  + 1'h1;
-  assign \$50  = pending & \$49 [2:0];
-  assign \$51  = ~ pending;
-  assign \$52  = \$51  + 1'h1;
-  assign \$53  = pending & \$52 [2:0];
-  assign \$54  = ~ pending;
-  assign \$55  = \$54  + 1'h1;
-  assign \$56  = pending & \$55 [2:0];
-  assign \$57  = ~ pending;
-  assign \$58  = \$57  + 1'h1;
-  assign \$59  = pending & \$58 [2:0];
-  assign \$60  = ~ \$59 ;
-  assign \$61  = pending & \$60 ;
-  assign \$62  = ~ pending;
-  assign \$63  = \$62  + 1'h1;
-  assign \$64  = pending & \$63 [2:0];
-  assign \$65  = pending == \$64 ;
-  assign \$66  = entry_last & \$65 ;
-  assign \$67  = ~ pending;
-  assign \$68  = \$67  + 1'h1;
-  assign \$69  = pending & \$68 [2:0];
-  assign \$70  = pending == \$69 ;
-  assign \$71  = ~ unselected;
-  assign \$72  = columns == 1'h1;
-  assign \$73  = ~ stream;
-  assign \$74  = row_groups == 1'h1;
-  assign \$75  = chunks == 1'h1;
-  assign \$76  = stream ? 2'h0 : 2'h1;
   assign \$1  = ~ job_valid;
   assign free = \$1  | job_ready;
   assign \$2  = state == 2'h2;
   assign \$3  = free | \$2 ;
   assign consume = present & \$3 ;
+  assign \$4  = ~ present;
+  assign \$5  = \$4  | free;
+  assign \$6  = state == 2'h2;
+  assign move = \$5  | \$6 ;
+  assign read_enable = primed & move;
+  assign \$7  = present & free;
+  assign list_end = \$7  & ends;
+  assign \$8  = ~ \$signal ;
+  assign \$9  = \$8  | last_chunk;
+  assign back = list_end & \$9 ;
+  assign \$10  = ! current[4:2];
+  assign \$11  = \$10  & current[0];
+  assign \$13  = read_address + 1'h1;
+  assign \$14  = address + 1'h1;
+  assign \$15  = \$signal  ? base : loop;
+  assign \$16  = \$signal  ? base : loop;
+  assign \$17  = \$like  - 1'h1;
+  assign \$18  = \$signal  ? row_groups : \$17 [7:0];
+  assign \$19  = row_groups == 1'h1;
+  assign \$20  = \$like  == 2'h2;
+  assign \$21  = \$signal  ? \$19  : \$20 ;
+  assign \$22  = chunks_left - 1'h1;
+  assign \$23  = last_chunk ? chunks : \$22 [11:0];
+  assign \$24  = chunks == 1'h1;
+  assign \$25  = chunks_left == 2'h2;
+  assign \$26  = last_chunk ? \$24  : \$25 ;
+  assign \$27  = consume & \$signal ;
+  assign \$28  = address + 1'h1;
+  assign \$29  = last_chunk ? base : \$28 [8:0];
+  assign \$30  = ~ list_end;
+  assign \$31  = consume & \$30 ;
+  assign \$32  = & address;
+  assign \$33  = \$31  & \$32 ;
+  assign \$34  = job[18:16] + 1'h1;
+  assign \$36  = job[18:16] + 2'h2;
+  assign \$37  = \$36  == columns;
+  assign \$38  = ~ unselected;
+  assign \$39  = columns == 1'h1;
+  assign \$40  = ! current[4:2];
+  assign \$41  = current[4:2] - 1'h1;
+  assign \$42  = current[4:2] & \$41 [2:0];
+  assign \$43  = ! \$42 ;
+  assign \$44  = current[4:2] - 1'h1;
+  assign \$45  = current[4:2] & \$44 [2:0];
+  assign \$46  = ! \$45 ;
+  assign \$47  = \$46  & current[0];
+  assign \$48  = ! current[4:2];
+  assign \$49  = word + 1'h1;
+  assign \$51  = word + 1'h1;
+  assign \$53  = ~ pending;
+  assign \$54  = \$53  + 1'h1;
+  assign \$55  = pending & \$54 [2:0];
+  assign \$56  = ~ pending;
+  assign \$57  = \$56  + 1'h1;
+  assign \$58  = pending & \$57 [2:0];
+  assign \$59  = ~ pending;
+  assign \$60  = \$59  + 1'h1;
+  assign \$61  = pending & \$60 [2:0];
+  assign \$62  = ~ pending;
+  assign \$63  = \$62  + 1'h1;
+  assign \$64  = pending & \$63 [2:0];
+  assign \$65  = ~ \$64 ;
+  assign \$66  = pending & \$65 ;
+  assign \$67  = ~ pending;
+  assign \$68  = \$67  + 1'h1;
+  assign \$69  = pending & \$68 [2:0];
+  assign \$70  = ~ \$69 ;
+  assign \$71  = pending & \$70 ;
+  assign \$72  = ~ pending;
+  assign \$73  = \$72  + 1'h1;
+  assign \$74  = pending & \$73 [2:0];
+  assign \$75  = ~ \$74 ;
+  assign \$76  = pending & \$75 ;
+  assign \$77  = \$76  - 1'h1;
+  assign \$78  = \$71  & \$77 [2:0];
+  assign \$79  = ! \$78 ;
+  assign \$80  = ~ pending;
+  assign \$81  = \$80  + 1'h1;
+  assign \$82  = pending & \$81 [2:0];
+  assign \$83  = ~ \$82 ;
+  assign \$84  = pending & \$83 ;
+  assign \$85  = ~ pending;
+  assign \$86  = \$85  + 1'h1;
+  assign \$87  = pending & \$86 [2:0];
+  assign \$88  = ~ \$87 ;
+  assign \$89  = pending & \$88 ;
+  assign \$90  = \$89  - 1'h1;
+  assign \$91  = \$84  & \$90 [2:0];
+  assign \$92  = ! \$91 ;
+  assign \$93  = \$92  & entry_last;
+  assign \$94  = ~ unselected;
+  assign \$95  = columns == 1'h1;
+  assign \$96  = ~ stream;
+  assign \$97  = row_groups == 1'h1;
+  assign \$98  = chunks == 1'h1;
+  assign \$99  = stream ? 2'h0 : 2'h1;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
-    list_end = 1'h0;
+    ends = 1'h0;
     (* full_case = 32'd1 *)
     casez (state)
       2'h0:
           /* empty */;
       2'h1:
-          if (consume) begin
-            if (\$9 ) begin
-              list_end = current[0];
-            end
-          end
+          ends = \$11 ;
       2'h2:
           /* empty */;
       2'h3:
-          if (consume) begin
-            if (\$13 ) begin
-              list_end = entry_last;
-            end
-          end
+          ends = \$12 ;
     endcase
   end
   always @(posedge clk) begin
@@ -28103,7 +28269,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
           end
       2'h1:
           if (consume) begin
-            if (\$43 ) begin
+            if (\$48 ) begin
               job_valid <= 1'h1;
             end
           end
@@ -28128,7 +28294,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     if (read_enable) begin
       read <= 1'h1;
     end
-    if (\$16 ) begin
+    if (back) begin
       read <= 1'h0;
     end
     if (start) begin
@@ -28143,10 +28309,10 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   end
   always @(posedge clk) begin
     if (read_enable) begin
-      read_address <= \$14 [8:0];
+      read_address <= \$13 [8:0];
     end
-    if (\$16 ) begin
-      read_address <= \$17 ;
+    if (back) begin
+      read_address <= \$15 ;
     end
     if (start) begin
       read_address <= base;
@@ -28162,7 +28328,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     if (move) begin
       present <= read;
     end
-    if (\$16 ) begin
+    if (back) begin
       present <= 1'h0;
     end
     if (start) begin
@@ -28188,10 +28354,10 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   end
   always @(posedge clk) begin
     if (consume) begin
-      address <= \$15 [8:0];
+      address <= \$14 [8:0];
     end
-    if (\$16 ) begin
-      address <= \$18 ;
+    if (back) begin
+      address <= \$16 ;
     end
     if (start) begin
       address <= base;
@@ -28204,8 +28370,8 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$19 ) begin
-      \$like  <= \$21 ;
+    if (list_end) begin
+      \$like  <= \$18 ;
     end
     if (start) begin
       \$like  <= row_groups;
@@ -28218,11 +28384,11 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$19 ) begin
-      \$signal  <= \$24 ;
+    if (list_end) begin
+      \$signal  <= \$21 ;
     end
     if (start) begin
-      \$signal  <= \$74 ;
+      \$signal  <= \$97 ;
     end
     if (clear) begin
       \$signal  <= 1'h0;
@@ -28232,9 +28398,9 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$19 ) begin
+    if (list_end) begin
       if (\$signal ) begin
-        chunks_left <= \$26 ;
+        chunks_left <= \$23 ;
       end
     end
     if (start) begin
@@ -28248,13 +28414,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$19 ) begin
+    if (list_end) begin
       if (\$signal ) begin
-        last_chunk <= \$29 ;
+        last_chunk <= \$26 ;
       end
     end
     if (start) begin
-      last_chunk <= \$75 ;
+      last_chunk <= \$98 ;
     end
     if (clear) begin
       last_chunk <= 1'h0;
@@ -28264,10 +28430,8 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    if (\$19 ) begin
-      if (\$signal ) begin
-        loop <= \$31 ;
-      end
+    if (\$27 ) begin
+      loop <= \$29 ;
     end
     if (start) begin
       loop <= base;
@@ -28280,7 +28444,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     end
   end
   always @(posedge clk) begin
-    overrun <= \$35 ;
+    overrun <= \$33 ;
     if (clear) begin
       overrun <= 1'h0;
     end
@@ -28293,21 +28457,21 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
     casez (state)
       2'h0:
           if (job_ready) begin
-            job [18:16] <= \$36 [2:0];
-            job [7:0] <= \$37 [7:0];
-            job [23] <= \$39 ;
+            job [18:16] <= \$34 [2:0];
+            job [7:0] <= \$35 [7:0];
+            job [23] <= \$37 ;
             if (job[23]) begin
               job [18:16] <= 3'h0;
-              job [7:0] <= { 7'h00, \$40  };
-              job [23] <= \$41 ;
+              job [7:0] <= { 7'h00, \$38  };
+              job [23] <= \$39 ;
             end
           end
       2'h1:
           if (consume) begin
             job [18:16] <= current[7:5];
             job [21] <= current[1];
-            job [22] <= \$42 ;
             job [23] <= current[0];
+            job [22] <= \$40 ;
             job [20:19] <= 2'h0;
           end
       2'h2:
@@ -28317,24 +28481,24 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
       2'h3:
           if (consume) begin
             job [7:0] <= current;
-            if (\$50 [0]) begin
+            if (\$55 [0]) begin
               job [20:19] <= 2'h0;
             end
-            if (\$53 [1]) begin
+            if (\$58 [1]) begin
               job [20:19] <= 2'h1;
             end
-            if (\$56 [2]) begin
+            if (\$61 [2]) begin
               job [20:19] <= 2'h2;
             end
             begin
-                job [23] <= \$66 ;
+                job [23] <= closing;
             end
           end
     endcase
     if (start) begin
       job [22:8] <= 15'h0000;
-      job [7:0] <= { 7'h00, \$71  };
-      job [23] <= \$72 ;
+      job [7:0] <= { 7'h00, \$94  };
+      job [23] <= \$95 ;
     end
     if (clear) begin
       job <= 24'h000000;
@@ -28366,13 +28530,38 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
           /* empty */;
       2'h1:
           if (consume) begin
+            word <= 1'h0;
+          end
+      2'h2:
+          if (consume) begin
+            word <= \$50 [0];
+          end
+      2'h3:
+          if (consume) begin
+            word <= \$52 [0];
+          end
+    endcase
+    if (clear) begin
+      word <= 1'h0;
+    end
+    if (rst) begin
+      word <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    (* full_case = 32'd1 *)
+    casez (state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          if (consume) begin
             pending <= current[4:2];
           end
       2'h2:
           /* empty */;
       2'h3:
           if (consume) begin
-            pending <= \$61 ;
+            pending <= \$66 ;
           end
     endcase
     if (clear) begin
@@ -28389,22 +28578,43 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
           /* empty */;
       2'h1:
           if (consume) begin
-            word <= 1'h0;
+            single <= \$43 ;
           end
       2'h2:
-          if (consume) begin
-            word <= \$45 [0];
-          end
+          /* empty */;
       2'h3:
           if (consume) begin
-            word <= \$47 [0];
+            single <= \$79 ;
           end
     endcase
     if (clear) begin
-      word <= 1'h0;
+      single <= 1'h0;
     end
     if (rst) begin
-      word <= 1'h0;
+      single <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    (* full_case = 32'd1 *)
+    casez (state)
+      2'h0:
+          /* empty */;
+      2'h1:
+          if (consume) begin
+            closing <= \$47 ;
+          end
+      2'h2:
+          /* empty */;
+      2'h3:
+          if (consume) begin
+            closing <= \$93 ;
+          end
+    endcase
+    if (clear) begin
+      closing <= 1'h0;
+    end
+    if (rst) begin
+      closing <= 1'h0;
     end
   end
   always @(posedge clk) begin
@@ -28415,7 +28625,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
       2'h1:
           if (consume) begin
             (* full_case = 32'd1 *)
-            if (\$43 ) begin
+            if (\$48 ) begin
             end else begin
               state <= 2'h2;
             end
@@ -28426,13 +28636,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
           end
       2'h3:
           if (consume) begin
-            if (\$70 ) begin
+            if (single) begin
               state <= 2'h1;
             end
           end
     endcase
     if (start) begin
-      state <= \$76 ;
+      state <= \$99 ;
     end
     if (clear) begin
       state <= 2'h0;
@@ -28443,7 +28653,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   end
   always @(posedge clk) begin
     if (start) begin
-      primed <= \$73 ;
+      primed <= \$96 ;
     end
     if (clear) begin
       primed <= 1'h0;
@@ -28461,7 +28671,8 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   assign \job.stop  = job[21];
   assign \job.void  = job[22];
   assign \job.last  = job[23];
-  assign \$37  = { job[7:0], 1'h0 };
-  assign \$45  = 2'h0;
-  assign \$47  = 2'h0;
+  assign \$12  = closing;
+  assign \$35  = { job[7:0], 1'h0 };
+  assign \$50  = 2'h0;
+  assign \$52  = 2'h0;
 endmodule
