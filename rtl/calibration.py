@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from golden.chip import GAIN_BITS, GAIN_FRACTION_BITS, Chip
+from golden.chip import GAIN_BITS, GAIN_FRACTION_BITS, Chip, bits_for
 from golden.chip.descriptor import FIELDS, Measure
 
 from .arithmetic import modulo
@@ -87,7 +87,8 @@ class CalibrationUnit(Component):
 
         # Two clocks: the magnitude of a code, the sum of the magnitudes.
         magnitude = Signal(self.chip.converter.compensated_bits)
-        total, left = Signal(width), Signal(self.columns.shape())
+        columns = modulo(self.columns, bits_for(self.chip.array.columns))
+        total, left = Signal(width), Signal.like(columns)
         present, last, summed = Signal(), Signal(), Signal()
         active = Signal()
         compensated = self.code.compensated
@@ -96,7 +97,7 @@ class CalibrationUnit(Component):
             magnitude.eq(Mux(compensated < 0, -compensated, compensated)), summed.eq(last),
         ]
         with m.If(active & self.code.valid):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += left.eq(modulo(left - 1, len(left)))
         with m.If(present):
             m.d.sync += total.eq(modulo(total + magnitude, width))
 
@@ -137,5 +138,5 @@ class CalibrationUnit(Component):
                              measured.failed.eq(~good), self.done.eq(1)]
                 m.next = "WATCH"
         with m.If(self.start):
-            m.d.sync += [active.eq(1), left.eq(self.columns), total.eq(0), self.done.eq(0)]
+            m.d.sync += [active.eq(1), left.eq(columns), total.eq(0), self.done.eq(0)]
         return m

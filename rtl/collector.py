@@ -6,6 +6,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from golden.chip import ACTIVATION_BITS, ACTIVATIONS_PER_WORD, Chip, bits_for
 
+from .arithmetic import modulo
 from .delay import delayed
 from .descriptor import DescriptorLayout, read_field
 from .drift_gain import DriftGain
@@ -77,7 +78,9 @@ class Collector(Component):
         chip = self.chip
         lanes, requantizer_limits = chip.accumulator.lanes, chip.requantizer
         lane_bits = (lanes - 1).bit_length()
-        kernels = read_field(self.descriptor, "kernels")
+        # As many bits as the most that a descriptor may have.
+        kernels = modulo(read_field(self.descriptor, "kernels"),
+                         bits_for(chip.accumulator.kernels))
 
         # Finished positions that each tile holds; at most two.
         ready = Signal()
@@ -99,7 +102,8 @@ class Collector(Component):
         m.d.comb += [begin.eq(ready & ~active), self.drain_group.eq(kernel >> lane_bits),
                      self.drain_lane.eq(kernel[:lane_bits] if lane_bits else 0)]
         with m.If(active):
-            m.d.sync += [kernel.eq(kernel + 1), left.eq(left - 1), last_kernel.eq(left == 2)]
+            m.d.sync += [kernel.eq(kernel + 1), left.eq(modulo(left - 1, len(left))),
+                         last_kernel.eq(left == 2)]
             with m.If(last_kernel):
                 m.d.sync += active.eq(0)
         with m.Elif(ready):
@@ -111,9 +115,8 @@ class Collector(Component):
             self.position_freed.eq(active & last_kernel),
         ]
 
-        # Position of the drain, and whether it is the layer's last.
+        # Place of the position that is drained, and whether it is the layer's last.
         x, y = Signal(12), Signal(12)
-        position = Signal(POSITION_BITS)
         # Registers, since two clocks at least lie between one position's last kernel and the next.
         last_x, last_y = Signal(), Signal()
         right, bottom = Signal.like(x), Signal.like(y)      # the last ones
@@ -121,20 +124,19 @@ class Collector(Component):
                      bottom.eq(read_field(self.descriptor, "out_height") - 1),
                      last_x.eq(x == right), last_y.eq(y == bottom)]
         with m.If(active & last_kernel):
-            m.d.sync += [position.eq(position + 1), x.eq(x + 1)]
+            m.d.sync += x.eq(x + 1)
             with m.If(last_x):
                 m.d.sync += [x.eq(0), y.eq(y + 1)]
 
         # From the read to the requantizer: lane, drift gain, tile sum, constants.
-        tag_layout = data.StructLayout({
-            "kernel": kernel.shape().width, "position": POSITION_BITS, "last": 1, "end": 1})
+        tag_layout = data.StructLayout({"kernel": kernel.shape().width, "last": 1, "end": 1})
         read = stages(m, active, 3 + DriftGain.LATENCY)
         tag, looking_tag, adding_tag, added_tag = (Signal(tag_layout, name=name) for name in (
             "read_tag", "looking_tag", "adding_tag", "added_tag"))
         total = sum(self.drain_sums[tile] for tile in range(chip.tiles))
         added = Signal(signed(chip.sum_bits))
         m.d.comb += [
-            tag.kernel.eq(kernel), tag.position.eq(position), tag.last.eq(last_kernel),
+            tag.kernel.eq(kernel), tag.last.eq(last_kernel),
             tag.end.eq(last_kernel & last_x & last_y),
             Value.cast(looking_tag).eq(carried(m, tag, read[:-3], "looking", reset_less=False)),
             Value.cast(adding_tag).eq(carried(m, looking_tag, read[-3:-2], "adding")),
@@ -164,6 +166,7 @@ class Collector(Component):
         out_tag = requantizer.out_tag.tag
         byte = out_tag.kernel[:2]
         word = Signal(32)
+        position = Signal(POSITION_BITS)    # they come in order
         pixel, address = Signal(16), Signal(16)
         merged = Signal(32)
         m.d.comb += merged.eq(word)
@@ -177,10 +180,11 @@ class Collector(Component):
                              self.write_data.eq(merged), word.eq(0), address.eq(address + 1)]
             with m.If(out_tag.last):
                 pitch = read_field(self.descriptor, "destination_pixel_words")
-                m.d.sync += [pixel.eq(pixel + pitch), address.eq(pixel + pitch)]
+                m.d.sync += [pixel.eq(pixel + pitch), address.eq(pixel + pitch),
+                             position.eq(modulo(position + 1, POSITION_BITS))]
         m.d.comb += [
             self.sum_valid.eq(requantizer.out_valid), self.sum_kernel.eq(out_tag.kernel),
-            self.sum_position.eq(out_tag.position),
+            self.sum_position.eq(position),
             self.sum_value.eq(requantizer.out_tag.value), self.sum_output.eq(requantizer.out),
         ]
 

@@ -89,7 +89,10 @@ class JobSource(Component):
         address = self.address                          # of the current word
         ahead = Signal.like(address)                    # of the word to be read next
         loop = Signal.like(address)                     # where the chunk's list begins
-        groups_left, chunks_left = Signal.like(self.row_groups), Signal.like(self.chunks)
+        # Both at most as many as an accumulator's products.
+        row_groups, chunks = (modulo(count, bits_for(chip.accumulator.products))
+                              for count in (self.row_groups, self.chunks))
+        groups_left, chunks_left = Signal.like(row_groups), Signal.like(chunks)
         last_group, last_chunk = Signal(), Signal()
         primed = Signal()                               # the first read has been asked for
         read = Signal()                                 # read_data holds the word after `current`
@@ -130,14 +133,14 @@ class JobSource(Component):
             target = Mux(last_group, self.base, loop)
             m.d.sync += [read.eq(0), present.eq(0), ahead.eq(target), address.eq(target)]
         with m.If(list_end):
-            m.d.sync += [groups_left.eq(Mux(last_group, self.row_groups,
+            m.d.sync += [groups_left.eq(Mux(last_group, row_groups,
                                             modulo(groups_left - 1, len(groups_left)))),
-                         last_group.eq(Mux(last_group, self.row_groups == 1, groups_left == 2))]
+                         last_group.eq(Mux(last_group, row_groups == 1, groups_left == 2))]
             with m.If(last_group):
                 m.d.sync += [
-                    chunks_left.eq(Mux(last_chunk, self.chunks,
+                    chunks_left.eq(Mux(last_chunk, chunks,
                                        modulo(chunks_left - 1, len(chunks_left)))),
-                    last_chunk.eq(Mux(last_chunk, self.chunks == 1, chunks_left == 2))]
+                    last_chunk.eq(Mux(last_chunk, chunks == 1, chunks_left == 2))]
         # Nobody returns to a list that is read for the last group, so the next one may begin after
         # each of its words, until that is true of the last one.
         with m.If(consume & last_group):
@@ -203,8 +206,8 @@ class JobSource(Component):
                 self.job_valid.eq(self.stream), job.eq(0), job.select.eq(~self.unselected),
                 job.last.eq(self.columns == 1), primed.eq(~self.stream), read.eq(0),
                 present.eq(0), address.eq(self.base), ahead.eq(self.base), loop.eq(self.base),
-                groups_left.eq(self.row_groups), last_group.eq(self.row_groups == 1),
-                chunks_left.eq(self.chunks), last_chunk.eq(self.chunks == 1),
+                groups_left.eq(row_groups), last_group.eq(row_groups == 1),
+                chunks_left.eq(chunks), last_chunk.eq(chunks == 1),
                 state.eq(Mux(self.stream, _State.COLUMN, _State.HEADER)),
             ]
         return m

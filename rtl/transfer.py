@@ -91,7 +91,7 @@ class TransferUnit(Component):
         settling = Signal()             # the last word of a LOAD is on its way in the buffer
         load = Signal()
         left = Signal(count_bits)       # words that have yet to be taken, or read
-        some = Signal()                 # left != 0
+        some = Signal()                 # left != 0; no transfer of nothing is started
         address = Signal(ADDRESS_BITS)
         step = Signal()
         count = read_field(self.descriptor, "count")
@@ -100,7 +100,7 @@ class TransferUnit(Component):
         m.d.sync += self.done.eq(0)
         with m.If(starting):
             m.d.sync += [
-                self.busy.eq(1), load.eq(opening), left.eq(count), some.eq(count != 0),
+                self.busy.eq(1), load.eq(opening), left.eq(count), some.eq(1),
                 address.eq(Mux(opening, read_field(self.descriptor, "destination"),
                                read_field(self.descriptor, "source"))),
             ]

@@ -120,8 +120,12 @@ class WindowGenerator(Component):
         ]
 
         # The chunk counters run beside the nest, which they cut without being part of it.
-        word_bits, chunk_bits = FIELDS["chunk_words"].width, FIELDS["chunks"].width
-        words_left, chunks_left = Signal(word_bits), Signal(chunk_bits)
+        # As many bits as the most that a descriptor may have.
+        chunk_words, chunks = (
+            modulo(field(name), bits_for(most))
+            for name, most in (("chunk_words", self.chip.array.row_words),
+                               ("chunks", self.chip.accumulator.products)))
+        words_left, chunks_left = Signal.like(chunk_words), Signal.like(chunks)
         row_word = Signal.like(self.row_word)
         chunk_full, last_chunk = Signal(), Signal()
         window_end, chunk_end, last_position = Signal(), Signal(), Signal()
@@ -131,16 +135,16 @@ class WindowGenerator(Component):
             last_position.eq(nest.x_last & nest.y_last),
         ]
         with m.If(nest.load | nest.advance & chunk_end):
-            m.d.sync += [words_left.eq(field("chunk_words")),
-                         chunk_full.eq(field("chunk_words") == 1), row_word.eq(0)]
+            m.d.sync += [words_left.eq(chunk_words), chunk_full.eq(chunk_words == 1),
+                         row_word.eq(0)]
         with m.Elif(nest.advance):
-            m.d.sync += [words_left.eq(modulo(words_left - 1, word_bits)),
+            m.d.sync += [words_left.eq(modulo(words_left - 1, len(words_left))),
                          chunk_full.eq(words_left == 2),
                          row_word.eq(modulo(row_word + 1, len(row_word)))]
         with m.If(nest.load | nest.advance & window_end):
-            m.d.sync += [chunks_left.eq(field("chunks")), last_chunk.eq(field("chunks") == 1)]
+            m.d.sync += [chunks_left.eq(chunks), last_chunk.eq(chunks == 1)]
         with m.Elif(nest.advance & chunk_end):
-            m.d.sync += [chunks_left.eq(modulo(chunks_left - 1, chunk_bits)),
+            m.d.sync += [chunks_left.eq(modulo(chunks_left - 1, len(chunks_left))),
                          last_chunk.eq(chunks_left == 2)]
 
         m.d.sync += self.mismatch.eq(nest.advance & Mux(window_end, ~last_chunk,

@@ -44,6 +44,10 @@ class AnalogConv2d(AnalogLayer):
         return functional.conv2d(values, weight, None, self.stride, self.padding, self.dilation,
                                  self.groups)
 
+    def spread(self, squares: Tensor, variance: Tensor) -> Tensor:
+        """See `AnalogLayer.spread`; ways to convolve that transform both may end below zero."""
+        return self.product(squares, variance).clamp_(min=0).sqrt_()
+
     def select(self, values: Tensor, tile: RowTile) -> Tensor:
         """See `AnalogLayer.select`."""
         first, last = tile.first_channel, tile.last_channel

@@ -123,6 +123,10 @@ class AnalogLayer(nn.Module):
     def product(self, values: Tensor, weight: Tensor) -> Tensor:
         """``values`` times ``weight``, as the unmapped layer would compute it."""
 
+    def spread(self, squares: Tensor, variance: Tensor) -> Tensor:
+        """Square root of the product of both, neither of which has an element below zero."""
+        return self.product(squares, variance).sqrt_()
+
     @abstractmethod
     def select(self, values: Tensor, tile: RowTile) -> Tensor:
         """Rows of ``tile`` out of the layer's input."""
@@ -348,8 +352,9 @@ class AnalogLayer(nn.Module):
         """`raw` as the layer's output: scale, bias and batch normalisation."""
         norm, unit = self.norm, self.unit
         if norm is None:
-            raw = raw.mul_(self.along_outputs(unit.to(raw.dtype)))
-            return raw if self.bias is None else raw.add_(self.along_outputs(self.bias))
+            scale = self.along_outputs(unit.to(raw.dtype))
+            return raw.mul_(scale) if self.bias is None else torch.addcmul(
+                self.along_outputs(self.bias), raw, scale, out=raw)
         mean = norm.running_mean if self.bias is None else norm.running_mean - self.bias
         variance = (norm.running_var + norm.eps) / unit.square()
         return functional.batch_norm(raw, (mean / unit).to(raw.dtype), variance.to(raw.dtype),
@@ -385,7 +390,7 @@ class AnalogLayer(nn.Module):
         for kind, variance in enumerate((weights.variance, weights.shared)):
             if variance is None:
                 continue
-            spread = self.product(squares, variance).clamp_(min=0).sqrt_()
+            spread = self.spread(squares, variance)
             key = key_of(self.seed, self.name, repr(self.time), kind, *address)
             noise = self._normal_like(spread, key)
             if kind == 0:

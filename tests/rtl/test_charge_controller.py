@@ -131,25 +131,21 @@ def random_products(generator, count, columns):
     return products
 
 
-@pytest.mark.parametrize("rate", [1.0, 0.4])
-@pytest.mark.parametrize("seed", range(6))
-def test_phases(seed, rate):
+def check_run(phases, products, averaging=0, **kwargs):
+    """Run ``products`` and look at every phase, gap and sample."""
     chip = PRESETS["tiny"]
-    generator = random.Random(seed)
-    averaging = (0, 0, 1, 3, 0, 2)[seed]
-    phases = random_phases(generator)
-    products = random_products(generator, 12, chip.array.columns)
-    log, product_tags, job_tags = run(
-        chip, phases, products, rate=rate, conversion=generator.choice((1, 4, 12)),
-        averaging=averaging, seed=seed)
+    log, product_tags, job_tags = run(chip, phases, products, averaging=averaging, **kwargs)
+    # Each product has all phases of the array once, each sample those of the adder.
+    samples = sum(1 << averaging for jobs in products for _, void in jobs if not void)
+    for group, count in ((ARRAY, len(products)), (ADDER, samples)):
+        assert [len(intervals(log, name)) for name in group] == [count] * len(group)
     for group in (ARRAY, ADDER):
         times = {name: intervals(log, name) for name in group}
         for name in group:
             assert {length for _, length in times[name]} <= {getattr(phases, name)}
         for earlier, later in zip(group, group[1:], strict=False):
-            assert len(times[earlier]) >= len(times[later])
             for (start, length), (following, _) in zip(times[earlier], times[later],
-                                                       strict=False):
+                                                       strict=True):
                 # Only `hold` waits, for the samples of the product before.
                 gap = following - start - length
                 assert gap >= phases.gap if later == "hold" else gap == phases.gap
@@ -161,6 +157,8 @@ def test_phases(seed, rate):
         assert sum(entry[name] for name in ARRAY) <= 1
         assert sum(entry[name] for name in ADDER) <= 1
         assert not (entry["hold"] and entry["add"])
+        # A sum that waits for the converter is on the side that the adder would work on.
+        assert not (entry["valid"] and (entry["clear"] or entry["add"]))
         assert entry["side"] != entry["convert_side"]
         assert not entry["product"] or following["reset"]
         if entry["bank_released"]:
@@ -183,6 +181,29 @@ def test_phases(seed, rate):
     assert [entry["tag"] for entry in log if entry["sample"]] == expected
     assert sum(entry["bank_released"] for entry in log) == sum(
         product.release for product in product_tags)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.4])
+@pytest.mark.parametrize("seed", range(6))
+def test_phases(seed, rate):
+    generator = random.Random(seed)
+    averaging = (0, 0, 1, 3, 0, 2)[seed]
+    phases = random_phases(generator)
+    products = random_products(generator, 12, PRESETS["tiny"].array.columns)
+    check_run(phases, products, averaging, rate=rate, seed=seed,
+              conversion=generator.choice((1, 4, 12)))
+
+
+@pytest.mark.parametrize("name", Phases.__dataclass_fields__)
+def test_every_length(name):
+    """Of one phase, beside short ones of any length; samples that wait for the converter, too."""
+    generator = random.Random(name)
+    for length in (*range(1, 10), 15, 16, 17, 31, 32, 33, 62, 63):
+        phases = {other: generator.randint(1, 4) for other in Phases.__dataclass_fields__}
+        products = random_products(generator, 2, PRESETS["tiny"].array.columns)
+        check_run(Phases(**phases | {name: length}), products, generator.choice((0, 0, 1)),
+                  rate=generator.choice((1.0, 0.4)), conversion=generator.choice((1, 8, 40)),
+                  seed=length)
 
 
 def test_nothing_but_the_converter_is_waited_for():

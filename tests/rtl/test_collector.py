@@ -214,6 +214,20 @@ def test_many_positions(width, height):
     simulate(bench.dut, testbench, bench.accumulators)
 
 
+def test_every_size():
+    """Of few positions, one after the other."""
+    generator = random.Random(3)
+    bench = Collecting(PRESETS["tiny"])
+
+    async def testbench(context):
+        for size in range(1, 36):
+            for shape in ((size, 1), (1, size)):
+                await bench.run(context, random_layer(bench.chip, generator, *shape, 1, 1),
+                                generator, 1.0)
+
+    simulate(bench.dut, testbench, bench.accumulators)
+
+
 def test_a_reset_in_mid_layer():
     """As an abort is one; positions that were announced are forgotten."""
     generator = random.Random(7)

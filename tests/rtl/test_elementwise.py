@@ -155,9 +155,20 @@ def random_scale(generator, opcode):
 
 
 def random_layer(generator, opcode):
+    """Sizes are often one, and the image often ends within the last windows."""
+    def size(most):
+        return 1 if generator.random() < 0.4 else generator.randint(1, most)
+
     add = opcode is Opcode.ADD
-    kernel_width = 1 if add else generator.randint(1, 5)
-    kernel_height = 1 if add else generator.randint(1, 5)
+    kernel_width, kernel_height = (1, 1) if add else (size(5), size(5))
+    out_width, out_height, stride = size(3), size(3), generator.choice((1, 2, 3, size(15)))
+    pad_left, pad_top = generator.randrange(3), generator.randrange(3)
+    # The image ends close to where the last window begins, or anywhere.
+    in_width, in_height = (
+        max(1, (out - 1) * stride - pad + generator.randint(-2, kernel + 1))
+        if generator.random() < 0.5 else generator.randint(1, out * stride + kernel)
+        for out, pad, kernel in ((out_width, pad_left, kernel_width),
+                                 (out_height, pad_top, kernel_height)))
     given = {}
     if add:
         given = dict(second_source=generator.randrange(SIZE),
@@ -166,14 +177,12 @@ def random_layer(generator, opcode):
                      second_offset=generator.randint(0, 3), second_words=generator.randint(0, 5))
     return layer_of(
         opcode, dict(
-            in_width=generator.randint(1, 7), in_height=generator.randint(1, 7),
-            out_width=generator.randint(1, 3), out_height=generator.randint(1, 3),
+            in_width=in_width, in_height=in_height, out_width=out_width, out_height=out_height,
             kernel_width=kernel_width, kernel_height=kernel_height,
-            stride=generator.randint(1, 3), pad_left=generator.randrange(3),
-            pad_top=generator.randrange(3)),
+            stride=stride, pad_left=pad_left, pad_top=pad_top),
         source=generator.randrange(SIZE), destination=generator.randrange(SIZE),
         source_pixel_words=generator.randint(1, 9),
-        destination_pixel_words=generator.randint(1, 9), channel_words=generator.randint(1, 4),
+        destination_pixel_words=generator.randint(1, 9), channel_words=size(4),
         relu=bool(generator.randrange(2)), **random_scale(generator, opcode), **given)
 
 
@@ -234,19 +243,19 @@ def test_random():
     generator = random.Random(21)
     memory = [generator.getrandbits(32) for _ in range(SIZE)]
     opcodes = (Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL)
-    layers = [random_layer(generator, opcodes[i % 3]) for i in range(90)]
+    layers = [random_layer(generator, opcodes[i % 3]) for i in range(240)]
     compare(layers, memory)
     compare([balanced(generator, layer, memory) for layer in layers], memory)
 
 
-def wide_layer(generator, opcode, long):
-    """A layer with fields of all their bits, few outputs in each direction but ``long``."""
+def wide_layer(generator, opcode, long, most):
+    """Fields of all their bits, and few outputs in each direction but ``long``: ``most``."""
     def any_of(name, low=1):
         return generator.randint(low, FIELDS[name].mask)
 
     sizes = {name: generator.randint(1, 2) for name in ("out_width", "out_height",
                                                         "channel_words")}
-    sizes[long] = generator.randint(2049, 4095)
+    sizes[long] = generator.randint(most // 2, most)
     channel_words = sizes.pop("channel_words")
     add = opcode is Opcode.ADD
     given = {name: any_of(name, low) for name, low in (
@@ -255,7 +264,8 @@ def wide_layer(generator, opcode, long):
     return layer_of(
         opcode, sizes | {"stride": generator.choice((1, any_of("stride")))} | {
             name: any_of(name, 2049) for name in ("in_width", "in_height")} | {
-                name: any_of(name, 0) for name in ("pad_left", "pad_top")} | {
+                name: generator.choice((0, any_of(name, 0)))
+                for name in ("pad_left", "pad_top")} | {
                     "kernel_width": 1 if add else 2},
         channel_words=channel_words, relu=bool(generator.randrange(2)),
         **random_scale(generator, opcode),
@@ -270,7 +280,15 @@ def wide_layer(generator, opcode, long):
 def test_all_bits(opcode, long):
     generator = random.Random(f"{opcode} {long}")
     memory = [generator.getrandbits(32) for _ in range(SIZE)]
-    compare([wide_layer(generator, opcode, long)], memory)
+    compare([wide_layer(generator, opcode, long, 4095)], memory)
+
+
+def test_all_bits_in_few_outputs():
+    generator = random.Random(5)
+    memory = [generator.getrandbits(32) for _ in range(SIZE)]
+    compare([wide_layer(generator, opcode, long, 20) for _ in range(12)
+             for opcode in (Opcode.ADD, Opcode.AVERAGE_POOL, Opcode.MAX_POOL)
+             for long in ("out_width", "out_height", "channel_words")], memory)
 
 
 def test_overhead_of_the_unit_is_the_one_of_the_cost_model():

@@ -168,6 +168,21 @@ def test_every_bit_of_the_count_counts(load, bit, more):
     bench.run(testbench)
 
 
+@pytest.mark.parametrize("load", [True, False])
+def test_many_words(load):
+    """Enough for most bits of the counters."""
+    dut = TransferUnit(PRESETS["tiny"])
+    bench = Bench(dut, 31, 0)
+    layer = Transfer("layer", load, 0x9234, (1 << 15) + 17)
+
+    async def testbench(context):
+        await begin(context, dut, layer)
+        assert await finish(context, dut) == transfer_clocks(layer)
+        check(bench, layer)
+
+    bench.run(testbench)
+
+
 def test_overheads_of_the_unit_are_those_of_the_cost_model():
     assert (TransferUnit.LOAD_OVERHEAD, TransferUnit.STORE_OVERHEAD) == (LOAD_OVERHEAD,
                                                                         STORE_OVERHEAD)

@@ -113,7 +113,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$2 ;
   wire [1:0] \$20 ;
   wire [25:0] \$200 ;
-  wire [56:0] \$201 ;
+  wire [32:0] \$201 ;
   wire [2:0] \$21 ;
   wire [3:0] \$22 ;
   wire \$23 ;
@@ -2093,10 +2093,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$7971$0 (\$201 ),
+    .\port$7969$0 (\$201 ),
+    .position(trace_sum__position),
     .position_done(position_done),
     .position_freed(\position_freed$552 ),
-    .\register$25 (drain_valid),
+    .\register$24 (drain_valid),
     .rst(rst),
     .start(start),
     .write_address(\write_address$293 ),
@@ -2130,7 +2131,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$527 ),
     .load_row(load_row),
-    .\port$7600$0 (\$200 ),
+    .\port$7598$0 (\$200 ),
     .read_data(\read_data$280 ),
     .read_enable(\read_enable$285 ),
     .rst(rst),
@@ -2282,7 +2283,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$558 ),
     .overrun(overrun),
-    .\port$7348$90 (window[130:90]),
+    .\port$7346$90 (window[130:90]),
     .position_done(\position_done$614 ),
     .position_freed(position_freed),
     .product_started(\product_started$420 ),
@@ -2366,7 +2367,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$647 ),
     .overrun(\overrun$341 ),
-    .\port$7348$90 (window[130:90]),
+    .\port$7346$90 (window[130:90]),
     .position_done(\position_done$615 ),
     .position_freed(\position_freed$644 ),
     .product_started(\product_started$419 ),
@@ -2450,7 +2451,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro2__write_row),
     .measured(\measured$724 ),
     .overrun(\overrun$343 ),
-    .\port$7348$90 (window[130:90]),
+    .\port$7346$90 (window[130:90]),
     .position_done(\position_done$616 ),
     .position_freed(\position_freed$721 ),
     .product_started(\product_started$418 ),
@@ -2534,7 +2535,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro3__write_row),
     .measured(\measured$801 ),
     .overrun(\overrun$345 ),
-    .\port$7348$90 (window[130:90]),
+    .\port$7346$90 (window[130:90]),
     .position_done(\position_done$617 ),
     .position_freed(\position_freed$798 ),
     .product_started(product_started),
@@ -2625,7 +2626,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$7600$0 (\$200 ),
+    .\port$7598$0 (\$200 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -2874,7 +2875,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign combine = \start$497 ;
   assign sum_valid = trace_sum__valid;
   assign sum_kernel = \$201 [32:27];
-  assign sum_position = \$201 [56:33];
+  assign sum_position = trace_sum__position;
   assign sum_value = \$201 [26:0];
   assign sum_output = trace_sum__output;
   assign \clear$508  = \clear$507 ;
@@ -3142,7 +3143,6 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor$848  = convolution;
   assign \first_product$849  = next_number;
   assign trace_sum__kernel = \$201 [32:27];
-  assign trace_sum__position = \$201 [56:33];
   assign trace_sum__value = \$201 [26:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
@@ -5961,11 +5961,11 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$25 , write_enable, write_address, write_data, out_valid, \port$7971$0 , out, clk
-);
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$24 , write_enable, write_address, write_data, position, out_valid, \port$7969$0 , out
+, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$8  = 0;
   wire [2:0] \$1 ;
-  wire [12:0] \$10 ;
+  wire [7:0] \$10 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
@@ -5978,19 +5978,19 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [3:0] \$2 ;
   wire \$20 ;
   wire \$21 ;
-  wire [24:0] \$22 ;
+  wire [12:0] \$22 ;
   wire [12:0] \$23 ;
-  wire [12:0] \$24 ;
-  wire [25:0] \$25 ;
-  wire [26:0] \$26 ;
-  wire [27:0] \$27 ;
-  wire [28:0] \$28 ;
+  wire [25:0] \$24 ;
+  wire [26:0] \$25 ;
+  wire [27:0] \$26 ;
+  wire [28:0] \$27 ;
+  wire \$28 ;
   wire \$29 ;
   wire [2:0] \$3 ;
-  wire \$30 ;
+  wire [16:0] \$30 ;
   wire [16:0] \$31 ;
   wire [16:0] \$32 ;
-  wire [16:0] \$33 ;
+  wire [24:0] \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
@@ -6009,23 +6009,21 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg [11:0] \$like  = 12'h000;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$20  = 12'h000;
-  reg [15:0] \$signal$53  = 16'h0000;
+  reg [15:0] \$signal$52  = 16'h0000;
   reg active = 1'h0;
-  reg [31:0] added = 32'd0;
+  reg [7:0] added = 8'h00;
   wire [26:0] \added$58 ;
-  (* init = 32'd0 *)
-  wire [31:0] added_tag;
+  (* init = 8'h00 *)
+  wire [7:0] added_tag;
   wire \added_tag.end ;
   wire [5:0] \added_tag.kernel ;
   wire \added_tag.last ;
-  wire [23:0] \added_tag.position ;
-  reg [31:0] adding = 32'd0;
-  (* init = 32'd0 *)
-  wire [31:0] adding_tag;
+  reg [7:0] adding = 8'h00;
+  (* init = 8'h00 *)
+  wire [7:0] adding_tag;
   wire \adding_tag.end ;
   wire [5:0] \adding_tag.kernel ;
   wire \adding_tag.last ;
-  wire [23:0] \adding_tag.position ;
   reg [15:0] address = 16'h0000;
   wire \begin ;
   wire [31:0] bias;
@@ -6079,53 +6077,51 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg [5:0] kernel = 6'h00;
   reg last_kernel = 1'h0;
   reg last_y = 1'h0;
-  reg [11:0] left = 12'h000;
-  reg [31:0] looking = 32'd0;
-  reg [31:0] looking_1 = 32'd0;
-  reg [31:0] looking_2 = 32'd0;
-  reg [31:0] looking_3 = 32'd0;
-  reg [31:0] looking_4 = 32'd0;
-  (* init = 32'd0 *)
-  wire [31:0] looking_tag;
+  reg [6:0] left = 7'h00;
+  reg [7:0] looking = 8'h00;
+  reg [7:0] looking_1 = 8'h00;
+  reg [7:0] looking_2 = 8'h00;
+  reg [7:0] looking_3 = 8'h00;
+  reg [7:0] looking_4 = 8'h00;
+  (* init = 8'h00 *)
+  wire [7:0] looking_tag;
   wire \looking_tag.end ;
   wire [5:0] \looking_tag.kernel ;
   wire \looking_tag.last ;
-  wire [23:0] \looking_tag.position ;
   reg [31:0] merged;
   wire [15:0] multiplier;
   output [7:0] out;
   wire [7:0] out;
-  wire [58:0] out_tag;
-  wire [31:0] \out_tag.tag ;
+  wire [34:0] out_tag;
+  wire [7:0] \out_tag.tag ;
   wire \out_tag.tag.end ;
   wire [5:0] \out_tag.tag.kernel ;
   wire \out_tag.tag.last ;
-  wire [23:0] \out_tag.tag.position ;
   wire [26:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [56:0] \port$7971$0 ;
-  wire [56:0] \port$7971$0 ;
+  output [32:0] \port$7969$0 ;
+  wire [32:0] \port$7969$0 ;
+  output [23:0] position;
   reg [23:0] position = 24'h000000;
   input [3:0] position_done;
   wire [3:0] position_done;
   output position_freed;
   reg position_freed = 1'h0;
-  wire [31:0] read_tag;
+  wire [7:0] read_tag;
   wire \read_tag.end ;
   wire [5:0] \read_tag.kernel ;
   wire \read_tag.last ;
-  wire [23:0] \read_tag.position ;
   wire ready;
   reg register = 1'h0;
-  output \register$25 ;
+  output \register$24 ;
+  reg \register$24  = 1'h0;
   reg \register$25  = 1'h0;
   reg \register$26  = 1'h0;
   reg \register$27  = 1'h0;
   reg \register$28  = 1'h0;
   reg \register$29  = 1'h0;
-  reg \register$30  = 1'h0;
-  reg [63:0] \register$43  = 64'h0000000000000000;
+  reg [63:0] \register$42  = 64'h0000000000000000;
   wire relu;
   input rst;
   wire rst;
@@ -6136,15 +6132,15 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [26:0] \sum$62 ;
   wire [5:0] sum_kernel;
   wire [7:0] sum_output;
+  (* init = 24'h000000 *)
   wire [23:0] sum_position;
   wire sum_valid;
   wire [26:0] sum_value;
-  wire [58:0] tag;
-  wire [31:0] \tag.tag ;
+  wire [34:0] tag;
+  wire [7:0] \tag.tag ;
   wire \tag.tag.end ;
   wire [5:0] \tag.tag.kernel ;
   wire \tag.tag.last ;
-  wire [23:0] \tag.tag.position ;
   wire [26:0] \tag.value ;
   (* init = 1'h0 *)
   wire valid;
@@ -6158,18 +6154,18 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg [11:0] y = 12'h000;
   assign \$20  = y == bottom;
   assign \$21  = active & last_kernel;
-  assign \$22  = position + 1'h1;
-  assign \$23  = \$signal$20  + 1'h1;
-  assign \$24  = y + 1'h1;
-  assign \$25  = $signed(1'h0) + $signed(drain_sums[24:0]);
-  assign \$26  = $signed(\$25 ) + $signed(drain_sums[49:25]);
-  assign \$27  = $signed(\$26 ) + $signed(drain_sums[74:50]);
-  assign \$28  = $signed(\$27 ) + $signed(drain_sums[99:75]);
-  assign \$29  = out_tag[28:27] == 2'h3;
-  assign \$30  = \$29  | out_tag[57];
-  assign \$31  = address + 1'h1;
-  assign \$32  = \$signal$53  + descriptor[183:172];
-  assign \$33  = \$signal$53  + descriptor[183:172];
+  assign \$22  = \$signal$20  + 1'h1;
+  assign \$23  = y + 1'h1;
+  assign \$24  = $signed(1'h0) + $signed(drain_sums[24:0]);
+  assign \$25  = $signed(\$24 ) + $signed(drain_sums[49:25]);
+  assign \$26  = $signed(\$25 ) + $signed(drain_sums[74:50]);
+  assign \$27  = $signed(\$26 ) + $signed(drain_sums[99:75]);
+  assign \$28  = out_tag[28:27] == 2'h3;
+  assign \$29  = \$28  | out_tag[33];
+  assign \$30  = address + 1'h1;
+  assign \$31  = \$signal$52  + descriptor[183:172];
+  assign \$32  = \$signal$52  + descriptor[183:172];
+  assign \$33  = position + 1'h1;
   assign \$34  = | finished0;
   assign \$35  = | finished1;
   assign \$36  = | finished2;
@@ -6180,9 +6176,9 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$40  = last_kernel & \$signal ;
   assign \$41  = \$40  & last_y;
   assign \$42  = descriptor[303:288] + looking[5:0];
-  assign ending = out_valid & out_tag[58];
+  assign ending = out_valid & out_tag[34];
   always @(posedge clk)
-    \register$43  <= constant;
+    \register$42  <= constant;
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -6194,7 +6190,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$9  = kernel + 1'h1;
   assign \$10  = left - 1'h1;
   assign \$11  = left == 2'h2;
-  assign \$12  = descriptor[283:272] == 1'h1;
+  assign \$12  = descriptor[278:272] == 1'h1;
   assign \$13  = kernel[2:0] == 3'h7;
   assign \$14  = last_kernel | \$13 ;
   assign \$15  = active & \$14 ;
@@ -6206,14 +6202,14 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$7874$0 (\register$43 [52:0]),
+    .\port$7870$0 (\register$42 [52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(sum[26:0]),
     .tag(tag),
     .tag_beside(out_tag),
-    .valid(\register$30 )
+    .valid(\register$29 )
   );
   always @(posedge clk) begin
     finished0 <= \$2 [1:0];
@@ -6278,15 +6274,15 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (active) begin
-      left <= \$10 [11:0];
+      left <= \$10 [6:0];
     end else if (ready) begin
-      left <= descriptor[283:272];
+      left <= descriptor[278:272];
     end
     if (clear) begin
-      left <= 12'h000;
+      left <= 7'h00;
     end
     if (rst) begin
-      left <= 12'h000;
+      left <= 7'h00;
     end
   end
   always @(posedge clk) begin
@@ -6376,21 +6372,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (\$21 ) begin
-      position <= \$22 [23:0];
-    end
-    if (start) begin
-      position <= 24'h000000;
-    end
-    if (clear) begin
-      position <= 24'h000000;
-    end
-    if (rst) begin
-      position <= 24'h000000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$21 ) begin
-      \$signal$20  <= \$23 [11:0];
+      \$signal$20  <= \$22 [11:0];
       if (\$signal ) begin
         \$signal$20  <= 12'h000;
       end
@@ -6408,7 +6390,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   always @(posedge clk) begin
     if (\$21 ) begin
       if (\$signal ) begin
-        y <= \$24 [11:0];
+        y <= \$23 [11:0];
       end
     end
     if (start) begin
@@ -6431,7 +6413,16 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    \register$25  <= register;
+    \register$24  <= register;
+    if (clear) begin
+      \register$24  <= 1'h0;
+    end
+    if (rst) begin
+      \register$24  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$25  <= \register$24 ;
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -6476,23 +6467,14 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    \register$30  <= \register$29 ;
-    if (clear) begin
-      \register$30  <= 1'h0;
-    end
-    if (rst) begin
-      \register$30  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
     if (active) begin
       looking_1 <= read_tag;
     end
     if (clear) begin
-      looking_1 <= 32'd0;
+      looking_1 <= 8'h00;
     end
     if (rst) begin
-      looking_1 <= 32'd0;
+      looking_1 <= 8'h00;
     end
   end
   always @(posedge clk) begin
@@ -6500,64 +6482,64 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
       looking_2 <= looking_1;
     end
     if (clear) begin
-      looking_2 <= 32'd0;
+      looking_2 <= 8'h00;
     end
     if (rst) begin
-      looking_2 <= 32'd0;
+      looking_2 <= 8'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$24 ) begin
+      looking_3 <= looking_2;
+    end
+    if (clear) begin
+      looking_3 <= 8'h00;
+    end
+    if (rst) begin
+      looking_3 <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\register$25 ) begin
-      looking_3 <= looking_2;
+      looking_4 <= looking_3;
     end
     if (clear) begin
-      looking_3 <= 32'd0;
+      looking_4 <= 8'h00;
     end
     if (rst) begin
-      looking_3 <= 32'd0;
+      looking_4 <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\register$26 ) begin
-      looking_4 <= looking_3;
+      looking <= looking_4;
     end
     if (clear) begin
-      looking_4 <= 32'd0;
+      looking <= 8'h00;
     end
     if (rst) begin
-      looking_4 <= 32'd0;
+      looking <= 8'h00;
     end
   end
   always @(posedge clk) begin
     if (\register$27 ) begin
-      looking <= looking_4;
-    end
-    if (clear) begin
-      looking <= 32'd0;
-    end
-    if (rst) begin
-      looking <= 32'd0;
-    end
-  end
-  always @(posedge clk) begin
-    if (\register$28 ) begin
       adding <= looking;
     end
   end
   always @(posedge clk) begin
-    if (\register$29 ) begin
+    if (\register$28 ) begin
       added <= adding;
     end
   end
   always @(posedge clk) begin
-    if (\register$29 ) begin
-      sum <= \$28 ;
+    if (\register$28 ) begin
+      sum <= \$27 ;
     end
   end
   always @(posedge clk) begin
     write_enable <= 1'h0;
     if (out_valid) begin
-      if (\$30 ) begin
+      if (\$29 ) begin
         write_enable <= 1'h1;
       end
     end
@@ -6571,7 +6553,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   always @(posedge clk) begin
     if (out_valid) begin
       word <= merged;
-      if (\$30 ) begin
+      if (\$29 ) begin
         word <= 32'd0;
       end
     end
@@ -6587,7 +6569,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (out_valid) begin
-      if (\$30 ) begin
+      if (\$29 ) begin
         write_address <= address;
       end
     end
@@ -6600,7 +6582,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (out_valid) begin
-      if (\$30 ) begin
+      if (\$29 ) begin
         write_data <= merged;
       end
     end
@@ -6613,11 +6595,11 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (out_valid) begin
-      if (\$30 ) begin
-        address <= \$31 [15:0];
+      if (\$29 ) begin
+        address <= \$30 [15:0];
       end
-      if (out_tag[57]) begin
-        address <= \$33 [15:0];
+      if (out_tag[33]) begin
+        address <= \$32 [15:0];
       end
     end
     if (start) begin
@@ -6632,18 +6614,34 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (out_valid) begin
-      if (out_tag[57]) begin
-        \$signal$53  <= \$32 [15:0];
+      if (out_tag[33]) begin
+        \$signal$52  <= \$31 [15:0];
       end
     end
     if (start) begin
-      \$signal$53  <= descriptor[63:48];
+      \$signal$52  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$53  <= 16'h0000;
+      \$signal$52  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$53  <= 16'h0000;
+      \$signal$52  <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (out_valid) begin
+      if (out_tag[33]) begin
+        position <= \$33 [23:0];
+      end
+    end
+    if (start) begin
+      position <= 24'h000000;
+    end
+    if (clear) begin
+      position <= 24'h000000;
+    end
+    if (rst) begin
+      position <= 24'h000000;
     end
   end
   always @* begin
@@ -6665,22 +6663,22 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign adding_tag = adding;
   assign added_tag = added;
   assign \added$58  = sum[26:0];
-  assign drain_valid = \register$25 ;
-  assign valid = \register$30 ;
+  assign drain_valid = \register$24 ;
+  assign valid = \register$29 ;
   assign \sum$62  = sum[26:0];
-  assign bias = \register$43 [31:0];
-  assign multiplier = \register$43 [47:32];
-  assign shift = \register$43 [52:48];
+  assign bias = \register$42 [31:0];
+  assign multiplier = \register$42 [47:32];
+  assign shift = \register$42 [52:48];
   assign relu = descriptor[4];
   assign sum_valid = out_valid;
   assign sum_kernel = out_tag[32:27];
-  assign sum_position = out_tag[56:33];
+  assign sum_position = position;
   assign sum_value = out_tag[26:0];
   assign sum_output = out;
   assign drain_group = \$39 [2:0];
   assign constant_address = \$42 [10:0];
   assign drain_lane = kernel[2:0];
-  assign \port$7971$0  = out_tag[56:0];
+  assign \port$7969$0  = out_tag[32:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -6698,47 +6696,40 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
   assign \read_tag.kernel  = read_tag[5:0];
-  assign \read_tag.position  = read_tag[29:6];
-  assign \read_tag.last  = read_tag[30];
-  assign \read_tag.end  = read_tag[31];
+  assign \read_tag.last  = read_tag[6];
+  assign \read_tag.end  = read_tag[7];
   assign \looking_tag.kernel  = looking[5:0];
-  assign \looking_tag.position  = looking[29:6];
-  assign \looking_tag.last  = looking[30];
-  assign \looking_tag.end  = looking[31];
+  assign \looking_tag.last  = looking[6];
+  assign \looking_tag.end  = looking[7];
   assign \adding_tag.kernel  = adding[5:0];
-  assign \adding_tag.position  = adding[29:6];
-  assign \adding_tag.last  = adding[30];
-  assign \adding_tag.end  = adding[31];
+  assign \adding_tag.last  = adding[6];
+  assign \adding_tag.end  = adding[7];
   assign \drain_sums[0]  = drain_sums[24:0];
   assign \drain_sums[1]  = drain_sums[49:25];
   assign \drain_sums[2]  = drain_sums[74:50];
   assign \drain_sums[3]  = drain_sums[99:75];
   assign \out_tag.value  = out_tag[26:0];
-  assign \out_tag.tag  = out_tag[58:27];
+  assign \out_tag.tag  = out_tag[34:27];
   assign \out_tag.tag.kernel  = out_tag[32:27];
-  assign \out_tag.tag.position  = out_tag[56:33];
-  assign \out_tag.tag.last  = out_tag[57];
-  assign \out_tag.tag.end  = out_tag[58];
+  assign \out_tag.tag.last  = out_tag[33];
+  assign \out_tag.tag.end  = out_tag[34];
   assign \added_tag.kernel  = added[5:0];
-  assign \added_tag.position  = added[29:6];
-  assign \added_tag.last  = added[30];
-  assign \added_tag.end  = added[31];
+  assign \added_tag.last  = added[6];
+  assign \added_tag.end  = added[7];
   assign \tag.value  = tag[26:0];
-  assign \tag.tag  = tag[58:27];
+  assign \tag.tag  = tag[34:27];
   assign \tag.tag.kernel  = tag[32:27];
-  assign \tag.tag.position  = tag[56:33];
-  assign \tag.tag.last  = tag[57];
-  assign \tag.tag.end  = tag[58];
+  assign \tag.tag.last  = tag[33];
+  assign \tag.tag.end  = tag[34];
   assign tag[26:0] = sum[26:0];
-  assign tag[58:27] = added;
-  assign read_tag[31] = \$41 ;
-  assign read_tag[30] = last_kernel;
-  assign read_tag[29:6] = position;
+  assign tag[34:27] = added;
+  assign read_tag[7] = \$41 ;
+  assign read_tag[6] = last_kernel;
   assign read_tag[5:0] = kernel;
   assign \$39  = { 3'h0, kernel[5:3] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$7874$0 , tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$7870$0 , tag, \register$12 , tag_beside, out, clk);
   wire [44:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -6764,18 +6755,17 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$787
   output [7:0] out;
   wire [7:0] out;
   wire [7:0] \out$60 ;
-  (* init = 59'h000000000000000 *)
-  wire [58:0] out_tag;
-  wire [31:0] \out_tag.tag ;
+  (* init = 35'h000000000 *)
+  wire [34:0] out_tag;
+  wire [7:0] \out_tag.tag ;
   wire \out_tag.tag.end ;
   wire [5:0] \out_tag.tag.kernel ;
   wire \out_tag.tag.last ;
-  wire [23:0] \out_tag.tag.position ;
   wire [26:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$7874$0 ;
-  wire [52:0] \port$7874$0 ;
+  input [52:0] \port$7870$0 ;
+  wire [52:0] \port$7870$0 ;
   wire [42:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -6812,25 +6802,24 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$787
   reg [4:0] shift_beside_4 = 5'h00;
   input [26:0] sum;
   wire [26:0] sum;
-  input [58:0] tag;
-  wire [58:0] tag;
-  wire [31:0] \tag.tag ;
+  input [34:0] tag;
+  wire [34:0] tag;
+  wire [7:0] \tag.tag ;
   wire \tag.tag.end ;
   wire [5:0] \tag.tag.kernel ;
   wire \tag.tag.last ;
-  wire [23:0] \tag.tag.position ;
   wire [26:0] \tag.value ;
-  output [58:0] tag_beside;
-  reg [58:0] tag_beside = 59'h000000000000000;
-  reg [58:0] tag_beside_1 = 59'h000000000000000;
-  reg [58:0] tag_beside_2 = 59'h000000000000000;
-  reg [58:0] tag_beside_3 = 59'h000000000000000;
-  reg [58:0] tag_beside_4 = 59'h000000000000000;
-  reg [58:0] tag_beside_5 = 59'h000000000000000;
-  reg [58:0] tag_beside_6 = 59'h000000000000000;
-  reg [58:0] tag_beside_7 = 59'h000000000000000;
-  reg [58:0] tag_beside_8 = 59'h000000000000000;
-  reg [58:0] tag_beside_9 = 59'h000000000000000;
+  output [34:0] tag_beside;
+  reg [34:0] tag_beside = 35'h000000000;
+  reg [34:0] tag_beside_1 = 35'h000000000;
+  reg [34:0] tag_beside_2 = 35'h000000000;
+  reg [34:0] tag_beside_3 = 35'h000000000;
+  reg [34:0] tag_beside_4 = 35'h000000000;
+  reg [34:0] tag_beside_5 = 35'h000000000;
+  reg [34:0] tag_beside_6 = 35'h000000000;
+  reg [34:0] tag_beside_7 = 35'h000000000;
+  reg [34:0] tag_beside_8 = 35'h000000000;
+  reg [34:0] tag_beside_9 = 35'h000000000;
   input valid;
   wire valid;
   wire [3:0] \valid$55 ;
@@ -6843,10 +6832,10 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$787
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$7893$0 (register),
-    .\port$7895$0 (\register$4 ),
-    .\port$7897$0 (\register$5 ),
-    .\port$7899$0 (\register$6 ),
+    .\port$7891$0 (register),
+    .\port$7893$0 (\register$4 ),
+    .\port$7895$0 (\register$5 ),
+    .\port$7897$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -7026,17 +7015,17 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$787
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$7874$0 [47:32];
+      multiplier <= \port$7870$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$7874$0 [52:48];
+      shift <= \port$7870$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$7874$0 [31:0];
+      bias <= \port$7870$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -7104,9 +7093,9 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$787
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$7874$0 [47:32];
-  assign \shift$18  = \port$7874$0 [52:48];
-  assign \bias$20  = \port$7874$0 [31:0];
+  assign \multiplier$16  = \port$7870$0 [47:32];
+  assign \shift$18  = \port$7870$0 [52:48];
+  assign \bias$20  = \port$7870$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -7119,20 +7108,18 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$787
   assign out_valid = \register$12 ;
   assign out_tag = tag_beside;
   assign \tag.value  = tag[26:0];
-  assign \tag.tag  = tag[58:27];
+  assign \tag.tag  = tag[34:27];
   assign \tag.tag.kernel  = tag[32:27];
-  assign \tag.tag.position  = tag[56:33];
-  assign \tag.tag.last  = tag[57];
-  assign \tag.tag.end  = tag[58];
+  assign \tag.tag.last  = tag[33];
+  assign \tag.tag.end  = tag[34];
   assign \out_tag.value  = tag_beside[26:0];
-  assign \out_tag.tag  = tag_beside[58:27];
+  assign \out_tag.tag  = tag_beside[34:27];
   assign \out_tag.tag.kernel  = tag_beside[32:27];
-  assign \out_tag.tag.position  = tag_beside[56:33];
-  assign \out_tag.tag.last  = tag_beside[57];
-  assign \out_tag.tag.end  = tag_beside[58];
+  assign \out_tag.tag.last  = tag_beside[33];
+  assign \out_tag.tag.end  = tag_beside[34];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7893$0 , \port$7895$0 , \port$7897$0 , \port$7899$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7891$0 , \port$7893$0 , \port$7895$0 , \port$7897$0 , multiplicand, multiplier, product, clk);
   wire [27:0] \$1 ;
   wire [28:0] \$10 ;
   wire [27:0] \$11 ;
@@ -7211,14 +7198,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7893$0 , \
   reg [28:0] partial4 = 29'h00000000;
   reg [28:0] partial6 = 29'h00000000;
   reg [28:0] partial8 = 29'h00000000;
+  input \port$7891$0 ;
+  wire \port$7891$0 ;
   input \port$7893$0 ;
   wire \port$7893$0 ;
   input \port$7895$0 ;
   wire \port$7895$0 ;
   input \port$7897$0 ;
   wire \port$7897$0 ;
-  input \port$7899$0 ;
-  wire \port$7899$0 ;
   output [42:0] product;
   wire [42:0] product;
   input rst;
@@ -7263,81 +7250,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$7893$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 28'h0000000;
   always @(posedge clk) begin
-    if (\port$7893$0 ) begin
+    if (\port$7891$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7893$0 ) begin
+    if (\port$7891$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7893$0 ) begin
+    if (\port$7891$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7893$0 ) begin
+    if (\port$7891$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7893$0 ) begin
+    if (\port$7891$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7893$0 ) begin
+    if (\port$7891$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7893$0 ) begin
+    if (\port$7891$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7893$0 ) begin
+    if (\port$7891$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$7895$0 ) begin
+    if (\port$7893$0 ) begin
       total <= \$43 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7895$0 ) begin
+    if (\port$7893$0 ) begin
       \total$14  <= \$46 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7895$0 ) begin
+    if (\port$7893$0 ) begin
       \total$15  <= \$49 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7895$0 ) begin
+    if (\port$7893$0 ) begin
       \total$16  <= \$52 [31:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7897$0 ) begin
+    if (\port$7895$0 ) begin
       \total$17  <= \$55 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7897$0 ) begin
+    if (\port$7895$0 ) begin
       \total$18  <= \$58 [35:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$7899$0 ) begin
+    if (\port$7897$0 ) begin
       \total$19  <= \$61 [43:0];
     end
   end
-  assign valid = { \port$7899$0 , \port$7897$0 , \port$7895$0 , \port$7893$0  };
+  assign valid = { \port$7897$0 , \port$7895$0 , \port$7893$0 , \port$7891$0  };
   assign abort = 1'h0;
   assign product = \total$19 [42:0];
   assign \$1  = { multiplicand[26], multiplicand };
@@ -7941,9 +7928,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$7320$136 (descriptor[139:136]),
-    .\port$7320$160 (descriptor[171:160]),
-    .\port$7320$96 (descriptor[119:96]),
+    .\port$7318$136 (descriptor[139:136]),
+    .\port$7318$160 (descriptor[171:160]),
+    .\port$7318$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -7965,7 +7952,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$7320$136 (descriptor[147:136]),
+    .\port$7318$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -7979,7 +7966,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$7320$320 (descriptor[347:320]),
+    .\port$7318$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -8935,7 +8922,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8062$0 (multiplier),
+    .\port$8060$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9005,7 +8992,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8062$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$8060$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -9050,8 +9037,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8062$0 ;
-  wire [15:0] \port$8062$0 ;
+  input [15:0] \port$8060$0 ;
+  wire [15:0] \port$8060$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9112,17 +9099,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8062$0  };
+  assign multiplicand = { 1'h0, \port$8060$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8062$0  };
-  assign \$3  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8062$0  };
-  assign \$8  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8062$0  };
-  assign \$13  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8062$0  };
-  assign \$18  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8060$0  };
+  assign \$3  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8060$0  };
+  assign \$8  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8060$0  };
+  assign \$13  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8060$0  };
+  assign \$18  = { 1'h0, \port$8060$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9302,7 +9289,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8062$0 (multiplier),
+    .\port$8060$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9372,7 +9359,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8062$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$8060$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -9417,8 +9404,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8062$0 ;
-  wire [15:0] \port$8062$0 ;
+  input [15:0] \port$8060$0 ;
+  wire [15:0] \port$8060$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9479,17 +9466,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8062$0  };
+  assign multiplicand = { 1'h0, \port$8060$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8062$0  };
-  assign \$3  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8062$0  };
-  assign \$8  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8062$0  };
-  assign \$13  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8062$0  };
-  assign \$18  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8060$0  };
+  assign \$3  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8060$0  };
+  assign \$8  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8060$0  };
+  assign \$13  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8060$0  };
+  assign \$18  = { 1'h0, \port$8060$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -9669,7 +9656,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8062$0 (multiplier),
+    .\port$8060$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -9739,7 +9726,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8062$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$8060$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -9784,8 +9771,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8062$0 ;
-  wire [15:0] \port$8062$0 ;
+  input [15:0] \port$8060$0 ;
+  wire [15:0] \port$8060$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -9846,17 +9833,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8062$0  };
+  assign multiplicand = { 1'h0, \port$8060$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8062$0  };
-  assign \$3  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8062$0  };
-  assign \$8  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8062$0  };
-  assign \$13  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8062$0  };
-  assign \$18  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8060$0  };
+  assign \$3  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8060$0  };
+  assign \$8  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8060$0  };
+  assign \$13  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8060$0  };
+  assign \$18  = { 1'h0, \port$8060$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -10036,7 +10023,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$8062$0 (multiplier),
+    .\port$8060$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -10106,7 +10093,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8062$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$8060$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -10151,8 +10138,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$8062$0 ;
-  wire [15:0] \port$8062$0 ;
+  input [15:0] \port$8060$0 ;
+  wire [15:0] \port$8060$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -10213,17 +10200,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$8062$0  };
+  assign multiplicand = { 1'h0, \port$8060$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$8062$0  };
-  assign \$3  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$8062$0  };
-  assign \$8  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$8062$0  };
-  assign \$13  = { 1'h0, \port$8062$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$8062$0  };
-  assign \$18  = { 1'h0, \port$8062$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$8060$0  };
+  assign \$3  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$8060$0  };
+  assign \$8  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$8060$0  };
+  assign \$13  = { 1'h0, \port$8060$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$8060$0  };
+  assign \$18  = { 1'h0, \port$8060$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -10345,7 +10332,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$7320$96 , \port$7320$136 , \port$7320$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$7318$96 , \port$7318$136 , \port$7318$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -11202,12 +11189,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$7320$136 ;
-  wire [3:0] \port$7320$136 ;
-  input [11:0] \port$7320$160 ;
-  wire [11:0] \port$7320$160 ;
-  input [23:0] \port$7320$96 ;
-  wire [23:0] \port$7320$96 ;
+  input [3:0] \port$7318$136 ;
+  wire [3:0] \port$7318$136 ;
+  input [11:0] \port$7318$160 ;
+  wire [11:0] \port$7318$160 ;
+  input [23:0] \port$7318$96 ;
+  wire [23:0] \port$7318$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -11632,7 +11619,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$566  = \$564  | \$565 ;
   assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$568  = \$566  | \$567 ;
-  assign \$569  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$569  = { 4'h0, \port$7318$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$571  = \$569  | \$570 ;
   assign \$573  = \$571  | \$572 ;
@@ -11654,7 +11641,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$589  = \$587  | \$588 ;
   assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$591  = \$589  | \$590 ;
-  assign \$592  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$592  = { 4'h0, \port$7318$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$594  = \$592  | \$593 ;
   assign \$596  = \$594  | \$595 ;
@@ -11676,7 +11663,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$612  = \$610  | \$611 ;
   assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$614  = \$612  | \$613 ;
-  assign \$615  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$615  = { 4'h0, \port$7318$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$617  = \$615  | \$616 ;
   assign \$619  = \$617  | \$618 ;
@@ -11698,7 +11685,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$635  = \$633  | \$634 ;
   assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$637  = \$635  | \$636 ;
-  assign \$638  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$638  = { 4'h0, \port$7318$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$640  = \$638  | \$639 ;
   assign \$642  = \$640  | \$641 ;
@@ -11720,7 +11707,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$658  = \$656  | \$657 ;
   assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$660  = \$658  | \$659 ;
-  assign \$661  = { 4'h0, \port$7320$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$661  = { 4'h0, \port$7318$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$663  = \$661  | \$662 ;
   assign \$665  = \$663  | \$664 ;
@@ -11794,7 +11781,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$737  = \$735  | \$736 ;
   assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$739  = \$737  | \$738 ;
-  assign \$741  = { 13'h0000, \port$7320$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$741  = { 13'h0000, \port$7318$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$742  = \$740  | \$741 ;
   assign \$743  = \$739  + \$742 ;
   assign \$744  = advance & x_moves;
@@ -11810,7 +11797,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$754  = \$752  | \$753 ;
   assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$7320$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$758  = { 13'h0000, \port$7318$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$759  = \$757  | \$758 ;
   assign \$760  = \$756  + \$759 ;
   assign \$761  = advance & row_moves;
@@ -11824,7 +11811,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$769  = \$767  | \$768 ;
   assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$771  = \$769  | \$770 ;
-  assign \$773  = { 13'h0000, \port$7320$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = { 13'h0000, \port$7318$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$774  = \$772  | \$773 ;
   assign \$775  = \$771  + \$774 ;
   assign \$776  = advance & y_moves;
@@ -11838,7 +11825,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$784  = \$782  | \$783 ;
   assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$786  = \$784  | \$785 ;
-  assign \$788  = { 13'h0000, \port$7320$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$788  = { 13'h0000, \port$7318$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$789  = \$787  | \$788 ;
   assign \$790  = \$786  + \$789 ;
   assign \$1  = column_count == 1'h1;
@@ -11860,15 +11847,15 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$19  = load | \$18 ;
   assign \$20  = word_left - 1'h1;
   assign \$21  = word_left == 2'h3;
-  assign \$22  = \port$7320$96 [11:0] == 1'h1;
-  assign \$23  = \port$7320$96 [11:0] == 2'h2;
+  assign \$22  = \port$7318$96 [11:0] == 1'h1;
+  assign \$23  = \port$7318$96 [11:0] == 2'h2;
   assign \$24  = & { word_single, row_single, column_single, 1'h1 };
   assign \$25  = advance & x_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = x_left - 1'h1;
   assign \$28  = x_left == 2'h3;
-  assign \$29  = \port$7320$96 [23:12] == 1'h1;
-  assign \$30  = \port$7320$96 [23:12] == 2'h2;
+  assign \$29  = \port$7318$96 [23:12] == 1'h1;
+  assign \$30  = \port$7318$96 [23:12] == 2'h2;
   assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$32  = advance & y_moves;
   assign \$33  = load | \$32 ;
@@ -12266,7 +12253,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$26 ) begin
-        x_left <= \port$7320$96 [11:0];
+        x_left <= \port$7318$96 [11:0];
         if (x_step) begin
           x_left <= \$27 [11:0];
         end
@@ -12347,7 +12334,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$33 ) begin
-        y_left <= \port$7320$96 [23:12];
+        y_left <= \port$7318$96 [23:12];
         if (y_step) begin
           y_left <= \$34 [11:0];
         end
@@ -12711,16 +12698,16 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$7320$96 [11:0];
-  assign y_count = \port$7320$96 [23:12];
-  assign address_column_step = { 4'h0, \port$7320$160  };
+  assign x_count = \port$7318$96 [11:0];
+  assign y_count = \port$7318$96 [23:12];
+  assign address_column_step = { 4'h0, \port$7318$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$7320$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$7318$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$7320$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$7318$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -12810,7 +12797,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$7320$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$7318$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -12865,8 +12852,8 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$7320$136 ;
-  wire [11:0] \port$7320$136 ;
+  input [11:0] \port$7318$136 ;
+  wire [11:0] \port$7318$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13007,7 +12994,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7320$136 [3:0];
+        rotating_stride <= \port$7318$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -13022,7 +13009,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_left <= \port$7320$136 [7:4];
+        rotating_left <= \port$7318$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -13037,7 +13024,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_top <= \port$7320$136 [11:8];
+        rotating_top <= \port$7318$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -13117,9 +13104,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$7320$136 [3:0];
-  assign pad_left = \port$7320$136 [7:4];
-  assign pad_top = \port$7320$136 [11:8];
+  assign stride = \port$7318$136 [3:0];
+  assign pad_left = \port$7318$136 [7:4];
+  assign pad_top = \port$7318$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -13129,7 +13116,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$7320$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$7318$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -13182,8 +13169,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$7320$320 ;
-  wire [27:0] \port$7320$320 ;
+  input [27:0] \port$7318$320 ;
+  wire [27:0] \port$7318$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -13204,14 +13191,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$4  = \$2  & \$3 ;
   assign \$5  = clock + 1'h1;
   assign \$7  = clock < 4'hc;
-  assign \$9  = width[11] ? \port$7320$320 [11:0] : 12'h000;
+  assign \$9  = width[11] ? \port$7318$320 [11:0] : 12'h000;
   assign \$10  = \$8  + \$9 ;
   assign \$11  = clock >= 4'h8;
   assign \$12  = clock < 4'hc;
   assign \$13  = \$11  & \$12 ;
-  assign \$15  = rotating_stride[3] ? \port$7320$320 [11:0] : 12'h000;
+  assign \$15  = rotating_stride[3] ? \port$7318$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$18  = rotating_left[3] ? \port$7320$320 [11:0] : 12'h000;
+  assign \$18  = rotating_left[3] ? \port$7318$320 [11:0] : 12'h000;
   assign \$19  = \$17  + \$18 ;
   assign \$20  = clock >= 4'hc;
   assign \$21  = clock < 5'h10;
@@ -13307,7 +13294,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        width <= \port$7320$320 [27:16];
+        width <= \port$7318$320 [27:16];
       end else if (running) begin
         width <= \$6 [11:0];
       end
@@ -13322,7 +13309,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$7320$320 [15:12];
+        rotating_stride <= \port$7318$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -13432,11 +13419,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       \$signal  <= 16'h0000;
     end
   end
-  assign \width$8  = \port$7320$320 [27:16];
-  assign stride = \port$7320$320 [15:12];
+  assign \width$8  = \port$7318$320 [27:16];
+  assign stride = \port$7318$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$7320$320 [11:0];
+  assign pixel = \port$7318$320 [11:0];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -13446,7 +13433,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7600$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$7598$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -13482,8 +13469,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [5:0] load_row;
   reg [5:0] load_row = 6'h00;
   wire pad;
-  input [25:0] \port$7600$0 ;
-  wire [25:0] \port$7600$0 ;
+  input [25:0] \port$7598$0 ;
+  wire [25:0] \port$7598$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -13516,10 +13503,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$7600$0 [23];
+  assign \$1  = ~ \port$7598$0 [23];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$7600$0 [23];
+  assign chunk_begin = \$signal  & \port$7598$0 [23];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -13553,7 +13540,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$7600$0 [16];
+    \register$14  <= \port$7598$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -13580,7 +13567,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$7600$0 [23];
+    \register$18  <= \port$7598$0 [23];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -13607,7 +13594,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$7600$0 [24];
+    \register$21  <= \port$7598$0 [24];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -13634,7 +13621,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$7600$0 [25];
+    \register$25  <= \port$7598$0 [25];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -13661,7 +13648,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$7600$0 [22:17];
+    \register$29  <= \port$7598$0 [22:17];
     if (clear) begin
       \register$29  <= 6'h00;
     end
@@ -13764,13 +13751,13 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$7600$0 [23];
-  assign read_address = \port$7600$0 [15:0];
-  assign address = \port$7600$0 [15:0];
-  assign pad = \port$7600$0 [16];
-  assign last = \port$7600$0 [24];
-  assign last_chunk = \port$7600$0 [25];
-  assign row_word = \port$7600$0 [22:17];
+  assign first = \port$7598$0 [23];
+  assign read_address = \port$7598$0 [15:0];
+  assign address = \port$7598$0 [15:0];
+  assign pad = \port$7598$0 [16];
+  assign last = \port$7598$0 [24];
+  assign last_chunk = \port$7598$0 [25];
+  assign row_word = \port$7598$0 [22:17];
   assign read_enable = \$signal ;
 endmodule
 
@@ -23101,7 +23088,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7348$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7346$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23255,8 +23242,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7348$90 ;
-  wire [40:0] \port$7348$90 ;
+  input [40:0] \port$7346$90 ;
+  wire [40:0] \port$7346$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23317,10 +23304,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7348$90 [19:0]),
+    .coefficient_base(\port$7346$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7348$90 [40:20]),
+    .coefficient_words(\port$7346$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23399,8 +23386,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7348$90 [19:0];
-  assign coefficient_words = \port$7348$90 [40:20];
+  assign coefficient_base = \port$7346$90 [19:0];
+  assign coefficient_words = \port$7346$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23446,7 +23433,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7348$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7346$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23600,8 +23587,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7348$90 ;
-  wire [40:0] \port$7348$90 ;
+  input [40:0] \port$7346$90 ;
+  wire [40:0] \port$7346$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23662,10 +23649,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7348$90 [19:0]),
+    .coefficient_base(\port$7346$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7348$90 [40:20]),
+    .coefficient_words(\port$7346$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -23744,8 +23731,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7348$90 [19:0];
-  assign coefficient_words = \port$7348$90 [40:20];
+  assign coefficient_base = \port$7346$90 [19:0];
+  assign coefficient_words = \port$7346$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -23791,7 +23778,7 @@ endmodule
 module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7348$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7346$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -23945,8 +23932,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7348$90 ;
-  wire [40:0] \port$7348$90 ;
+  input [40:0] \port$7346$90 ;
+  wire [40:0] \port$7346$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -24007,10 +23994,10 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7348$90 [19:0]),
+    .coefficient_base(\port$7346$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7348$90 [40:20]),
+    .coefficient_words(\port$7346$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -24089,8 +24076,8 @@ module \crossloom.tile2 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7348$90 [19:0];
-  assign coefficient_words = \port$7348$90 [40:20];
+  assign coefficient_base = \port$7346$90 [19:0];
+  assign coefficient_words = \port$7346$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -24136,7 +24123,7 @@ endmodule
 module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7348$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$7346$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -24290,8 +24277,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$7348$90 ;
-  wire [40:0] \port$7348$90 ;
+  input [40:0] \port$7346$90 ;
+  wire [40:0] \port$7346$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -24352,10 +24339,10 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$7348$90 [19:0]),
+    .coefficient_base(\port$7346$90 [19:0]),
     .coefficient_data(write_data),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$7348$90 [40:20]),
+    .coefficient_words(\port$7346$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -24434,8 +24421,8 @@ module \crossloom.tile3 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[3:0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$7348$90 [19:0];
-  assign coefficient_words = \port$7348$90 [40:20];
+  assign coefficient_base = \port$7346$90 [19:0];
+  assign coefficient_words = \port$7346$90 [40:20];
   assign write_group = coefficient_index[3:0];
   assign coefficient_data = write_data;
   assign correction_index = coefficient_index[7:0];
@@ -24498,24 +24485,23 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
-  wire \$25 ;
-  wire [15:0] \$26 ;
-  wire [17:0] \$27 ;
-  wire \$28 ;
-  wire [16:0] \$29 ;
+  wire [15:0] \$25 ;
+  wire [17:0] \$26 ;
+  wire \$27 ;
+  wire [16:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
   wire \$30 ;
-  wire \$31 ;
-  wire [3:0] \$32 ;
-  wire [4:0] \$33 ;
-  wire \$34 ;
-  wire [17:0] \$35 ;
+  wire [3:0] \$31 ;
+  wire [4:0] \$32 ;
+  wire \$33 ;
+  wire [17:0] \$34 ;
+  wire \$35 ;
   wire \$36 ;
   wire \$37 ;
   wire \$38 ;
-  wire \$39 ;
+  wire [24:0] \$39 ;
   wire \$4 ;
-  wire [24:0] \$40 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -24613,10 +24599,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   reg write_enable = 1'h0;
   input write_ready;
   wire write_ready;
-  assign \$37  = r_en & out_last;
-  assign \$38  = | patience;
-  assign \$39  = waiting & \$38 ;
-  assign \$40  = patience - 1'h1;
+  assign \$38  = waiting & \$37 ;
+  assign \$39  = patience - 1'h1;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -24648,19 +24632,20 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   assign \$22  = patience == 1'h1;
   assign late = waiting & \$22 ;
   assign \$23  = descriptor[3:0] == 1'h1;
-  assign \$24  = | descriptor[80:64];
-  assign \$25  = descriptor[3:0] == 1'h1;
-  assign \$26  = \$25  ? descriptor[63:48] : descriptor[47:32];
-  assign \$27  = left - 1'h1;
-  assign \$28  = left != 1'h1;
-  assign \$29  = read_address + 1'h1;
-  assign \$30  = left == 1'h1;
-  assign \$31  = write_enable & ending;
-  assign \$32  = held + read;
-  assign \$33  = \$32  - r_en;
-  assign \$34  = descriptor[80:64] == 1'h1;
-  assign \$35  = beats - 1'h1;
-  assign \$36  = beats == 2'h2;
+  assign \$24  = descriptor[3:0] == 1'h1;
+  assign \$25  = \$24  ? descriptor[63:48] : descriptor[47:32];
+  assign \$26  = left - 1'h1;
+  assign \$27  = left != 1'h1;
+  assign \$28  = read_address + 1'h1;
+  assign \$29  = left == 1'h1;
+  assign \$30  = write_enable & ending;
+  assign \$31  = held + read;
+  assign \$32  = \$31  - r_en;
+  assign \$33  = descriptor[80:64] == 1'h1;
+  assign \$34  = beats - 1'h1;
+  assign \$35  = beats == 2'h2;
+  assign \$36  = r_en & out_last;
+  assign \$37  = | patience;
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
@@ -24690,7 +24675,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
           done <= 1'h1;
         end
       end
-      if (\$37 ) begin
+      if (\$36 ) begin
         done <= 1'h1;
       end
       if (abort) begin
@@ -24711,7 +24696,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
           busy <= 1'h0;
         end
       end
-      if (\$37 ) begin
+      if (\$36 ) begin
         busy <= 1'h0;
       end
       if (abort) begin
@@ -24740,7 +24725,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
       if (starting) begin
         left <= descriptor[80:64];
       end else if (step) begin
-        left <= \$27 [16:0];
+        left <= \$26 [16:0];
       end
       if (abort) begin
         left <= 17'h00000;
@@ -24753,9 +24738,9 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (starting) begin
-        some <= \$24 ;
+        some <= 1'h1;
       end else if (step) begin
-        some <= \$28 ;
+        some <= \$27 ;
       end
       if (abort) begin
         some <= 1'h0;
@@ -24768,9 +24753,9 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (starting) begin
-        read_address <= \$26 ;
+        read_address <= \$25 ;
       end else if (step) begin
-        read_address <= \$29 [15:0];
+        read_address <= \$28 [15:0];
       end
       if (abort) begin
         read_address <= 16'h0000;
@@ -24825,7 +24810,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (in_ready) begin
-        ending <= \$30 ;
+        ending <= \$29 ;
       end
       if (abort) begin
         ending <= 1'h0;
@@ -24838,7 +24823,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (write_ready) begin
-        settling <= \$31 ;
+        settling <= \$30 ;
       end
       if (abort) begin
         settling <= 1'h0;
@@ -24850,7 +24835,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      held <= \$33 [2:0];
+      held <= \$32 [2:0];
       if (abort) begin
         held <= 3'h0;
       end
@@ -24864,7 +24849,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
       if (starting) begin
         beats <= descriptor[80:64];
       end else if (r_en) begin
-        beats <= \$35 [16:0];
+        beats <= \$34 [16:0];
       end
       if (abort) begin
         beats <= 17'h00000;
@@ -24877,9 +24862,9 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (starting) begin
-        out_last <= \$34 ;
+        out_last <= \$33 ;
       end else if (r_en) begin
-        out_last <= \$36 ;
+        out_last <= \$35 ;
       end
       if (abort) begin
         out_last <= 1'h0;
@@ -24892,8 +24877,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       (* full_case = 32'd1 *)
-      if (\$39 ) begin
-        patience <= \$40 [23:0];
+      if (\$38 ) begin
+        patience <= \$39 [23:0];
       end else begin
         patience <= timeout;
       end
@@ -25088,24 +25073,23 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
-  wire \$25 ;
-  wire [15:0] \$26 ;
-  wire [17:0] \$27 ;
-  wire \$28 ;
-  wire [16:0] \$29 ;
+  wire [15:0] \$25 ;
+  wire [17:0] \$26 ;
+  wire \$27 ;
+  wire [16:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
   wire \$30 ;
-  wire \$31 ;
-  wire [3:0] \$32 ;
-  wire [4:0] \$33 ;
-  wire \$34 ;
-  wire [17:0] \$35 ;
+  wire [3:0] \$31 ;
+  wire [4:0] \$32 ;
+  wire \$33 ;
+  wire [17:0] \$34 ;
+  wire \$35 ;
   wire \$36 ;
   wire \$37 ;
   wire \$38 ;
-  wire \$39 ;
+  wire [24:0] \$39 ;
   wire \$4 ;
-  wire [24:0] \$40 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -25203,10 +25187,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   reg write_enable = 1'h0;
   input write_ready;
   wire write_ready;
-  assign \$37  = r_en & out_last;
-  assign \$38  = | patience;
-  assign \$39  = waiting & \$38 ;
-  assign \$40  = patience - 1'h1;
+  assign \$38  = waiting & \$37 ;
+  assign \$39  = patience - 1'h1;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -25238,19 +25220,20 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   assign \$22  = patience == 1'h1;
   assign late = waiting & \$22 ;
   assign \$23  = descriptor[3:0] == 1'h1;
-  assign \$24  = | descriptor[80:64];
-  assign \$25  = descriptor[3:0] == 1'h1;
-  assign \$26  = \$25  ? descriptor[63:48] : descriptor[47:32];
-  assign \$27  = left - 1'h1;
-  assign \$28  = left != 1'h1;
-  assign \$29  = read_address + 1'h1;
-  assign \$30  = left == 1'h1;
-  assign \$31  = write_enable & ending;
-  assign \$32  = held + read;
-  assign \$33  = \$32  - r_en;
-  assign \$34  = descriptor[80:64] == 1'h1;
-  assign \$35  = beats - 1'h1;
-  assign \$36  = beats == 2'h2;
+  assign \$24  = descriptor[3:0] == 1'h1;
+  assign \$25  = \$24  ? descriptor[63:48] : descriptor[47:32];
+  assign \$26  = left - 1'h1;
+  assign \$27  = left != 1'h1;
+  assign \$28  = read_address + 1'h1;
+  assign \$29  = left == 1'h1;
+  assign \$30  = write_enable & ending;
+  assign \$31  = held + read;
+  assign \$32  = \$31  - r_en;
+  assign \$33  = descriptor[80:64] == 1'h1;
+  assign \$34  = beats - 1'h1;
+  assign \$35  = beats == 2'h2;
+  assign \$36  = r_en & out_last;
+  assign \$37  = | patience;
   \crossloom.transfer1.queue  queue (
     .abort(abort),
     .clk(clk),
@@ -25280,7 +25263,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
           done <= 1'h1;
         end
       end
-      if (\$37 ) begin
+      if (\$36 ) begin
         done <= 1'h1;
       end
       if (abort) begin
@@ -25301,7 +25284,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
           busy <= 1'h0;
         end
       end
-      if (\$37 ) begin
+      if (\$36 ) begin
         busy <= 1'h0;
       end
       if (abort) begin
@@ -25330,7 +25313,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
       if (starting) begin
         left <= descriptor[80:64];
       end else if (step) begin
-        left <= \$27 [16:0];
+        left <= \$26 [16:0];
       end
       if (abort) begin
         left <= 17'h00000;
@@ -25343,9 +25326,9 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   always @(posedge clk) begin
     if (transfer1_moving) begin
       if (starting) begin
-        some <= \$24 ;
+        some <= 1'h1;
       end else if (step) begin
-        some <= \$28 ;
+        some <= \$27 ;
       end
       if (abort) begin
         some <= 1'h0;
@@ -25358,9 +25341,9 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   always @(posedge clk) begin
     if (transfer1_moving) begin
       if (starting) begin
-        read_address <= \$26 ;
+        read_address <= \$25 ;
       end else if (step) begin
-        read_address <= \$29 [15:0];
+        read_address <= \$28 [15:0];
       end
       if (abort) begin
         read_address <= 16'h0000;
@@ -25415,7 +25398,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   always @(posedge clk) begin
     if (transfer1_moving) begin
       if (in_ready) begin
-        ending <= \$30 ;
+        ending <= \$29 ;
       end
       if (abort) begin
         ending <= 1'h0;
@@ -25428,7 +25411,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   always @(posedge clk) begin
     if (transfer1_moving) begin
       if (write_ready) begin
-        settling <= \$31 ;
+        settling <= \$30 ;
       end
       if (abort) begin
         settling <= 1'h0;
@@ -25440,7 +25423,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   end
   always @(posedge clk) begin
     if (transfer1_moving) begin
-      held <= \$33 [2:0];
+      held <= \$32 [2:0];
       if (abort) begin
         held <= 3'h0;
       end
@@ -25454,7 +25437,7 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
       if (starting) begin
         beats <= descriptor[80:64];
       end else if (r_en) begin
-        beats <= \$35 [16:0];
+        beats <= \$34 [16:0];
       end
       if (abort) begin
         beats <= 17'h00000;
@@ -25467,9 +25450,9 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   always @(posedge clk) begin
     if (transfer1_moving) begin
       if (starting) begin
-        out_last <= \$34 ;
+        out_last <= \$33 ;
       end else if (r_en) begin
-        out_last <= \$36 ;
+        out_last <= \$35 ;
       end
       if (abort) begin
         out_last <= 1'h0;
@@ -25482,8 +25465,8 @@ module \crossloom.transfer1 (in_valid, in_data, out_ready, rst, transfer1_moving
   always @(posedge clk) begin
     if (transfer1_moving) begin
       (* full_case = 32'd1 *)
-      if (\$39 ) begin
-        patience <= \$40 [23:0];
+      if (\$38 ) begin
+        patience <= \$39 [23:0];
       end else begin
         patience <= timeout;
       end
@@ -25658,7 +25641,7 @@ module \crossloom.transfer1.queue (rst, transfer1_moving, r_en, r_rdy, r_data, a
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7600$0 , busy, clk);
+module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, valid, \port$7598$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -25682,14 +25665,14 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$28 ;
   wire \$29 ;
   wire [4:0] \$3 ;
-  wire [12:0] \$30 ;
+  wire [6:0] \$30 ;
   wire \$31 ;
   wire [6:0] \$32 ;
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
-  wire [12:0] \$37 ;
+  wire [7:0] \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire [4:0] \$4 ;
@@ -25717,10 +25700,10 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   wire [4:0] \$7 ;
   wire [4:0] \$8 ;
   wire [4:0] \$9 ;
+  reg [5:0] \$like  = 6'h00;
   reg [16:0] \$signal  = 17'h00000;
   wire \$signal$11 ;
   wire \$signal$7 ;
-  reg [11:0] \$signal$8  = 12'h000;
   reg \$signal$9  = 1'h0;
   wire abort;
   wire [15:0] address;
@@ -25738,7 +25721,7 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   wire block_last;
   output busy;
   reg busy = 1'h0;
-  reg [11:0] chunks_left = 12'h000;
+  reg [6:0] chunks_left = 7'h00;
   input clear;
   wire clear;
   input clk;
@@ -25799,8 +25782,8 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [25:0] \port$7600$0 ;
-  wire [25:0] \port$7600$0 ;
+  output [25:0] \port$7598$0 ;
+  wire [25:0] \port$7598$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -25846,14 +25829,14 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   wire [11:0] y_count;
   wire y_last;
   assign \$28  = load | \$27 ;
-  assign \$29  = descriptor[235:224] == 1'h1;
-  assign \$30  = \$signal$8  - 1'h1;
-  assign \$31  = \$signal$8  == 2'h2;
+  assign \$29  = descriptor[229:224] == 1'h1;
+  assign \$30  = \$like  - 1'h1;
+  assign \$31  = \$like  == 2'h2;
   assign \$32  = row_word + 1'h1;
   assign \$33  = advance & \$signal$11 ;
   assign \$34  = load | \$33 ;
   assign \$35  = advance & \$signal$7 ;
-  assign \$36  = descriptor[247:236] == 1'h1;
+  assign \$36  = descriptor[242:236] == 1'h1;
   assign \$37  = chunks_left - 1'h1;
   assign \$38  = chunks_left == 2'h2;
   assign \$39  = ~ last_chunk;
@@ -25924,10 +25907,10 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$6269$128 (descriptor[139:128]),
-    .\port$6269$160 (descriptor[171:160]),
-    .\port$6269$192 (descriptor[215:192]),
-    .\port$6269$96 (descriptor[119:96]),
+    .\port$6267$128 (descriptor[139:128]),
+    .\port$6267$160 (descriptor[171:160]),
+    .\port$6267$192 (descriptor[215:192]),
+    .\port$6267$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -25942,7 +25925,7 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$6269$136 (descriptor[147:136]),
+    .\port$6267$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -25969,15 +25952,15 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   end
   always @(posedge clk) begin
     if (\$28 ) begin
-      \$signal$8  <= descriptor[235:224];
+      \$like  <= descriptor[229:224];
     end else if (advance) begin
-      \$signal$8  <= \$30 [11:0];
+      \$like  <= \$30 [5:0];
     end
     if (clear) begin
-      \$signal$8  <= 12'h000;
+      \$like  <= 6'h00;
     end
     if (rst) begin
-      \$signal$8  <= 12'h000;
+      \$like  <= 6'h00;
     end
   end
   always @(posedge clk) begin
@@ -26008,15 +25991,15 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   end
   always @(posedge clk) begin
     if (\$34 ) begin
-      chunks_left <= descriptor[247:236];
+      chunks_left <= descriptor[242:236];
     end else if (\$35 ) begin
-      chunks_left <= \$37 [11:0];
+      chunks_left <= \$37 [6:0];
     end
     if (clear) begin
-      chunks_left <= 12'h000;
+      chunks_left <= 7'h00;
     end
     if (rst) begin
-      chunks_left <= 12'h000;
+      chunks_left <= 7'h00;
     end
   end
   always @(posedge clk) begin
@@ -26151,7 +26134,7 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[24];
   assign \last_chunk$73  = shown[25];
   assign \last_position$74  = shown[26];
-  assign \port$7600$0  = shown[25:0];
+  assign \port$7598$0  = shown[25:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -26202,7 +26185,7 @@ module \crossloom.window$877 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 , \port$6269$160 , \port$6269$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$877.nest (rst, advance, \port$6267$96 , \port$6267$128 , \port$6267$160 , \port$6267$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -27373,14 +27356,14 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$6269$128 ;
-  wire [11:0] \port$6269$128 ;
-  input [11:0] \port$6269$160 ;
-  wire [11:0] \port$6269$160 ;
-  input [23:0] \port$6269$192 ;
-  wire [23:0] \port$6269$192 ;
-  input [23:0] \port$6269$96 ;
-  wire [23:0] \port$6269$96 ;
+  input [11:0] \port$6267$128 ;
+  wire [11:0] \port$6267$128 ;
+  input [11:0] \port$6267$160 ;
+  wire [11:0] \port$6267$160 ;
+  input [23:0] \port$6267$192 ;
+  wire [23:0] \port$6267$192 ;
+  input [23:0] \port$6267$96 ;
+  wire [23:0] \port$6267$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -27423,41 +27406,41 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$6269$192 [11:0] == 1'h1;
-  assign \$2  = \port$6269$192 [11:0] == 2'h2;
+  assign \$1  = \port$6267$192 [11:0] == 1'h1;
+  assign \$2  = \port$6267$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$6269$128 [3:0] == 1'h1;
-  assign \$9  = \port$6269$128 [3:0] == 2'h2;
+  assign \$8  = \port$6267$128 [3:0] == 1'h1;
+  assign \$9  = \port$6267$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$6269$128 [7:4] == 1'h1;
-  assign \$16  = \port$6269$128 [7:4] == 2'h2;
+  assign \$15  = \port$6267$128 [7:4] == 1'h1;
+  assign \$16  = \port$6267$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$6269$192 [23:12] == 1'h1;
-  assign \$23  = \port$6269$192 [23:12] == 2'h2;
+  assign \$22  = \port$6267$192 [23:12] == 1'h1;
+  assign \$23  = \port$6267$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$6269$96 [11:0] == 1'h1;
-  assign \$30  = \port$6269$96 [11:0] == 2'h2;
+  assign \$29  = \port$6267$96 [11:0] == 1'h1;
+  assign \$30  = \port$6267$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$6269$96 [23:12] == 1'h1;
-  assign \$37  = \port$6269$96 [23:12] == 2'h2;
+  assign \$36  = \port$6267$96 [23:12] == 1'h1;
+  assign \$37  = \port$6267$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -28238,11 +28221,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$6267$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$6267$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -28264,11 +28247,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$6267$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$6267$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -28290,11 +28273,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$6267$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$6267$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -28316,11 +28299,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$6267$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$6267$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -28342,11 +28325,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$6267$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$6267$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -28368,11 +28351,11 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$6269$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$6267$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$6269$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$6267$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -28392,7 +28375,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$6269$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$6267$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -28408,7 +28391,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$6269$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$6267$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -28422,7 +28405,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$6269$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$6267$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -28436,7 +28419,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$6269$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$6267$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -28468,7 +28451,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$6269$192 [11:0];
+      word_left <= \port$6267$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -28537,7 +28520,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$6269$128 [3:0];
+      column_left <= \port$6267$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -28606,7 +28589,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$6269$128 [7:4];
+      row_left <= \port$6267$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -28675,7 +28658,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$6269$192 [23:12];
+      block_left <= \port$6267$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -28744,7 +28727,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$6269$96 [11:0];
+      x_left <= \port$6267$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -28813,7 +28796,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$6269$96 [23:12];
+      y_left <= \port$6267$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -29119,19 +29102,19 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$6269$192 [11:0];
-  assign column_count = \port$6269$128 [3:0];
-  assign row_count = \port$6269$128 [7:4];
-  assign block_count = \port$6269$192 [23:12];
-  assign x_count = \port$6269$96 [11:0];
-  assign y_count = \port$6269$96 [23:12];
+  assign word_count = \port$6267$192 [11:0];
+  assign column_count = \port$6267$128 [3:0];
+  assign row_count = \port$6267$128 [7:4];
+  assign block_count = \port$6267$192 [23:12];
+  assign x_count = \port$6267$96 [11:0];
+  assign y_count = \port$6267$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$6269$160  };
-  assign address_block_step = { 4'h0, \port$6269$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$6267$160  };
+  assign address_block_step = { 4'h0, \port$6267$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$6269$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$6267$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$6269$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$6267$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -29234,7 +29217,7 @@ module \crossloom.window$877.nest (rst, advance, \port$6269$96 , \port$6269$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6269$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6267$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -29287,8 +29270,8 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6269$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$6269$136 ;
-  wire [11:0] \port$6269$136 ;
+  input [11:0] \port$6267$136 ;
+  wire [11:0] \port$6267$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -29416,7 +29399,7 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6269$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$6269$136 [3:0];
+      rotating_stride <= \port$6267$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -29429,7 +29412,7 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6269$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$6269$136 [7:4];
+      rotating_left <= \port$6267$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -29442,7 +29425,7 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6269$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$6269$136 [11:8];
+      rotating_top <= \port$6267$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -29513,9 +29496,9 @@ module \crossloom.window$877.pitches (rst, start, base, \width$7 , \port$6269$13
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$6269$136 [3:0];
-  assign pad_left = \port$6269$136 [7:4];
-  assign pad_top = \port$6269$136 [11:8];
+  assign stride = \port$6267$136 [3:0];
+  assign pad_left = \port$6267$136 [7:4];
+  assign pad_top = \port$6267$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -32708,7 +32691,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire [9:0] \$6 ;
   wire [9:0] \$7 ;
   wire \$8 ;
-  wire [12:0] \$9 ;
+  wire [7:0] \$9 ;
   reg \$signal  = 1'h0;
   reg [14:0] \$signal$11  = 15'h0000;
   reg [29:0] \$signal$18  = 30'h00000000;
@@ -32736,7 +32719,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire fits;
   input [14:0] gain_reference;
   wire [14:0] gain_reference;
-  reg [11:0] left = 12'h000;
+  reg [6:0] left = 7'h00;
   reg [8:0] magnitude = 9'h000;
   input [1:0] measure;
   wire [1:0] measure;
@@ -32941,17 +32924,17 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       if (\$8 ) begin
-        left <= \$9 [11:0];
+        left <= \$9 [6:0];
       end
       if (start) begin
-        left <= columns;
+        left <= columns[6:0];
       end
     end
     if (clear) begin
-      left <= 12'h000;
+      left <= 7'h00;
     end
     if (rst) begin
-      left <= 12'h000;
+      left <= 7'h00;
     end
   end
   always @(posedge clk) begin
@@ -35982,14 +35965,14 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire [15:0] \$15 ;
   wire [14:0] \$16 ;
   wire [14:0] \$17 ;
-  wire [8:0] \$18 ;
-  wire [7:0] \$19 ;
+  wire [7:0] \$18 ;
+  wire [6:0] \$19 ;
   wire \$2 ;
   wire \$20 ;
   wire \$21 ;
   wire \$22 ;
-  wire [12:0] \$23 ;
-  wire [11:0] \$24 ;
+  wire [7:0] \$23 ;
+  wire [6:0] \$24 ;
   wire \$25 ;
   wire \$26 ;
   wire \$27 ;
@@ -36072,7 +36055,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire [2:0] \$97 ;
   wire [2:0] \$98 ;
   wire [3:0] \$99 ;
-  reg [7:0] \$like  = 8'h00;
+  reg [6:0] \$like  = 7'h00;
   reg \$signal  = 1'h0;
   output [14:0] address;
   reg [14:0] address = 15'h0000;
@@ -36083,7 +36066,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire [14:0] base;
   input [11:0] chunks;
   wire [11:0] chunks;
-  reg [11:0] chunks_left = 12'h000;
+  reg [6:0] chunks_left = 7'h00;
   input clear;
   wire clear;
   input clk;
@@ -36168,13 +36151,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   assign \$16  = \$signal  ? base : loop;
   assign \$17  = \$signal  ? base : loop;
   assign \$18  = \$like  - 1'h1;
-  assign \$19  = \$signal  ? row_groups : \$18 [7:0];
-  assign \$20  = row_groups == 1'h1;
+  assign \$19  = \$signal  ? row_groups[6:0] : \$18 [6:0];
+  assign \$20  = row_groups[6:0] == 1'h1;
   assign \$21  = \$like  == 2'h2;
   assign \$22  = \$signal  ? \$20  : \$21 ;
   assign \$23  = chunks_left - 1'h1;
-  assign \$24  = last_chunk ? chunks : \$23 [11:0];
-  assign \$25  = chunks == 1'h1;
+  assign \$24  = last_chunk ? chunks[6:0] : \$23 [6:0];
+  assign \$25  = chunks[6:0] == 1'h1;
   assign \$26  = chunks_left == 2'h2;
   assign \$27  = last_chunk ? \$25  : \$26 ;
   assign \$28  = consume & \$signal ;
@@ -36248,8 +36231,8 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   assign \$103  = ~ unselected;
   assign \$104  = columns == 1'h1;
   assign \$105  = ~ stream;
-  assign \$106  = row_groups == 1'h1;
-  assign \$107  = chunks == 1'h1;
+  assign \$106  = row_groups[6:0] == 1'h1;
+  assign \$107  = chunks[6:0] == 1'h1;
   assign \$108  = stream ? 2'h0 : 2'h1;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$19 ) begin end
@@ -36385,13 +36368,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
       \$like  <= \$19 ;
     end
     if (start) begin
-      \$like  <= row_groups;
+      \$like  <= row_groups[6:0];
     end
     if (clear) begin
-      \$like  <= 8'h00;
+      \$like  <= 7'h00;
     end
     if (rst) begin
-      \$like  <= 8'h00;
+      \$like  <= 7'h00;
     end
   end
   always @(posedge clk) begin
@@ -36415,13 +36398,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
       end
     end
     if (start) begin
-      chunks_left <= chunks;
+      chunks_left <= chunks[6:0];
     end
     if (clear) begin
-      chunks_left <= 12'h000;
+      chunks_left <= 7'h00;
     end
     if (rst) begin
-      chunks_left <= 12'h000;
+      chunks_left <= 7'h00;
     end
   end
   always @(posedge clk) begin

@@ -10,7 +10,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   wire \$1 ;
   wire \$10 ;
   wire [21:0] \$104 ;
-  wire [45:0] \$105 ;
+  wire [21:0] \$105 ;
   wire \$11 ;
   wire \$12 ;
   wire \$13 ;
@@ -1284,10 +1284,11 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .ending(ending),
     .out(trace_sum__output),
     .out_valid(trace_sum__valid),
-    .\port$6059$0 (\$105 ),
+    .\port$6058$0 (\$105 ),
+    .position(trace_sum__position),
     .position_done(position_done),
     .position_freed(\position_freed$393 ),
-    .\register$23 (drain_valid),
+    .\register$22 (drain_valid),
     .rst(rst),
     .start(start),
     .write_address(\write_address$200 ),
@@ -1321,7 +1322,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .load_codes(load_codes),
     .load_enable(\load_enable$368 ),
     .load_row(load_row),
-    .\port$5692$0 (\$104 ),
+    .\port$5691$0 (\$104 ),
     .read_data(\read_data$187 ),
     .read_enable(\read_enable$192 ),
     .rst(rst),
@@ -1364,7 +1365,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .\port$41$0 (\$32 ),
     .\port$46$0 (\$37 ),
     .\port$51$0 (\$42 ),
-    .\port$5540$0 (fetching),
+    .\port$5539$0 (fetching),
     .\port$56$0 (\$47 ),
     .\port$57$0 (\$48 ),
     .\port$61$0 (\$52 ),
@@ -1483,7 +1484,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro0__write_row),
     .measured(\measured$399 ),
     .overrun(overrun),
-    .\port$5507$90 (window[130:90]),
+    .\port$5506$90 (window[130:90]),
     .position_done(\position_done$455 ),
     .position_freed(position_freed),
     .product_started(\product_started$281 ),
@@ -1567,7 +1568,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .macro__write_row(macro1__write_row),
     .measured(\measured$486 ),
     .overrun(\overrun$232 ),
-    .\port$5507$90 (window[130:90]),
+    .\port$5506$90 (window[130:90]),
     .position_done(\position_done$456 ),
     .position_freed(\position_freed$483 ),
     .product_started(product_started),
@@ -1628,7 +1629,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
     .clk(aclk),
     .descriptor(convolution),
     .mismatch(mismatch),
-    .\port$5692$0 (\$104 ),
+    .\port$5691$0 (\$104 ),
     .ready(ready),
     .rst(rst),
     .start(start),
@@ -1829,7 +1830,7 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign combine = \start$339 ;
   assign sum_valid = trace_sum__valid;
   assign sum_kernel = \$105 [21:19];
-  assign sum_position = \$105 [45:22];
+  assign sum_position = trace_sum__position;
   assign sum_value = \$105 [18:0];
   assign sum_output = trace_sum__output;
   assign \clear$349  = \clear$348 ;
@@ -1965,7 +1966,6 @@ module crossloom(aresetn, s_axi_awaddr, s_axi_awprot, s_axi_awvalid, s_axi_wdata
   assign \descriptor$533  = convolution;
   assign \first_product$534  = next_number;
   assign trace_sum__kernel = \$105 [21:19];
-  assign trace_sum__position = \$105 [45:22];
   assign trace_sum__value = \$105 [18:0];
   assign trace_word__valid = written[0];
   assign trace_word__address = written[16:1];
@@ -3584,8 +3584,8 @@ module \crossloom.bus (awaddr, awvalid, wdata, wstrb, wvalid, bready, araddr, ar
   end
 endmodule
 
-module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$23 , write_enable, write_address, write_data, out_valid, \port$6059$0 , out, clk
-);
+module \crossloom.collector (rst, drain_group, constant_address, ending, constant, descriptor, position_done, drain_sums, clear, start, drain_lane, drain_clear, position_freed, \register$22 , write_enable, write_address, write_data, position, out_valid, \port$6058$0 , out
+, clk);
   reg \$auto$verilog_backend.cc:2355:dump_module$6  = 0;
   wire [2:0] \$1 ;
   wire \$10 ;
@@ -3596,17 +3596,17 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire \$15 ;
   wire \$16 ;
   wire \$17 ;
-  wire [24:0] \$18 ;
+  wire [12:0] \$18 ;
   wire [12:0] \$19 ;
   wire [3:0] \$2 ;
-  wire [12:0] \$20 ;
-  wire [18:0] \$21 ;
-  wire [19:0] \$22 ;
+  wire [18:0] \$20 ;
+  wire [19:0] \$21 ;
+  wire \$22 ;
   wire \$23 ;
-  wire \$24 ;
+  wire [16:0] \$24 ;
   wire [16:0] \$25 ;
   wire [16:0] \$26 ;
-  wire [16:0] \$27 ;
+  wire [24:0] \$27 ;
   wire \$28 ;
   wire \$29 ;
   wire [2:0] \$3 ;
@@ -3617,30 +3617,28 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [16:0] \$34 ;
   wire [3:0] \$4 ;
   wire [3:0] \$5 ;
-  wire [12:0] \$6 ;
+  wire [4:0] \$6 ;
   wire \$7 ;
   wire \$8 ;
   wire \$9 ;
   reg [11:0] \$like  = 12'h000;
   reg \$signal  = 1'h0;
   reg [11:0] \$signal$18  = 12'h000;
-  reg [15:0] \$signal$51  = 16'h0000;
+  reg [15:0] \$signal$50  = 16'h0000;
   reg active = 1'h0;
-  reg [28:0] added = 29'h00000000;
+  reg [4:0] added = 5'h00;
   wire [18:0] \added$56 ;
-  (* init = 29'h00000000 *)
-  wire [28:0] added_tag;
+  (* init = 5'h00 *)
+  wire [4:0] added_tag;
   wire \added_tag.end ;
   wire [2:0] \added_tag.kernel ;
   wire \added_tag.last ;
-  wire [23:0] \added_tag.position ;
-  reg [28:0] adding = 29'h00000000;
-  (* init = 29'h00000000 *)
-  wire [28:0] adding_tag;
+  reg [4:0] adding = 5'h00;
+  (* init = 5'h00 *)
+  wire [4:0] adding_tag;
   wire \adding_tag.end ;
   wire [2:0] \adding_tag.kernel ;
   wire \adding_tag.last ;
-  wire [23:0] \adding_tag.position ;
   reg [15:0] address = 16'h0000;
   wire \begin ;
   wire [31:0] bias;
@@ -3690,53 +3688,51 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   reg [2:0] kernel = 3'h0;
   reg last_kernel = 1'h0;
   reg last_y = 1'h0;
-  reg [11:0] left = 12'h000;
-  reg [28:0] looking = 29'h00000000;
-  reg [28:0] looking_1 = 29'h00000000;
-  reg [28:0] looking_2 = 29'h00000000;
-  reg [28:0] looking_3 = 29'h00000000;
-  reg [28:0] looking_4 = 29'h00000000;
-  (* init = 29'h00000000 *)
-  wire [28:0] looking_tag;
+  reg [3:0] left = 4'h0;
+  reg [4:0] looking = 5'h00;
+  reg [4:0] looking_1 = 5'h00;
+  reg [4:0] looking_2 = 5'h00;
+  reg [4:0] looking_3 = 5'h00;
+  reg [4:0] looking_4 = 5'h00;
+  (* init = 5'h00 *)
+  wire [4:0] looking_tag;
   wire \looking_tag.end ;
   wire [2:0] \looking_tag.kernel ;
   wire \looking_tag.last ;
-  wire [23:0] \looking_tag.position ;
   reg [31:0] merged;
   wire [15:0] multiplier;
   output [7:0] out;
   wire [7:0] out;
-  wire [47:0] out_tag;
-  wire [28:0] \out_tag.tag ;
+  wire [23:0] out_tag;
+  wire [4:0] \out_tag.tag ;
   wire \out_tag.tag.end ;
   wire [2:0] \out_tag.tag.kernel ;
   wire \out_tag.tag.last ;
-  wire [23:0] \out_tag.tag.position ;
   wire [18:0] \out_tag.value ;
   output out_valid;
   wire out_valid;
-  output [45:0] \port$6059$0 ;
-  wire [45:0] \port$6059$0 ;
+  output [21:0] \port$6058$0 ;
+  wire [21:0] \port$6058$0 ;
+  output [23:0] position;
   reg [23:0] position = 24'h000000;
   input [1:0] position_done;
   wire [1:0] position_done;
   output position_freed;
   reg position_freed = 1'h0;
-  wire [28:0] read_tag;
+  wire [4:0] read_tag;
   wire \read_tag.end ;
   wire [2:0] \read_tag.kernel ;
   wire \read_tag.last ;
-  wire [23:0] \read_tag.position ;
   wire ready;
   reg register = 1'h0;
-  output \register$23 ;
+  output \register$22 ;
+  reg \register$22  = 1'h0;
   reg \register$23  = 1'h0;
   reg \register$24  = 1'h0;
   reg \register$25  = 1'h0;
   reg \register$26  = 1'h0;
   reg \register$27  = 1'h0;
-  reg \register$28  = 1'h0;
-  reg [63:0] \register$41  = 64'h0000000000000000;
+  reg [63:0] \register$40  = 64'h0000000000000000;
   wire relu;
   input rst;
   wire rst;
@@ -3747,15 +3743,15 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   wire [18:0] \sum$60 ;
   wire [2:0] sum_kernel;
   wire [7:0] sum_output;
+  (* init = 24'h000000 *)
   wire [23:0] sum_position;
   wire sum_valid;
   wire [18:0] sum_value;
-  wire [47:0] tag;
-  wire [28:0] \tag.tag ;
+  wire [23:0] tag;
+  wire [4:0] \tag.tag ;
   wire \tag.tag.end ;
   wire [2:0] \tag.tag.kernel ;
   wire \tag.tag.last ;
-  wire [23:0] \tag.tag.position ;
   wire [18:0] \tag.value ;
   (* init = 1'h0 *)
   wire valid;
@@ -3773,9 +3769,9 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$32  = last_kernel & \$signal ;
   assign \$33  = \$32  & last_y;
   assign \$34  = descriptor[303:288] + looking[2:0];
-  assign ending = out_valid & out_tag[47];
+  assign ending = out_valid & out_tag[23];
   always @(posedge clk)
-    \register$41  <= constant;
+    \register$40  <= constant;
   assign \$1  = finished0 + position_done[0];
   assign \$2  = \$1  - \begin ;
   assign \$3  = finished1 + position_done[1];
@@ -3783,7 +3779,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$5  = kernel + 1'h1;
   assign \$6  = left - 1'h1;
   assign \$7  = left == 2'h2;
-  assign \$8  = descriptor[283:272] == 1'h1;
+  assign \$8  = descriptor[275:272] == 1'h1;
   assign \$10  = last_kernel | \$9 ;
   assign \$11  = active & \$10 ;
   assign \$12  = active & last_kernel;
@@ -3792,30 +3788,30 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \$15  = \$signal$18  == \$like ;
   assign \$16  = y == bottom;
   assign \$17  = active & last_kernel;
-  assign \$18  = position + 1'h1;
-  assign \$19  = \$signal$18  + 1'h1;
-  assign \$20  = y + 1'h1;
-  assign \$21  = $signed(1'h0) + $signed(drain_sums[17:0]);
-  assign \$22  = $signed(\$21 ) + $signed(drain_sums[35:18]);
-  assign \$23  = out_tag[20:19] == 2'h3;
-  assign \$24  = \$23  | out_tag[46];
-  assign \$25  = address + 1'h1;
-  assign \$26  = \$signal$51  + descriptor[183:172];
-  assign \$27  = \$signal$51  + descriptor[183:172];
+  assign \$18  = \$signal$18  + 1'h1;
+  assign \$19  = y + 1'h1;
+  assign \$20  = $signed(1'h0) + $signed(drain_sums[17:0]);
+  assign \$21  = $signed(\$20 ) + $signed(drain_sums[35:18]);
+  assign \$22  = out_tag[20:19] == 2'h3;
+  assign \$23  = \$22  | out_tag[22];
+  assign \$24  = address + 1'h1;
+  assign \$25  = \$signal$50  + descriptor[183:172];
+  assign \$26  = \$signal$50  + descriptor[183:172];
+  assign \$27  = position + 1'h1;
   assign \$28  = | finished0;
   assign \$29  = | finished1;
   \crossloom.collector.requantizer  requantizer (
     .clear(clear),
     .clk(clk),
     .out(out),
-    .\port$5962$0 (\register$41 [52:0]),
+    .\port$5959$0 (\register$40 [52:0]),
     .\register$12 (out_valid),
     .relu(descriptor[4]),
     .rst(rst),
     .sum(sum[18:0]),
     .tag(tag),
     .tag_beside(out_tag),
-    .valid(\register$28 )
+    .valid(\register$27 )
   );
   always @(posedge clk) begin
     finished0 <= \$2 [1:0];
@@ -3856,15 +3852,15 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (active) begin
-      left <= \$6 [11:0];
+      left <= \$6 [3:0];
     end else if (ready) begin
-      left <= descriptor[283:272];
+      left <= descriptor[275:272];
     end
     if (clear) begin
-      left <= 12'h000;
+      left <= 4'h0;
     end
     if (rst) begin
-      left <= 12'h000;
+      left <= 4'h0;
     end
   end
   always @(posedge clk) begin
@@ -3954,21 +3950,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (\$17 ) begin
-      position <= \$18 [23:0];
-    end
-    if (start) begin
-      position <= 24'h000000;
-    end
-    if (clear) begin
-      position <= 24'h000000;
-    end
-    if (rst) begin
-      position <= 24'h000000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\$17 ) begin
-      \$signal$18  <= \$19 [11:0];
+      \$signal$18  <= \$18 [11:0];
       if (\$signal ) begin
         \$signal$18  <= 12'h000;
       end
@@ -3986,7 +3968,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   always @(posedge clk) begin
     if (\$17 ) begin
       if (\$signal ) begin
-        y <= \$20 [11:0];
+        y <= \$19 [11:0];
       end
     end
     if (start) begin
@@ -4009,7 +3991,16 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    \register$23  <= register;
+    \register$22  <= register;
+    if (clear) begin
+      \register$22  <= 1'h0;
+    end
+    if (rst) begin
+      \register$22  <= 1'h0;
+    end
+  end
+  always @(posedge clk) begin
+    \register$23  <= \register$22 ;
     if (clear) begin
       \register$23  <= 1'h0;
     end
@@ -4054,23 +4045,14 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
     end
   end
   always @(posedge clk) begin
-    \register$28  <= \register$27 ;
-    if (clear) begin
-      \register$28  <= 1'h0;
-    end
-    if (rst) begin
-      \register$28  <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
     if (active) begin
       looking_1 <= read_tag;
     end
     if (clear) begin
-      looking_1 <= 29'h00000000;
+      looking_1 <= 5'h00;
     end
     if (rst) begin
-      looking_1 <= 29'h00000000;
+      looking_1 <= 5'h00;
     end
   end
   always @(posedge clk) begin
@@ -4078,64 +4060,64 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
       looking_2 <= looking_1;
     end
     if (clear) begin
-      looking_2 <= 29'h00000000;
+      looking_2 <= 5'h00;
     end
     if (rst) begin
-      looking_2 <= 29'h00000000;
+      looking_2 <= 5'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (\register$22 ) begin
+      looking_3 <= looking_2;
+    end
+    if (clear) begin
+      looking_3 <= 5'h00;
+    end
+    if (rst) begin
+      looking_3 <= 5'h00;
     end
   end
   always @(posedge clk) begin
     if (\register$23 ) begin
-      looking_3 <= looking_2;
+      looking_4 <= looking_3;
     end
     if (clear) begin
-      looking_3 <= 29'h00000000;
+      looking_4 <= 5'h00;
     end
     if (rst) begin
-      looking_3 <= 29'h00000000;
+      looking_4 <= 5'h00;
     end
   end
   always @(posedge clk) begin
     if (\register$24 ) begin
-      looking_4 <= looking_3;
+      looking <= looking_4;
     end
     if (clear) begin
-      looking_4 <= 29'h00000000;
+      looking <= 5'h00;
     end
     if (rst) begin
-      looking_4 <= 29'h00000000;
+      looking <= 5'h00;
     end
   end
   always @(posedge clk) begin
     if (\register$25 ) begin
-      looking <= looking_4;
-    end
-    if (clear) begin
-      looking <= 29'h00000000;
-    end
-    if (rst) begin
-      looking <= 29'h00000000;
-    end
-  end
-  always @(posedge clk) begin
-    if (\register$26 ) begin
       adding <= looking;
     end
   end
   always @(posedge clk) begin
-    if (\register$27 ) begin
+    if (\register$26 ) begin
       added <= adding;
     end
   end
   always @(posedge clk) begin
-    if (\register$27 ) begin
-      sum <= \$22 ;
+    if (\register$26 ) begin
+      sum <= \$21 ;
     end
   end
   always @(posedge clk) begin
     write_enable <= 1'h0;
     if (out_valid) begin
-      if (\$24 ) begin
+      if (\$23 ) begin
         write_enable <= 1'h1;
       end
     end
@@ -4149,7 +4131,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   always @(posedge clk) begin
     if (out_valid) begin
       word <= merged;
-      if (\$24 ) begin
+      if (\$23 ) begin
         word <= 32'd0;
       end
     end
@@ -4165,7 +4147,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (out_valid) begin
-      if (\$24 ) begin
+      if (\$23 ) begin
         write_address <= address;
       end
     end
@@ -4178,7 +4160,7 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (out_valid) begin
-      if (\$24 ) begin
+      if (\$23 ) begin
         write_data <= merged;
       end
     end
@@ -4191,11 +4173,11 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (out_valid) begin
-      if (\$24 ) begin
-        address <= \$25 [15:0];
+      if (\$23 ) begin
+        address <= \$24 [15:0];
       end
-      if (out_tag[46]) begin
-        address <= \$27 [15:0];
+      if (out_tag[22]) begin
+        address <= \$26 [15:0];
       end
     end
     if (start) begin
@@ -4210,18 +4192,34 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   end
   always @(posedge clk) begin
     if (out_valid) begin
-      if (out_tag[46]) begin
-        \$signal$51  <= \$26 [15:0];
+      if (out_tag[22]) begin
+        \$signal$50  <= \$25 [15:0];
       end
     end
     if (start) begin
-      \$signal$51  <= descriptor[63:48];
+      \$signal$50  <= descriptor[63:48];
     end
     if (clear) begin
-      \$signal$51  <= 16'h0000;
+      \$signal$50  <= 16'h0000;
     end
     if (rst) begin
-      \$signal$51  <= 16'h0000;
+      \$signal$50  <= 16'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (out_valid) begin
+      if (out_tag[22]) begin
+        position <= \$27 [23:0];
+      end
+    end
+    if (start) begin
+      position <= 24'h000000;
+    end
+    if (clear) begin
+      position <= 24'h000000;
+    end
+    if (rst) begin
+      position <= 24'h000000;
     end
   end
   always @* begin
@@ -4243,22 +4241,22 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign adding_tag = adding;
   assign added_tag = added;
   assign \added$56  = sum[18:0];
-  assign drain_valid = \register$23 ;
-  assign valid = \register$28 ;
+  assign drain_valid = \register$22 ;
+  assign valid = \register$27 ;
   assign \sum$60  = sum[18:0];
-  assign bias = \register$41 [31:0];
-  assign multiplier = \register$41 [47:32];
-  assign shift = \register$41 [52:48];
+  assign bias = \register$40 [31:0];
+  assign multiplier = \register$40 [47:32];
+  assign shift = \register$40 [52:48];
   assign relu = descriptor[4];
   assign sum_valid = out_valid;
   assign sum_kernel = out_tag[21:19];
-  assign sum_position = out_tag[45:22];
+  assign sum_position = position;
   assign sum_value = out_tag[18:0];
   assign sum_output = out;
   assign drain_group = \$31 [1:0];
   assign constant_address = \$34 [5:0];
   assign drain_lane = kernel[0];
-  assign \port$6059$0  = out_tag[45:0];
+  assign \port$6058$0  = out_tag[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -4276,46 +4274,39 @@ module \crossloom.collector (rst, drain_group, constant_address, ending, constan
   assign \descriptor[14]  = descriptor[479:448];
   assign \descriptor[15]  = descriptor[511:480];
   assign \read_tag.kernel  = read_tag[2:0];
-  assign \read_tag.position  = read_tag[26:3];
-  assign \read_tag.last  = read_tag[27];
-  assign \read_tag.end  = read_tag[28];
+  assign \read_tag.last  = read_tag[3];
+  assign \read_tag.end  = read_tag[4];
   assign \looking_tag.kernel  = looking[2:0];
-  assign \looking_tag.position  = looking[26:3];
-  assign \looking_tag.last  = looking[27];
-  assign \looking_tag.end  = looking[28];
+  assign \looking_tag.last  = looking[3];
+  assign \looking_tag.end  = looking[4];
   assign \adding_tag.kernel  = adding[2:0];
-  assign \adding_tag.position  = adding[26:3];
-  assign \adding_tag.last  = adding[27];
-  assign \adding_tag.end  = adding[28];
+  assign \adding_tag.last  = adding[3];
+  assign \adding_tag.end  = adding[4];
   assign \drain_sums[0]  = drain_sums[17:0];
   assign \drain_sums[1]  = drain_sums[35:18];
   assign \out_tag.value  = out_tag[18:0];
-  assign \out_tag.tag  = out_tag[47:19];
+  assign \out_tag.tag  = out_tag[23:19];
   assign \out_tag.tag.kernel  = out_tag[21:19];
-  assign \out_tag.tag.position  = out_tag[45:22];
-  assign \out_tag.tag.last  = out_tag[46];
-  assign \out_tag.tag.end  = out_tag[47];
+  assign \out_tag.tag.last  = out_tag[22];
+  assign \out_tag.tag.end  = out_tag[23];
   assign \added_tag.kernel  = added[2:0];
-  assign \added_tag.position  = added[26:3];
-  assign \added_tag.last  = added[27];
-  assign \added_tag.end  = added[28];
+  assign \added_tag.last  = added[3];
+  assign \added_tag.end  = added[4];
   assign \tag.value  = tag[18:0];
-  assign \tag.tag  = tag[47:19];
+  assign \tag.tag  = tag[23:19];
   assign \tag.tag.kernel  = tag[21:19];
-  assign \tag.tag.position  = tag[45:22];
-  assign \tag.tag.last  = tag[46];
-  assign \tag.tag.end  = tag[47];
+  assign \tag.tag.last  = tag[22];
+  assign \tag.tag.end  = tag[23];
   assign tag[18:0] = sum[18:0];
-  assign tag[47:19] = added;
-  assign read_tag[28] = \$33 ;
-  assign read_tag[27] = last_kernel;
-  assign read_tag[26:3] = position;
+  assign tag[23:19] = added;
+  assign read_tag[4] = \$33 ;
+  assign read_tag[3] = last_kernel;
   assign read_tag[2:0] = kernel;
   assign \$9  = kernel[0];
   assign \$31  = { 1'h0, kernel[2:1] };
 endmodule
 
-module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$5962$0 , tag, \register$12 , tag_beside, out, clk);
+module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$5959$0 , tag, \register$12 , tag_beside, out, clk);
   wire [36:0] \$1 ;
   wire [31:0] \$2 ;
   wire [32:0] \$3 ;
@@ -4341,18 +4332,17 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$596
   output [7:0] out;
   wire [7:0] out;
   wire [7:0] \out$60 ;
-  (* init = 48'h000000000000 *)
-  wire [47:0] out_tag;
-  wire [28:0] \out_tag.tag ;
+  (* init = 24'h000000 *)
+  wire [23:0] out_tag;
+  wire [4:0] \out_tag.tag ;
   wire \out_tag.tag.end ;
   wire [2:0] \out_tag.tag.kernel ;
   wire \out_tag.tag.last ;
-  wire [23:0] \out_tag.tag.position ;
   wire [18:0] \out_tag.value ;
   (* init = 1'h0 *)
   wire out_valid;
-  input [52:0] \port$5962$0 ;
-  wire [52:0] \port$5962$0 ;
+  input [52:0] \port$5959$0 ;
+  wire [52:0] \port$5959$0 ;
   wire [34:0] product;
   reg register = 1'h0;
   reg \register$10  = 1'h0;
@@ -4389,25 +4379,24 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$596
   reg [4:0] shift_beside_4 = 5'h00;
   input [18:0] sum;
   wire [18:0] sum;
-  input [47:0] tag;
-  wire [47:0] tag;
-  wire [28:0] \tag.tag ;
+  input [23:0] tag;
+  wire [23:0] tag;
+  wire [4:0] \tag.tag ;
   wire \tag.tag.end ;
   wire [2:0] \tag.tag.kernel ;
   wire \tag.tag.last ;
-  wire [23:0] \tag.tag.position ;
   wire [18:0] \tag.value ;
-  output [47:0] tag_beside;
-  reg [47:0] tag_beside = 48'h000000000000;
-  reg [47:0] tag_beside_1 = 48'h000000000000;
-  reg [47:0] tag_beside_2 = 48'h000000000000;
-  reg [47:0] tag_beside_3 = 48'h000000000000;
-  reg [47:0] tag_beside_4 = 48'h000000000000;
-  reg [47:0] tag_beside_5 = 48'h000000000000;
-  reg [47:0] tag_beside_6 = 48'h000000000000;
-  reg [47:0] tag_beside_7 = 48'h000000000000;
-  reg [47:0] tag_beside_8 = 48'h000000000000;
-  reg [47:0] tag_beside_9 = 48'h000000000000;
+  output [23:0] tag_beside;
+  reg [23:0] tag_beside = 24'h000000;
+  reg [23:0] tag_beside_1 = 24'h000000;
+  reg [23:0] tag_beside_2 = 24'h000000;
+  reg [23:0] tag_beside_3 = 24'h000000;
+  reg [23:0] tag_beside_4 = 24'h000000;
+  reg [23:0] tag_beside_5 = 24'h000000;
+  reg [23:0] tag_beside_6 = 24'h000000;
+  reg [23:0] tag_beside_7 = 24'h000000;
+  reg [23:0] tag_beside_8 = 24'h000000;
+  reg [23:0] tag_beside_9 = 24'h000000;
   input valid;
   wire valid;
   wire [3:0] \valid$55 ;
@@ -4420,10 +4409,10 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$596
     .clk(clk),
     .multiplicand(operand),
     .multiplier(multiplier),
-    .\port$5981$0 (register),
-    .\port$5983$0 (\register$4 ),
-    .\port$5985$0 (\register$5 ),
-    .\port$5987$0 (\register$6 ),
+    .\port$5980$0 (register),
+    .\port$5982$0 (\register$4 ),
+    .\port$5984$0 (\register$5 ),
+    .\port$5986$0 (\register$6 ),
     .product(product),
     .rst(rst)
   );
@@ -4603,17 +4592,17 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$596
   end
   always @(posedge clk) begin
     if (valid) begin
-      multiplier <= \port$5962$0 [47:32];
+      multiplier <= \port$5959$0 [47:32];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      shift <= \port$5962$0 [52:48];
+      shift <= \port$5959$0 [52:48];
     end
   end
   always @(posedge clk) begin
     if (valid) begin
-      bias <= \port$5962$0 [31:0];
+      bias <= \port$5959$0 [31:0];
     end
   end
   always @(posedge clk) begin
@@ -4681,9 +4670,9 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$596
       relu_beside_3 <= relu_beside_2;
     end
   end
-  assign \multiplier$16  = \port$5962$0 [47:32];
-  assign \shift$18  = \port$5962$0 [52:48];
-  assign \bias$20  = \port$5962$0 [31:0];
+  assign \multiplier$16  = \port$5959$0 [47:32];
+  assign \shift$18  = \port$5959$0 [52:48];
+  assign \bias$20  = \port$5959$0 [31:0];
   assign addend = { \$3 [32], \$3 [32], \$3 [32], \$3  };
   assign abort = 1'h0;
   assign multiplicand = operand;
@@ -4696,20 +4685,18 @@ module \crossloom.collector.requantizer (rst, relu, clear, valid, sum, \port$596
   assign out_valid = \register$12 ;
   assign out_tag = tag_beside;
   assign \tag.value  = tag[18:0];
-  assign \tag.tag  = tag[47:19];
+  assign \tag.tag  = tag[23:19];
   assign \tag.tag.kernel  = tag[21:19];
-  assign \tag.tag.position  = tag[45:22];
-  assign \tag.tag.last  = tag[46];
-  assign \tag.tag.end  = tag[47];
+  assign \tag.tag.last  = tag[22];
+  assign \tag.tag.end  = tag[23];
   assign \out_tag.value  = tag_beside[18:0];
-  assign \out_tag.tag  = tag_beside[47:19];
+  assign \out_tag.tag  = tag_beside[23:19];
   assign \out_tag.tag.kernel  = tag_beside[21:19];
-  assign \out_tag.tag.position  = tag_beside[45:22];
-  assign \out_tag.tag.last  = tag_beside[46];
-  assign \out_tag.tag.end  = tag_beside[47];
+  assign \out_tag.tag.last  = tag_beside[22];
+  assign \out_tag.tag.end  = tag_beside[23];
 endmodule
 
-module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5981$0 , \port$5983$0 , \port$5985$0 , \port$5987$0 , multiplicand, multiplier, product, clk);
+module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5980$0 , \port$5982$0 , \port$5984$0 , \port$5986$0 , multiplicand, multiplier, product, clk);
   wire [19:0] \$1 ;
   wire [20:0] \$10 ;
   wire [19:0] \$11 ;
@@ -4788,14 +4775,14 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5981$0 , \
   reg [20:0] partial4 = 21'h000000;
   reg [20:0] partial6 = 21'h000000;
   reg [20:0] partial8 = 21'h000000;
-  input \port$5981$0 ;
-  wire \port$5981$0 ;
-  input \port$5983$0 ;
-  wire \port$5983$0 ;
-  input \port$5985$0 ;
-  wire \port$5985$0 ;
-  input \port$5987$0 ;
-  wire \port$5987$0 ;
+  input \port$5980$0 ;
+  wire \port$5980$0 ;
+  input \port$5982$0 ;
+  wire \port$5982$0 ;
+  input \port$5984$0 ;
+  wire \port$5984$0 ;
+  input \port$5986$0 ;
+  wire \port$5986$0 ;
   output [34:0] product;
   wire [34:0] product;
   input rst;
@@ -4840,81 +4827,81 @@ module \crossloom.collector.requantizer.product$63 (rst, clear, \port$5981$0 , \
   assign \$20  = $signed(\$17 ) + $signed(\$19 );
   assign \$22  = multiplier[8] ? \$21  : 20'h00000;
   always @(posedge clk) begin
-    if (\port$5981$0 ) begin
+    if (\port$5980$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5981$0 ) begin
+    if (\port$5980$0 ) begin
       partial2 <= \$10 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5981$0 ) begin
+    if (\port$5980$0 ) begin
       partial4 <= \$15 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5981$0 ) begin
+    if (\port$5980$0 ) begin
       partial6 <= \$20 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5981$0 ) begin
+    if (\port$5980$0 ) begin
       partial8 <= \$25 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5981$0 ) begin
+    if (\port$5980$0 ) begin
       partial10 <= \$30 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5981$0 ) begin
+    if (\port$5980$0 ) begin
       partial12 <= \$35 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5981$0 ) begin
+    if (\port$5980$0 ) begin
       partial14 <= \$40 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$5983$0 ) begin
+    if (\port$5982$0 ) begin
       total <= \$43 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5983$0 ) begin
+    if (\port$5982$0 ) begin
       \total$14  <= \$46 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5983$0 ) begin
+    if (\port$5982$0 ) begin
       \total$15  <= \$49 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5983$0 ) begin
+    if (\port$5982$0 ) begin
       \total$16  <= \$52 [23:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5985$0 ) begin
+    if (\port$5984$0 ) begin
       \total$17  <= \$55 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5985$0 ) begin
+    if (\port$5984$0 ) begin
       \total$18  <= \$58 [27:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$5987$0 ) begin
+    if (\port$5986$0 ) begin
       \total$19  <= \$61 [35:0];
     end
   end
-  assign valid = { \port$5987$0 , \port$5985$0 , \port$5983$0 , \port$5981$0  };
+  assign valid = { \port$5986$0 , \port$5984$0 , \port$5982$0 , \port$5980$0  };
   assign abort = 1'h0;
   assign product = \total$19 [34:0];
   assign \$1  = { multiplicand[18], multiplicand };
@@ -5518,9 +5505,9 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .pixel_x_origin(pixel_x_origin),
     .pixel_y_origin(pixel_y_origin),
     .pixel_y_row_start(pixel_y),
-    .\port$5485$136 (descriptor[139:136]),
-    .\port$5485$160 (descriptor[171:160]),
-    .\port$5485$96 (descriptor[119:96]),
+    .\port$5484$136 (descriptor[139:136]),
+    .\port$5484$160 (descriptor[171:160]),
+    .\port$5484$96 (descriptor[119:96]),
     .row_count(row_count),
     .row_last(row_last),
     .rst(rst),
@@ -5542,7 +5529,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$5485$136 (descriptor[147:136]),
+    .\port$5484$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -5556,7 +5543,7 @@ module \crossloom.elementwise (rst, ending, combining, descriptor, clear, start,
     .column_step(second_x_step),
     .combining(combining),
     .origin(second_origin),
-    .\port$5485$320 (descriptor[347:320]),
+    .\port$5484$320 (descriptor[347:320]),
     .row_step(second_y_step),
     .rst(rst),
     .start(\$signal )
@@ -6512,7 +6499,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6150$0 (multiplier),
+    .\port$6149$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6582,7 +6569,7 @@ module \crossloom.elementwise.lane0 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6150$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$6149$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -6627,8 +6614,8 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6150$0 ;
-  wire [15:0] \port$6150$0 ;
+  input [15:0] \port$6149$0 ;
+  wire [15:0] \port$6149$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -6689,17 +6676,17 @@ module \crossloom.elementwise.lane0.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6150$0  };
+  assign multiplicand = { 1'h0, \port$6149$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6150$0  };
-  assign \$3  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6150$0  };
-  assign \$8  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6150$0  };
-  assign \$13  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6150$0  };
-  assign \$18  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6149$0  };
+  assign \$3  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6149$0  };
+  assign \$8  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6149$0  };
+  assign \$13  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6149$0  };
+  assign \$18  = { 1'h0, \port$6149$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -6879,7 +6866,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6150$0 (multiplier),
+    .\port$6149$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -6949,7 +6936,7 @@ module \crossloom.elementwise.lane1 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6150$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$6149$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -6994,8 +6981,8 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6150$0 ;
-  wire [15:0] \port$6150$0 ;
+  input [15:0] \port$6149$0 ;
+  wire [15:0] \port$6149$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7056,17 +7043,17 @@ module \crossloom.elementwise.lane1.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6150$0  };
+  assign multiplicand = { 1'h0, \port$6149$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6150$0  };
-  assign \$3  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6150$0  };
-  assign \$8  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6150$0  };
-  assign \$13  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6150$0  };
-  assign \$18  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6149$0  };
+  assign \$3  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6149$0  };
+  assign \$8  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6149$0  };
+  assign \$13  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6149$0  };
+  assign \$18  = { 1'h0, \port$6149$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7246,7 +7233,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6150$0 (multiplier),
+    .\port$6149$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7316,7 +7303,7 @@ module \crossloom.elementwise.lane2 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6150$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$6149$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -7361,8 +7348,8 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6150$0 ;
-  wire [15:0] \port$6150$0 ;
+  input [15:0] \port$6149$0 ;
+  wire [15:0] \port$6149$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7423,17 +7410,17 @@ module \crossloom.elementwise.lane2.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6150$0  };
+  assign multiplicand = { 1'h0, \port$6149$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6150$0  };
-  assign \$3  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6150$0  };
-  assign \$8  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6150$0  };
-  assign \$13  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6150$0  };
-  assign \$18  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6149$0  };
+  assign \$3  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6149$0  };
+  assign \$8  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6149$0  };
+  assign \$13  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6149$0  };
+  assign \$18  = { 1'h0, \port$6149$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7613,7 +7600,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
     .clk(clk),
     .combining(combining),
     .multiplier(\multiplier$2 ),
-    .\port$6150$0 (multiplier),
+    .\port$6149$0 (multiplier),
     .product(product),
     .rst(rst)
   );
@@ -7683,7 +7670,7 @@ module \crossloom.elementwise.lane3 (rst, combining, relu, clear, maximum, shift
   assign abort = 1'h0;
 endmodule
 
-module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6150$0 , multiplier, product, clk);
+module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$6149$0 , multiplier, product, clk);
   wire [17:0] \$1 ;
   wire [18:0] \$10 ;
   wire [17:0] \$11 ;
@@ -7728,8 +7715,8 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
   reg [18:0] partial2 = 19'h00000;
   reg [18:0] partial4 = 19'h00000;
   reg [18:0] partial6 = 19'h00000;
-  input [15:0] \port$6150$0 ;
-  wire [15:0] \port$6150$0 ;
+  input [15:0] \port$6149$0 ;
+  wire [15:0] \port$6149$0 ;
   output [24:0] product;
   wire [24:0] product;
   input rst;
@@ -7790,17 +7777,17 @@ module \crossloom.elementwise.lane3.multiplier$30 (rst, combining, clear, \port$
     end
   end
   assign valid = 3'h7;
-  assign multiplicand = { 1'h0, \port$6150$0  };
+  assign multiplicand = { 1'h0, \port$6149$0  };
   assign abort = 1'h0;
   assign product = \total$12 [24:0];
-  assign \$1  = { 2'h0, \port$6150$0  };
-  assign \$3  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$6  = { 2'h0, \port$6150$0  };
-  assign \$8  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$11  = { 2'h0, \port$6150$0  };
-  assign \$13  = { 1'h0, \port$6150$0 , 1'h0 };
-  assign \$16  = { 2'h0, \port$6150$0  };
-  assign \$18  = { 1'h0, \port$6150$0 , 1'h0 };
+  assign \$1  = { 2'h0, \port$6149$0  };
+  assign \$3  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$6  = { 2'h0, \port$6149$0  };
+  assign \$8  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$11  = { 2'h0, \port$6149$0  };
+  assign \$13  = { 1'h0, \port$6149$0 , 1'h0 };
+  assign \$16  = { 2'h0, \port$6149$0  };
+  assign \$18  = { 1'h0, \port$6149$0 , 1'h0 };
   assign \$22  = { partial0[18], partial0 };
   assign \$23  = { partial2[18], partial2, 2'h0 };
   assign \$25  = { partial4[18], partial4 };
@@ -7922,7 +7909,7 @@ module \crossloom.elementwise.lane3.rescaler (rst, combining, relu, clear, shift
   assign \$2  = { 1'h0, coarse, 2'h0 };
 endmodule
 
-module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$5485$96 , \port$5485$136 , \port$5485$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
+module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \port$5484$96 , \port$5484$136 , \port$5484$160 , word_count, clear, pixel_x_origin, pixel_y_origin, channel_origin, advance, load, address_row_step, address_x_step, address_y_step, address_origin, second_x_step, second_y_step, second_origin
 , column_last, row_last, word_last, x_last, y_last, address_column_start, second_word_start, channel_word_start, pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -8779,12 +8766,12 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [3:0] \port$5485$136 ;
-  wire [3:0] \port$5485$136 ;
-  input [11:0] \port$5485$160 ;
-  wire [11:0] \port$5485$160 ;
-  input [23:0] \port$5485$96 ;
-  wire [23:0] \port$5485$96 ;
+  input [3:0] \port$5484$136 ;
+  wire [3:0] \port$5484$136 ;
+  input [11:0] \port$5484$160 ;
+  wire [11:0] \port$5484$160 ;
+  input [23:0] \port$5484$96 ;
+  wire [23:0] \port$5484$96 ;
   input [3:0] row_count;
   wire [3:0] row_count;
   reg row_double = 1'h0;
@@ -9209,7 +9196,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$566  = \$564  | \$565 ;
   assign \$567  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$568  = \$566  | \$567 ;
-  assign \$569  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$569  = { 4'h0, \port$5484$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$570  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$571  = \$569  | \$570 ;
   assign \$573  = \$571  | \$572 ;
@@ -9231,7 +9218,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$589  = \$587  | \$588 ;
   assign \$590  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$591  = \$589  | \$590 ;
-  assign \$592  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$592  = { 4'h0, \port$5484$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$593  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$594  = \$592  | \$593 ;
   assign \$596  = \$594  | \$595 ;
@@ -9253,7 +9240,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$612  = \$610  | \$611 ;
   assign \$613  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$614  = \$612  | \$613 ;
-  assign \$615  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$615  = { 4'h0, \port$5484$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$616  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$617  = \$615  | \$616 ;
   assign \$619  = \$617  | \$618 ;
@@ -9275,7 +9262,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$635  = \$633  | \$634 ;
   assign \$636  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$637  = \$635  | \$636 ;
-  assign \$638  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$638  = { 4'h0, \port$5484$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$639  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$640  = \$638  | \$639 ;
   assign \$642  = \$640  | \$641 ;
@@ -9297,7 +9284,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$658  = \$656  | \$657 ;
   assign \$659  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$660  = \$658  | \$659 ;
-  assign \$661  = { 4'h0, \port$5485$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$661  = { 4'h0, \port$5484$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$662  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$663  = \$661  | \$662 ;
   assign \$665  = \$663  | \$664 ;
@@ -9371,7 +9358,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$737  = \$735  | \$736 ;
   assign \$738  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$739  = \$737  | \$738 ;
-  assign \$741  = { 13'h0000, \port$5485$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$741  = { 13'h0000, \port$5484$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$742  = \$740  | \$741 ;
   assign \$743  = \$739  + \$742 ;
   assign \$744  = advance & x_moves;
@@ -9387,7 +9374,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$754  = \$752  | \$753 ;
   assign \$755  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$756  = \$754  | \$755 ;
-  assign \$758  = { 13'h0000, \port$5485$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$758  = { 13'h0000, \port$5484$136  } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$759  = \$757  | \$758 ;
   assign \$760  = \$756  + \$759 ;
   assign \$761  = advance & row_moves;
@@ -9401,7 +9388,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$769  = \$767  | \$768 ;
   assign \$770  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$771  = \$769  | \$770 ;
-  assign \$773  = { 13'h0000, \port$5485$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$773  = { 13'h0000, \port$5484$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$774  = \$772  | \$773 ;
   assign \$775  = \$771  + \$774 ;
   assign \$776  = advance & y_moves;
@@ -9415,7 +9402,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$784  = \$782  | \$783 ;
   assign \$785  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$786  = \$784  | \$785 ;
-  assign \$788  = { 13'h0000, \port$5485$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$788  = { 13'h0000, \port$5484$136  } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$789  = \$787  | \$788 ;
   assign \$790  = \$786  + \$789 ;
   assign \$1  = column_count == 1'h1;
@@ -9437,15 +9424,15 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$19  = load | \$18 ;
   assign \$20  = word_left - 1'h1;
   assign \$21  = word_left == 2'h3;
-  assign \$22  = \port$5485$96 [11:0] == 1'h1;
-  assign \$23  = \port$5485$96 [11:0] == 2'h2;
+  assign \$22  = \port$5484$96 [11:0] == 1'h1;
+  assign \$23  = \port$5484$96 [11:0] == 2'h2;
   assign \$24  = & { word_single, row_single, column_single, 1'h1 };
   assign \$25  = advance & x_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = x_left - 1'h1;
   assign \$28  = x_left == 2'h3;
-  assign \$29  = \port$5485$96 [23:12] == 1'h1;
-  assign \$30  = \port$5485$96 [23:12] == 2'h2;
+  assign \$29  = \port$5484$96 [23:12] == 1'h1;
+  assign \$30  = \port$5484$96 [23:12] == 2'h2;
   assign \$31  = & { x_single, word_single, row_single, column_single, 1'h1 };
   assign \$32  = advance & y_moves;
   assign \$33  = load | \$32 ;
@@ -9843,7 +9830,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$26 ) begin
-        x_left <= \port$5485$96 [11:0];
+        x_left <= \port$5484$96 [11:0];
         if (x_step) begin
           x_left <= \$27 [11:0];
         end
@@ -9924,7 +9911,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   always @(posedge clk) begin
     if (combining) begin
       if (\$33 ) begin
-        y_left <= \port$5485$96 [23:12];
+        y_left <= \port$5484$96 [23:12];
         if (y_step) begin
           y_left <= \$34 [11:0];
         end
@@ -10288,16 +10275,16 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign x_count = \port$5485$96 [11:0];
-  assign y_count = \port$5485$96 [23:12];
-  assign address_column_step = { 4'h0, \port$5485$160  };
+  assign x_count = \port$5484$96 [11:0];
+  assign y_count = \port$5484$96 [23:12];
+  assign address_column_step = { 4'h0, \port$5484$160  };
   assign address_word_step = 16'h0001;
   assign second_word_step = 16'h0001;
   assign channel_word_step = 13'h0001;
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$5485$136  };
+  assign pixel_x_x_step = { 13'h0000, \port$5484$136  };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$5485$136  };
+  assign pixel_y_y_step = { 13'h0000, \port$5484$136  };
   assign abort = 1'h0;
   assign address = address_column_start;
   assign second = second_word_start;
@@ -10387,7 +10374,7 @@ module \crossloom.elementwise.nest (rst, column_count, row_count, combining, \po
   assign \$787 [0] = row_step;
 endmodule
 
-module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$5485$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \port$5484$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -10442,8 +10429,8 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$5485$136 ;
-  wire [11:0] \port$5485$136 ;
+  input [11:0] \port$5484$136 ;
+  wire [11:0] \port$5484$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10584,7 +10571,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5485$136 [3:0];
+        rotating_stride <= \port$5484$136 [3:0];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -10599,7 +10586,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_left <= \port$5485$136 [7:4];
+        rotating_left <= \port$5484$136 [7:4];
       end else if (running) begin
         rotating_left <= { rotating_left[2:0], rotating_left[3] };
       end
@@ -10614,7 +10601,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_top <= \port$5485$136 [11:8];
+        rotating_top <= \port$5484$136 [11:8];
       end else if (running) begin
         rotating_top <= { rotating_top[2:0], rotating_top[3] };
       end
@@ -10694,9 +10681,9 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$5485$136 [3:0];
-  assign pad_left = \port$5485$136 [7:4];
-  assign pad_top = \port$5485$136 [11:8];
+  assign stride = \port$5484$136 [3:0];
+  assign pad_left = \port$5484$136 [7:4];
+  assign pad_top = \port$5484$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -10706,7 +10693,7 @@ module \crossloom.elementwise.pitches (rst, start, combining, base, \width$8 , \
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$5485$320 , clear, column_step, row_step, origin, clk);
+module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port$5484$320 , clear, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -10759,8 +10746,8 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   reg [15:0] pad_rows = 16'h0000;
   wire [3:0] pad_top;
   wire [11:0] pixel;
-  input [27:0] \port$5485$320 ;
-  wire [27:0] \port$5485$320 ;
+  input [27:0] \port$5484$320 ;
+  wire [27:0] \port$5484$320 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -10781,14 +10768,14 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$4  = \$2  & \$3 ;
   assign \$5  = clock + 1'h1;
   assign \$7  = clock < 4'hc;
-  assign \$9  = width[11] ? \port$5485$320 [11:0] : 12'h000;
+  assign \$9  = width[11] ? \port$5484$320 [11:0] : 12'h000;
   assign \$10  = \$8  + \$9 ;
   assign \$11  = clock >= 4'h8;
   assign \$12  = clock < 4'hc;
   assign \$13  = \$11  & \$12 ;
-  assign \$15  = rotating_stride[3] ? \port$5485$320 [11:0] : 12'h000;
+  assign \$15  = rotating_stride[3] ? \port$5484$320 [11:0] : 12'h000;
   assign \$16  = \$14  + \$15 ;
-  assign \$18  = rotating_left[3] ? \port$5485$320 [11:0] : 12'h000;
+  assign \$18  = rotating_left[3] ? \port$5484$320 [11:0] : 12'h000;
   assign \$19  = \$17  + \$18 ;
   assign \$20  = clock >= 4'hc;
   assign \$21  = clock < 5'h10;
@@ -10884,7 +10871,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        width <= \port$5485$320 [27:16];
+        width <= \port$5484$320 [27:16];
       end else if (running) begin
         width <= \$6 [11:0];
       end
@@ -10899,7 +10886,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   always @(posedge clk) begin
     if (combining) begin
       if (start) begin
-        rotating_stride <= \port$5485$320 [15:12];
+        rotating_stride <= \port$5484$320 [15:12];
       end else if (running) begin
         rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
       end
@@ -11009,11 +10996,11 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
       \$signal  <= 16'h0000;
     end
   end
-  assign \width$8  = \port$5485$320 [27:16];
-  assign stride = \port$5485$320 [15:12];
+  assign \width$8  = \port$5484$320 [27:16];
+  assign stride = \port$5484$320 [15:12];
   assign pad_left = 4'h0;
   assign pad_top = 4'h0;
-  assign pixel = \port$5485$320 [11:0];
+  assign pixel = \port$5484$320 [11:0];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -11023,7 +11010,7 @@ module \crossloom.elementwise.second_pitches (rst, start, base, combining, \port
   assign \$26  = { pad_rows, 1'h0 };
 endmodule
 
-module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5692$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
+module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, clear, start, read_data, word_valid, \port$5691$0 , load_enable, load_clear, load_row, load_codes, load_bank, chunk_loaded, chunk_final, clk);
   wire \$1 ;
   wire \$2 ;
   wire [31:0] \$3 ;
@@ -11059,8 +11046,8 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   output [1:0] load_row;
   reg [1:0] load_row = 2'h0;
   wire pad;
-  input [21:0] \port$5692$0 ;
-  wire [21:0] \port$5692$0 ;
+  input [21:0] \port$5691$0 ;
+  wire [21:0] \port$5691$0 ;
   wire [15:0] read_address;
   input [31:0] read_data;
   wire [31:0] read_data;
@@ -11093,10 +11080,10 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
   wire word_ready;
   input word_valid;
   wire word_valid;
-  assign \$1  = ~ \port$5692$0 [19];
+  assign \$1  = ~ \port$5691$0 [19];
   assign word_ready = \$1  | bank_free;
   assign \$signal  = word_valid & word_ready;
-  assign chunk_begin = \$signal  & \port$5692$0 [19];
+  assign chunk_begin = \$signal  & \port$5691$0 [19];
   assign \$2  = \register$13  & \register$20 ;
   assign \$3  = \register$17  ? 32'd0 : read_data;
   assign \$4  = \register$13  & \register$24 ;
@@ -11130,7 +11117,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$14  <= \port$5692$0 [16];
+    \register$14  <= \port$5691$0 [16];
     if (clear) begin
       \register$14  <= 1'h0;
     end
@@ -11157,7 +11144,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$18  <= \port$5692$0 [19];
+    \register$18  <= \port$5691$0 [19];
     if (clear) begin
       \register$18  <= 1'h0;
     end
@@ -11184,7 +11171,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$21  <= \port$5692$0 [20];
+    \register$21  <= \port$5691$0 [20];
     if (clear) begin
       \register$21  <= 1'h0;
     end
@@ -11211,7 +11198,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$25  <= \port$5692$0 [21];
+    \register$25  <= \port$5691$0 [21];
     if (clear) begin
       \register$25  <= 1'h0;
     end
@@ -11238,7 +11225,7 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
     end
   end
   always @(posedge clk) begin
-    \register$29  <= \port$5692$0 [18:17];
+    \register$29  <= \port$5691$0 [18:17];
     if (clear) begin
       \register$29  <= 2'h0;
     end
@@ -11341,19 +11328,19 @@ module \crossloom.loader (rst, bank_free, word_ready, read_enable, chunk_begin, 
       bank <= 1'h0;
     end
   end
-  assign first = \port$5692$0 [19];
-  assign read_address = \port$5692$0 [15:0];
-  assign address = \port$5692$0 [15:0];
-  assign pad = \port$5692$0 [16];
-  assign last = \port$5692$0 [20];
-  assign last_chunk = \port$5692$0 [21];
-  assign row_word = \port$5692$0 [18:17];
+  assign first = \port$5691$0 [19];
+  assign read_address = \port$5691$0 [15:0];
+  assign address = \port$5691$0 [15:0];
+  assign pad = \port$5691$0 [16];
+  assign last = \port$5691$0 [20];
+  assign last_chunk = \port$5691$0 [21];
+  assign row_word = \port$5691$0 [18:17];
   assign read_enable = \$signal ;
 endmodule
 
 module \crossloom.registers (rst, conversions, early_stops, converting, product, contest, active, \port$36$0 , \port$41$0 , \port$46$0 , \port$51$0 , \port$56$0 , \port$57$0 , \port$61$0 , \port$62$0 , \port$63$0 , write_valid, read_valid, phase_reset, phase_drive, phase_share
 , phase_hold, phase_clear, phase_add, phase_gap, \port$1397$0 , ended, measured, saturated, write_address, write_data, read_address, windows, settings, comparator_timeout_clocks, host_timeout_value, program_write, constants_write, coefficients_write, weights_write, corrections_write, levels_write
-, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5540$0 , clk);
+, memory_index, memory_data, write_error, read_data, read_error, start, abort, irq, layer, busy, failed, failed_cause, \port$5539$0 , clk);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -12296,8 +12283,8 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   wire \port$46$0 ;
   input \port$51$0 ;
   wire \port$51$0 ;
-  input \port$5540$0 ;
-  wire \port$5540$0 ;
+  input \port$5539$0 ;
+  wire \port$5539$0 ;
   input \port$56$0 ;
   wire \port$56$0 ;
   input \port$57$0 ;
@@ -15311,7 +15298,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   end
   always @(posedge clk) begin
     if (\$700 ) begin
-      fetch_counted <= \port$5540$0 ;
+      fetch_counted <= \port$5539$0 ;
     end
     if (rst) begin
       fetch_counted <= 1'h0;
@@ -15400,7 +15387,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign host_timeout = host_timeout_value;
   assign comparator_timeout = comparator_timeout_clocks;
   assign value_control = 32'd0;
-  assign waiting = { \port$1397$0 , \port$5540$0 , \port$63$0 , \port$62$0 , \port$61$0 , \port$57$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0 , \port$36$0  };
+  assign waiting = { \port$1397$0 , \port$5539$0 , \port$63$0 , \port$62$0 , \port$61$0 , \port$57$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0 , \port$36$0  };
   assign \layer.tenant0  = layer;
   assign \windows.tenant0  = windows;
   assign \windows.tenant0.program_base  = windows[11:0];
@@ -15423,7 +15410,7 @@ module \crossloom.registers (rst, conversions, early_stops, converting, product,
   assign \settings[1].offset  = settings[39:34];
   assign \settings[1].gain  = settings[55:40];
   assign \settings[1].gain_reference  = settings[65:56];
-  assign \waiting.tenant0  = { \port$1397$0 , \port$5540$0 , \port$63$0 , \port$62$0 , \port$61$0 , \port$57$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0 , \port$36$0  };
+  assign \waiting.tenant0  = { \port$1397$0 , \port$5539$0 , \port$63$0 , \port$62$0 , \port$61$0 , \port$57$0 , \port$56$0 , \port$51$0 , \port$46$0 , \port$41$0 , \port$36$0  };
   assign \failed_cause.tenant0  = failed_cause;
   assign \measured[0]  = measured[35:0];
   assign \measured[0].offset_valid  = measured[0];
@@ -17230,7 +17217,7 @@ endmodule
 module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5507$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5506$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17384,8 +17371,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5507$90 ;
-  wire [40:0] \port$5507$90 ;
+  input [40:0] \port$5506$90 ;
+  wire [40:0] \port$5506$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17446,10 +17433,10 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5507$90 [19:0]),
+    .coefficient_base(\port$5506$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5507$90 [40:20]),
+    .coefficient_words(\port$5506$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17528,8 +17515,8 @@ module \crossloom.tile0 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5507$90 [19:0];
-  assign coefficient_words = \port$5507$90 [40:20];
+  assign coefficient_base = \port$5506$90 [19:0];
+  assign coefficient_words = \port$5506$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17575,7 +17562,7 @@ endmodule
 module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_begin, chunk_loaded, load_enable, write_row, position_freed, calibrate, drain_clear, drain_group, bank_free, measured, calibrated, position_done, drain_sum, saturated, macro__write_enable, macro__write_row, macro__write_group
 , macro__write_data, macro__load_enable, macro__load_bank, macro__load_clear, macro__load_row, macro__load_codes, macro__bank, macro__row_enable, macro__reset, macro__drive, macro__share, macro__hold, macro__clear, macro__add, macro__side, macro__select, macro__negate, macro__convert, macro__convert_side, macro__trial, macro__level
 , macro__reference, macro__product, macro__conversion, trace__valid, trace__product, trace__conversion, trace__index, trace__plane, trace__code, trace__compensated, trace__stopped, trace__void, product_started, converting, converted, stopped, timed_out, overrun, refused, descriptor, first_product
-, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5507$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
+, lengths, settings, timeout, coefficient_write, write_enable, correction_write, level_write, coefficient_index, write_data, clear, \port$5506$90 , load_clear, load_row, load_codes, load_bank, chunk_final, drain_lane, drain_valid, clk);
   output bank_free;
   wire bank_free;
   input calibrate;
@@ -17729,8 +17716,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
   wire \measured.reference_valid ;
   output overrun;
   wire overrun;
-  input [40:0] \port$5507$90 ;
-  wire [40:0] \port$5507$90 ;
+  input [40:0] \port$5506$90 ;
+  wire [40:0] \port$5506$90 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -17791,10 +17778,10 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .chunk_loaded(chunk_loaded),
     .clear(clear),
     .clk(clk),
-    .coefficient_base(\port$5507$90 [19:0]),
+    .coefficient_base(\port$5506$90 [19:0]),
     .coefficient_data(write_data[7:0]),
     .coefficient_index(coefficient_index),
-    .coefficient_words(\port$5507$90 [40:20]),
+    .coefficient_words(\port$5506$90 [40:20]),
     .coefficient_write(coefficient_write),
     .converted(converted),
     .converting(converting),
@@ -17873,8 +17860,8 @@ module \crossloom.tile1 (macro__comparator, macro__decided, rst, start, chunk_be
     .write_group(coefficient_index[0]),
     .write_row(write_row)
   );
-  assign coefficient_base = \port$5507$90 [19:0];
-  assign coefficient_words = \port$5507$90 [40:20];
+  assign coefficient_base = \port$5506$90 [19:0];
+  assign coefficient_words = \port$5506$90 [40:20];
   assign write_group = coefficient_index[0];
   assign coefficient_data = write_data[7:0];
   assign correction_index = coefficient_index[5:0];
@@ -17937,24 +17924,23 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   wire \$22 ;
   wire \$23 ;
   wire \$24 ;
-  wire \$25 ;
-  wire [15:0] \$26 ;
-  wire [17:0] \$27 ;
-  wire \$28 ;
-  wire [16:0] \$29 ;
+  wire [15:0] \$25 ;
+  wire [17:0] \$26 ;
+  wire \$27 ;
+  wire [16:0] \$28 ;
+  wire \$29 ;
   wire \$3 ;
   wire \$30 ;
-  wire \$31 ;
-  wire [3:0] \$32 ;
-  wire [4:0] \$33 ;
-  wire \$34 ;
-  wire [17:0] \$35 ;
+  wire [3:0] \$31 ;
+  wire [4:0] \$32 ;
+  wire \$33 ;
+  wire [17:0] \$34 ;
+  wire \$35 ;
   wire \$36 ;
   wire \$37 ;
   wire \$38 ;
-  wire \$39 ;
+  wire [24:0] \$39 ;
   wire \$4 ;
-  wire [24:0] \$40 ;
   wire \$5 ;
   wire \$6 ;
   wire \$7 ;
@@ -18052,10 +18038,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   reg write_enable = 1'h0;
   input write_ready;
   wire write_ready;
-  assign \$37  = r_en & out_last;
-  assign \$38  = | patience;
-  assign \$39  = waiting & \$38 ;
-  assign \$40  = patience - 1'h1;
+  assign \$38  = waiting & \$37 ;
+  assign \$39  = patience - 1'h1;
   assign \$1  = ~ busy;
   assign starting = start & \$1 ;
   assign \$2  = busy & load;
@@ -18087,19 +18071,20 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   assign \$22  = patience == 1'h1;
   assign late = waiting & \$22 ;
   assign \$23  = descriptor[3:0] == 1'h1;
-  assign \$24  = | descriptor[80:64];
-  assign \$25  = descriptor[3:0] == 1'h1;
-  assign \$26  = \$25  ? descriptor[63:48] : descriptor[47:32];
-  assign \$27  = left - 1'h1;
-  assign \$28  = left != 1'h1;
-  assign \$29  = read_address + 1'h1;
-  assign \$30  = left == 1'h1;
-  assign \$31  = write_enable & ending;
-  assign \$32  = held + read;
-  assign \$33  = \$32  - r_en;
-  assign \$34  = descriptor[80:64] == 1'h1;
-  assign \$35  = beats - 1'h1;
-  assign \$36  = beats == 2'h2;
+  assign \$24  = descriptor[3:0] == 1'h1;
+  assign \$25  = \$24  ? descriptor[63:48] : descriptor[47:32];
+  assign \$26  = left - 1'h1;
+  assign \$27  = left != 1'h1;
+  assign \$28  = read_address + 1'h1;
+  assign \$29  = left == 1'h1;
+  assign \$30  = write_enable & ending;
+  assign \$31  = held + read;
+  assign \$32  = \$31  - r_en;
+  assign \$33  = descriptor[80:64] == 1'h1;
+  assign \$34  = beats - 1'h1;
+  assign \$35  = beats == 2'h2;
+  assign \$36  = r_en & out_last;
+  assign \$37  = | patience;
   \crossloom.transfer0.queue  queue (
     .abort(abort),
     .clk(clk),
@@ -18129,7 +18114,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
           done <= 1'h1;
         end
       end
-      if (\$37 ) begin
+      if (\$36 ) begin
         done <= 1'h1;
       end
       if (abort) begin
@@ -18150,7 +18135,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
           busy <= 1'h0;
         end
       end
-      if (\$37 ) begin
+      if (\$36 ) begin
         busy <= 1'h0;
       end
       if (abort) begin
@@ -18179,7 +18164,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
       if (starting) begin
         left <= descriptor[80:64];
       end else if (step) begin
-        left <= \$27 [16:0];
+        left <= \$26 [16:0];
       end
       if (abort) begin
         left <= 17'h00000;
@@ -18192,9 +18177,9 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (starting) begin
-        some <= \$24 ;
+        some <= 1'h1;
       end else if (step) begin
-        some <= \$28 ;
+        some <= \$27 ;
       end
       if (abort) begin
         some <= 1'h0;
@@ -18207,9 +18192,9 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (starting) begin
-        read_address <= \$26 ;
+        read_address <= \$25 ;
       end else if (step) begin
-        read_address <= \$29 [15:0];
+        read_address <= \$28 [15:0];
       end
       if (abort) begin
         read_address <= 16'h0000;
@@ -18264,7 +18249,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (in_ready) begin
-        ending <= \$30 ;
+        ending <= \$29 ;
       end
       if (abort) begin
         ending <= 1'h0;
@@ -18277,7 +18262,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (write_ready) begin
-        settling <= \$31 ;
+        settling <= \$30 ;
       end
       if (abort) begin
         settling <= 1'h0;
@@ -18289,7 +18274,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   end
   always @(posedge clk) begin
     if (transfer0_moving) begin
-      held <= \$33 [2:0];
+      held <= \$32 [2:0];
       if (abort) begin
         held <= 3'h0;
       end
@@ -18303,7 +18288,7 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
       if (starting) begin
         beats <= descriptor[80:64];
       end else if (r_en) begin
-        beats <= \$35 [16:0];
+        beats <= \$34 [16:0];
       end
       if (abort) begin
         beats <= 17'h00000;
@@ -18316,9 +18301,9 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       if (starting) begin
-        out_last <= \$34 ;
+        out_last <= \$33 ;
       end else if (r_en) begin
-        out_last <= \$36 ;
+        out_last <= \$35 ;
       end
       if (abort) begin
         out_last <= 1'h0;
@@ -18331,8 +18316,8 @@ module \crossloom.transfer0 (in_valid, in_data, out_ready, rst, transfer0_moving
   always @(posedge clk) begin
     if (transfer0_moving) begin
       (* full_case = 32'd1 *)
-      if (\$39 ) begin
-        patience <= \$40 [23:0];
+      if (\$38 ) begin
+        patience <= \$39 [23:0];
       end else begin
         patience <= timeout;
       end
@@ -18507,7 +18492,7 @@ module \crossloom.transfer0.queue (rst, transfer0_moving, abort, r_en, r_rdy, r_
   assign r_port__data = r_data;
 endmodule
 
-module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5692$0 , busy, clk);
+module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, valid, \port$5691$0 , busy, clk);
   wire [4:0] \$1 ;
   wire [4:0] \$10 ;
   wire [4:0] \$11 ;
@@ -18531,14 +18516,14 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire \$28 ;
   wire \$29 ;
   wire [4:0] \$3 ;
-  wire [12:0] \$30 ;
+  wire [3:0] \$30 ;
   wire \$31 ;
   wire [2:0] \$32 ;
   wire \$33 ;
   wire \$34 ;
   wire \$35 ;
   wire \$36 ;
-  wire [12:0] \$37 ;
+  wire [5:0] \$37 ;
   wire \$38 ;
   wire \$39 ;
   wire [4:0] \$4 ;
@@ -18566,10 +18551,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [4:0] \$7 ;
   wire [4:0] \$8 ;
   wire [4:0] \$9 ;
+  reg [2:0] \$like  = 3'h0;
   reg [16:0] \$signal  = 17'h00000;
   wire \$signal$11 ;
   wire \$signal$7 ;
-  reg [11:0] \$signal$8  = 12'h000;
   reg \$signal$9  = 1'h0;
   wire abort;
   wire [15:0] address;
@@ -18587,7 +18572,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire block_last;
   output busy;
   reg busy = 1'h0;
-  reg [11:0] chunks_left = 12'h000;
+  reg [4:0] chunks_left = 5'h00;
   input clear;
   wire clear;
   input clk;
@@ -18648,8 +18633,8 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [16:0] pixel_y_origin;
   wire [16:0] pixel_y_row_step;
   wire [16:0] pixel_y_y_step;
-  output [21:0] \port$5692$0 ;
-  wire [21:0] \port$5692$0 ;
+  output [21:0] \port$5691$0 ;
+  wire [21:0] \port$5691$0 ;
   input ready;
   wire ready;
   wire [15:0] row;
@@ -18695,14 +18680,14 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   wire [11:0] y_count;
   wire y_last;
   assign \$28  = load | \$27 ;
-  assign \$29  = descriptor[235:224] == 1'h1;
-  assign \$30  = \$signal$8  - 1'h1;
-  assign \$31  = \$signal$8  == 2'h2;
+  assign \$29  = descriptor[226:224] == 1'h1;
+  assign \$30  = \$like  - 1'h1;
+  assign \$31  = \$like  == 2'h2;
   assign \$32  = row_word + 1'h1;
   assign \$33  = advance & \$signal$11 ;
   assign \$34  = load | \$33 ;
   assign \$35  = advance & \$signal$7 ;
-  assign \$36  = descriptor[247:236] == 1'h1;
+  assign \$36  = descriptor[240:236] == 1'h1;
   assign \$37  = chunks_left - 1'h1;
   assign \$38  = chunks_left == 2'h2;
   assign \$39  = ~ last_chunk;
@@ -18773,10 +18758,10 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .pixel_x_origin(\$signal ),
     .pixel_y_origin(first_y),
     .pixel_y_row_start(pixel_y),
-    .\port$4852$128 (descriptor[139:128]),
-    .\port$4852$160 (descriptor[171:160]),
-    .\port$4852$192 (descriptor[215:192]),
-    .\port$4852$96 (descriptor[119:96]),
+    .\port$4851$128 (descriptor[139:128]),
+    .\port$4851$160 (descriptor[171:160]),
+    .\port$4851$192 (descriptor[215:192]),
+    .\port$4851$96 (descriptor[119:96]),
     .row_last(row_last),
     .rst(rst),
     .word_last(word_last),
@@ -18791,7 +18776,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
     .done(load),
     .origin(address_origin),
     .pixel(descriptor[171:160]),
-    .\port$4852$136 (descriptor[147:136]),
+    .\port$4851$136 (descriptor[147:136]),
     .row(address_row_step),
     .row_step(address_y_step),
     .rst(rst),
@@ -18818,15 +18803,15 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   end
   always @(posedge clk) begin
     if (\$28 ) begin
-      \$signal$8  <= descriptor[235:224];
+      \$like  <= descriptor[226:224];
     end else if (advance) begin
-      \$signal$8  <= \$30 [11:0];
+      \$like  <= \$30 [2:0];
     end
     if (clear) begin
-      \$signal$8  <= 12'h000;
+      \$like  <= 3'h0;
     end
     if (rst) begin
-      \$signal$8  <= 12'h000;
+      \$like  <= 3'h0;
     end
   end
   always @(posedge clk) begin
@@ -18857,15 +18842,15 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   end
   always @(posedge clk) begin
     if (\$34 ) begin
-      chunks_left <= descriptor[247:236];
+      chunks_left <= descriptor[240:236];
     end else if (\$35 ) begin
-      chunks_left <= \$37 [11:0];
+      chunks_left <= \$37 [4:0];
     end
     if (clear) begin
-      chunks_left <= 12'h000;
+      chunks_left <= 5'h00;
     end
     if (rst) begin
-      chunks_left <= 12'h000;
+      chunks_left <= 5'h00;
     end
   end
   always @(posedge clk) begin
@@ -19000,7 +18985,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign last = shown[20];
   assign \last_chunk$73  = shown[21];
   assign \last_position$74  = shown[22];
-  assign \port$5692$0  = shown[21:0];
+  assign \port$5691$0  = shown[21:0];
   assign \descriptor[0]  = descriptor[31:0];
   assign \descriptor[1]  = descriptor[63:32];
   assign \descriptor[2]  = descriptor[95:64];
@@ -19051,7 +19036,7 @@ module \crossloom.window$556 (rst, ready, descriptor, clear, start, mismatch, va
   assign fresh[15:0] = address;
 endmodule
 
-module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 , \port$4852$160 , \port$4852$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
+module \crossloom.window$556.nest (rst, advance, \port$4851$96 , \port$4851$128 , \port$4851$160 , \port$4851$192 , clear, pixel_x_origin, pixel_y_origin, load, address_row_step, address_x_step, address_y_step, address_origin, word_last, column_last, row_last, block_last, x_last, y_last, address_word_start
 , pixel_x_column_start, pixel_y_row_start, clk);
   wire \$1 ;
   wire \$10 ;
@@ -20222,14 +20207,14 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   wire [16:0] pixel_y_row_step;
   reg [16:0] pixel_y_y_start = 17'h00000;
   wire [16:0] pixel_y_y_step;
-  input [11:0] \port$4852$128 ;
-  wire [11:0] \port$4852$128 ;
-  input [11:0] \port$4852$160 ;
-  wire [11:0] \port$4852$160 ;
-  input [23:0] \port$4852$192 ;
-  wire [23:0] \port$4852$192 ;
-  input [23:0] \port$4852$96 ;
-  wire [23:0] \port$4852$96 ;
+  input [11:0] \port$4851$128 ;
+  wire [11:0] \port$4851$128 ;
+  input [11:0] \port$4851$160 ;
+  wire [11:0] \port$4851$160 ;
+  input [23:0] \port$4851$192 ;
+  wire [23:0] \port$4851$192 ;
+  input [23:0] \port$4851$96 ;
+  wire [23:0] \port$4851$96 ;
   wire [3:0] row_count;
   reg row_double = 1'h0;
   reg row_inside = 1'h0;
@@ -20272,41 +20257,41 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   reg y_near = 1'h0;
   reg y_single = 1'h0;
   reg y_step = 1'h0;
-  assign \$1  = \port$4852$192 [11:0] == 1'h1;
-  assign \$2  = \port$4852$192 [11:0] == 2'h2;
+  assign \$1  = \port$4851$192 [11:0] == 1'h1;
+  assign \$2  = \port$4851$192 [11:0] == 2'h2;
   assign \$4  = advance & word_moves;
   assign \$5  = load | \$4 ;
   assign \$6  = word_left - 1'h1;
   assign \$7  = word_left == 2'h3;
-  assign \$8  = \port$4852$128 [3:0] == 1'h1;
-  assign \$9  = \port$4852$128 [3:0] == 2'h2;
+  assign \$8  = \port$4851$128 [3:0] == 1'h1;
+  assign \$9  = \port$4851$128 [3:0] == 2'h2;
   assign \$11  = advance & column_moves;
   assign \$12  = load | \$11 ;
   assign \$13  = column_left - 1'h1;
   assign \$14  = column_left == 2'h3;
-  assign \$15  = \port$4852$128 [7:4] == 1'h1;
-  assign \$16  = \port$4852$128 [7:4] == 2'h2;
+  assign \$15  = \port$4851$128 [7:4] == 1'h1;
+  assign \$16  = \port$4851$128 [7:4] == 2'h2;
   assign \$17  = & { column_single, word_single, 1'h1 };
   assign \$18  = advance & row_moves;
   assign \$19  = load | \$18 ;
   assign \$20  = row_left - 1'h1;
   assign \$21  = row_left == 2'h3;
-  assign \$22  = \port$4852$192 [23:12] == 1'h1;
-  assign \$23  = \port$4852$192 [23:12] == 2'h2;
+  assign \$22  = \port$4851$192 [23:12] == 1'h1;
+  assign \$23  = \port$4851$192 [23:12] == 2'h2;
   assign \$24  = & { row_single, column_single, word_single, 1'h1 };
   assign \$25  = advance & block_moves;
   assign \$26  = load | \$25 ;
   assign \$27  = block_left - 1'h1;
   assign \$28  = block_left == 2'h3;
-  assign \$29  = \port$4852$96 [11:0] == 1'h1;
-  assign \$30  = \port$4852$96 [11:0] == 2'h2;
+  assign \$29  = \port$4851$96 [11:0] == 1'h1;
+  assign \$30  = \port$4851$96 [11:0] == 2'h2;
   assign \$31  = & { block_single, row_single, column_single, word_single, 1'h1 };
   assign \$32  = advance & x_moves;
   assign \$33  = load | \$32 ;
   assign \$34  = x_left - 1'h1;
   assign \$35  = x_left == 2'h3;
-  assign \$36  = \port$4852$96 [23:12] == 1'h1;
-  assign \$37  = \port$4852$96 [23:12] == 2'h2;
+  assign \$36  = \port$4851$96 [23:12] == 1'h1;
+  assign \$37  = \port$4851$96 [23:12] == 2'h2;
   assign \$38  = & { x_single, block_single, row_single, column_single, word_single, 1'h1 };
   assign \$39  = advance & y_moves;
   assign \$40  = load | \$39 ;
@@ -21087,11 +21072,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$889  = \$887  | \$888 ;
   assign \$890  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$891  = \$889  | \$890 ;
-  assign \$893  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$893  = { 4'h0, \port$4851$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$894  = \$892  | \$893 ;
   assign \$895  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$896  = \$894  | \$895 ;
-  assign \$897  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$897  = { 4'h0, \port$4851$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$898  = \$896  | \$897 ;
   assign \$899  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$900  = \$898  | \$899 ;
@@ -21113,11 +21098,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$916  = \$914  | \$915 ;
   assign \$917  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$918  = \$916  | \$917 ;
-  assign \$920  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$920  = { 4'h0, \port$4851$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$921  = \$919  | \$920 ;
   assign \$922  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$923  = \$921  | \$922 ;
-  assign \$924  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$924  = { 4'h0, \port$4851$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$925  = \$923  | \$924 ;
   assign \$926  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$927  = \$925  | \$926 ;
@@ -21139,11 +21124,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$943  = \$941  | \$942 ;
   assign \$944  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$945  = \$943  | \$944 ;
-  assign \$947  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$947  = { 4'h0, \port$4851$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$948  = \$946  | \$947 ;
   assign \$949  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$950  = \$948  | \$949 ;
-  assign \$951  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$951  = { 4'h0, \port$4851$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$952  = \$950  | \$951 ;
   assign \$953  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$954  = \$952  | \$953 ;
@@ -21165,11 +21150,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$970  = \$968  | \$969 ;
   assign \$971  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$972  = \$970  | \$971 ;
-  assign \$974  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$974  = { 4'h0, \port$4851$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$975  = \$973  | \$974 ;
   assign \$976  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$977  = \$975  | \$976 ;
-  assign \$978  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$978  = { 4'h0, \port$4851$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$979  = \$977  | \$978 ;
   assign \$980  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$981  = \$979  | \$980 ;
@@ -21191,11 +21176,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$997  = \$995  | \$996 ;
   assign \$998  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$999  = \$997  | \$998 ;
-  assign \$1001  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1001  = { 4'h0, \port$4851$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1002  = \$1000  | \$1001 ;
   assign \$1003  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1004  = \$1002  | \$1003 ;
-  assign \$1005  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1005  = { 4'h0, \port$4851$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1006  = \$1004  | \$1005 ;
   assign \$1007  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1008  = \$1006  | \$1007 ;
@@ -21217,11 +21202,11 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$1024  = \$1022  | \$1023 ;
   assign \$1025  = address_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1026  = \$1024  | \$1025 ;
-  assign \$1028  = { 4'h0, \port$4852$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
+  assign \$1028  = { 4'h0, \port$4851$160  } & { column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step, column_step };
   assign \$1029  = \$1027  | \$1028 ;
   assign \$1030  = address_row_step & { row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step, row_step };
   assign \$1031  = \$1029  | \$1030 ;
-  assign \$1032  = { 4'h0, \port$4852$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
+  assign \$1032  = { 4'h0, \port$4851$192 [11:0] } & { block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step, block_step };
   assign \$1033  = \$1031  | \$1032 ;
   assign \$1034  = address_x_step & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1035  = \$1033  | \$1034 ;
@@ -21241,7 +21226,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$1049  = \$1047  | \$1048 ;
   assign \$1050  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1051  = \$1049  | \$1050 ;
-  assign \$1053  = { 13'h0000, \port$4852$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1053  = { 13'h0000, \port$4851$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1054  = \$1052  | \$1053 ;
   assign \$1055  = \$1051  + \$1054 ;
   assign \$1056  = advance & x_moves;
@@ -21257,7 +21242,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$1066  = \$1064  | \$1065 ;
   assign \$1067  = pixel_x_origin & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1068  = \$1066  | \$1067 ;
-  assign \$1070  = { 13'h0000, \port$4852$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
+  assign \$1070  = { 13'h0000, \port$4851$128 [11:8] } & { x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step, x_step };
   assign \$1071  = \$1069  | \$1070 ;
   assign \$1072  = \$1068  + \$1071 ;
   assign \$1073  = advance & row_moves;
@@ -21271,7 +21256,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$1081  = \$1079  | \$1080 ;
   assign \$1082  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1083  = \$1081  | \$1082 ;
-  assign \$1085  = { 13'h0000, \port$4852$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1085  = { 13'h0000, \port$4851$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1086  = \$1084  | \$1085 ;
   assign \$1087  = \$1083  + \$1086 ;
   assign \$1088  = advance & y_moves;
@@ -21285,7 +21270,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$1096  = \$1094  | \$1095 ;
   assign \$1097  = pixel_y_y_start & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1098  = \$1096  | \$1097 ;
-  assign \$1100  = { 13'h0000, \port$4852$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
+  assign \$1100  = { 13'h0000, \port$4851$128 [11:8] } & { y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step, y_step };
   assign \$1101  = \$1099  | \$1100 ;
   assign \$1102  = \$1098  + \$1101 ;
   always @(posedge clk) begin
@@ -21317,7 +21302,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   end
   always @(posedge clk) begin
     if (\$5 ) begin
-      word_left <= \port$4852$192 [11:0];
+      word_left <= \port$4851$192 [11:0];
       if (word_step) begin
         word_left <= \$6 [11:0];
       end
@@ -21386,7 +21371,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   end
   always @(posedge clk) begin
     if (\$12 ) begin
-      column_left <= \port$4852$128 [3:0];
+      column_left <= \port$4851$128 [3:0];
       if (column_step) begin
         column_left <= \$13 [3:0];
       end
@@ -21455,7 +21440,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   end
   always @(posedge clk) begin
     if (\$19 ) begin
-      row_left <= \port$4852$128 [7:4];
+      row_left <= \port$4851$128 [7:4];
       if (row_step) begin
         row_left <= \$20 [3:0];
       end
@@ -21524,7 +21509,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   end
   always @(posedge clk) begin
     if (\$26 ) begin
-      block_left <= \port$4852$192 [23:12];
+      block_left <= \port$4851$192 [23:12];
       if (block_step) begin
         block_left <= \$27 [11:0];
       end
@@ -21593,7 +21578,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   end
   always @(posedge clk) begin
     if (\$33 ) begin
-      x_left <= \port$4852$96 [11:0];
+      x_left <= \port$4851$96 [11:0];
       if (x_step) begin
         x_left <= \$34 [11:0];
       end
@@ -21662,7 +21647,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   end
   always @(posedge clk) begin
     if (\$40 ) begin
-      y_left <= \port$4852$96 [23:12];
+      y_left <= \port$4851$96 [23:12];
       if (y_step) begin
         y_left <= \$41 [11:0];
       end
@@ -21968,19 +21953,19 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
       pixel_y_y_start <= 17'h00000;
     end
   end
-  assign word_count = \port$4852$192 [11:0];
-  assign column_count = \port$4852$128 [3:0];
-  assign row_count = \port$4852$128 [7:4];
-  assign block_count = \port$4852$192 [23:12];
-  assign x_count = \port$4852$96 [11:0];
-  assign y_count = \port$4852$96 [23:12];
+  assign word_count = \port$4851$192 [11:0];
+  assign column_count = \port$4851$128 [3:0];
+  assign row_count = \port$4851$128 [7:4];
+  assign block_count = \port$4851$192 [23:12];
+  assign x_count = \port$4851$96 [11:0];
+  assign y_count = \port$4851$96 [23:12];
   assign address_word_step = 16'h0001;
-  assign address_column_step = { 4'h0, \port$4852$160  };
-  assign address_block_step = { 4'h0, \port$4852$192 [11:0] };
+  assign address_column_step = { 4'h0, \port$4851$160  };
+  assign address_block_step = { 4'h0, \port$4851$192 [11:0] };
   assign pixel_x_column_step = 17'h00001;
-  assign pixel_x_x_step = { 13'h0000, \port$4852$128 [11:8] };
+  assign pixel_x_x_step = { 13'h0000, \port$4851$128 [11:8] };
   assign pixel_y_row_step = 17'h00001;
-  assign pixel_y_y_step = { 13'h0000, \port$4852$128 [11:8] };
+  assign pixel_y_y_step = { 13'h0000, \port$4851$128 [11:8] };
   assign abort = 1'h0;
   assign address = address_word_start;
   assign pixel_x = pixel_x_column_start;
@@ -22083,7 +22068,7 @@ module \crossloom.window$556.nest (rst, advance, \port$4852$96 , \port$4852$128 
   assign \$1099 [0] = row_step;
 endmodule
 
-module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4852$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
+module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4851$136 , pixel, clear, done, row, column_step, row_step, origin, clk);
   wire \$1 ;
   wire [17:0] \$10 ;
   wire \$11 ;
@@ -22136,8 +22121,8 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4852$13
   wire [3:0] pad_top;
   input [11:0] pixel;
   wire [11:0] pixel;
-  input [11:0] \port$4852$136 ;
-  wire [11:0] \port$4852$136 ;
+  input [11:0] \port$4851$136 ;
+  wire [11:0] \port$4851$136 ;
   reg [3:0] rotating_left = 4'h0;
   reg [3:0] rotating_stride = 4'h0;
   reg [3:0] rotating_top = 4'h0;
@@ -22265,7 +22250,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4852$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_stride <= \port$4852$136 [3:0];
+      rotating_stride <= \port$4851$136 [3:0];
     end else if (running) begin
       rotating_stride <= { rotating_stride[2:0], rotating_stride[3] };
     end
@@ -22278,7 +22263,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4852$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_left <= \port$4852$136 [7:4];
+      rotating_left <= \port$4851$136 [7:4];
     end else if (running) begin
       rotating_left <= { rotating_left[2:0], rotating_left[3] };
     end
@@ -22291,7 +22276,7 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4852$13
   end
   always @(posedge clk) begin
     if (start) begin
-      rotating_top <= \port$4852$136 [11:8];
+      rotating_top <= \port$4851$136 [11:8];
     end else if (running) begin
       rotating_top <= { rotating_top[2:0], rotating_top[3] };
     end
@@ -22362,9 +22347,9 @@ module \crossloom.window$556.pitches (rst, start, base, \width$7 , \port$4852$13
       \$signal  <= 16'h0000;
     end
   end
-  assign stride = \port$4852$136 [3:0];
-  assign pad_left = \port$4852$136 [7:4];
-  assign pad_top = \port$4852$136 [11:8];
+  assign stride = \port$4851$136 [3:0];
+  assign pad_left = \port$4851$136 [7:4];
+  assign pad_top = \port$4851$136 [11:8];
   assign abort = 1'h0;
   assign \$6  = { width, 1'h0 };
   assign \$8  = { row, 1'h0 };
@@ -24759,7 +24744,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire [7:0] \$6 ;
   wire [7:0] \$7 ;
   wire \$8 ;
-  wire [12:0] \$9 ;
+  wire [4:0] \$9 ;
   reg \$signal  = 1'h0;
   reg [9:0] \$signal$11  = 10'h000;
   reg [24:0] \$signal$18  = 25'h0000000;
@@ -24787,7 +24772,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire fits;
   input [9:0] gain_reference;
   wire [9:0] gain_reference;
-  reg [11:0] left = 12'h000;
+  reg [3:0] left = 4'h0;
   reg [6:0] magnitude = 7'h00;
   input [1:0] measure;
   wire [1:0] measure;
@@ -24992,17 +24977,17 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   always @(posedge clk) begin
     if (calibrating) begin
       if (\$8 ) begin
-        left <= \$9 [11:0];
+        left <= \$9 [3:0];
       end
       if (start) begin
-        left <= columns;
+        left <= columns[3:0];
       end
     end
     if (clear) begin
-      left <= 12'h000;
+      left <= 4'h0;
     end
     if (rst) begin
-      left <= 12'h000;
+      left <= 4'h0;
     end
   end
   always @(posedge clk) begin
@@ -27977,14 +27962,14 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire [9:0] \$14 ;
   wire [8:0] \$15 ;
   wire [8:0] \$16 ;
-  wire [8:0] \$17 ;
-  wire [7:0] \$18 ;
+  wire [5:0] \$17 ;
+  wire [4:0] \$18 ;
   wire \$19 ;
   wire \$2 ;
   wire \$20 ;
   wire \$21 ;
-  wire [12:0] \$22 ;
-  wire [11:0] \$23 ;
+  wire [5:0] \$22 ;
+  wire [4:0] \$23 ;
   wire \$24 ;
   wire \$25 ;
   wire \$26 ;
@@ -28068,7 +28053,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire \$97 ;
   wire \$98 ;
   wire [1:0] \$99 ;
-  reg [7:0] \$like  = 8'h00;
+  reg [4:0] \$like  = 5'h00;
   reg \$signal  = 1'h0;
   output [8:0] address;
   reg [8:0] address = 9'h000;
@@ -28079,7 +28064,7 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   wire [8:0] base;
   input [11:0] chunks;
   wire [11:0] chunks;
-  reg [11:0] chunks_left = 12'h000;
+  reg [4:0] chunks_left = 5'h00;
   input clear;
   wire clear;
   input clk;
@@ -28163,13 +28148,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   assign \$15  = \$signal  ? base : loop;
   assign \$16  = \$signal  ? base : loop;
   assign \$17  = \$like  - 1'h1;
-  assign \$18  = \$signal  ? row_groups : \$17 [7:0];
-  assign \$19  = row_groups == 1'h1;
+  assign \$18  = \$signal  ? row_groups[4:0] : \$17 [4:0];
+  assign \$19  = row_groups[4:0] == 1'h1;
   assign \$20  = \$like  == 2'h2;
   assign \$21  = \$signal  ? \$19  : \$20 ;
   assign \$22  = chunks_left - 1'h1;
-  assign \$23  = last_chunk ? chunks : \$22 [11:0];
-  assign \$24  = chunks == 1'h1;
+  assign \$23  = last_chunk ? chunks[4:0] : \$22 [4:0];
+  assign \$24  = chunks[4:0] == 1'h1;
   assign \$25  = chunks_left == 2'h2;
   assign \$26  = last_chunk ? \$24  : \$25 ;
   assign \$27  = consume & \$signal ;
@@ -28239,8 +28224,8 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
   assign \$94  = ~ unselected;
   assign \$95  = columns == 1'h1;
   assign \$96  = ~ stream;
-  assign \$97  = row_groups == 1'h1;
-  assign \$98  = chunks == 1'h1;
+  assign \$97  = row_groups[4:0] == 1'h1;
+  assign \$98  = chunks[4:0] == 1'h1;
   assign \$99  = stream ? 2'h0 : 2'h1;
   always @* begin
     if (\$auto$verilog_backend.cc:2355:dump_module$13 ) begin end
@@ -28374,13 +28359,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
       \$like  <= \$18 ;
     end
     if (start) begin
-      \$like  <= row_groups;
+      \$like  <= row_groups[4:0];
     end
     if (clear) begin
-      \$like  <= 8'h00;
+      \$like  <= 5'h00;
     end
     if (rst) begin
-      \$like  <= 8'h00;
+      \$like  <= 5'h00;
     end
   end
   always @(posedge clk) begin
@@ -28404,13 +28389,13 @@ module \crossloom_tile.jobs (start, chunks, row_groups, columns, base, clk, rst,
       end
     end
     if (start) begin
-      chunks_left <= chunks;
+      chunks_left <= chunks[4:0];
     end
     if (clear) begin
-      chunks_left <= 12'h000;
+      chunks_left <= 5'h00;
     end
     if (rst) begin
-      chunks_left <= 12'h000;
+      chunks_left <= 5'h00;
     end
   end
   always @(posedge clk) begin
