@@ -90,7 +90,7 @@ def first_clocks(source: str, outputs: Sequence[str], *,
 
     ``time_limit``: seconds for an output. ``merge``: ``source`` compares two netlists that are
     nearly the same. What they leave undefined, first values among it, is zero in both, and
-    registers that are always equal are found and merged first.
+    registers that are always equal are found and merged first, by `INDUCTION` clocks of history.
     """
     connections = "\n".join(
         f"delete -port top/{port}\nconnect -nomap -nounset -set {port} {inner}\n"
@@ -145,7 +145,7 @@ def _constants(model: Path, outputs: Sequence[str]) -> dict[str, int | None]:
 def _cones(directory: Path, numbers: Mapping[str, int], merge: bool) -> None:
     """Write the graph of each output alone, if ``merge`` with equal registers merged."""
     _run_abc(directory, [line for number in numbers.values() for line in (
-        "read_aiger model.aig", f"cone -O {number}", "strash", *(["scorr"] if merge else []),
+        "read_aiger model.aig", f"cone -O {number}", "strash", *([f"scorr -F {INDUCTION}"] if merge else []),
         f"write_aiger {number}.aig")])
 
 

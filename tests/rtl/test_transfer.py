@@ -277,6 +277,32 @@ def test_every_bit_of_the_timeout_counts(bit):
     simulate(dut, testbench)
 
 
+def test_long_timeouts():
+    """To their end; the last is set while the host is waited for, and counts from then on."""
+    dut = TransferUnit(PRESETS["tiny"])
+    generator = random.Random(9)
+
+    async def testbench(context):
+        for timeout, first in ((4097, 4097), (6143, 6143), *(
+                (length, length) for length in (generator.randrange(1 << 13) for _ in range(3))),
+                (2050, 0)):
+            context.set(dut.timeout, first)
+            await begin(context, dut, Transfer("layer", True, 0, 2))
+            await context.tick()
+            context.set(dut.timeout, timeout)
+            # The clock after the start counts as well, unless nothing was counted then.
+            for _ in range(timeout - 3 if first else timeout - 1):
+                await context.tick()
+                assert not context.get(dut.late)
+            await context.tick()
+            assert context.get(dut.late)
+            context.set(dut.abort, 1)
+            await context.tick()
+            context.set(dut.abort, 0)
+
+    simulate(dut, testbench)
+
+
 @pytest.mark.parametrize("host", [1.0, 0.5])
 @pytest.mark.parametrize("load", [True, False])
 def test_a_buffer_that_is_busy(load, host):
