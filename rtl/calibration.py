@@ -98,8 +98,6 @@ class CalibrationUnit(Component):
         ]
         with m.If(active & self.code.valid):
             m.d.sync += left.eq(modulo(left - 1, len(left)))
-        with m.If(summed):
-            m.d.sync += active.eq(0)
         with m.If(present):
             m.d.sync += total.eq(modulo(total + magnitude, width))
 
@@ -118,7 +116,7 @@ class CalibrationUnit(Component):
                 with m.If(active & self.code.valid):
                     m.d.sync += measured.offset.eq(self.code.code)
                 with m.If(summed):
-                    m.d.sync += [measured.gain_reference.eq(total),
+                    m.d.sync += [measured.gain_reference.eq(total), active.eq(0),
                                  measured.offset_valid.eq(self.measure == Measure.OFFSET),
                                  measured.reference_valid.eq(self.measure == Measure.REFERENCE)]
                     m.d.sync += [count.eq(steps), rest.eq(0),
@@ -135,8 +133,7 @@ class CalibrationUnit(Component):
                 with m.If(count == 1):
                     m.next = "RESULT"
             with m.State("RESULT"):
-                # A division by zero gives ones alone, more of them than a gain has bits.
-                good = (dividend != 0) & (dividend[GAIN_BITS:] == 0)
+                good = (total != 0) & (dividend != 0) & (dividend[GAIN_BITS:] == 0)
                 m.d.sync += [measured.gain.eq(dividend[:GAIN_BITS]), measured.gain_valid.eq(good),
                              measured.failed.eq(~good), self.done.eq(1)]
                 m.next = "WATCH"

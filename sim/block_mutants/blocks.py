@@ -288,7 +288,7 @@ BLOCKS: dict[str, Block] = {
                         contract=_stream("scaled_valid", "scaled")),
     "collector": Block(Collector, ("test_collector", "test_reset"), outside="requantizer",
                        contract=_collector),
-    # On the preset whose sums are large enough for every gain.
+    # On a preset whose sums are large enough for gains of all sizes.
     "calibration": Block(CalibrationUnit, ("test_calibration", "test_reset"), preset="default",
                          contract=_calibration),
     "feed": Block(ProductFeed, ("test_feed", "test_reset"), preset="default",

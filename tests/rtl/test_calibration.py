@@ -98,7 +98,9 @@ def test_every_bit_of_a_sum_counts(name):
                 break
             magnitudes = [(1 << bit) // columns] * columns
             codes = [(0, -magnitude) for magnitude in magnitudes]
-            for reference in (0, 1 << bit, largest, min(largest, generator.getrandbits(bit + 2))):
+            # With each bit of a gain alone, and those beyond what a gain has.
+            for reference in (0, largest, min(largest, generator.getrandbits(bit + 2)),
+                              *(1 << other for other in range(chip.calibration_bits))):
                 pulses, _ = await calibrate(context, dut, generator, Measure.GAIN, codes,
                                             reference, 1.0)
                 gain = int(drift_gain(np.array([reference]), np.array([sum(magnitudes)]),

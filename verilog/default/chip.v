@@ -30065,8 +30065,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$16 [3:0]),
-    .\port$1501$0 (\$30 ),
-    .\port$1501$23 (\$31 ),
+    .\port$1503$0 (\$30 ),
+    .\port$1503$23 (\$31 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -30123,7 +30123,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1367$0 (\$29 ),
+    .\port$1369$0 (\$29 ),
     .product(product),
     .product_valid(product_valid),
     .reset(macro__reset),
@@ -30552,7 +30552,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1501$0 , trace__void, \port$1501$23 , read_address, drain_sum, clear);
+, trace__valid, \port$1503$0 , trace__void, \port$1503$23 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire \$100 ;
@@ -30906,10 +30906,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 9'h000 *)
   wire [8:0] operand;
   reg [8:0] operand_1 = 9'h000;
-  output [16:0] \port$1501$0 ;
-  wire [16:0] \port$1501$0 ;
-  output [47:0] \port$1501$23 ;
-  wire [47:0] \port$1501$23 ;
+  output [16:0] \port$1503$0 ;
+  wire [16:0] \port$1503$0 ;
+  output [47:0] \port$1503$23 ;
+  wire [47:0] \port$1503$23 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -31247,8 +31247,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1517$0 (register),
-    .\port$1519$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -31257,8 +31257,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1517$0 (register),
-    .\port$1519$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$90 ),
     .rst(rst)
   );
@@ -31267,8 +31267,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$50 ),
-    .\port$1517$0 (register),
-    .\port$1519$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$91 ),
     .rst(rst)
   );
@@ -31277,8 +31277,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$54 ),
-    .\port$1517$0 (register),
-    .\port$1519$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$92 ),
     .rst(rst)
   );
@@ -31287,8 +31287,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$58 ),
-    .\port$1517$0 (register),
-    .\port$1519$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$93 ),
     .rst(rst)
   );
@@ -31297,8 +31297,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$62 ),
-    .\port$1517$0 (register),
-    .\port$1519$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$94 ),
     .rst(rst)
   );
@@ -31307,8 +31307,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$66 ),
-    .\port$1517$0 (register),
-    .\port$1519$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$95 ),
     .rst(rst)
   );
@@ -31317,8 +31317,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$70 ),
-    .\port$1517$0 (register),
-    .\port$1519$0 (\register$44 ),
+    .\port$1519$0 (register),
+    .\port$1521$0 (\register$44 ),
     .product(\product$96 ),
     .rst(rst)
   );
@@ -31830,9 +31830,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient7 = \multiplier$70 ;
   assign \valid$72  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1501$0  = held[16:0];
+  assign \port$1503$0  = held[16:0];
   assign trace__void = held[18];
-  assign \port$1501$23  = held[70:23];
+  assign \port$1503$23  = held[70:23];
   assign \code.code  = code[7:0];
   assign \code.stopped  = code[8];
   assign \code.tag  = code[70:9];
@@ -31877,7 +31877,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$173  = \$172 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1517$0 , \port$1519$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31902,10 +31902,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1517$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1517$0 ;
-  wire \port$1517$0 ;
   input \port$1519$0 ;
   wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31921,21 +31921,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1517$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1519$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1519$0 , \port$1517$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -31945,7 +31945,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1517$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1517$0 , \port$1519$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -31970,10 +31970,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1517$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1517$0 ;
-  wire \port$1517$0 ;
   input \port$1519$0 ;
   wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -31989,21 +31989,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1517$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1519$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1519$0 , \port$1517$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32013,7 +32013,7 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1517$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1517$0 , \port$1519$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32038,10 +32038,10 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1517$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1517$0 ;
-  wire \port$1517$0 ;
   input \port$1519$0 ;
   wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32057,21 +32057,21 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1517$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1519$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1519$0 , \port$1517$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32081,7 +32081,7 @@ module \crossloom_tile.accumulator.multiplier2 (clk, rst, \port$1517$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1517$0 , \port$1519$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32106,10 +32106,10 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1517$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1517$0 ;
-  wire \port$1517$0 ;
   input \port$1519$0 ;
   wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32125,21 +32125,21 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1517$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1519$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1519$0 , \port$1517$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32149,7 +32149,7 @@ module \crossloom_tile.accumulator.multiplier3 (clk, rst, \port$1517$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1517$0 , \port$1519$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32174,10 +32174,10 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1517$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1517$0 ;
-  wire \port$1517$0 ;
   input \port$1519$0 ;
   wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32193,21 +32193,21 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1517$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1519$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1519$0 , \port$1517$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32217,7 +32217,7 @@ module \crossloom_tile.accumulator.multiplier4 (clk, rst, \port$1517$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1517$0 , \port$1519$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32242,10 +32242,10 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1517$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1517$0 ;
-  wire \port$1517$0 ;
   input \port$1519$0 ;
   wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32261,21 +32261,21 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1517$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1519$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1519$0 , \port$1517$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32285,7 +32285,7 @@ module \crossloom_tile.accumulator.multiplier5 (clk, rst, \port$1517$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1517$0 , \port$1519$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32310,10 +32310,10 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1517$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1517$0 ;
-  wire \port$1517$0 ;
   input \port$1519$0 ;
   wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32329,21 +32329,21 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1517$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1519$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1519$0 , \port$1517$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32353,7 +32353,7 @@ module \crossloom_tile.accumulator.multiplier6 (clk, rst, \port$1517$0 , \port$1
   assign \$13  = { partial2[10], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1517$0 , \port$1519$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1519$0 , \port$1521$0 , multiplicand, multiplier, product, clear);
   wire [9:0] \$1 ;
   wire [10:0] \$10 ;
   wire [11:0] \$11 ;
@@ -32378,10 +32378,10 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1517$0 , \port$1
   wire [3:0] multiplier;
   reg [10:0] partial0 = 11'h000;
   reg [10:0] partial2 = 11'h000;
-  input \port$1517$0 ;
-  wire \port$1517$0 ;
   input \port$1519$0 ;
   wire \port$1519$0 ;
+  input \port$1521$0 ;
+  wire \port$1521$0 ;
   output [12:0] product;
   wire [12:0] product;
   input rst;
@@ -32397,21 +32397,21 @@ module \crossloom_tile.accumulator.multiplier7 (clk, rst, \port$1517$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1517$0 ) begin
+    if (\port$1519$0 ) begin
       partial2 <= \$11 [10:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1519$0 ) begin
+    if (\port$1521$0 ) begin
       total <= \$14 [13:0];
     end
   end
-  assign valid = { \port$1519$0 , \port$1517$0  };
+  assign valid = { \port$1521$0 , \port$1519$0  };
   assign product = total[12:0];
   assign \$1  = { multiplicand[8], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -32682,6 +32682,10 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire \$29 ;
   wire \$3 ;
   wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
   wire \$4 ;
   wire \$5 ;
   wire [9:0] \$6 ;
@@ -32752,18 +32756,100 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$18  = count - 1'h1;
   assign \$19  = difference[16] ? { rest[13:0], \$signal$18 [29] } : difference[14:0];
   assign \$20  = count == 1'h1;
-  assign \$21  = | \$signal$18 ;
-  assign \$22  = ! \$signal$18 [29:16];
+  assign \$21  = | \$signal$11 ;
+  assign \$22  = | \$signal$18 ;
   assign \$23  = \$21  & \$22 ;
-  assign \$24  = | \$signal$18 ;
-  assign \$25  = ! \$signal$18 [29:16];
-  assign \$26  = \$24  & \$25 ;
-  assign \$27  = ~ \$26 ;
+  assign \$24  = ! \$signal$18 [29:16];
+  assign \$25  = \$23  & \$24 ;
+  assign \$26  = | \$signal$11 ;
+  assign \$27  = | \$signal$18 ;
+  assign \$28  = \$26  & \$27 ;
+  assign \$29  = ! \$signal$18 [29:16];
+  assign \$30  = \$28  & \$29 ;
+  assign \$31  = ~ \$30 ;
   assign difference = { rest, \$signal$18 [29] } - \$signal$11 ;
   assign fits = ~ difference[16];
-  assign \$28  = ! calibration_state;
-  assign \$29  = calibration_state == 1'h1;
-  assign \$30  = calibration_state == 2'h2;
+  assign \$32  = ! calibration_state;
+  assign \$33  = calibration_state == 1'h1;
+  assign \$34  = calibration_state == 2'h2;
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              count <= 5'h1e;
+            end
+        2'h1:
+            count <= \$18 [4:0];
+      endcase
+    end
+    if (clear) begin
+      count <= 5'h00;
+    end
+    if (rst) begin
+      count <= 5'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              rest <= 15'h0000;
+            end
+        2'h1:
+            rest <= \$19 ;
+      endcase
+    end
+    if (clear) begin
+      rest <= 15'h0000;
+    end
+    if (rst) begin
+      rest <= 15'h0000;
+    end
+  end
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              \$signal$18  <= \$16 [29:0];
+            end
+        2'h1:
+            \$signal$18  <= { \$signal$18 [28:0], fits };
+      endcase
+    end
+    if (clear) begin
+      \$signal$18  <= 30'h00000000;
+    end
+    if (rst) begin
+      \$signal$18  <= 30'h00000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              if (\$17 ) begin
+                calibration_state <= 2'h1;
+              end
+            end
+        2'h1:
+            if (\$20 ) begin
+              calibration_state <= 2'h2;
+            end
+        2'h2:
+            calibration_state <= 2'h0;
+      endcase
+    end
+    if (clear) begin
+      calibration_state <= 2'h0;
+    end
+    if (rst) begin
+      calibration_state <= 2'h0;
+    end
+  end
   always @(posedge clk) begin
     if (calibrating) begin
       casez (calibration_state)
@@ -32853,22 +32939,6 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   end
   always @(posedge clk) begin
     if (calibrating) begin
-      if (summed) begin
-        active <= 1'h0;
-      end
-      if (start) begin
-        active <= 1'h1;
-      end
-    end
-    if (clear) begin
-      active <= 1'h0;
-    end
-    if (rst) begin
-      active <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (calibrating) begin
       if (\$signal ) begin
         \$signal$11  <= \$10 [14:0];
       end
@@ -32906,8 +32976,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h2:
           begin
             measured [25:10] <= \$signal$18 [15:0];
-            measured [9] <= \$23 ;
-            measured [42] <= \$27 ;
+            measured [9] <= \$25 ;
+            measured [42] <= \$31 ;
           end
       endcase
     end
@@ -32923,77 +32993,18 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       casez (calibration_state)
         2'h0:
             if (summed) begin
-              count <= 5'h1e;
+              active <= 1'h0;
             end
-        2'h1:
-            count <= \$18 [4:0];
       endcase
+      if (start) begin
+        active <= 1'h1;
+      end
     end
     if (clear) begin
-      count <= 5'h00;
+      active <= 1'h0;
     end
     if (rst) begin
-      count <= 5'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (calibrating) begin
-      casez (calibration_state)
-        2'h0:
-            if (summed) begin
-              rest <= 15'h0000;
-            end
-        2'h1:
-            rest <= \$19 ;
-      endcase
-    end
-    if (clear) begin
-      rest <= 15'h0000;
-    end
-    if (rst) begin
-      rest <= 15'h0000;
-    end
-  end
-  always @(posedge clk) begin
-    if (calibrating) begin
-      casez (calibration_state)
-        2'h0:
-            if (summed) begin
-              \$signal$18  <= \$16 [29:0];
-            end
-        2'h1:
-            \$signal$18  <= { \$signal$18 [28:0], fits };
-      endcase
-    end
-    if (clear) begin
-      \$signal$18  <= 30'h00000000;
-    end
-    if (rst) begin
-      \$signal$18  <= 30'h00000000;
-    end
-  end
-  always @(posedge clk) begin
-    if (calibrating) begin
-      casez (calibration_state)
-        2'h0:
-            if (summed) begin
-              if (\$17 ) begin
-                calibration_state <= 2'h1;
-              end
-            end
-        2'h1:
-            if (\$20 ) begin
-              calibration_state <= 2'h2;
-            end
-        2'h2:
-            calibration_state <= 2'h0;
-      endcase
-    end
-    if (clear) begin
-      calibration_state <= 2'h0;
-    end
-    if (rst) begin
-      calibration_state <= 2'h0;
+      active <= 1'h0;
     end
   end
   assign \measured.offset_valid  = measured[0];
@@ -33007,7 +33018,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$15  = { 1'h0, \$signal$11 [14:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1367$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1369$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
 , select, negate, add, bank_released, \clear$39 );
   reg \$auto$verilog_backend.cc:2355:dump_module$13  = 0;
   wire [6:0] \$1 ;
@@ -33205,8 +33216,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [63:0] negate;
   reg [63:0] negate = 64'h0000000000000000;
   reg [15:0] next_conversion = 16'h0000;
-  output [41:0] \port$1367$0 ;
-  wire [41:0] \port$1367$0 ;
+  output [41:0] \port$1369$0 ;
+  wire [41:0] \port$1369$0 ;
   input [43:0] product;
   wire [43:0] product;
   wire \product.bank ;
@@ -34167,7 +34178,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign product_number = current[41:10];
   assign product_ready = idle;
   assign conversion = tag[61:46];
-  assign \port$1367$0  = current[41:0];
+  assign \port$1369$0  = current[41:0];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];

@@ -22916,8 +22916,8 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .drain_lane(drain_lane),
     .drain_sum(sum),
     .groups(\$16 [2:0]),
-    .\port$1249$0 (\$30 ),
-    .\port$1249$18 (\$31 ),
+    .\port$1251$0 (\$30 ),
+    .\port$1251$18 (\$31 ),
     .position_done(position_done),
     .position_freed(position_freed),
     .read_address(read_address),
@@ -22974,7 +22974,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
     .job_valid(job_valid),
     .lengths(lengths),
     .negate(macro__negate),
-    .\port$1115$0 (\$29 ),
+    .\port$1117$0 (\$29 ),
     .product(product),
     .product_valid(product_valid),
     .reset(macro__reset),
@@ -23403,7 +23403,7 @@ module crossloom_tile(start, first_product, descriptor, coefficient_base, coeffi
 endmodule
 
 module \crossloom_tile.accumulator (start, base, correction_write__en, correction_write__addr, correction_write__data, position_freed, drain_group, drain_lane, drain_clear, clk, rst, summing, groups, code_ready, compensated, read_enable, position_done, read_data, stream, code_valid, code
-, trace__valid, \port$1249$0 , trace__void, \port$1249$18 , read_address, drain_sum, clear);
+, trace__valid, \port$1251$0 , trace__void, \port$1251$18 , read_address, drain_sum, clear);
   wire \$1 ;
   wire \$10 ;
   wire [17:0] \$100 ;
@@ -23619,10 +23619,10 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   (* init = 7'h00 *)
   wire [6:0] operand;
   reg [6:0] operand_1 = 7'h00;
-  output [11:0] \port$1249$0 ;
-  wire [11:0] \port$1249$0 ;
-  output [47:0] \port$1249$18 ;
-  wire [47:0] \port$1249$18 ;
+  output [11:0] \port$1251$0 ;
+  wire [11:0] \port$1251$0 ;
+  output [47:0] \port$1251$18 ;
+  wire [47:0] \port$1251$18 ;
   output position_done;
   wire position_done;
   input position_freed;
@@ -23849,8 +23849,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(multiplier),
-    .\port$1265$0 (register),
-    .\port$1267$0 (\register$44 ),
+    .\port$1267$0 (register),
+    .\port$1269$0 (\register$44 ),
     .product(product),
     .rst(rst)
   );
@@ -23859,8 +23859,8 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
     .clk(clk),
     .multiplicand(multiplicand),
     .multiplier(\multiplier$46 ),
-    .\port$1265$0 (register),
-    .\port$1267$0 (\register$44 ),
+    .\port$1267$0 (register),
+    .\port$1269$0 (\register$44 ),
     .product(\product$66 ),
     .rst(rst)
   );
@@ -24294,9 +24294,9 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign coefficient1 = \multiplier$46 ;
   assign \valid$48  = { \register$44 , register };
   assign drained = drain_sum;
-  assign \port$1249$0  = held[11:0];
+  assign \port$1251$0  = held[11:0];
   assign trace__void = held[13];
-  assign \port$1249$18  = held[65:18];
+  assign \port$1251$18  = held[65:18];
   assign \code.code  = code[5:0];
   assign \code.stopped  = code[6];
   assign \code.tag  = code[65:7];
@@ -24338,7 +24338,7 @@ module \crossloom_tile.accumulator (start, base, correction_write__en, correctio
   assign \$95  = \$94 ;
 endmodule
 
-module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1265$0 , \port$1267$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1267$0 , \port$1269$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24363,10 +24363,10 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1265$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1265$0 ;
-  wire \port$1265$0 ;
   input \port$1267$0 ;
   wire \port$1267$0 ;
+  input \port$1269$0 ;
+  wire \port$1269$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24382,21 +24382,21 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1265$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1265$0 ) begin
+    if (\port$1267$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1265$0 ) begin
+    if (\port$1267$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1267$0 ) begin
+    if (\port$1269$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1267$0 , \port$1265$0  };
+  assign valid = { \port$1269$0 , \port$1267$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24406,7 +24406,7 @@ module \crossloom_tile.accumulator.multiplier0 (clk, rst, \port$1265$0 , \port$1
   assign \$13  = { partial2[8], partial2, 2'h0 };
 endmodule
 
-module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1265$0 , \port$1267$0 , multiplicand, multiplier, product, clear);
+module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1267$0 , \port$1269$0 , multiplicand, multiplier, product, clear);
   wire [7:0] \$1 ;
   wire [8:0] \$10 ;
   wire [9:0] \$11 ;
@@ -24431,10 +24431,10 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1265$0 , \port$1
   wire [3:0] multiplier;
   reg [8:0] partial0 = 9'h000;
   reg [8:0] partial2 = 9'h000;
-  input \port$1265$0 ;
-  wire \port$1265$0 ;
   input \port$1267$0 ;
   wire \port$1267$0 ;
+  input \port$1269$0 ;
+  wire \port$1269$0 ;
   output [10:0] product;
   wire [10:0] product;
   input rst;
@@ -24450,21 +24450,21 @@ module \crossloom_tile.accumulator.multiplier1 (clk, rst, \port$1265$0 , \port$1
   assign \$11  = $signed(\$7 ) + $signed(\$10 );
   assign \$14  = $signed(\$12 ) + $signed(\$13 );
   always @(posedge clk) begin
-    if (\port$1265$0 ) begin
+    if (\port$1267$0 ) begin
       partial0 <= \$5 ;
     end
   end
   always @(posedge clk) begin
-    if (\port$1265$0 ) begin
+    if (\port$1267$0 ) begin
       partial2 <= \$11 [8:0];
     end
   end
   always @(posedge clk) begin
-    if (\port$1267$0 ) begin
+    if (\port$1269$0 ) begin
       total <= \$14 [11:0];
     end
   end
-  assign valid = { \port$1267$0 , \port$1265$0  };
+  assign valid = { \port$1269$0 , \port$1267$0  };
   assign product = total[10:0];
   assign \$1  = { multiplicand[6], multiplicand };
   assign \$3  = { multiplicand, 1'h0 };
@@ -24735,6 +24735,10 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   wire \$29 ;
   wire \$3 ;
   wire \$30 ;
+  wire \$31 ;
+  wire \$32 ;
+  wire \$33 ;
+  wire \$34 ;
   wire \$4 ;
   wire \$5 ;
   wire [7:0] \$6 ;
@@ -24805,18 +24809,100 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$18  = count - 1'h1;
   assign \$19  = difference[11] ? { rest[8:0], \$signal$18 [24] } : difference[9:0];
   assign \$20  = count == 1'h1;
-  assign \$21  = | \$signal$18 ;
-  assign \$22  = ! \$signal$18 [24:16];
+  assign \$21  = | \$signal$11 ;
+  assign \$22  = | \$signal$18 ;
   assign \$23  = \$21  & \$22 ;
-  assign \$24  = | \$signal$18 ;
-  assign \$25  = ! \$signal$18 [24:16];
-  assign \$26  = \$24  & \$25 ;
-  assign \$27  = ~ \$26 ;
+  assign \$24  = ! \$signal$18 [24:16];
+  assign \$25  = \$23  & \$24 ;
+  assign \$26  = | \$signal$11 ;
+  assign \$27  = | \$signal$18 ;
+  assign \$28  = \$26  & \$27 ;
+  assign \$29  = ! \$signal$18 [24:16];
+  assign \$30  = \$28  & \$29 ;
+  assign \$31  = ~ \$30 ;
   assign difference = { rest, \$signal$18 [24] } - \$signal$11 ;
   assign fits = ~ difference[11];
-  assign \$28  = ! calibration_state;
-  assign \$29  = calibration_state == 1'h1;
-  assign \$30  = calibration_state == 2'h2;
+  assign \$32  = ! calibration_state;
+  assign \$33  = calibration_state == 1'h1;
+  assign \$34  = calibration_state == 2'h2;
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              count <= 5'h19;
+            end
+        2'h1:
+            count <= \$18 [4:0];
+      endcase
+    end
+    if (clear) begin
+      count <= 5'h00;
+    end
+    if (rst) begin
+      count <= 5'h00;
+    end
+  end
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              rest <= 10'h000;
+            end
+        2'h1:
+            rest <= \$19 ;
+      endcase
+    end
+    if (clear) begin
+      rest <= 10'h000;
+    end
+    if (rst) begin
+      rest <= 10'h000;
+    end
+  end
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              \$signal$18  <= \$16 [24:0];
+            end
+        2'h1:
+            \$signal$18  <= { \$signal$18 [23:0], fits };
+      endcase
+    end
+    if (clear) begin
+      \$signal$18  <= 25'h0000000;
+    end
+    if (rst) begin
+      \$signal$18  <= 25'h0000000;
+    end
+  end
+  always @(posedge clk) begin
+    if (calibrating) begin
+      casez (calibration_state)
+        2'h0:
+            if (summed) begin
+              if (\$17 ) begin
+                calibration_state <= 2'h1;
+              end
+            end
+        2'h1:
+            if (\$20 ) begin
+              calibration_state <= 2'h2;
+            end
+        2'h2:
+            calibration_state <= 2'h0;
+      endcase
+    end
+    if (clear) begin
+      calibration_state <= 2'h0;
+    end
+    if (rst) begin
+      calibration_state <= 2'h0;
+    end
+  end
   always @(posedge clk) begin
     if (calibrating) begin
       casez (calibration_state)
@@ -24906,22 +24992,6 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   end
   always @(posedge clk) begin
     if (calibrating) begin
-      if (summed) begin
-        active <= 1'h0;
-      end
-      if (start) begin
-        active <= 1'h1;
-      end
-    end
-    if (clear) begin
-      active <= 1'h0;
-    end
-    if (rst) begin
-      active <= 1'h0;
-    end
-  end
-  always @(posedge clk) begin
-    if (calibrating) begin
       if (\$signal ) begin
         \$signal$11  <= \$10 [9:0];
       end
@@ -24959,8 +25029,8 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
         2'h2:
           begin
             measured [23:8] <= \$signal$18 [15:0];
-            measured [7] <= \$23 ;
-            measured [35] <= \$27 ;
+            measured [7] <= \$25 ;
+            measured [35] <= \$31 ;
           end
       endcase
     end
@@ -24976,77 +25046,18 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
       casez (calibration_state)
         2'h0:
             if (summed) begin
-              count <= 5'h19;
+              active <= 1'h0;
             end
-        2'h1:
-            count <= \$18 [4:0];
       endcase
+      if (start) begin
+        active <= 1'h1;
+      end
     end
     if (clear) begin
-      count <= 5'h00;
+      active <= 1'h0;
     end
     if (rst) begin
-      count <= 5'h00;
-    end
-  end
-  always @(posedge clk) begin
-    if (calibrating) begin
-      casez (calibration_state)
-        2'h0:
-            if (summed) begin
-              rest <= 10'h000;
-            end
-        2'h1:
-            rest <= \$19 ;
-      endcase
-    end
-    if (clear) begin
-      rest <= 10'h000;
-    end
-    if (rst) begin
-      rest <= 10'h000;
-    end
-  end
-  always @(posedge clk) begin
-    if (calibrating) begin
-      casez (calibration_state)
-        2'h0:
-            if (summed) begin
-              \$signal$18  <= \$16 [24:0];
-            end
-        2'h1:
-            \$signal$18  <= { \$signal$18 [23:0], fits };
-      endcase
-    end
-    if (clear) begin
-      \$signal$18  <= 25'h0000000;
-    end
-    if (rst) begin
-      \$signal$18  <= 25'h0000000;
-    end
-  end
-  always @(posedge clk) begin
-    if (calibrating) begin
-      casez (calibration_state)
-        2'h0:
-            if (summed) begin
-              if (\$17 ) begin
-                calibration_state <= 2'h1;
-              end
-            end
-        2'h1:
-            if (\$20 ) begin
-              calibration_state <= 2'h2;
-            end
-        2'h2:
-            calibration_state <= 2'h0;
-      endcase
-    end
-    if (clear) begin
-      calibration_state <= 2'h0;
-    end
-    if (rst) begin
-      calibration_state <= 2'h0;
+      active <= 1'h0;
     end
   end
   assign \measured.offset_valid  = measured[0];
@@ -25060,7 +25071,7 @@ module \crossloom_tile.calibration (measure, columns, start, gain_reference, clk
   assign \$15  = { 1'h0, \$signal$11 [9:1] };
 endmodule
 
-module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1115$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
+module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_ready, averaging, product, job_valid, job, \port$1117$0 , reset, idle, drive, share, hold, sample_valid, side, convert_side, job_ready, tag, clear
 , select, negate, add, bank_released, \clear$39 );
   reg \$auto$verilog_backend.cc:2355:dump_module$7  = 0;
   wire [6:0] \$1 ;
@@ -25258,8 +25269,8 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   output [7:0] negate;
   reg [7:0] negate = 8'h00;
   reg [15:0] next_conversion = 16'h0000;
-  output [34:0] \port$1115$0 ;
-  wire [34:0] \port$1115$0 ;
+  output [34:0] \port$1117$0 ;
+  wire [34:0] \port$1117$0 ;
   input [36:0] product;
   wire [36:0] product;
   wire \product.bank ;
@@ -26220,7 +26231,7 @@ module \crossloom_tile.controller (lengths, clk, rst, product_valid, sample_read
   assign product_number = current[34:3];
   assign product_ready = idle;
   assign conversion = tag[58:43];
-  assign \port$1115$0  = current[34:0];
+  assign \port$1117$0  = current[34:0];
   assign \lengths.reset  = lengths[5:0];
   assign \lengths.drive  = lengths[11:6];
   assign \lengths.share  = lengths[17:12];
