@@ -352,9 +352,8 @@ class AnalogLayer(nn.Module):
         """`raw` as the layer's output: scale, bias and batch normalisation."""
         norm, unit = self.norm, self.unit
         if norm is None:
-            scale = self.along_outputs(unit.to(raw.dtype))
-            return raw.mul_(scale) if self.bias is None else torch.addcmul(
-                self.along_outputs(self.bias), raw, scale, out=raw)
+            raw = raw.mul_(self.along_outputs(unit.to(raw.dtype)))
+            return raw if self.bias is None else raw.add_(self.along_outputs(self.bias))
         mean = norm.running_mean if self.bias is None else norm.running_mean - self.bias
         variance = (norm.running_var + norm.eps) / unit.square()
         return functional.batch_norm(raw, (mean / unit).to(raw.dtype), variance.to(raw.dtype),

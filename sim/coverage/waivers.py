@@ -57,7 +57,6 @@ _COUNTS = (
     _toggles("no cause has bit 3; the others are those of a layer's number",
              r"value_(tenant\d_)?status", frozenset((11, *range(23, 28)))),
     _toggles("no cause has bit 3", r"failed_cause\.tenant\d|refusal", range(3, 4)),
-    _toggles("a legal layer of this chip has at most 16 chunks", "chunks_left", range(5, 12)),
 )
 _CONSTANT = (
     _toggles("the chip does not look at the protection bits, and this host leaves them zero",
