@@ -1,9 +1,10 @@
 """What no run of the chip reaches, or none in reasonable time, and why."""
 
 from golden.chip import PRODUCT_BITS, WORD_BITS, Chip
+from golden.chip.descriptor import USED_WORDS
 from golden.chip.registers import Register, registers
 
-from .counts import TOGGLE
+from .counts import LINE, TOGGLE
 from .measure import Waiver
 
 __all__ = ["waivers"]
@@ -58,7 +59,10 @@ _COUNTS = (
              r"value_(tenant\d_)?status", frozenset((11, *range(23, 28)))),
     _toggles("no cause has bit 3", r"failed_cause\.tenant\d|refusal", range(3, 4)),
 )
+_UNREAD = "the last word of a descriptor has no field and is not read"
 _CONSTANT = (
+    _toggles(_UNREAD, rf"(descriptor|convolution)\[{USED_WORDS}\]"),
+    Waiver(LINE, _UNREAD, r"crossloom\.scheduler", "case", source=f"4'h{USED_WORDS:x}:"),
     _toggles("the chip does not look at the protection bits, and this host leaves them zero",
              "(s_axi_)?a[rw]prot"),
     _toggles("units within one that is reset by abort are reset with it", "abort",
