@@ -32,9 +32,12 @@ class Port:
 
 
 def random_window(generator):
-    """Base and length: mostly legal, at times beyond the end of the memory."""
-    base = generator.choice((0, WORDS // 2, generator.randrange(WORDS), 0xFFFF))
-    return base, generator.choice((0, 1, WORDS, generator.randrange(WORDS), 1 << 16))
+    """Base and length: mostly legal, at times at the end of the memory or beyond it."""
+    base = generator.choice((0, WORDS // 2, generator.randrange(WORDS), generator.randrange(WORDS),
+                             WORDS, generator.getrandbits(16), 0xFFFF))
+    past_end = generator.choice((-2, -1, 0, 1, 2, 1 << generator.randrange(16)))
+    return base, generator.choice((0, 1, WORDS, generator.randrange(WORDS), 1 << 16,
+                                   *(max(WORDS - base + past_end, 0),) * 4))
 
 
 @pytest.mark.parametrize("rate", [0.9, 0.4])
@@ -68,8 +71,8 @@ def test_accesses(seed, shared, rate):
         unit_tenant = units_for = 0
         strayed = dict.fromkeys((None, *range(TENANTS)), False)
         astray = set()      # banks, for reads or writes, of transfers beyond their windows
-        for clock in range(400):
-            if clock % 40 == 0:
+        for clock in range(1200):
+            if clock % 20 == 0:
                 set_windows()
                 unit_tenant = generator.randrange(TENANTS)
                 context.set(dut.tenant, unit_tenant)
@@ -83,6 +86,7 @@ def test_accesses(seed, shared, rate):
                 base, length = windows[port.tenant]
                 address = generator.choice((generator.randrange(max(length, 1)) & 0xFFFF,
                                             length & 0xFFFF, max(length - 1, 0) & 0xFFFF,
+                                            (WORDS - base) & 0xFFFF, (WORDS - base - 1) & 0xFFFF,
                                             generator.getrandbits(16)))
                 data = generator.getrandbits(32)
                 context.set(port.enable, enable)
