@@ -24,16 +24,18 @@ class _Timer:
     def __init__(self) -> None:
         self.count = Signal(Phases.BITS)
         self.over = Signal(init=1, name="count_over")
+        self._following: Value | None = None
 
     def run(self, m: Module, following: Value) -> None:
-        """A clock, with a phase of ``following`` clocks to come."""
+        """A clock of a state that a phase of ``following`` clocks may follow."""
+        self._following = following
         m.d.sync += self.count.eq(Mux(self.over, following, self.count - 1))
         with m.If(~self.over):
             m.d.sync += self.over.eq(self.count == 2)
 
-    def start(self, m: Module, following: Value) -> None:
-        """That phase begins with the next clock; where it runs, and is over."""
-        m.d.sync += self.over.eq(following == 1)
+    def start(self, m: Module) -> None:
+        """The phase that `run` was told of last begins with the next clock; where it is over."""
+        m.d.sync += self.over.eq(self._following == 1)
 
 
 class ChargeController(Component):
@@ -125,7 +127,7 @@ class ChargeController(Component):
                 timer.run(m, lengths.reset)
                 with m.If(self.product_valid):
                     m.d.sync += [current.eq(self.product), self.reset.eq(1), idle.eq(0)]
-                    timer.start(m, lengths.reset)
+                    timer.start(m)
                     m.next = "RESET"
             for i, (name, _) in enumerate(chain):
                 switch: Signal = getattr(self, name)
@@ -133,7 +135,7 @@ class ChargeController(Component):
                     timer.run(m, lengths.gap)
                     with m.If(timer.over):
                         m.d.sync += switch.eq(0)
-                        timer.start(m, lengths.gap)
+                        timer.start(m)
                         m.next = f"{name.upper()}_GAP"
                 with m.State(f"{name.upper()}_GAP"):
                     if i + 1 < len(chain):
@@ -141,7 +143,7 @@ class ChargeController(Component):
                         timer.run(m, lengths[following])
                         with m.If(timer.over & permission):
                             m.d.sync += getattr(self, following).eq(1)
-                            timer.start(m, lengths[following])
+                            timer.start(m)
                             if following == "share":
                                 m.d.comb += self.bank_released.eq(current.release)
                             m.next = following.upper()
@@ -183,7 +185,7 @@ class ChargeController(Component):
                                  tag.partial.eq(left != 1), tag.conversion.eq(next_conversion),
                                  next_conversion.eq(next_conversion + 1),
                                  self.clear.eq(1)]
-                    timer.start(m, lengths.clear)
+                    timer.start(m)
                     with m.If(tag.last & (left == 1)):
                         m.d.sync += next_conversion.eq(0)
                     m.next = "CLEAR"
@@ -205,25 +207,25 @@ class ChargeController(Component):
                     with m.Else():
                         m.d.sync += [self.select.eq(job.select), self.negate.eq(job.negate),
                                      self.clear.eq(1)]
-                        timer.start(m, lengths.clear)
+                        timer.start(m)
                         m.next = "CLEAR"
             with m.State("CLEAR"):
                 timer.run(m, lengths.gap)
                 with m.If(timer.over):
                     m.d.sync += self.clear.eq(0)
-                    timer.start(m, lengths.gap)
+                    timer.start(m)
                     m.next = "CLEAR_GAP"
             with m.State("CLEAR_GAP"):
                 timer.run(m, lengths.add)
                 with m.If(timer.over):
                     m.d.sync += self.add.eq(1)
-                    timer.start(m, lengths.add)
+                    timer.start(m)
                     m.next = "ADD"
             with m.State("ADD"):
                 timer.run(m, lengths.gap)
                 with m.If(timer.over):
                     m.d.sync += self.add.eq(0)
-                    timer.start(m, lengths.gap)
+                    timer.start(m)
                     m.next = "ADD_GAP"
             with m.State("ADD_GAP"):
                 timer.run(m, lengths.clear)

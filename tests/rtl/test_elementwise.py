@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import replace
+from functools import partial
 import random
 
 import pytest
@@ -12,6 +13,7 @@ from golden.program import Elementwise, Window
 from golden.timing_elementwise import ELEMENTWISE_OVERHEAD, elementwise_clocks
 from rtl.buffer import READ_CLOCKS
 from rtl.elementwise import ElementwiseUnit
+from tests.rtl.image_sizes import often_one, random_images
 from tests.rtl.simulation import simulate
 
 SIZE = 1 << 16
@@ -156,19 +158,13 @@ def random_scale(generator, opcode):
 
 def random_layer(generator, opcode):
     """Sizes are often one, and the image often ends within the last windows."""
-    def size(most):
-        return 1 if generator.random() < 0.4 else generator.randint(1, most)
-
+    size = partial(often_one, generator)
     add = opcode is Opcode.ADD
     kernel_width, kernel_height = (1, 1) if add else (size(5), size(5))
     out_width, out_height, stride = size(3), size(3), generator.choice((1, 2, 3, size(15)))
     pad_left, pad_top = generator.randrange(3), generator.randrange(3)
-    # The image ends close to where the last window begins, or anywhere.
-    in_width, in_height = (
-        max(1, (out - 1) * stride - pad + generator.randint(-2, kernel + 1))
-        if generator.random() < 0.5 else generator.randint(1, out * stride + kernel)
-        for out, pad, kernel in ((out_width, pad_left, kernel_width),
-                                 (out_height, pad_top, kernel_height)))
+    in_width, in_height = random_images(generator, stride, (out_width, pad_left, kernel_width),
+                                        (out_height, pad_top, kernel_height))
     given = {}
     if add:
         given = dict(second_source=generator.randrange(SIZE),

@@ -283,9 +283,8 @@ def test_long_timeouts():
     generator = random.Random(9)
 
     async def testbench(context):
-        for timeout, first in ((4097, 4097), (6143, 6143), *(
-                (length, length) for length in (generator.randrange(1 << 13) for _ in range(3))),
-                (2050, 0)):
+        whole = [4097, 6143, *(generator.randrange(1 << 13) for _ in range(3))]
+        for timeout, first in (*zip(whole, whole, strict=True), (2050, 0)):
             context.set(dut.timeout, first)
             await begin(context, dut, Transfer("layer", True, 0, 2))
             await context.tick()

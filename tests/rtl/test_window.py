@@ -1,5 +1,6 @@
 """Window generator in lock-step with a plain loop nest."""
 
+from functools import partial
 import random
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from golden.chip import PRESETS
 from golden.chip.descriptor import Opcode, encode
 from rtl.window import WindowGenerator
+from tests.rtl.image_sizes import often_one, random_images
 from tests.rtl.simulation import simulate
 
 CHIP = PRESETS["default"]
@@ -56,18 +58,13 @@ def shaped(**given):
 
 def random_shape(generator):
     """Sizes are often one, and the image often ends within the last windows."""
-    def size(most):
-        return 1 if generator.random() < 0.4 else generator.randint(1, most)
-
+    size = partial(often_one, generator)
     while True:
         kernel_width, kernel_height = size(7), size(7)
         out_width, out_height, stride = size(4), size(4), generator.choice((1, 2, 3, size(15)))
         pad_left, pad_top = generator.randrange(kernel_width), generator.randrange(kernel_height)
-        in_width, in_height = (
-            max(1, (out - 1) * stride - pad + generator.randint(-2, kernel + 1))
-            if generator.random() < 0.5 else generator.randint(1, out * stride + kernel)
-            for out, pad, kernel in ((out_width, pad_left, kernel_width),
-                                     (out_height, pad_top, kernel_height)))
+        in_width, in_height = random_images(generator, stride, (out_width, pad_left, kernel_width),
+                                            (out_height, pad_top, kernel_height))
         shape = shaped(
             source=generator.randrange(1 << 16), in_width=in_width, in_height=in_height,
             out_width=out_width, out_height=out_height, kernel_width=kernel_width,
