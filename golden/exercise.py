@@ -26,22 +26,27 @@ from .physics import MacroPhysics
 from .placement import Placement
 from .program import Calibration, Convolution, Elementwise, Layer, Program, Transfer, Window
 
-__all__ = ["SEED", "Exercise", "exercises"]
+__all__ = ["PHYSICS", "SEED", "Exercise", "exercises"]
 
 #: What all exercises are drawn from.
 SEED = 20
+#: Macros that they are for. Comparators with 3 mV of noise, far more than any has, give a sum that
+#: is converted again another code at most references, so that averages are rounded.
+PHYSICS = MacroPhysics(comparator_noise=3e-3)
 #: Clocks that a convolution, and taps that an add or pool may take, about.
 _CLOCKS, _TAPS = 12_000, 4200
 #: Conversions of a calibration.
 _CONVERSIONS = 512
 #: Products of a position, at most: more than an array has granules, if row groups are many.
 _PRODUCTS = 16
-#: Longest of the phases but two, in clocks.
+#: Longest of the phases where layers are long, in clocks.
 _SHORT = 7
 #: Positions of the longest convolution: more than half of what its counters hold.
 _POSITIONS = 2100
 #: Layers of an exercise, as far as the memories hold them.
 _CONVOLUTIONS, _ELEMENTWISE = 10, 18
+#: How many exercises are brief, the layers of one, and how much shorter each of these is.
+_BRIEF, _BRIEF_LAYERS, _SHORTER = 16, ("convolution", "convolution", "pool", "add"), 8
 #: Layers, about, of the exercises of a tenant alone: small memories hold few at a time.
 _LAYERS = 140
 #: Tiles, at most, that are the first ones of an exercise.
@@ -60,23 +65,26 @@ class Exercise:
     """A program, where it lies, and an image for it: int8 [height, width, channels].
 
     ``phases``: those that it runs with; None for those of the program that comes after.
+    ``hindered``: hosts and comparators are to wait, so that nobody can foretell its clocks.
     """
 
     program: Program
     placement: Placement
     image: NDArray[np.int8]
     phases: Phases | None = None
+    hindered: bool = False
 
 
 @cache
 def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
-    """Groups of exercises that run side by side, each for a tenant of its own; on ideal macros.
+    """Groups of exercises that run side by side, each for a tenant of its own.
 
-    All have the same weights; each group but the first has phases of its own. In the first groups a
-    tenant is alone, and has the chip from one of its tiles on, each tile in turn the first, in
-    several rounds where the memories hold few layers; then all tenants run, on tiles of their own
-    and on tiles that they share. None for a chip whose memories would not hold a load, a layer and
-    a store for each tenant.
+    All have the same weights; each group but the first has phases of its own, short ones. In the
+    first groups a tenant is alone, and has the chip from one of its tiles on, each tile in turn the
+    first, in several rounds where the memories hold few layers; then all tenants run, on tiles of
+    their own and on tiles that they share. Brief ones follow, of a tenant alone, whose phases are
+    of any length and every other of which is hindered, and all tenants on shared tiles, hindered.
+    None for a chip whose memories would not hold a load, a layer and a store for each tenant.
     """
     memories = chip.memories
     if (memories.program_words // DESCRIPTOR_WORDS // chip.tenants < _DESCRIPTORS
@@ -107,19 +115,34 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
             for tenant in range(chip.tenants)))
     else:
         groups.append((_exercise(chip, rng, weights, _tables(chip, rng, 1), 0, everything, 1),))
-    return (groups[0], *(_with_phases(group, number)
-                         for number, group in enumerate(groups[1:], 1)))
+    brief = [(_exercise(chip, rng, weights, _tables(chip, rng, number), number % chip.tenants,
+                        everything[number % chip.tiles:], 1, brief=True),)
+             for number in range(_BRIEF)]
+    tables = _tables(chip, rng, 1)
+    brief.append(tuple(
+        _exercise(chip, rng, weights, tables, tenant, everything, chip.tenants, shared=True,
+                  brief=True)
+        for tenant in range(chip.tenants)))
+    return (groups[0],
+            *(tuple(replace(each, phases=_short_phases(number)) for each in group)
+              for number, group in enumerate(groups[1:], 1)),
+            *(tuple(replace(each, phases=_any_phases(number), hindered=number % 2 == 0)
+                    for each in group)
+              for number, group in enumerate(brief)))
 
 
-def _with_phases(group: tuple[Exercise, ...], number: int) -> tuple[Exercise, ...]:
-    """``group`` with lengths drawn, two of them from the upper half of what registers hold."""
+def _short_phases(number: int) -> Phases:
     rng = np.random.default_rng((SEED, number))
-    names = [field.name for field in fields(Phases)]
+    return Phases(**{field.name: int(rng.integers(1, _SHORT + 1)) for field in fields(Phases)})
+
+
+def _any_phases(number: int) -> Phases:
+    """Phases of any length that registers hold; every second time the bits of the last inverted."""
+    rng = np.random.default_rng((SEED, number // 2))
     top = 1 << Phases.BITS
-    lengths = {name: int(rng.integers(1, _SHORT + 1)) for name in names}
-    for place in (number, number + len(names) // 2):
-        lengths[names[place % len(names)]] = int(rng.integers(top // 2, top))
-    return tuple(replace(each, phases=Phases(**lengths)) for each in group)
+    drawn = {field.name: int(rng.integers(1, top - 1)) for field in fields(Phases)}
+    return Phases(**{name: top - 1 - length if number % 2 else length
+                     for name, length in drawn.items()})
 
 
 def _corner(rng: np.random.Generator, low: int, high: int) -> int:
@@ -161,10 +184,13 @@ def _tables(chip: Chip, rng: np.random.Generator, kind: int) -> dict[str, NDArra
 
 def _exercise(chip: Chip, rng: np.random.Generator, weights: NDArray[np.int8],
               tables: dict[str, NDArray[np.int64] | None], tenant: int, tiles: tuple[int, ...],
-              tenants: int, shared: bool = False) -> Exercise:
+              tenants: int, shared: bool = False, brief: bool = False) -> Exercise:
     """One of ``tenants`` that share the memories; ``shared``: that share tiles, too."""
-    builder = _Builder(chip, rng, weights, tiles, tenants)
-    program, image = builder.build(tables, not shared, tenants == 1)
+    builder = _Builder(chip, rng, weights, tiles, tenants, _SHORTER if brief else 1)
+    kinds = _BRIEF_LAYERS if brief else (
+        "full", *(["long"] if tenants == 1 else []), *["convolution"] * _CONVOLUTIONS,
+        *["pool"] * (_ELEMENTWISE // 2), *["add"] * (_ELEMENTWISE // 2))
+    program, image = builder.build(tables, kinds, not shared and not brief, tenant)
     memories, images = chip.memories, program.images()
     place = tenant % tenants
 
@@ -190,8 +216,9 @@ class _Builder:
     """
 
     def __init__(self, chip: Chip, rng: np.random.Generator, weights: NDArray[np.int8],
-                 tiles: tuple[int, ...], tenants: int) -> None:
+                 tiles: tuple[int, ...], tenants: int, shorter: int) -> None:
         self.chip, self.rng, self.weights, self.tiles = chip, rng, weights, tiles
+        self.clocks, self.taps = _CLOCKS // shorter, _TAPS // shorter
         memories = chip.memories
         bank = memories.activation_words // tenants
         self.words = bank - _corner(rng, 0, bank // 8)
@@ -216,9 +243,12 @@ class _Builder:
     def corner(self, low: int, high: int) -> int:
         return _corner(self.rng, low, high)
 
-    def build(self, tables: dict[str, NDArray[np.int64] | None], settle: bool, alone: bool
-              ) -> tuple[Program, NDArray[np.int8]]:
-        """The program, and an image for it; ``settle``: with calibrations, ``alone``: a long one.
+    def build(self, tables: dict[str, NDArray[np.int64] | None], kinds: Sequence[str],
+              settle: bool, tenant: int) -> tuple[Program, NDArray[np.int8]]:
+        """The program of ``tenant``, and an image for it.
+
+        ``kinds``: of its layers, of which those in excess are left out; ``settle``: with
+        calibrations.
         """
         image = self.image()
         cut = self.corner(1, len(self.loaded) - 1)
@@ -228,20 +258,16 @@ class _Builder:
         if settle:
             layers += self.calibrations()
         body = self.descriptors - len(layers) - 2
-        kinds = (["full", *(["long"] if alone else [])] + ["convolution"] * _CONVOLUTIONS
-                 + ["pool"] * (_ELEMENTWISE // 2) + ["add"] * (_ELEMENTWISE // 2))
         picked = [kinds[i] for i in self.rng.permutation(len(kinds))[:max(body, 1)]]
         drawn = [self.full() if kind == "full" else self.long() if kind == "long" else
                  self.fitting(self.convolution, i) if kind == "convolution" else None
                  for i, kind in enumerate(picked)]
-        convolutions = [layer for layer in drawn if layer is not None]
-        program = self.program((*layers, *convolutions, self.store()), tables)
-        convolutions = self.requantized(program, image, convolutions)
         combined = [layer for i, kind in enumerate(picked) if kind in ("pool", "add")
                     and (layer := self.fitting(self.elementwise, i, kind)) is not None]
-        mixed: list[Layer] = [*convolutions, *combined]
+        mixed: list[Layer] = [*(layer for layer in drawn if layer is not None), *combined]
         layers += [mixed[i] for i in self.rng.permutation(len(mixed))]
-        return self.program((*layers, self.store()), tables), image
+        program = self.program((*layers, self.store()), tables)
+        return self.requantized(program, image, tenant), image
 
     def program(self, layers: tuple[Layer, ...], tables: dict[str, NDArray[np.int64] | None]
                 ) -> Program:
@@ -356,7 +382,7 @@ class _Builder:
         clocks = window.positions * chunks * groups * max(60, (9 << averaging) * jobs)
         needed = self.memory_words(coefficients, mode)
         target = self.written(self.convolved, window.positions, -(-kernels // ACTIVATIONS_PER_WORD))
-        if clocks > _CLOCKS or needed > self.coefficients or target is None:
+        if clocks > self.clocks or needed > self.coefficients or target is None:
             return None
         destination, pitch = target
         kind = (mode == "stream") | (averaging == 0)
@@ -457,22 +483,24 @@ class _Builder:
             False, False, chip.converter.minimum_bits, self.reference(), coefficients, none, none,
             none, np.zeros(1, bool))
 
-    def requantized(self, program: Program, image: NDArray[np.int8],
-                    convolutions: Sequence[Convolution]) -> list[Convolution]:
-        """``convolutions`` with constants that put outputs about the range of activations."""
-        macro = Macro(self.chip, MacroPhysics.ideal(), self.weights, SEED)
-        traces = execute(program, macro, image[None], SEED, trace=True).layers
+    def requantized(self, program: Program, image: NDArray[np.int8], tenant: int) -> Program:
+        """``program`` with constants that put outputs about the range of activations."""
+        macro = Macro(self.chip, PHYSICS, self.weights, SEED)
+        traces = execute(program, macro, image[None], SEED, tenant=tenant, trace=True).layers
         assert traces is not None
-        sums = {trace.name: trace.sums[0] for trace in traces if trace.sums is not None}
-        result = []
-        for layer in convolutions:
+        layers: list[Layer] = []
+        for layer, trace in zip(program.layers, traces, strict=True):
+            if not isinstance(layer, Convolution):
+                layers.append(layer)
+                continue
+            assert trace.sums is not None
             position = self.integer(0, layer.window.positions - 1)
-            found = sums[layer.name]
+            found = trace.sums[0]
             constants = [self.constant(int(value), int(largest)) for value, largest in zip(
                 found[position], np.abs(found).max(axis=0), strict=True)]
             multiplier, bias, shift = np.array(constants, np.int64).T
-            result.append(replace(layer, multiplier=multiplier, bias=bias, shift=shift))
-        return result
+            layers.append(replace(layer, multiplier=multiplier, bias=bias, shift=shift))
+        return replace(program, layers=tuple(layers))
 
     def constant(self, value: int, largest: int) -> tuple[int, int, int]:
         """Multiplier, bias and shift that put ``value`` about the range; some of any size.
@@ -518,14 +546,15 @@ class _Builder:
         parts = 2 if kind == "add" else 3
         turn = self.combinations % (parts + 1)
         shares = np.eye(parts)[turn] if turn < parts else self.rng.dirichlet([1] * parts)
-        most_words, most_positions, most_taps = (int(_TAPS**share) for share in (*shares, 0)[:3])
+        most_words, most_positions, most_taps = (
+            int(self.taps**share) for share in (*shares, 0)[:3])
         words = corner(1, min(4095, len(self.combined), most_words))
         opcode = Opcode.ADD if kind == "add" else (
             Opcode.AVERAGE_POOL, Opcode.MAX_POOL)[self.integer(0, 1)]
         window = self.window(most_taps, most_positions)
         taps = window.kernel_width * window.kernel_height
         target = self.written(self.combined, window.positions, words)
-        if window.positions * words * taps > _TAPS or target is None:
+        if window.positions * words * taps > self.taps or target is None:
             return None
         layer = Elementwise(
             f"{kind} {number}", opcode, window, 0, target[0], corner(1, 4095), target[1], words,

@@ -36,6 +36,8 @@ public:
 
     Draws(uint64_t seed, Table table) : seed_(seed), table_(std::move(table)) {}
 
+    void reseed(uint64_t seed) { seed_ = seed; }
+
     // Stands for the draw at an address; what it needs of the table is on its way from now on.
     uint64_t ask(std::initializer_list<uint64_t> address) const {
         const uint64_t hash = address_hash(seed_, address);

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from golden.chip import Chip, Phases
 from golden.chip.registers import COUNTERS, windows
 from golden.execute import execute
-from golden.exercise import SEED, Exercise, exercises
+from golden.exercise import PHYSICS, SEED, Exercise, exercises
 from golden.macro import Macro
 from golden.physics import MacroPhysics
 from golden.program import Program
@@ -28,8 +28,16 @@ __all__ = ["try_chip"]
 
 #: Clocks in which an abort has ended.
 _ABORTED = 1000
-#: Clocks in which a group of exercises may end, in those that its layers take one by one.
-_PATIENCE = 2
+#: Clocks in which a group of exercises may end, in those that its layers take one by one; in which
+#: one that is hindered may.
+_PATIENCE, _HINDERED_PATIENCE = 2, 8
+#: Its cause in the status register, see golden.chip.registers.
+_TIMED_OUT = 3
+#: Clocks that a comparator does not decide for until it is given up: each bit is set in one.
+_GIVEN_UP = (0x5555, 0xAAAA)
+#: Clocks more in which that is counted as a wait, and clocks between two looks at it, since a chip
+#: that is silent for long is taken to hang.
+_NOTICED, _LOOK = 1, 10_000
 #: Longest waits for the comparator, in clocks, one after the other; it answers at once here.
 _TIME_OUTS = (0, 0xFFFF, 0xAAAA, 0x5555)
 #: Values of a counter, and how close below them one may begin.
@@ -48,11 +56,12 @@ class _Expected:
 
 
 @cache
-def _expected(chip: Chip, phases: Phases) -> tuple[tuple[_Expected, ...], ...]:
+def _expected(chip: Chip, phases: Phases, twin: bool) -> tuple[tuple[_Expected, ...], ...]:
     groups = exercises(chip)
     if not groups:
         return ()
-    macro = Macro(chip, MacroPhysics.ideal(), groups[0][0].program.weights, SEED)
+    physics = MacroPhysics.ideal() if twin else PHYSICS
+    macro = Macro(chip, physics, groups[0][0].program.weights, SEED)
 
     def expected(exercise: Exercise, number: int) -> _Expected:
         program = exercise.program
@@ -79,16 +88,21 @@ def _presets(number: int, tenant: int) -> dict[str, int]:
 
 
 def try_chip(open_harness: Callable[[MacroSettings], AbstractContextManager[Harness]], chip: Chip,
-             phases: Phases | None = None) -> None:
+             phases: Phases | None = None, twin: bool = False) -> None:
     """Bring a chip up that comes from its reset, then run all its exercises, of every tenant.
 
-    ``phases`` is as for `sim.fast.run.run_on_rtl`. Raises BringUpError at the first word that
-    differs from golden's, or that golden cannot differ in.
+    ``phases`` and ``twin`` are as for `sim.fast.run.run_on_rtl`. Raises BringUpError at the first
+    word that differs from golden's, or that golden cannot differ in.
     """
+    tried: set[int] = set()
     with open_harness(_blank(chip)) as harness:
         bring_up(harness, chip)
-        for number, group in enumerate(_expected(chip, phases or chip.phases)):
-            _run_group(harness, group, phases, number)
+        for number, group in enumerate(_expected(chip, phases or chip.phases, twin)):
+            # A twin's comparator always decides.
+            tile = group[0].exercise.placement.tiles[0]
+            waits = () if twin or len(group) > 1 or tile in tried else _GIVEN_UP
+            tried |= {tile} if waits else set()
+            _run_group(harness, group, phases, number, waits)
 
 
 def _blank(chip: Chip) -> MacroSettings:
@@ -102,24 +116,32 @@ def _blank(chip: Chip) -> MacroSettings:
 
 
 def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | None,
-               number: int) -> None:
+               number: int, waits: Sequence[int]) -> None:
     """Run the exercises of a group side by side, and compare each when it has ended.
 
-    Weights, which are the same in all groups, are loaded with the first.
+    Weights, which are the same in all groups, are loaded with the first. ``waits`` are clocks
+    after which a comparator is given up, before.
     """
-    alone, chip = len(group) == 1, group[0].exercise.program.chip
+    chip, hindered = group[0].exercise.program.chip, group[0].exercise.hindered
+    alone = len(group) == 1
     running = {each.exercise.placement.tenant: each for each in group}
     try:
-        harness.write([(RegisterMap(chip).address("comparator_timeout"),
-                        _TIME_OUTS[number % len(_TIME_OUTS)])])
         for each in group:
             harness.write(_writes(each.exercise, each.exercise.phases or phases, number == 0))
             harness.set_program(each.settings, each.exercise.placement.tenant)
-        for clocks in _aborts(group[0]) if alone else ():
-            _abort(harness, group[0].exercise, clocks)
+        if alone:
+            for clocks in waits:
+                _give_up(harness, group[0], clocks)
+            for clocks in _aborts(group[0]):
+                _abort(harness, group[0].exercise, clocks)
+        harness.write([(RegisterMap(chip).address("comparator_timeout"),
+                        _TIME_OUTS[number % len(_TIME_OUTS)])])
+        if hindered:
+            harness.hinder(SEED + number)
         for each in group:
             _start(harness, each.exercise, alone, each.presets)
-        patience = _PATIENCE * sum(sum(each.cycles) for each in group)
+        patience = ((_HINDERED_PATIENCE if hindered else _PATIENCE)
+                    * sum(sum(each.cycles) for each in group))
         while running:
             if not harness.run(patience):
                 raise HarnessError(f"nothing has ended after {patience} clocks")
@@ -127,6 +149,8 @@ def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | No
                 if _has_ended(harness, RegisterMap(chip, tenant)):
                     harness.finish(tenant)
                     _compare(harness, running.pop(tenant), alone)
+        if hindered:
+            harness.hinder(0)
         _clear_flags(harness, chip)
     except BringUpError:
         raise
@@ -156,13 +180,47 @@ def _abort(harness: Harness, exercise: Exercise, clocks: int) -> None:
     harness.write([(registers.address("control"), registers.mask("control", "abort"))])
     if not harness.run(_ABORTED):
         raise HarnessError(f"an abort has not ended after {_ABORTED} clocks")
-    done = registers.mask("status", "done")
-    status = harness.read(registers.address("status"))
-    if status & (registers.mask("status", "busy") | registers.mask("status", "error") | done) \
-            != done:
-        raise HarnessError(f"the aborted program ended with status {status:#010x}")
-    harness.write([(registers.address("status"), done)])
+    _check_status(harness, registers, "done", "the aborted program")
     harness.watch(True)
+
+
+def _check_status(harness: Harness, registers: RegisterMap, flag: str, what: str,
+                  cause: int = 0) -> None:
+    """A tenant must have ended with ``flag`` and for this cause; the flag is cleared."""
+    expected = registers.mask("status", flag) | cause << registers.field("status", "cause").low
+    looked_at = expected | registers.mask("status", "cause")
+    for name in ("busy", "done", "error"):
+        looked_at |= registers.mask("status", name)
+    status = harness.read(registers.address("status"))
+    if status & looked_at != expected:
+        raise HarnessError(f"{what} ended with status {status:#010x}, not {expected:#010x}")
+    harness.write([(registers.address("status"), registers.mask("status", flag))])
+
+
+def _give_up(harness: Harness, expected: _Expected, clocks: int) -> None:
+    """The first comparator that an exercise has never decides, and is given up after ``clocks``."""
+    exercise = expected.exercise
+    chip, (tile, *_) = exercise.program.chip, exercise.placement.tiles
+    registers = RegisterMap(chip, exercise.placement.tenant)
+    harness.watch(False)
+    harness.decide([other for other in range(chip.tiles) if other != tile])
+    harness.write([(registers.address("comparator_timeout"), clocks)])
+    _start(harness, exercise, alone=True)
+    last = harness.clocks + _PATIENCE * sum(expected.cycles) + clocks
+    while not harness.run(_LOOK):
+        waited = harness.read(registers.address("comparator"))
+        if harness.clocks > last:
+            raise HarnessError(f"a comparator that never decides is not given up after {waited} "
+                               f"clocks instead of {clocks}")
+    _check_status(harness, registers, "error", "a comparator that never decides",
+                  _TIMED_OUT)
+    waited = harness.read(registers.address("comparator"))
+    if waited != clocks + _NOTICED:
+        raise HarnessError(f"a comparator that never decides was waited for in {waited} clocks "
+                           f"instead of {clocks + _NOTICED}")
+    harness.decide(range(chip.tiles))
+    harness.watch(True)
+    _clear_flags(harness, chip)
 
 
 def _place(harness: Harness, expected: _Expected) -> str:
@@ -186,7 +244,8 @@ def _compare(harness: Harness, expected: _Expected, alone: bool) -> None:
         rows=tuple(harness.rows(tile, chip.array.granules, tenant) for tile in tiles),
         masks=tuple(harness.masks(tile, chip.array.columns, tenant) for tile in tiles),
         activity=harness.activity() if alone else {})
-    found = compare_image(program, expected.traces, 0, image, expected.cycles).mismatches
+    cycles = None if expected.exercise.hindered else expected.cycles
+    found = compare_image(program, expected.traces, 0, image, cycles).mismatches
     if found:
         first = found[0]
         raise BringUpError(f"bring-up, exercise of tenant {tenant}, {first}", first.word,

@@ -53,6 +53,7 @@ public:
     explicit Harness(const MacroSettings& settings) : top_(&context_) {
         const Draws::Table table = Draws::copy(settings.table);
         for (int tile = 0; tile < TILES; tile++) macros_.emplace_back(tile, settings, table);
+        decide(~uint64_t(0));
         tenants_ready(std::make_integer_sequence<int, TENANTS>());
         top_.s_axi_bready = 1;
         top_.s_axi_rready = 1;
@@ -85,7 +86,7 @@ public:
     // What a macro's comparator answers; outside a conversion, where it means nothing, noise.
     bool answer(int tile, bool converting, uint32_t side, int32_t trial) {
         if (converting) return running_ && macros_[tile].answer(side, trial);
-        noise_ = noise_ * 6364136223846793005u + 1442695040888963407u;
+        noise_ = next_random(noise_);
         return noise_ >> 63;
     }
 
@@ -174,6 +175,21 @@ public:
         }
     }
 
+    // The comparators that decide, a bit for each tile.
+    void decide(uint64_t tiles) {
+        deciding_ = tiles;
+        tiles_decide(std::make_integer_sequence<int, TILES>());
+    }
+
+    // Hosts and comparators wait in clocks that `seed`, if it is not 0, draws.
+    void hinder(uint64_t seed) {
+        waits_ = seed;
+        if (seed) return;
+        tiles_decide(std::make_integer_sequence<int, TILES>());
+        tenants_ready(std::make_integer_sequence<int, TENANTS>());
+        tenants_offer(std::make_integer_sequence<int, TENANTS>());
+    }
+
     // Up to `clocks` clocks; true once the chip raises its interrupt.
     bool run(uint64_t clocks) {
         for (uint64_t i = 0; i < clocks && !top_.irq; i++) {
@@ -220,6 +236,11 @@ private:
     static constexpr int BUS_LIMIT = 1000;
     // The longest silence of a working chip: a product's phases, 63 clocks each, a chunk's load.
     static constexpr uint64_t QUIET_LIMIT = 50000;
+
+    // Knuth's generator for 64 bits, of which the highest is used.
+    static uint64_t next_random(uint64_t state) {
+        return state * 6364136223846793005u + 1442695040888963407u;
+    }
 
     template <typename T> static std::pair<const void*, size_t> view(const std::vector<T>& items) {
         return {items.data(), items.size()};
@@ -293,22 +314,39 @@ private:
         }
         uint32_t output;
         bool last;
-        if (gives_output<TENANT>(top_, output, last)) take_output(its, output, last);
+        if (gives_output<TENANT>(top_, output, last) && shown_.ready[TENANT])
+            take_output(its, output, last);
     }
 
     template <int... TENANT> void tenants_trace(std::integer_sequence<int, TENANT...>) {
         (tenant_trace<TENANT>(), ...);
     }
 
-    template <int... TENANT> void tenants_ready(std::integer_sequence<int, TENANT...>) {
-        (take_outputs<TENANT>(top_), ...);
+    // Whether whoever may wait goes on with this clock.
+    bool goes_on() {
+        if (!waits_) return true;
+        waits_ = next_random(waits_);
+        return waits_ >> 63;
     }
 
+    template <int... TILE> void tiles_decide(std::integer_sequence<int, TILE...>) {
+        (set_decided<TILE>(top_, (deciding_ >> TILE & 1) && goes_on()), ...);
+    }
+
+    template <int... TENANT> void tenants_ready(std::integer_sequence<int, TENANT...>) {
+        (set_ready<TENANT>(top_, goes_on()), ...);
+    }
+
+    // The next word, if there is one and its host does not wait; what is offered already stays.
     template <int TENANT> void offer() {
         const Tenant& its = tenants_[TENANT];
-        const bool some = its.sent < its.input.size();
+        const bool some = its.sent < its.input.size() && goes_on();
         set_input<TENANT>(top_, some, some ? its.input[its.sent] : 0,
                           its.sent + 1 == its.input.size());
+    }
+
+    template <int... TENANT> void offer_late(std::integer_sequence<int, TENANT...>) {
+        ((offers_input<TENANT>(top_) ? void() : offer<TENANT>()), ...);
     }
 
     template <int... TENANT> void tenants_offer(std::integer_sequence<int, TENANT...>) {
@@ -331,8 +369,9 @@ private:
         (take_input<TENANT>(), ...);
     }
 
-    template <int... TENANT> void show_inputs(std::integer_sequence<int, TENANT...>) {
+    template <int... TENANT> void show_streams(std::integer_sequence<int, TENANT...>) {
         ((shown_.input[TENANT] = offers_input<TENANT>(top_)), ...);
+        ((shown_.ready[TENANT] = is_ready<TENANT>(top_)), ...);
     }
 
     void take_output(Tenant& its, uint32_t word, bool last) {
@@ -393,6 +432,11 @@ private:
         owed_.data |= data_taken;
         owed_.read |= read_taken;
         take_inputs(std::make_integer_sequence<int, TENANTS>());
+        if (waits_) [[unlikely]] {
+            tiles_decide(std::make_integer_sequence<int, TILES>());
+            tenants_ready(std::make_integer_sequence<int, TENANTS>());
+            offer_late(std::make_integer_sequence<int, TENANTS>());
+        }
 
         top_.aclk = !top_.aclk;
         evaluate();
@@ -401,7 +445,7 @@ private:
         shown_.address = top_.s_axi_awvalid;
         shown_.data = top_.s_axi_wvalid;
         shown_.read = top_.s_axi_arvalid;
-        show_inputs(std::make_integer_sequence<int, TENANTS>());
+        show_streams(std::make_integer_sequence<int, TENANTS>());
         if (running_) tiles_clock(std::make_integer_sequence<int, TILES>());
     }
 
@@ -423,9 +467,10 @@ private:
     int64_t waves_layer_ = -1;
     uint64_t waves_products_ = 0, waves_sums_ = 0;
     uint64_t clock_ = 0, last_event_ = 0;
-    uint64_t noise_ = 1;
+    uint64_t noise_ = 1, waits_ = 0;        // states of generators; nobody waits where it is 0
+    uint64_t deciding_ = 0;
     // What the host offers, as the chip sees it: its inputs reach the chip at the next edge.
-    struct { bool address, data, read, input[TENANTS]; } shown_{};
+    struct { bool address, data, read, input[TENANTS], ready[TENANTS]; } shown_{};
     // What the bus has taken and not answered.
     struct { bool address, data, read; } owed_{};
     bool input_taken_[TENANTS] = {};
@@ -530,6 +575,14 @@ int harness_begin(Handle* handle, int tenant, uint64_t image, const uint32_t* wo
 
 int harness_watch(Handle* handle, int looking) {
     return handle->guard([&] { handle->harness->watch(looking); return 0; });
+}
+
+int harness_decide(Handle* handle, uint64_t tiles) {
+    return handle->guard([&] { handle->harness->decide(tiles); return 0; });
+}
+
+int harness_hinder(Handle* handle, uint64_t seed) {
+    return handle->guard([&] { handle->harness->hinder(seed); return 0; });
 }
 
 // 1 when the interrupt is raised, 0 when `clocks` have passed, -1 on an error.

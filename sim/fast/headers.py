@@ -52,16 +52,18 @@ def _member(port: str) -> str:
     return f"top.{port.replace('__', '___05F')}"
 
 
-def ports_header(chip: Chip, select: str | None = None) -> str:
+def ports_header(chip: Chip, twin: bool = False, select: str | None = None) -> str:
     """Functions that copy a tile's pins and trace port out of the Verilated model.
 
-    ``select`` is the input of a mutated chip that selects the mutant.
+    ``twin``: the chip has twins for macros, whose comparators always decide. ``select`` is the
+    input of a mutated chip that selects the mutant.
     """
     lines = ["#pragma once", '#include "Vchip.h"', '#include "macro.h"', '#include "trace.h"',
              "namespace crossloom {"]
     pins = macro_signature(chip).members
     lines.append("template <int TILE> void read_pins(const Vchip& top, Pins& pins);")
     lines.append("template <int TILE> bool answered(const Vchip& top);")
+    lines.append("template <int TILE> void set_decided(Vchip& top, bool decided);")
     lines.append("template <int TILE> bool read_trace(const Vchip& top, Code& code);")
     for tile in range(chip.tiles):
         lines.append(f"template <> inline void read_pins<{tile}>(const Vchip& top, Pins& pins) {{")
@@ -77,6 +79,8 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
             "}",
             f"template <> inline bool answered<{tile}>(const Vchip& top) {{",
             f"    return {_member(f'macro{tile}__comparator')};", "}",
+            f"template <> inline void set_decided<{tile}>(Vchip& top, bool decided) {{",
+            *([] if twin else [f"    {_member(f'macro{tile}__decided')} = decided;"]), "}",
             f"template <> inline bool read_trace<{tile}>(const Vchip& top, Code& code) {{",
             f"    if (!{_member(f'trace{tile}__valid')}) return false;"]
         for name, member in trace_signature(chip).members.items():
@@ -107,7 +111,8 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
         "template <int TENANT> void set_input(Vchip& top, bool valid, uint32_t word, bool last);",
         "template <int TENANT> bool offers_input(const Vchip& top);",
         "template <int TENANT> bool takes_input(const Vchip& top);",
-        "template <int TENANT> void take_outputs(Vchip& top);",
+        "template <int TENANT> void set_ready(Vchip& top, bool ready);",
+        "template <int TENANT> bool is_ready(const Vchip& top);",
         "template <int TENANT> bool gives_output(const Vchip& top, uint32_t& word, bool& last);",
         "inline int present_tenant(const Vchip& top) { return top.trace_tenant; }"]
     for tenant in range(chip.tenants):
@@ -132,7 +137,10 @@ def ports_header(chip: Chip, select: str | None = None) -> str:
             f"{{ return {into}tvalid; }}",
             f"template <> inline bool takes_input<{tenant}>(const Vchip& top) "
             f"{{ return {into}tready; }}",
-            f"template <> inline void take_outputs<{tenant}>(Vchip& top) {{ {out}tready = 1; }}",
+            f"template <> inline void set_ready<{tenant}>(Vchip& top, bool ready) "
+            f"{{ {out}tready = ready; }}",
+            f"template <> inline bool is_ready<{tenant}>(const Vchip& top) "
+            f"{{ return {out}tready; }}",
             f"template <> inline bool gives_output<{tenant}>(const Vchip& top, uint32_t& word, "
             "bool& last) {",
             f"    word = {out}tdata; last = {out}tlast; return {out}tvalid;", "}"]

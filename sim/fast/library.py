@@ -60,7 +60,7 @@ def build_harness(chip: Chip, waves: str | None = None, twin: bool = False,
     kind = "-".join(["fast", chip.name, *(["twin"] if twin else []), *([waves] if waves else []),
                      *(["trained"] if train else [])])
     headers = {"constants.h": constants_header(chip, twin, waves is None),
-               "ports.h": ports_header(chip)}
+               "ports.h": ports_header(chip, twin)}
     return _build(kind, _chip_text(chip, twin), headers, waves, train)
 
 
@@ -70,7 +70,7 @@ def build_mutated_harness(chip: Chip, verilog: str, select: str) -> Path:
     ``select`` is its input that selects the mutant.
     """
     headers = {"constants.h": constants_header(chip, False, True),
-               "ports.h": ports_header(chip, select)}
+               "ports.h": ports_header(chip, select=select)}
     return _build(f"fast-{chip.name}-mutants", inside_fast_top(verilog, True, select), headers,
                   None)
 
@@ -164,6 +164,8 @@ def _load(path: Path) -> ctypes.CDLL:
         "begin": ([handle, ctypes.c_int, number, ctypes.c_void_p, ctypes.c_size_t,
                    ctypes.c_size_t, number], ctypes.c_int),
         "watch": ([handle, ctypes.c_int], ctypes.c_int),
+        "decide": ([handle, number], ctypes.c_int),
+        "hinder": ([handle, number], ctypes.c_int),
         "run": ([handle, number], ctypes.c_int),
         "finish": ([handle, ctypes.c_int], ctypes.c_int),
         "clocks": ([handle], number),
@@ -244,7 +246,7 @@ class Harness:
         self._library.harness_write_counts()
 
     def set_program(self, settings: MacroSettings, tenant: int) -> None:
-        """The macros' program of ``tenant``; its weights and phases are those of all tenants."""
+        """The macros' program of ``tenant``; weights, noise and phases, it has for all tenants."""
         self._check(self._library.harness_program(
             self._handle, tenant, ctypes.byref(settings.structure)))
 
@@ -266,6 +268,14 @@ class Harness:
         Not while a program is aborted, which opens switches in mid-phase.
         """
         self._check(self._library.harness_watch(self._handle, looking))
+
+    def decide(self, tiles: Sequence[int]) -> None:
+        """The comparators of ``tiles`` alone decide; a twin's always do."""
+        self._check(self._library.harness_decide(self._handle, sum(1 << tile for tile in tiles)))
+
+    def hinder(self, seed: int) -> None:
+        """Hosts and comparators wait in clocks that ``seed`` draws, in half of all; 0: never."""
+        self._check(self._library.harness_hinder(self._handle, seed))
 
     def run(self, clocks: int) -> bool:
         """Up to ``clocks`` clocks; whether the chip has raised its interrupt."""

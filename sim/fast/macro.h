@@ -66,9 +66,7 @@ struct MacroSettings {
 class Macro {
 public:
     Macro(int tile, const MacroSettings& settings, Draws::Table table)
-        : tile_(tile), lengths_(settings.lengths),
-          hold_sigma_(settings.hold_sigma), conversion_sigma_(settings.conversion_sigma),
-          draws_(settings.seed, std::move(table)) {
+        : tile_(tile), draws_(settings.seed, std::move(table)) {
         set_program(0, settings);
         weights_.assign(CELLS, 0);
         written_.assign(CELLS, 0);
@@ -88,13 +86,16 @@ public:
         }
     }
 
-    // A program of a tenant; weights and phases, which are all tenants', are as it says.
+    // A program of a tenant; weights, noise and phases, which are all tenants', are as it says.
     void set_program(uint32_t tenant, const MacroSettings& settings) {
         const double* effective = settings.effective + tile_ * CELLS;
         const int8_t* weights = settings.weights + tile_ * CELLS;
         effective_.assign(effective, effective + CELLS);
         expected_.assign(weights, weights + CELLS);
         lengths_ = settings.lengths;
+        hold_sigma_ = settings.hold_sigma;
+        conversion_sigma_ = settings.conversion_sigma;
+        draws_.reseed(settings.seed);
         add_tenant(tenant, settings);
     }
 
@@ -446,8 +447,8 @@ private:
     }
 
     int tile_;
-    Lengths lengths_;
-    double hold_sigma_, conversion_sigma_;
+    Lengths lengths_{};
+    double hold_sigma_ = 0, conversion_sigma_ = 0;
     Draws draws_;
     std::array<Run, TENANT_LIMIT> runs_;
     std::vector<double> effective_;

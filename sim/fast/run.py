@@ -357,9 +357,9 @@ def run_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: i
 
 
 @cache
-def _try_chip(library: Path, chip: Chip, phases: Phases | None) -> None:
+def _try_chip(library: Path, chip: Chip, phases: Phases | None, twin: bool) -> None:
     """`try_chip`, once: a library that has passed does the same again."""
-    try_chip(lambda settings: Harness(library, settings, chip.tiles), chip, phases)
+    try_chip(lambda settings: Harness(library, settings, chip.tiles), chip, phases, twin)
 
 
 def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed: int,
@@ -380,7 +380,7 @@ def verify_on_rtl(program: Program, macro: Macro, images: NDArray[np.int8], seed
         raise ValueError(f"cycles must have a row per image ({len(images)}), not {len(cycles)}")
     job = _job(program, macro, images, seed, first_image, processes, phases, waves, twin, library,
                compare=True, cycles=cycles)
-    _try_chip(job.library, program.chip, phases)
+    _try_chip(job.library, program.chip, phases, twin)
     results: list[tuple[RtlImage, Comparison]] = _all_results(job, processes, progress)
     images_ = [image for image, _ in results]
     return Verification(

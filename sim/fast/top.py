@@ -39,9 +39,9 @@ def inside_fast_top(text: str, reset: bool, select: str | None = None) -> str:
     * What the host drives passes through flip-flops: it acts a clock after it is set.
     * A comparator is a function of C++, `ANSWER`, of the pins of its macro; its value is an
       output of the module, as it is where the chip has a twin.
-    * ``aresetn`` and ``decided`` are constant. With ``reset`` both are low for the first
-      `RESET_CLOCKS` clocks and then high, which no state of an intact chip depends on: every
-      flip-flop begins as reset leaves it.
+    * ``aresetn`` is constant. With ``reset`` it is low for the first `RESET_CLOCKS` clocks and
+      then high, which no state of an intact chip depends on: every flip-flop begins as reset
+      leaves it.
     """
     body = text[text.index(f"module {TOP_NAME}("):]
     ports = _PORT.findall(body[:body.index("endmodule")])
@@ -50,7 +50,7 @@ def inside_fast_top(text: str, reset: bool, select: str | None = None) -> str:
     for direction, width, name in ports:
         if direction == "output" or name in ("aclk", select):
             outside.append((direction, width, name))
-        elif name == "aresetn" or name.endswith("__decided"):
+        elif name == "aresetn":
             inside[name] = level
         elif name.endswith(_COMPARATOR):
             comparators.append(name.removesuffix(_COMPARATOR))

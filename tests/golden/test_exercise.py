@@ -1,16 +1,15 @@
 """Exercises: what they reach of a chip's ranges, where they lie; the same each time."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
 
-from golden.chip import Accumulator, preset
+from golden.chip import Accumulator, Phases, preset
 from golden.chip.descriptor import FIELDS, USED, Measure, Opcode, decode
 from golden.execute import execute
-from golden.exercise import SEED, exercises
+from golden.exercise import PHYSICS, SEED, exercises
 from golden.macro import Macro
-from golden.physics import MacroPhysics
 from golden.program import Calibration, Convolution
 from sim.random_programs import chips
 
@@ -38,7 +37,7 @@ def test_golden_runs_them_in_windows_that_do_not_meet(chip):
         taken = {"program": [], "activation": [], "constants": [], "coefficients": []}
         for exercise in group:
             place, program = exercise.placement, exercise.program
-            execute(program, Macro(chip, MacroPhysics.ideal(), program.weights, SEED),
+            execute(program, Macro(chip, PHYSICS, program.weights, SEED),
                     exercise.image[None], SEED, tenant=place.tenant)
             taken["program"].append((place.program_base, place.program_length))
             taken["activation"].append((place.activation_base, place.activation_words))
@@ -58,7 +57,7 @@ def test_golden_runs_them_in_windows_that_do_not_meet(chip):
 
 def test_every_tenant_is_alone_once_and_with_the_others():
     groups = [{exercise.placement.tenant for exercise in group} for group in exercises(DEFAULT)]
-    assert groups == [{0}, {1}, {0}, {1}, {0, 1}, {0, 1}]
+    assert groups == [{0}, {1}, {0}, {1}, {0, 1}, {0, 1}, *[{0}, {1}] * 8, {0, 1}]
     tiles = [[set(exercise.placement.tiles) for exercise in group] for group in exercises(DEFAULT)]
     assert [min(group[0]) for group in tiles[:4]] == [0, 1, 2, 3]
     assert not tiles[4][0] & tiles[4][1] and tiles[5][0] & tiles[5][1]
@@ -93,6 +92,36 @@ def test_groups_after_the_first_have_phases_of_their_own():
     assert len(set.union(*groups)) == len(groups) and None not in set.union(*groups[1:])
 
 
+def test_every_bit_of_every_phase_is_set_and_unset_where_clocks_are_foretold():
+    found = [astuple(exercise.phases) for exercise in everything()
+             if exercise.phases and not exercise.hindered]
+    top = (1 << Phases.BITS) - 1
+    assert np.bitwise_or.reduce(found).tolist() == [top] * len(found[0])
+    assert np.bitwise_and.reduce(found).tolist() == [0] * len(found[0])
+
+
+def test_some_are_hindered():
+    hindered = [{each.hindered for each in group} for group in exercises(DEFAULT)]
+    assert hindered == [{False}] * 6 + [{True}, {False}] * 8 + [{True}]
+
+
+def test_averages_are_rounded():
+    """Conversions of one sum differ: the codes of means are not those of single conversions."""
+    differ = 0
+    macro = Macro(DEFAULT, PHYSICS, everything()[0].program.weights, SEED)
+    for exercise in everything():
+        program = exercise.program
+        single = replace(program, layers=tuple(
+            replace(layer, averaging=0) if isinstance(layer, Convolution) else layer
+            for layer in program.layers))
+        for layer, mean, one in zip(program.layers, *(execute(
+                each, macro, exercise.image[None], SEED, tenant=exercise.placement.tenant,
+                trace=True).layers for each in (program, single)), strict=True):
+            if isinstance(layer, Convolution) and layer.averaging:
+                differ += (mean.conversions.code != one.conversions.code).sum()
+    assert differ > 1000
+
+
 def test_every_way_to_convert():
     layers = [layer for exercise in everything() for layer in exercise.program.layers]
     convolutions = [layer for layer in layers if isinstance(layer, Convolution)]
@@ -111,7 +140,7 @@ def test_every_way_to_convert():
 
 
 def test_outputs_saturate_both_ways_and_lie_in_between():
-    macro = Macro(DEFAULT, MacroPhysics.ideal(), everything()[0].program.weights, SEED)
+    macro = Macro(DEFAULT, PHYSICS, everything()[0].program.weights, SEED)
     outputs, sums = [], []
     for exercise in everything():
         for trace in execute(exercise.program, macro, exercise.image[None], SEED,
