@@ -61,7 +61,8 @@ class Prover:
     Where that is not so, the states of the unit that the fault is in may be the reason: it may
     differ only in those that it never comes to. So its flip-flops stay, with their first values,
     and everything else is cut as before: whatever the rest of the chip does, the unit is asked to
-    give it the same from the reset on.
+    give it the same from the reset on. If that is no proof, the same is tried of the unit that it
+    is part of.
 
     Parameters
     ----------
@@ -88,7 +89,8 @@ class Prover:
         False if a difference was found, or none in the time that a proof may take.
         """
         planted = command.replace("mutate ", f"mutate -ctrl {_FAULT} 1 1 ", 1)
-        return self._same_logic(planted) or self._same_unit(planted, self._unit(command))
+        return self._same_logic(planted) or any(
+            self._same_unit(planted, unit) for unit in self._units(command))
 
     def _same_logic(self, planted: str) -> bool:
         script = (f"{self._compared(planted)}"
@@ -105,8 +107,6 @@ class Prover:
         return True
 
     def _same_unit(self, planted: str, unit: str) -> bool:
-        if not unit:
-            return False
         with tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch)
             (directory / "chip.il").write_text(self._design)
@@ -115,8 +115,8 @@ class Prover:
         return first_clocks(source, [_DIFFERS], time_limit=_UNIT_PATIENCE, merge=True) == {
             _DIFFERS: None}
 
-    def _unit(self, command: str) -> str:
-        """Hierarchical name of the submodule that the fault's cell is in, empty for the top."""
+    def _units(self, command: str) -> list[str]:
+        """Hierarchical names of the submodules that the fault's cell is in, the innermost first."""
         cell = re.search(r" -cell (\S+)", command)
         assert cell is not None
         levels = _LEVEL.findall(cell[1])
@@ -127,7 +127,7 @@ class Prover:
             output = re.search(rf"^  cell \S+ {re.escape(cell[1])}\n(?:    .*\n)*?"
                                r"    connect \\Q \\(\S+)", self._design, re.MULTILINE)
             levels = output[1].split(".")[:-1] if output else []
-        return ".".join(levels)
+        return [".".join(levels[:count]) for count in range(len(levels), 0, -1)]
 
     def _compared(self, planted: str, unit: str = "") -> str:
         """Script that makes the module ``top``: what differs between intact and faulty chip.

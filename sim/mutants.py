@@ -100,6 +100,11 @@ opt -full
 memory_collect
 opt_clean -purge
 """
+#: Pins of a macro that matter only while another one is high, docs/integration.md.
+_ENABLED = {pin: enable for enable, pins in {
+    "write_enable": ("write_row", "write_group", "write_data"),
+    "load_enable": ("load_bank", "load_clear", "load_row", "load_codes"),
+    "convert": ("trial", "level")}.items() for pin in pins}
 #: What Yosys writes for a mutant's number, and for the bit that it changes.
 _NUMBER = re.compile(rf"^  assign (\S+) = {SELECT} == \d+'h[0-9a-f]+;$", re.MULTILINE)
 _CHANGE = r"^  assign \S+ = {} \? (.+) : (.+);$"
@@ -144,7 +149,8 @@ def _is_in(submodule: str, line: str) -> bool:
 def seen_while(verilog: str) -> dict[str, str]:
     """Outputs of the chip that matter only while another one is high, and which that is.
 
-    The words of a stream, of an answer on the bus and of a trace, with their valid.
+    The words of a stream, of an answer on the bus and of a trace, with their valid; what a macro
+    is to write, to load or to compare, with its enable.
     """
     outputs = re.findall(r"^  output (?:\[\d+:0\] )?(\w+);$",
                          verilog[verilog.index(f"module {TOP_NAME}("):].split("endmodule")[0],
@@ -156,6 +162,8 @@ def seen_while(verilog: str) -> dict[str, str]:
         trace, _, member = output.partition("__")
         if f"{trace}__valid" in outputs and member != "valid":
             valid[output] = f"{trace}__valid"
+        if member in _ENABLED:
+            valid[output] = f"{trace}__{_ENABLED[member]}"
     return valid
 
 

@@ -169,6 +169,37 @@ def test_an_output_that_matters_only_while_another_is_high(unit_prover, port, eq
     assert unit_prover.is_equivalent(fault("inv", "unit.choose", port, 1)) == equivalent
 
 
+NESTED = r"""module inner(clk, never, in, out);
+  input clk, never, in;
+  output reg out = 0;
+  wire both;
+  \$and #(.A_SIGNED(0), .B_SIGNED(0), .A_WIDTH(1), .B_WIDTH(1), .Y_WIDTH(1))
+    both_of (.A(never), .B(in), .Y(both));
+  always @(posedge clk) out <= out ^ both;
+endmodule
+module outer(clk, in, out);
+  input clk, in;
+  output out;
+  reg [1:0] state = 0;
+  wire never = state == 3;
+  always @(posedge clk) state <= state == 2 ? 0 : state + 1;
+  inner inside (.clk(clk), .never(never), .in(in), .out(out));
+endmodule
+module top(clk, in, out);
+  input clk, in;
+  output out;
+  outer unit (.clk(clk), .in(in), .out(out));
+endmodule
+"""
+
+
+@pytest.mark.parametrize("mode, port, equivalent", [
+    ("const0", "A", True), ("inv", "B", True), ("inv", "A", False), ("const1", "A", False)])
+def test_states_of_the_unit_around_may_be_the_reason(mode, port, equivalent):
+    prover = Prover(NESTED, PREPARE_UNIT, "top")
+    assert prover.is_equivalent(fault(mode, "unit.inside.both_of", port, 0)) == equivalent
+
+
 def test_a_mask_of_no_output_is_refused():
     with pytest.raises(ValueError, match="must name outputs of 'top', not 'words'"):
         Prover(UNIT, PREPARE_UNIT, "top", {"words": "valid"})

@@ -77,9 +77,14 @@ def test_words_matter_while_they_are_valid():
     assert pairs["m_axis_tdata"] == pairs["m_axis_tlast"] == "m_axis_tvalid"
     assert pairs["trace1__code"] == "trace1__valid"
     assert pairs["trace_layer__index"] == "trace_layer__done"
-    # What tells when others matter always does, and so does all that goes to a macro.
+    assert pairs["macro1__load_codes"] == "macro1__load_enable"
+    assert pairs["macro0__level"] == "macro0__convert"
+    # What tells when others matter always does, and so do switches and what is between them.
     assert not set(pairs) & set(pairs.values())
-    assert all(name.startswith(("m_axis_", "s_axi_", "trace")) for name in pairs)
+    assert all(name.startswith(("m_axis_", "s_axi_", "trace", "macro")) for name in pairs)
+    pins = {name.partition("__")[2] for name in pairs if name.startswith("macro")}
+    assert pins == {"write_row", "write_group", "write_data", "load_bank", "load_clear",
+                    "load_row", "load_codes", "trial", "level"}
 
 
 @pytest.mark.parametrize("count", [0, 1024])
