@@ -14,7 +14,7 @@ from golden.execute import execute
 from golden.exercise import PHYSICS, SEED, Exercise, exercises
 from golden.macro import Macro
 from golden.physics import MacroPhysics
-from golden.program import Program
+from golden.program import Calibration, Program
 from golden.timing import layer_clocks
 from golden.trace import LayerTrace
 from sim.compare import compare_image
@@ -31,13 +31,13 @@ _ABORTED = 1000
 #: Clocks in which a group of exercises may end, in those that its layers take one by one; in which
 #: one that is hindered may.
 _PATIENCE, _HINDERED_PATIENCE = 2, 8
-#: Its cause in the status register, see golden.chip.registers.
-_TIMED_OUT = 3
-#: Clocks that a comparator does not decide for until it is given up: each bit is set in one.
+#: Clocks after which comparators that never decide are given up: each bit is set in one.
 _GIVEN_UP = (0x5555, 0xAAAA)
-#: Clocks more in which that is counted as a wait, and clocks between two looks at it, since a chip
-#: that is silent for long is taken to hang.
-_NOTICED, _LOOK = 1, 10_000
+#: Clocks more that are counted as waits, until all has stopped; the cause in the status register
+#: (golden.chip.registers).
+_STOPPED, _TIMED_OUT = 1, 3
+#: Clocks between two looks at a chip that is silent for long, which else is taken to hang.
+_LOOK = 10_000
 #: Longest waits for the comparator, in clocks, one after the other; it answers at once here.
 _TIME_OUTS = (0, 0xFFFF, 0xAAAA, 0x5555)
 #: Values of a counter, and how close below them one may begin.
@@ -94,15 +94,27 @@ def try_chip(open_harness: Callable[[MacroSettings], AbstractContextManager[Harn
     ``phases`` and ``twin`` are as for `sim.fast.run.run_on_rtl`. Raises BringUpError at the first
     word that differs from golden's, or that golden cannot differ in.
     """
-    tried: set[int] = set()
+    groups = _expected(chip, phases or chip.phases, twin)
+    # A twin's comparator always decides.
+    undecided = {} if twin else _first_to_convert(groups)
     with open_harness(_blank(chip)) as harness:
         bring_up(harness, chip)
-        for number, group in enumerate(_expected(chip, phases or chip.phases, twin)):
-            # A twin's comparator always decides.
-            tile = group[0].exercise.placement.tiles[0]
-            waits = () if twin or len(group) > 1 or tile in tried else _GIVEN_UP
-            tried |= {tile} if waits else set()
-            _run_group(harness, group, phases, number, waits)
+        for number, group in enumerate(groups):
+            _run_group(harness, group, phases, number,
+                       _GIVEN_UP if number in undecided.values() else ())
+
+
+def _first_to_convert(groups: Sequence[Sequence[_Expected]]) -> dict[int, int]:
+    """For each tile the first group of a tenant alone whose first tile it is.
+
+    And that has calibrations, in which all tiles convert.
+    """
+    found: dict[int, int] = {}
+    for number, group in enumerate(groups):
+        program, tiles = group[0].exercise.program, group[0].exercise.placement.tiles
+        if len(group) == 1 and any(isinstance(layer, Calibration) for layer in program.layers):
+            found.setdefault(tiles[0], number)
+    return found
 
 
 def _blank(chip: Chip) -> MacroSettings:
@@ -116,11 +128,11 @@ def _blank(chip: Chip) -> MacroSettings:
 
 
 def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | None,
-               number: int, waits: Sequence[int]) -> None:
+               number: int, given_up: Sequence[int]) -> None:
     """Run the exercises of a group side by side, and compare each when it has ended.
 
-    Weights, which are the same in all groups, are loaded with the first. ``waits`` are clocks
-    after which a comparator is given up, before.
+    Weights, which are the same in all groups, are loaded with the first. Before, the comparator
+    of the first tile is ``given_up`` after each of these numbers of clocks.
     """
     chip, hindered = group[0].exercise.program.chip, group[0].exercise.hindered
     alone = len(group) == 1
@@ -130,7 +142,7 @@ def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | No
             harness.write(_writes(each.exercise, each.exercise.phases or phases, number == 0))
             harness.set_program(each.settings, each.exercise.placement.tenant)
         if alone:
-            for clocks in waits:
+            for clocks in given_up:
                 _give_up(harness, group[0], clocks)
             for clocks in _aborts(group[0]):
                 _abort(harness, group[0].exercise, clocks)
@@ -198,7 +210,7 @@ def _check_status(harness: Harness, registers: RegisterMap, flag: str, what: str
 
 
 def _give_up(harness: Harness, expected: _Expected, clocks: int) -> None:
-    """The first comparator that an exercise has never decides, and is given up after ``clocks``."""
+    """The comparator of the first tile never decides, and is given up after ``clocks``."""
     exercise = expected.exercise
     chip, (tile, *_) = exercise.program.chip, exercise.placement.tiles
     registers = RegisterMap(chip, exercise.placement.tenant)
@@ -212,12 +224,11 @@ def _give_up(harness: Harness, expected: _Expected, clocks: int) -> None:
         if harness.clocks > last:
             raise HarnessError(f"a comparator that never decides is not given up after {waited} "
                                f"clocks instead of {clocks}")
-    _check_status(harness, registers, "error", "a comparator that never decides",
-                  _TIMED_OUT)
+    _check_status(harness, registers, "error", "a comparator that never decides", _TIMED_OUT)
     waited = harness.read(registers.address("comparator"))
-    if waited != clocks + _NOTICED:
+    if waited != clocks + _STOPPED:
         raise HarnessError(f"a comparator that never decides was waited for in {waited} clocks "
-                           f"instead of {clocks + _NOTICED}")
+                           f"instead of {clocks + _STOPPED}")
     harness.decide(range(chip.tiles))
     harness.watch(True)
     _clear_flags(harness, chip)
