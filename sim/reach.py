@@ -110,10 +110,12 @@ def first_clocks(source: str, outputs: Sequence[str], *,
                 _merge(cone, time_limit)
                 answers |= _constants(cone, [output])
         # What a bounded search finds counts, what it does not find has yet to be proved.  Induction
-        # proves in no time what follows from itself, PDR what needs invariants.
+        # proves in no time what follows from itself, PDR what needs invariants; with abstraction it
+        # finds others, of fewer registers.
         for command, decides in ((f"bmc3 -F {2 * induction} -T {time_limit}", _is_clock),
                                  (f"ind -F {induction}", _is_never),
-                                 (f"pdr -T {time_limit}", _is_answer)):
+                                 (f"pdr -T {time_limit}", _is_answer),
+                                 (f"pdr -t -T {time_limit}", _is_answer)):
             open_questions = {o: n for o, n in numbers.items() if o not in answers}
             found = _ask(directory, open_questions, command)
             answers |= {output: clock for output, clock in found.items() if decides(clock)}
