@@ -211,6 +211,9 @@ class NetlistSimulator:
                 clocks += 1
             run.clocks[self._index] = clocks
             if run.record:
+                # What the last clock has left, at which a bench may have looked, is recorded with
+                # the next one.
+                model.clock()
                 run.recordings.append(model.recording())
         finally:
             for process in processes:

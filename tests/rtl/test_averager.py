@@ -4,7 +4,7 @@ from fractions import Fraction
 from math import floor
 import random
 
-from amaranth.hdl import Shape, Value
+from amaranth.hdl import Shape, Signal, Value
 
 from golden.chip import PRESETS
 from rtl.averager import CodeAverager
@@ -31,21 +31,20 @@ def random_jobs(chip, averaging, count, generator):
 
 
 def run(dut, averaging, jobs, *, offset=0, offer=1.0, take=1.0, seed=0):
-    """(clock, index, code, stopped, void) of each mean; clocks in which codes were taken.
+    """(clock, number, code, stopped, void) of each mean; clocks in which codes were taken.
 
     The tag of a mean must be that of the last code of its job, whole.
     """
     generator = random.Random(seed)
     tag = tag_layout(dut.chip)
     random_fields = {name: Shape.cast(field.shape).width for name, field in tag
-                     if name not in ("product", "partial", "void")}
+                     if name not in ("partial", "void")}
     codes, tags = [], []
-    for index, job in enumerate(jobs):
+    for job in jobs:
         void = job is None
         for i, code in enumerate([job or 0] if void or job == -1 else job):
             fields = {name: generator.getrandbits(width) for name, width in random_fields.items()}
-            fields |= dict(product=generator.getrandbits(24) << 8 | index, void=void,
-                           partial=job not in (None, -1) and i < len(job) - 1)
+            fields |= dict(void=void, partial=job not in (None, -1) and i < len(job) - 1)
             codes.append(dict(code=code, stopped=job == -1, tag=fields))
         tags.append(tag.const(codes[-1]["tag"]).as_bits())
     means, taken = [], []
@@ -65,9 +64,8 @@ def run(dut, averaging, jobs, *, offset=0, offer=1.0, take=1.0, seed=0):
             context.set(dut.mean_ready, ready)
             if context.get(dut.mean_valid) and ready:
                 mean = dut.mean
-                means.append((clock, context.get(mean.tag.product) & 0xFF,
-                              context.get(mean.code), context.get(mean.stopped),
-                              context.get(mean.tag.void)))
+                means.append((clock, len(means), context.get(mean.code),
+                              context.get(mean.stopped), context.get(mean.tag.void)))
                 assert context.get(mean_tag) == tags[len(means) - 1]
             if offered and context.get(dut.code_ready):
                 taken.append(clock)
@@ -139,3 +137,21 @@ def test_nobody_waits_for_ready():
         assert not context.get(dut.mean_valid)
 
     simulate(dut, testbench)
+
+
+def test_a_reset_forgets_the_job_under_way():
+    dut, reset = CodeAverager(PRESETS["tiny"]), Signal()
+
+    async def testbench(context):
+        context.set(dut.averaging, 1)
+        context.set(dut.mean_ready, 1)
+        await context.tick()
+        for valid, code, partial, again in (
+                (1, 9, 1, 0), (0, 0, 0, 1), (0, 0, 0, 0), (1, 2, 1, 0), (1, 5, 0, 0), (0, 0, 0, 0)):
+            context.set(reset, again)
+            context.set(dut.code_valid, valid)
+            context.set(dut.code, dict(code=code, tag=dict(partial=partial)))
+            await context.tick()
+        assert context.get(dut.mean_valid) and context.get(dut.mean.code) == 4
+
+    simulate(dut, testbench, reset=reset)
