@@ -252,13 +252,25 @@ class _BringUp:
         # A row of pixels, of which the second is read, or written, behind the end.
         row = replace(kept, window=PixelWindow(_ROW, 1, _ROW, 1), source=0, destination=0)
         for wrong_row in (replace(row, source=last), replace(row, destination=last)):
-            self.start(tenant, (_encoded(wrong_row), end), "error")
-            clocks = self.harness.read(self.model.address(f"{own}elementwise"))
-            self.model.ran(tenant, _FIELD, 0, {
-                "cycles": FETCH_CLOCKS + clocks, "fetch": FETCH_CLOCKS, "elementwise": clocks})
-            self.check(self.told(tenant))
-            self.settle(tenant)
-            self.pass_over(tenant)
+            self.stopped(tenant, wrong_row)
+        # A window may reach beyond the memory, by any number of words; an access may not. One row
+        # reads its first pixel alone, and padding.
+        padded = replace(row, window=replace(row.window, in_width=1))
+        self.write(f"{own}activation_base", memories.activation_words - 1)
+        for bit in range(memories.activation_words.bit_length()):
+            self.write(f"{own}activation_words", 1 + (1 << bit))
+            for wrong_row in (row, padded):
+                self.stopped(tenant, wrong_row)
+
+    def stopped(self, tenant: int, pool: Elementwise) -> None:
+        """A legal pool comes to a word outside its window."""
+        self.start(tenant, (_encoded(pool), encode(Opcode.END)), "error")
+        clocks = self.harness.read(self.model.address(f"{tenant_prefix(tenant)}elementwise"))
+        self.model.ran(tenant, _FIELD, 0, {
+            "cycles": FETCH_CLOCKS + clocks, "fetch": FETCH_CLOCKS, "elementwise": clocks})
+        self.check(self.told(tenant))
+        self.settle(tenant)
+        self.pass_over(tenant)
 
     def beyond(self, pool: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         """Descriptors with an address or a range just outside the chip."""
