@@ -111,19 +111,21 @@ def test_an_early_stop_takes_one_clock_and_so_does_a_void():
     assert clocks == [2, 10, 11, 12, 20]
 
 
-def test_timeout():
+@pytest.mark.parametrize("timeout", [1, 2, 5, 0x2AAA, 0x5555])
+def test_timeout(timeout):
     dut = Converter(PRESETS["tiny"])
 
     async def testbench(context):
         context.set(dut.resolution, 4)
-        context.set(dut.timeout, 5)
+        context.set(dut.timeout, timeout)
         context.set(dut.sample_valid, 1)
         await context.tick()
         pulses = []
-        for _ in range(8):
-            pulses.append(context.get(dut.timed_out))
+        for clock in range(1, timeout + 4):
+            if context.get(dut.timed_out):
+                pulses.append(clock)
             await context.tick()
-        assert pulses == [0, 0, 0, 0, 1, 0, 0, 0]
+        assert pulses == [timeout]
         context.set(dut.timeout, 0)
         for _ in range(50):
             assert not context.get(dut.timed_out)

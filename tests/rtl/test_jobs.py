@@ -198,7 +198,8 @@ def test_lists_anywhere(seed):
         jobs += found * groups
         addresses += [address + i for i in range(len(words))] * groups
         address += len(words)
-    positions = 2 if len(jobs) < 500 else 1
+    # With the third position it has been counted anew how many lists there are.
+    positions = 3 if len(jobs) < 700 else 1
     dut = JobSource(chip)
     rate = generator.choice((1.0, 0.5))
     seen, looked_at, fetched = [], [], []
