@@ -168,11 +168,12 @@ def _collector(dut: Component) -> Contract:
 
 
 def _feed(dut: Component) -> Contract:
+    """No product before the first layer begins."""
     products = dut.chip.accumulator.products
     return Contract(
         counts={"row_groups": products, "group_granules": dut.chip.array.granules},
         held={"row_groups": dut.start, "group_granules": dut.start},
-        masks={"product": dut.product_valid})
+        masks={"product": dut.product_valid}, shown=(dut.start, Const(0)))
 
 
 def _jobs(dut: Component) -> Contract:
