@@ -28,8 +28,8 @@ __all__ = ["BringUpError", "bring_up"]
 _OKAY, _SLVERR, _DECERR = 0, 2, 3
 #: Clocks by which every program here has ended, and for which those that wait are left waiting.
 _LIMIT, _WAIT = 2000, 100
-#: Clocks for which a host is waited for: each bit of what they are counted with, set and not.
-_PATTERNS = (0x2AA, 0x555)
+#: Clocks for which a host is waited for: each of the lower 15 bits of 24 set, and not.
+_PATTERNS = (0x2AAA, 0x5555)
 #: Pixels of which the second is wrong: enough for the chip to stop before it comes to the last.
 _ROW = 32
 #: Clocks from the end of a host's time to the end of its program.
@@ -491,7 +491,7 @@ class _BringUp:
             self.write(f"{own}host_timeout", patience)
             self.write(f"{own}control", start)
             if patience:
-                if not self.harness.run(_LIMIT):
+                if not self.harness.run(_LIMIT + patience):
                     raise BringUpError.of("irq", f"not raised by a time-out of tenant {tenant}")
                 self.model.ran(tenant, _HOST, 0, {
                     "cycles": FETCH_CLOCKS + patience + _LATE, "fetch": FETCH_CLOCKS,
