@@ -69,8 +69,10 @@ HOST_DEFECTS = {
         'm.d.sync += held.eq(value | (register.name == "host_timeout"))', "host_timeout"),
     "register in a program": Defect(
         "rtl.register_file", "RegisterFile", "rtl.chip", "m.d.sync += done.eq(1)",
-        'm.d.sync += [done.eq(1), field("host_timeout").eq(field("conversions"))]',
-        "register host_timeout at layer 'END'"),
+        'm.d.sync += [done.eq(1), '
+        'storage["comparator_timeout", "clocks"].eq('
+        'storage["comparator_timeout", "clocks"] ^ field("conversions"))]',
+        "register comparator_timeout at layer 'END'"),
     "legality": Defect(
         "rtl.legality", "DescriptorCheck", "rtl.scheduler",
         'load = [field("count") != 0,', "load = [", "irq: not raised by a program of tenant 0"),
