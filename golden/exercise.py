@@ -486,16 +486,19 @@ class _Builder:
     def requantized(self, program: Program, image: NDArray[np.int8], tenant: int) -> Program:
         """``program`` with constants that put outputs about the range of activations."""
         macro = Macro(self.chip, PHYSICS, self.weights, SEED)
-        traces = execute(program, macro, image[None], SEED, tenant=tenant, trace=True).layers
+        # No convolution reads what adds and pools write.
+        converting = replace(program, layers=tuple(
+            layer for layer in program.layers if not isinstance(layer, Elementwise)))
+        traces = execute(converting, macro, image[None], SEED, tenant=tenant, trace=True).layers
         assert traces is not None
+        sums = {trace.name: trace.sums[0] for trace in traces if trace.sums is not None}
         layers: list[Layer] = []
-        for layer, trace in zip(program.layers, traces, strict=True):
+        for layer in program.layers:
             if not isinstance(layer, Convolution):
                 layers.append(layer)
                 continue
-            assert trace.sums is not None
             position = self.integer(0, layer.window.positions - 1)
-            found = trace.sums[0]
+            found = sums[layer.name]
             constants = [self.constant(int(value), int(largest)) for value, largest in zip(
                 found[position], np.abs(found).max(axis=0), strict=True)]
             multiplier, bias, shift = np.array(constants, np.int64).T

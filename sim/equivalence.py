@@ -1,6 +1,7 @@
 """Proofs that a mutant is none: that a fault changes nothing that anybody can see."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 import re
 import tempfile
@@ -48,6 +49,7 @@ _KEEP_UNIT = "select -set kept w:{unit}.* %ci1 a:inside=1 %co4 %u t:$dff %i"
 #: Cells of the flattened chip have the names of submodules behind this, each behind a backslash;
 #: those that had a name themselves have them in front of it.
 _MARK_UNIT = "setattr -set inside 1 c:$flatten?{cells}.* c:{unit}.*"
+_WIRE = re.compile(r"^  wire .*?\\(\S+)$", re.MULTILINE)
 _LEVEL = re.compile(r"\\([^.\\]+)\.")
 
 
@@ -82,6 +84,7 @@ class Prover:
             run_yosys(f"{prepare}\nwrite_rtlil chip.il", directory)
             design = (directory / "chip.il").read_text()
         self._design = _masked(design, top, seen_while or {})
+        self._wires = [name.replace("\\", "") for name in _WIRE.findall(self._design)]
 
     def is_equivalent(self, command: str) -> bool:
         """Whether ``command``, Yosys's `mutate` with a fault, is proved to change nothing.
@@ -116,7 +119,10 @@ class Prover:
             _DIFFERS: None}
 
     def _units(self, command: str) -> list[str]:
-        """Hierarchical names of the submodules that the fault's cell is in, the innermost first."""
+        """Hierarchical names of the submodules that the fault's cell is in, the innermost first.
+
+        Without those that have no wires but those of the one within.
+        """
         cell = re.search(r" -cell (\S+)", command)
         assert cell is not None
         levels = _LEVEL.findall(cell[1])
@@ -127,7 +133,10 @@ class Prover:
             output = re.search(rf"^  cell \S+ {re.escape(cell[1])}\n(?:    .*\n)*?"
                                r"    connect \\Q \\(\S+)", self._design, re.MULTILINE)
             levels = output[1].split(".")[:-1] if output else []
-        return [".".join(levels[:count]) for count in range(len(levels), 0, -1)]
+        units = [".".join(levels[:count]) for count in range(len(levels), 0, -1)]
+        return units[:1] + [outer for inner, outer in pairwise(units)
+                            if any(wire.startswith(f"{outer}.")
+                                   and not wire.startswith(f"{inner}.") for wire in self._wires)]
 
     def _compared(self, planted: str, unit: str = "") -> str:
         """Script that makes the module ``top``: what differs between intact and faulty chip.

@@ -34,9 +34,9 @@ public:
         return std::make_shared<const std::vector<double>>(table, table + (1 << TABLE_BITS));
     }
 
-    Draws(uint64_t seed, Table table) : seed_(seed), table_(std::move(table)) {}
+    explicit Draws(Table table) : table_(std::move(table)) {}
 
-    void reseed(uint64_t seed) { seed_ = seed; }
+    void set_seed(uint64_t seed) { seed_ = seed; }
 
     // Stands for the draw at an address; what it needs of the table is on its way from now on.
     uint64_t ask(std::initializer_list<uint64_t> address) const {
@@ -54,7 +54,7 @@ public:
     }
 
 private:
-    uint64_t seed_;
+    uint64_t seed_ = 0;
     Table table_;
 };
 

@@ -66,7 +66,7 @@ struct MacroSettings {
 class Macro {
 public:
     Macro(int tile, const MacroSettings& settings, Draws::Table table)
-        : tile_(tile), draws_(settings.seed, std::move(table)) {
+        : tile_(tile), draws_(std::move(table)) {
         set_program(0, settings);
         weights_.assign(CELLS, 0);
         written_.assign(CELLS, 0);
@@ -95,7 +95,7 @@ public:
         lengths_ = settings.lengths;
         hold_sigma_ = settings.hold_sigma;
         conversion_sigma_ = settings.conversion_sigma;
-        draws_.reseed(settings.seed);
+        draws_.set_seed(settings.seed);
         add_tenant(tenant, settings);
     }
 
