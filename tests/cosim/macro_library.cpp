@@ -44,7 +44,8 @@ int macro_clock(Handle* handle, const crossloom::Pins* pins, uint64_t clock) {
 }
 
 double macro_noise(uint64_t seed, const double* table, double sigma, const uint64_t* address) {
-    const crossloom::Draws draws(seed, crossloom::Draws::copy(table));
+    crossloom::Draws draws(crossloom::Draws::copy(table));
+    draws.set_seed(seed);
     return draws.noise(
         sigma, draws.ask({address[0], address[1], address[2], address[3], address[4]}));
 }
