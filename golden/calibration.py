@@ -12,33 +12,41 @@ from .program import Calibration, Settings
 __all__ = ["calibrated", "drift_gain", "scaled"]
 
 
-def scaled(sums: NDArray[np.int64], gains: NDArray[np.int64], chip: Chip) -> NDArray[np.int64]:
-    """``sums`` of one tile times its gain, rounded half up, saturated to an accumulator's width.
+def scaled(sums: NDArray[np.int64], gains: NDArray[np.int64], chip: Chip
+           ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """``sums`` of one tile times its gain, rounded half up, and where that does not fit.
 
-    The arguments are broadcast against each other.
+    It is saturated to an accumulator's width there. The arguments are broadcast against each other.
     """
     half = 1 << (GAIN_FRACTION_BITS - 1)
-    return np.clip((sums * gains + half) >> GAIN_FRACTION_BITS, *chip.scaled_interval)
+    exact = (sums * gains + half) >> GAIN_FRACTION_BITS
+    fitting = np.clip(exact, *chip.scaled_interval)
+    return fitting, fitting != exact
 
 
 def drift_gain(references: NDArray[np.int64], sums: NDArray[np.int64], before: NDArray[np.int64]
-               ) -> NDArray[np.int64]:
-    """Gain by which ``sums`` become ``references`` again, rounded; int64, all of one shape.
+               ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Gain by which ``sums`` become ``references`` again, rounded, and where there is none.
 
-    Where that is no gain, since it or the sum is zero or it does not fit its register, the gain
-    ``before`` stays.
+    Where it or the sum is zero or it does not fit its register, the gain ``before`` stays. All
+    int64, of one shape.
     """
     quotient = ((references << GAIN_FRACTION_BITS) + (sums >> 1)) // np.maximum(sums, 1)
     good = (sums > 0) & (quotient > 0) & (quotient < 1 << GAIN_BITS)
-    return np.where(good, quotient, before)
+    return np.where(good, quotient, before), ~good
 
 
 def calibrated(layer: Calibration, settings: Settings, codes: NDArray[np.int64],
-               compensated: NDArray[np.int64]) -> Settings:
-    """``settings``, [batch, tiles], after ``layer`` has seen its codes [batch, tiles, columns]."""
+               compensated: NDArray[np.int64]) -> tuple[Settings, NDArray[np.bool_]]:
+    """``settings``, [batch, tiles], after ``layer`` has seen its codes [batch, tiles, columns].
+
+    And where it has found no gain, [batch, tiles].
+    """
+    none = np.zeros(settings.gains.shape, bool)
     if layer.measure is Measure.OFFSET:
-        return replace(settings, offsets=codes[..., 0].astype(np.int64))
+        return replace(settings, offsets=codes[..., 0].astype(np.int64)), none
     sums = np.abs(compensated.astype(np.int64)).sum(axis=-1)
     if layer.measure is Measure.REFERENCE:
-        return replace(settings, gain_references=sums)
-    return replace(settings, gains=drift_gain(settings.gain_references, sums, settings.gains))
+        return replace(settings, gain_references=sums), none
+    gains, none = drift_gain(settings.gain_references, sums, settings.gains)
+    return replace(settings, gains=gains), none

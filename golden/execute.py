@@ -201,7 +201,8 @@ class _Run:
         outputs = _saturate(scaled, layer.relu)
         if self.trace:
             self._write(layer, outputs, conversions=recorder.conversions(), sums=sums,
-                        outputs=outputs)
+                        outputs=outputs, flagged=recorder.saturated.reshape(
+                            batch, positions, chip.tiles).any(axis=1))
         else:
             self._write(layer, outputs)
         if self.statistics:
@@ -228,17 +229,19 @@ class _Run:
         found = recorder.conversions()
         tiles = list(self.program.used_tiles)
         shape = len(self.image), len(tiles), layer.columns
-        measured = calibrated(
+        measured, failed = calibrated(
             layer, Settings(*(getattr(self.settings, f.name)[:, tiles] for f in fields(Settings))),
             found.code.reshape(shape), found.compensated.reshape(shape))
         after = {f.name: getattr(self.settings, f.name).copy() for f in fields(Settings)}
         for name, values in after.items():
             values[:, tiles] = getattr(measured, name)
         self.settings = Settings(**after)
+        flagged = np.zeros((len(self.image), chip.tiles), bool)
+        flagged[:, tiles] = failed
         if self.trace:
             self.traces.append(LayerTrace(
                 layer.name, np.zeros(0, np.int64), np.zeros((len(self.image), 0), np.uint32),
-                conversions=found, settings=self.settings))
+                conversions=found, settings=self.settings, flagged=flagged))
         self.products += 1
 
     def _channels(self, reads: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -109,7 +109,7 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
                       tuple(sorted(order[tenant::chip.tenants])), chip.tenants)
             for tenant in range(chip.tenants)))
     if chip.tenants > 1:
-        tables = _tables(chip, rng, 0)
+        tables = _saturating(chip, _tables(chip, rng, 0))
         groups.append(tuple(
             _exercise(chip, rng, weights, tables, tenant, everything, chip.tenants, shared=True)
             for tenant in range(chip.tenants)))
@@ -179,7 +179,19 @@ def _tables(chip: Chip, rng: np.random.Generator, kind: int) -> dict[str, NDArra
         "corrections": rng.integers(-low, low, (chip.tiles, size)), "levels": levels,
         "offsets": np.array([_corner(rng, -half, half - 1) // 4 for _ in range(chip.tiles)]),
         "gains": np.array(gains),
-        "gain_references": rng.integers(0, 1 << (chip.calibration_bits - 2), chip.tiles)}
+        "gain_references": np.array([
+            _corner(rng, 0, (1 << chip.calibration_bits) - 1) for _ in range(chip.tiles)])}
+
+
+def _saturating(chip: Chip, tables: dict[str, NDArray[np.int64] | None]
+                ) -> dict[str, NDArray[np.int64] | None]:
+    """``tables`` with gains and codes by which the full layer's sums do not fit."""
+    assert tables["corrections"] is not None
+    largest, low = 1 << (chip.converter.bits - 1), 1 << (chip.converter.correction_bits - 1)
+    corrections = tables["corrections"].copy()
+    corrections[:, [largest - 1, largest]] = low - 1, -low      # of the highest code, the lowest
+    return tables | {"corrections": corrections, "offsets": np.zeros(chip.tiles, np.int64),
+                     "gains": np.full(chip.tiles, (1 << GAIN_BITS) - 1)}
 
 
 def _exercise(chip: Chip, rng: np.random.Generator, weights: NDArray[np.int8],
@@ -188,7 +200,7 @@ def _exercise(chip: Chip, rng: np.random.Generator, weights: NDArray[np.int8],
     """One of ``tenants`` that share the memories; ``shared``: that share tiles, too."""
     builder = _Builder(chip, rng, weights, tiles, tenants, _SHORTER if brief else 1)
     kinds = _BRIEF_LAYERS if brief else (
-        "full", *(["long"] if tenants == 1 else []), *["convolution"] * _CONVOLUTIONS,
+        "full", *(["long", "deep"] if tenants == 1 else []), *["convolution"] * _CONVOLUTIONS,
         *["pool"] * (_ELEMENTWISE // 2), *["add"] * (_ELEMENTWISE // 2))
     program, image = builder.build(tables, kinds, not shared and not brief, tenant)
     memories, images = chip.memories, program.images()
@@ -222,7 +234,9 @@ class _Builder:
         memories = chip.memories
         bank = memories.activation_words // tenants
         self.words = bank - _corner(rng, 0, bank // 8)
-        sizes = [self.words // 2, self.words // 4, self.words // 4]
+        # Most of it is loaded: transfers, too, are to be as long as they may.
+        rest = 3 * self.words // 16
+        sizes = [self.words - 2 * rest, rest, rest]
         order = rng.permutation(3)
         starts = np.zeros(3, np.int64)
         starts[order] = np.cumsum([0, *(sizes[i] for i in order[:2])])
@@ -256,10 +270,11 @@ class _Builder:
             Transfer("load", True, self.loaded.start, cut),
             Transfer("second load", True, self.loaded.start + cut, len(self.loaded) - cut)]
         if settle:
-            layers += self.calibrations()
+            layers += self.calibrations(tables["levels"] is not None)
         body = self.descriptors - len(layers) - 2
         picked = [kinds[i] for i in self.rng.permutation(len(kinds))[:max(body, 1)]]
-        drawn = [self.full() if kind == "full" else self.long() if kind == "long" else
+        special = {"full": self.full, "long": self.long, "deep": self.deep}
+        drawn = [special[kind]() if kind in special else
                  self.fitting(self.convolution, i) if kind == "convolution" else None
                  for i, kind in enumerate(picked)]
         combined = [layer for i, kind in enumerate(picked) if kind in ("pool", "add")
@@ -278,10 +293,10 @@ class _Builder:
                        **{name: value for name, value in tables.items() if name != "corrections"})
 
     def image(self) -> NDArray[np.int8]:
-        """Random words, but a sixteenth of the highest value and one of the lowest."""
+        """Random words, but an eighth of the highest value and one of the lowest."""
         shape = 1, len(self.loaded), ACTIVATIONS_PER_WORD
         image = self.rng.integers(-128, 128, shape).astype(np.int8)
-        extreme = len(self.loaded) // 16
+        extreme = len(self.loaded) // 8
         image[:, :extreme], image[:, extreme:2 * extreme] = 127, -128
         self.memory[self.loaded.start:self.loaded.stop] = image.reshape(-1).view("<i4")
         return image
@@ -305,11 +320,15 @@ class _Builder:
         """Each in its turn, so that none is left out."""
         return int(self.resolutions[self.made % len(self.resolutions)])
 
-    def calibrations(self) -> list[Layer]:
-        """The settings measured, of rows from among the loaded words."""
+    def calibrations(self, own: bool) -> list[Layer]:
+        """The settings measured, of rows from among the loaded words.
+
+        The gain against the array's ``own`` reference, or one that is none of an array's.
+        """
         array = self.chip.array
         result: list[Layer] = []
-        for measure in Measure:
+        measures = [*Measure] if own else [Measure.OFFSET, Measure.GAIN]
+        for measure in measures:
             words = self.corner(1, min(array.row_words, len(self.loaded)))
             source = self.loaded.start + self.integer(0, len(self.loaded) - words)
             columns = 1 if measure is Measure.OFFSET else self.corner(1, array.columns)
@@ -337,6 +356,8 @@ class _Builder:
             for out, kernel in ((out_width, kernel_width), (out_height, kernel_height)))
         if self.integer(0, 1):
             in_width, in_height = corner(1, 4095), corner(1, 4095)
+        if wide and self.integer(0, 1):             # a single row, so rows of any pitch
+            in_height = 1
         return Window(in_width, in_height, out_width, out_height, kernel_width, kernel_height,
                       stride, pad_left, pad_top)
 
@@ -446,24 +467,25 @@ class _Builder:
         chunks, kernels = accumulator.products, min(accumulator.lanes, self.constants)
         target = self.written(self.convolved, 1, -(-kernels // ACTIVATIONS_PER_WORD))
         limit = accumulator.coefficient_limit
-        # One word a chunk, all of the highest value: the sign of a column's sum is the weights'.
+        # All of the highest value: the sign of a column's sum is that of its weights'.
+        words = min(len(self.loaded) // 8 // chunks, array.row_words)
         signs = np.where(
-            self.weights[:, :ACTIVATIONS_PER_WORD].astype(int).sum(axis=1) < 0, -limit, limit)
+            self.weights[:, :words * ACTIVATIONS_PER_WORD].astype(int).sum(axis=1) < 0, -limit,
+            limit)
         shape = chunks, chip.tiles, array.columns, kernels
         coefficients = np.broadcast_to(signs[None, :, :, None], shape).copy()
         coefficients[..., 1::2] *= -1
         coefficients[:, sorted(set(range(chip.tiles)) - set(self.tiles))] = 0
         needed = self.memory_words(coefficients.astype(np.int8), "stream")
-        if (kernels == 0 or target is None or needed > self.coefficients
-                or chunks > len(self.loaded) // 16):
+        if kernels == 0 or target is None or needed > self.coefficients or words == 0:
             return None
         self.constants -= kernels
         self.coefficients -= needed
         zeros = np.zeros(kernels, np.int64)
         return Convolution(
-            "full", Window(1, 1, 1, 1), self.loaded.start, target[0], chunks, target[1], 1, chunks,
-            1, False, True, chip.converter.bits, 1, coefficients.astype(np.int8), zeros, zeros,
-            zeros, np.zeros(kernels, bool))
+            "full", Window(1, 1, 1, 1), self.loaded.start, target[0], chunks * words, target[1], 1,
+            chunks * words, words, False, True, chip.converter.bits, 1,
+            coefficients.astype(np.int8), zeros, zeros, zeros, np.zeros(kernels, bool))
 
     def long(self) -> Convolution | None:
         """Many positions along one axis, of one product and one conversion each."""
@@ -482,6 +504,24 @@ class _Builder:
             "long", Window(*sizes, *sizes), self.loaded.start, self.convolved.start, 1, 1, 1, 1, 1,
             False, False, chip.converter.minimum_bits, self.reference(), coefficients, none, none,
             none, np.zeros(1, bool))
+
+    def deep(self) -> Convolution | None:
+        """As many blocks, of a word each, as there may be: a kernel that fills every row."""
+        chip, array = self.chip, self.chip.array
+        chunks = min(chip.accumulator.products,
+                     min(4095, len(self.loaded)) // array.row_words)
+        target = self.written(self.convolved, 1, 1)
+        coefficients = self.drawn((chunks, chip.tiles, array.columns, 1), "plain")
+        needed = self.memory_words(coefficients, "merge")
+        if self.constants == 0 or needed > self.coefficients or target is None:
+            return None
+        self.constants -= 1
+        self.coefficients -= needed
+        blocks, none = chunks * array.row_words, np.zeros(1, np.int64)
+        return Convolution(
+            "deep", Window(1, 1, 1, 1), self.loaded.start, target[0], blocks, target[1], 1, blocks,
+            array.row_words, False, False, chip.converter.bits, self.reference(), coefficients,
+            none, none, none, np.zeros(1, bool))
 
     def requantized(self, program: Program, image: NDArray[np.int8], tenant: int) -> Program:
         """``program`` with constants that put outputs about the range of activations."""

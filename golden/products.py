@@ -76,8 +76,9 @@ class ProductEngine:
             recorder.record(span, chunk, group, tile, code, compensated, stopped)
         if (settings.gains == 1 << GAIN_FRACTION_BITS).all():
             return totals.sum(axis=0).astype(np.int64)
-        gains = settings.gains.T[:, :, None]
-        return scaled(totals.astype(np.int64), gains, chip).sum(axis=0)
+        sums, saturated = scaled(totals.astype(np.int64), settings.gains.T[:, :, None], chip)
+        recorder.saturated[span] = saturated.any(axis=2).T
+        return sums.sum(axis=0)
 
     def _codes(self, rows: NDArray, weights: NDArray, columns: NDArray, jobs: Jobs, tile: int,
                image: NDArray[np.int64], product: NDArray[np.int64],

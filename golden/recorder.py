@@ -32,6 +32,8 @@ class Recorder:
         self.code = np.zeros(shape, np.int16)
         self.compensated = np.zeros(shape, np.int16)
         self.stopped = np.zeros(shape, bool)
+        #: Of each (image, position): tiles of which a sum times its drift gain did not fit.
+        self.saturated = np.zeros((batch * layer.window.positions, len(jobs[0])), bool)
 
     def products(self) -> Iterator[tuple[int, int, int]]:
         """(chunk, group, tile) of a position, in order."""

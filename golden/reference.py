@@ -44,6 +44,7 @@ class ReferenceLayer:
     outputs: list[list[int]] = field(default_factory=list)    #: [position][kernel]
     words: list[tuple[int, int]] = field(default_factory=list)  #: (address, data)
     settings: list[list[int]] = field(default_factory=list)   #: [setting][tile], if calibrated
+    flagged: set[int] = field(default_factory=set)            #: tiles without gain, or saturated
 
 
 def _bytes_of(word: int) -> list[int]:
@@ -156,8 +157,8 @@ class _Image:
                         for tile in range(chip.tiles)]
                     self.product += 1
                 pointers = following
-            sums = [sum(self.scaled(tile, part[kernel]) for tile, part in enumerate(parts))
-                    for kernel in range(d["kernels"])]
+            sums = [sum(self.scaled(tile, part[kernel], layer)
+                        for tile, part in enumerate(parts)) for kernel in range(d["kernels"])]
             outputs = []
             for kernel, total in enumerate(sums):
                 entry = int(self.images.constants[d["constants"] + kernel])
@@ -174,11 +175,14 @@ class _Image:
                 self.write(layer, d["destination"] + position * d["destination_pixel_words"] + i,
                            _word_of(padded[4 * i:4 * i + 4]))
 
-    def scaled(self, tile: int, value: int) -> int:
+    def scaled(self, tile: int, value: int, layer: ReferenceLayer) -> int:
         """An accumulator times the tile's drift gain."""
         low, high = self.chip.scaled_interval
         exact = Fraction(value * self.gains[tile], 1 << GAIN_FRACTION_BITS)
-        return max(low, min(high, math.floor(exact + Fraction(1, 2))))
+        rounded = math.floor(exact + Fraction(1, 2))
+        if not low <= rounded <= high:
+            layer.flagged.add(tile)
+        return max(low, min(high, rounded))
 
     def calibrate(self, d: dict[str, int], layer: ReferenceLayer) -> None:
         """Columns one by one, of rows that are known; a setting of each tile from their codes."""
@@ -212,11 +216,15 @@ class _Image:
                 self.offsets[tile] = code
             elif d["measure"] == Measure.REFERENCE:
                 self.references[tile] = total
-            elif total:
-                exact = Fraction(self.references[tile] << GAIN_FRACTION_BITS, total)
-                gain = math.floor(exact + Fraction(total // 2, total))
+            else:
+                gain = 0
+                if total:
+                    exact = Fraction(self.references[tile] << GAIN_FRACTION_BITS, total)
+                    gain = math.floor(exact + Fraction(total // 2, total))
                 if 0 < gain < 1 << GAIN_BITS:
                     self.gains[tile] = gain
+                else:
+                    layer.flagged.add(tile)
         layer.settings = [list(each) for each in (self.offsets, self.gains, self.references)]
         self.product += 1
 

@@ -49,7 +49,8 @@ class LayerTrace:
     buffer (a store's: read from it), in order. A convolution also has ``conversions``, and
     ``sums`` int64 and ``outputs`` int8, both [batch, positions, kernels]: sums over the tiles
     and their requantised values. A calibration has ``conversions`` and ``settings``, those of the
-    tiles after it, [batch, tiles].
+    tiles after it, [batch, tiles]. Both have ``flagged`` bool [batch, tiles]: the tiles of which a
+    sum times the drift gain did not fit, or of which no gain was found.
     """
 
     name: str
@@ -59,6 +60,7 @@ class LayerTrace:
     sums: NDArray[np.int64] | None = None
     outputs: NDArray[np.int8] | None = None
     settings: Settings | None = None
+    flagged: NDArray[np.bool_] | None = None
 
     @classmethod
     def join(cls, parts: Sequence["LayerTrace"]) -> "LayerTrace":
@@ -67,7 +69,8 @@ class LayerTrace:
         if joined.conversions is None:
             return joined
         joined = replace(joined, conversions=ConversionTrace.join(
-            [part.conversions for part in parts]))
+            [part.conversions for part in parts]),
+            flagged=np.concatenate([part.flagged for part in parts]))
         if joined.settings is not None:
             return replace(joined, settings=Settings(*(
                 np.concatenate([getattr(part.settings, f.name) for part in parts])

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.chip import GAIN_FRACTION_BITS
 from golden.chip.registers import WAITS
 from golden.program import Calibration, Convolution, Elementwise, Program, Transfer
 from golden.timing import FETCH_CLOCKS
@@ -20,7 +19,7 @@ from .products import as_convolution
 from .record import RtlImage
 from .registers import RegisterModel
 
-__all__ = ["Comparison", "Mismatch", "compare_image"]
+__all__ = ["Comparison", "Mismatch", "compare_image", "tile_flags"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def compare_image(program: Program, traces: Sequence[LayerTrace], index: int, rt
     _compare_words(comparer, program, traces, index, rtl)
     _compare_counters(comparer, program, traces, index, rtl, hindered=cycles is None)
     if registers is not None:
-        _compare_registers(comparer, program, registers, rtl)
+        _compare_registers(comparer, program, traces, index, registers, rtl)
     names = [layer.name for layer in program.layers] + ["END"]
     if comparer.lengths("layer", "END", len(names), len(rtl.layers)):
         for i, name in enumerate(names):
@@ -239,23 +238,24 @@ def _compare_counters(comparer: Comparer, program: Program, traces: Sequence[Lay
                        register=name)
 
 
-def _may_saturate(program: Program) -> bool:
-    """Whether `tile_flags` may tell of a gain that was not found, or of one that is too much."""
-    return (any(isinstance(layer, Calibration) for layer in program.layers)
-            or bool((program.settings().gains != 1 << GAIN_FRACTION_BITS).any()))
+def tile_flags(program: Program, traces: Sequence[LayerTrace], index: int) -> dict[str, int]:
+    """What the flags of each tile tell after image ``index``, if nothing was raised before."""
+    registers = RegisterMap(program.chip)
+    flags = {f"tile_flags{tile}": 0 for tile in range(program.chip.tiles)}
+    for layer, trace in zip(program.layers, traces, strict=True):
+        for tile in np.flatnonzero(() if trace.flagged is None else trace.flagged[index]):
+            name = f"tile_flags{tile}"
+            flags[name] |= registers.mask(
+                name, "calibration" if isinstance(layer, Calibration) else "gain")
+    return flags
 
 
-def _compare_registers(comparer: Comparer, program: Program, model: RegisterModel,
-                       rtl: RtlImage) -> None:
-    """The host's knowledge of what it wrote, and of what the other tenants did.
-
-    Golden saturates as the chip does but keeps no flags of it: those of the tiles are known where
-    nothing is measured and no gain is set, and stay unset there.
-    """
-    unknown = _may_saturate(program)
-    expected = model.values() | {"status": len(program.layers)
-                                 << model.field("status", "layer").low}
+def _compare_registers(comparer: Comparer, program: Program, traces: Sequence[LayerTrace],
+                       index: int, model: RegisterModel, rtl: RtlImage) -> None:
+    """The host's knowledge of what it wrote, and of what the tenants did."""
+    expected = {**model.values(), **tile_flags(program, traces, index),
+                "status": len(program.layers) << model.field("status", "layer").low}
     for name, value in expected.items():
-        if name not in rtl.counters and not (unknown and name.startswith("tile_flags")):
+        if name not in rtl.counters:
             comparer.words("register", np.array([value]), np.array([rtl.registers[name]]),
                            layer="END", register=name)

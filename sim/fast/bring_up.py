@@ -375,14 +375,24 @@ class _BringUp:
                     raise BringUpError.of(f"{field} of the void entries of tile {tile}",
                                           f"expected {expected}, got {reprlib.repr(found)}")
         self.settle(0)
+        size = self.chip.memories.coefficient_words
         for tile in range(self.chip.tiles):
             self.try_endless(tile, self.convolution(pool))
+            clocks = []
+            for pattern in (_HASH, ~_HASH):
+                self.write("coefficients_base", ~pattern & (size - 1))
+                self.write("coefficient_words", pattern & (size - 1))
+                clocks.append(self.try_endless(tile, self.convolution(pool)))
+            self.equal(f"clocks until the window's end of the list of tile {tile}", *clocks)
+            self.write("coefficients_base", 0)
+            self.write("coefficient_words", size)
 
-    def try_endless(self, endless: int, descriptor: tuple[int, ...]) -> None:
-        """The list of one tile goes past the end of its memory."""
-        first = self.chip.memories.coefficient_words - 2
+    def try_endless(self, endless: int, descriptor: tuple[int, ...]) -> int:
+        """The list of one tile goes past the end of the tenant's window; clocks until it stops."""
+        values = self.model.values()
+        first = values["coefficient_words"] - 2
         for tile in range(self.chip.tiles):
-            self.write_entries(f"coefficients{tile}", first,
+            self.write_entries(f"coefficients{tile}", values["coefficients_base"] + first,
                                [self.void(0, last=tile != endless)] * 2)
         for name, value in (("coefficients", first), ("source", 0), ("destination", 2)):
             descriptor = _with(descriptor, name, value)
@@ -393,6 +403,7 @@ class _BringUp:
         self.check(self.told(0))
         self.settle(0)
         self.pass_over(0)
+        return counted["cycles"]
 
     def void(self, kernel: int, last: bool) -> int:
         """Header of an entry without a plane."""

@@ -17,7 +17,7 @@ from golden.physics import MacroPhysics
 from golden.program import Calibration, Program
 from golden.timing import layer_clocks
 from golden.trace import LayerTrace
-from sim.compare import compare_image
+from sim.compare import compare_image, tile_flags
 from sim.host import RegisterMap, image_writes, input_words, load_writes, output_words
 from sim.record import RtlImage, registers_read
 
@@ -28,6 +28,8 @@ __all__ = ["try_chip"]
 
 #: Clocks in which an abort has ended.
 _ABORTED = 1000
+#: Aborts of an exercise anywhere, at most, and clocks that these may take, about.
+_ABORTS, _BRIEF = 8, 100_000
 #: Clocks in which a group of exercises may end, in those that its layers take one by one; in which
 #: one that is hindered may.
 _PATIENCE, _HINDERED_PATIENCE = 2, 8
@@ -144,8 +146,9 @@ def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | No
         if alone:
             for clocks in given_up:
                 _give_up(harness, group[0], clocks)
-            for clocks in _aborts(group[0]):
+            for clocks in _aborts(group[0], number):
                 _abort(harness, group[0].exercise, clocks)
+            _clear_flags(harness, chip)
         harness.write([(RegisterMap(chip).address("comparator_timeout"),
                         _TIME_OUTS[number % len(_TIME_OUTS)])])
         if hindered:
@@ -163,6 +166,7 @@ def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | No
                     _compare(harness, running.pop(tenant), alone)
         if hindered:
             harness.hinder(0)
+        _check_flags(harness, group)
         _clear_flags(harness, chip)
     except BringUpError:
         raise
@@ -172,14 +176,19 @@ def _run_group(harness: Harness, group: Sequence[_Expected], phases: Phases | No
         raise BringUpError(f"bring-up, {word}: {error}, in {places}", word, places) from error
 
 
-def _aborts(expected: _Expected) -> list[int]:
-    """Clocks after which the first layer of each kind is in its midst."""
-    middles: dict[type, int] = {}
+def _aborts(expected: _Expected, number: int) -> list[int]:
+    """Clocks at which the exercise of group ``number`` is aborted.
+
+    One in the first layer of each kind, and, of an exercise that is brief, some anywhere.
+    """
+    rng = np.random.default_rng((SEED, number))
+    within: dict[type, int] = {}
     start = 0
     for layer, clocks in zip(expected.exercise.program.layers, expected.cycles, strict=True):
-        middles.setdefault(type(layer), start + clocks // 2)
+        within.setdefault(type(layer), start + int(rng.integers(1, clocks)))
         start += clocks
-    return list(middles.values())
+    anywhere = rng.integers(1, start, min(_BRIEF // start, _ABORTS))
+    return [*within.values(), *anywhere.tolist()]
 
 
 def _abort(harness: Harness, exercise: Exercise, clocks: int) -> None:
@@ -231,7 +240,6 @@ def _give_up(harness: Harness, expected: _Expected, clocks: int) -> None:
                            f"instead of {clocks + _STOPPED}")
     harness.decide(range(chip.tiles))
     harness.watch(True)
-    _clear_flags(harness, chip)
 
 
 def _place(harness: Harness, expected: _Expected) -> str:
@@ -261,6 +269,19 @@ def _compare(harness: Harness, expected: _Expected, alone: bool) -> None:
         first = found[0]
         raise BringUpError(f"bring-up, exercise of tenant {tenant}, {first}", first.word,
                            f"{first.layer} of the exercise of tenant {tenant}")
+
+
+def _check_flags(harness: Harness, group: Sequence[_Expected]) -> None:
+    """The flags of the tiles tell what golden does of the exercises of a group."""
+    expected: dict[str, int] = {}
+    for each in group:
+        for name, flags in tile_flags(each.exercise.program, each.traces, 0).items():
+            expected[name] = expected.get(name, 0) | flags
+    registers = RegisterMap(group[0].exercise.program.chip)
+    for name, flags in expected.items():
+        got = harness.read(registers.address(name))
+        if got != flags:
+            raise BringUpError.of(name, f"expected {flags:#x}, got {got:#x}")
 
 
 def _clear_flags(harness: Harness, chip: Chip) -> None:

@@ -216,6 +216,9 @@ def _image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
     harness.finish()
     values = {register.name: harness.read(register.offset)
               for register in chip_registers(program.chip)}
+    # Or they would be those of the next image, too.
+    flags = (f"tile_flags{tile}" for tile in range(program.chip.tiles))
+    harness.write([(registers.address(name), values[name]) for name in flags if values[name]])
     counters = {name: values.pop(name) for name in registers_read(program.chip)}
     return RtlImage(harness.outputs(),
                     tuple(harness.codes(tile) for tile in range(program.chip.tiles)),

@@ -92,17 +92,20 @@ def test_gains_by_hand():
     references = np.array([100, 100, 100, 3, 0, 400, 399])
     sums = np.array([100, 200, 0, 2, 50, 100, 100])
     expected = [ONE, ONE // 2, 77, 3 * ONE // 2, 77, 77, 65372]
-    assert drift_gain(references, sums, np.full(7, 77)).tolist() == expected
+    gains, none = drift_gain(references, sums, np.full(7, 77))
+    assert gains.tolist() == expected
+    assert none.tolist() == [gain == 77 for gain in expected]
 
 
 def test_scaling_by_hand():
     limit = 1 << (CHIP.accumulator_bits - 1)
     sums = np.array([0, 1, -1, 3, -3, limit - 1, -limit])
-    assert scaled(sums, np.int64(ONE), CHIP).tolist() == sums.tolist()
-    assert scaled(sums, np.int64(ONE // 2), CHIP).tolist() == [
-        0, 1, 0, 2, -1, limit // 2, -limit // 2]
-    assert scaled(sums, np.int64(2 * ONE), CHIP).tolist() == [
-        0, 2, -2, 6, -6, limit - 1, -limit]
+    for gain, expected in ((ONE, sums.tolist()), (ONE // 2, [0, 1, 0, 2, -1, limit // 2,
+                                                             -limit // 2]),
+                           (2 * ONE, [0, 2, -2, 6, -6, limit - 1, -limit])):
+        values, saturated = scaled(sums, np.int64(gain), CHIP)
+        assert values.tolist() == expected
+        assert saturated.tolist() == [False] * 5 + [gain > ONE] * 2
 
 
 @pytest.mark.parametrize("changes, message", [

@@ -48,6 +48,7 @@ def assert_equals_reference(program: Program, macro: Macro, images: np.ndarray,
             for name in ("code", "compensated", "stopped"):
                 assert getattr(found.conversions, name)[i].tolist() == [
                     getattr(c, name) for c in expected.conversions], name
+            assert set(np.flatnonzero(found.flagged[i])) == expected.flagged
             if found.settings is not None:
                 assert expected.opcode is Opcode.CALIBRATE
                 assert expected.settings == [
@@ -287,7 +288,7 @@ def traced_arrays(result: Execution) -> list[np.ndarray]:
         arrays.append(layer.data)
         if layer.conversions is not None:
             arrays += [layer.conversions.code, layer.conversions.compensated,
-                       layer.conversions.stopped]
+                       layer.conversions.stopped, layer.flagged]
         if layer.sums is not None:
             arrays += [layer.sums, layer.outputs]
         if layer.settings is not None:

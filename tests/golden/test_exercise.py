@@ -10,7 +10,7 @@ from golden.chip.descriptor import FIELDS, USED, Measure, Opcode, decode
 from golden.execute import execute
 from golden.exercise import PHYSICS, SEED, exercises
 from golden.macro import Macro
-from golden.program import Calibration, Convolution
+from golden.program import Calibration, Convolution, Transfer
 from sim.random_programs import chips
 
 DEFAULT = preset("default")
@@ -120,6 +120,30 @@ def test_averages_are_rounded():
             if isinstance(layer, Convolution) and layer.averaging:
                 differ += (mean.conversions.code != one.conversions.code).sum()
     assert differ > 1000
+
+
+@pytest.mark.parametrize("chip", [preset("tiny"), DEFAULT], ids=lambda chip: chip.name)
+def test_each_tile_finds_no_gain_and_saturates(chip):
+    """Where the memories hold two full layers beside each other: those of `default`."""
+    flagged = {Calibration: set(), Convolution: set()}
+    for group in exercises(chip):
+        for exercise in group:
+            program = exercise.program
+            traces = execute(program, Macro(chip, PHYSICS, program.weights, SEED),
+                             exercise.image[None], SEED, tenant=exercise.placement.tenant,
+                             trace=True).layers
+            for layer, trace in zip(program.layers, traces, strict=True):
+                if trace.flagged is not None:
+                    flagged[type(layer)] |= set(np.flatnonzero(trace.flagged[0]))
+    tiles = set(range(chip.tiles))
+    assert flagged[Calibration] == tiles
+    assert flagged[Convolution] == (tiles if chip is DEFAULT else set())
+
+
+def test_transfers_and_blocks_have_every_bit():
+    layers = [layer for exercise in everything() for layer in exercise.program.layers]
+    assert max(layer.count for layer in layers if isinstance(layer, Transfer)) > 8192
+    assert max(layer.blocks for layer in layers if isinstance(layer, Convolution)) > 2048
 
 
 def test_every_way_to_convert():
