@@ -137,7 +137,10 @@ def _gain(rng: np.random.Generator) -> int:
 
 
 def _tables(chip: Chip, rng: np.random.Generator, kind: int) -> Tables:
-    """Tables and settings of the tiles; reference tables where ``kind`` is odd."""
+    """Tables and settings of the tiles; reference tables where ``kind`` is odd.
+
+    The references of the gains are none by which a gain is found.
+    """
     converter = chip.converter
     size, half = 1 << converter.bits, 1 << (converter.bits - 1)
     low = 1 << (converter.correction_bits - 1)
@@ -151,8 +154,7 @@ def _tables(chip: Chip, rng: np.random.Generator, kind: int) -> Tables:
         "corrections": rng.integers(-low, low, (chip.tiles, size)), "levels": levels,
         "offsets": np.array([corner(rng, -half, half - 1) // 4 for _ in range(chip.tiles)]),
         "gains": np.array(gains),
-        "gain_references": np.array([
-            corner(rng, 0, (1 << chip.calibration_bits) - 1) for _ in range(chip.tiles)])}
+        "gain_references": rng.integers(0, 2, chip.tiles) * ((1 << chip.calibration_bits) - 1)}
 
 
 def _saturating(chip: Chip, tables: Tables) -> Tables:

@@ -114,14 +114,14 @@ class _Builder:
     def build(self, tables: Tables, kinds: Sequence[str], settle: bool, tenant: int
               ) -> tuple[Program, NDArray[np.int8]]:
         image = self.image()
-        cut = self.corner(1, len(self.loaded) - 1)
-        layers: list[Layer] = [
-            Transfer("load", True, self.loaded.start, cut),
-            Transfer("second load", True, self.loaded.start + cut, len(self.loaded) - cut)]
+        layers = self.transfers(True)
         if settle:
             layers += self.calibrations(tables["levels"] is not None)
-        body = self.descriptors - len(layers) - 2
-        picked = [kinds[i] for i in self.rng.permutation(len(kinds))[:max(body, 1)]]
+        stores = self.transfers(False)
+        body = self.descriptors - len(layers) - len(stores) - 1
+        if body < 1:
+            stores, body = [Transfer("store", False, self.loaded.start, len(self.loaded))], 1
+        picked = [kinds[i] for i in self.rng.permutation(len(kinds))[:body]]
         special = {"full": self.full, "long": self.long, "deep": self.deep}
         drawn = [special[kind]() if kind in special else
                  self.fitting(self.convolution, i) if kind == "convolution" else None
@@ -130,7 +130,7 @@ class _Builder:
                     and (layer := self.fitting(self.elementwise, i, kind)) is not None]
         mixed: list[Layer] = [*(layer for layer in drawn if layer is not None), *combined]
         layers += [mixed[i] for i in self.rng.permutation(len(mixed))]
-        program = self.program((*layers, self.store()), tables)
+        program = self.program((*layers, *stores), tables)
         return self.requantized(program, image, tenant), image
 
     def program(self, layers: tuple[Layer, ...], tables: Tables) -> Program:
@@ -149,9 +149,11 @@ class _Builder:
         self.memory[self.loaded.start:self.loaded.stop] = image.reshape(-1).view("<i4")
         return image
 
-    def store(self) -> Transfer:
-        """All that was loaded."""
-        return Transfer("store", False, self.loaded.start, len(self.loaded))
+    def transfers(self, load: bool) -> list[Layer]:
+        """What is loaded, or all of it stored, in two parts of any size."""
+        cut, name = self.corner(1, len(self.loaded) - 1), "load" if load else "store"
+        return [Transfer(name, load, self.loaded.start, cut),
+                Transfer(f"second {name}", load, self.loaded.start + cut, len(self.loaded) - cut)]
 
     def fitting(self, draw: Callable[..., _Drawn | None], *arguments: object) -> _Drawn | None:
         """The first of some draws that fits the memories, and the patience."""
@@ -236,7 +238,7 @@ class _Builder:
         granules = corner(1, array.granules)
         kernels = corner(1, min(accumulator.kernels, self.constants))
         mode = ("merge", "stream", "plain")[self.made % 3]
-        averaging = corner(0, AVERAGING_LIMIT) if integer(0, 2) == 0 else 0
+        averaging = corner(0, AVERAGING_LIMIT) if integer(0, 1) else 0
         chunk_words = corner(1, array.row_words)
         wanted = chunk_words * integer(1, products // groups)
         window = self.window(wanted, 48)

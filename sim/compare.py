@@ -228,6 +228,8 @@ def _compare_counters(comparer: Comparer, program: Program, traces: Sequence[Lay
     for layer, clocks in zip(program.layers, rtl.layers["cycles"].tolist(), strict=False):
         if isinstance(layer, Elementwise):
             expected["elementwise"] += clocks - FETCH_CLOCKS
+    if rtl.host_waits is not None:
+        expected["host"] = rtl.host_waits
     if not hindered:
         expected |= {"comparator": 0, "host": 0, "buffer": 0, "transfer": sum(
             transfer_clocks(layer) for layer in program.layers if isinstance(layer, Transfer))}

@@ -12,7 +12,7 @@ from golden.chip.registers import Bits, Register, Window, registers, tenant_pref
 from golden.placement import Placement
 from golden.program import Calibration, Program, Transfer
 
-__all__ = ["RegisterMap", "image_writes", "input_words", "load_writes", "output_words",
+__all__ = ["RegisterMap", "image_writes", "input_words", "load_writes", "output_packets",
            "placement_writes"]
 
 
@@ -155,7 +155,7 @@ def input_words(program: Program, images: NDArray[np.int8]) -> NDArray[np.uint32
     return padded.reshape(len(images), -1).view("<u4")
 
 
-def output_words(program: Program) -> int:
-    """Words of one image in the stream out."""
-    return sum(layer.count for layer in program.layers
-               if isinstance(layer, Transfer) and not layer.load)
+def output_packets(program: Program) -> list[int]:
+    """Words of each store of one image in the stream out, the last with ``tlast``."""
+    return [layer.count for layer in program.layers
+            if isinstance(layer, Transfer) and not layer.load]

@@ -47,7 +47,7 @@ class RtlImage:
     ``rows`` uint64 [products, words] per tile, its pins ``row_enable`` at the begin of each
     product; ``masks`` per tile, `mask_records` of the first conversions of each layer, those of
     its first position and maybe some more; ``activity`` counters by name as the macros' pins tell
-    them.
+    them, and ``host_waits`` the clocks in which a stream waited for its host, as its pins tell.
     """
 
     stored: NDArray[np.uint32]
@@ -61,3 +61,4 @@ class RtlImage:
     rows: tuple[NDArray[np.uint64], ...] = ()
     masks: tuple[NDArray, ...] = ()
     activity: Mapping[str, int] = field(default_factory=dict)
+    host_waits: int | None = None

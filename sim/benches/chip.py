@@ -17,7 +17,7 @@ from golden.macro import Macro
 from golden.program import Program
 from sim.axi import AxiLiteManager, StreamSink, StreamSource, WatchdogError
 from sim.compare import Comparison, compare_image
-from sim.host import RegisterMap, image_writes, input_words, load_writes, output_words
+from sim.host import RegisterMap, image_writes, input_words, load_writes, output_packets
 from sim.macro_agent import MacroAgent
 from sim.macro_model import MacroModel
 from sim.products import product_ranges
@@ -185,8 +185,8 @@ class ChipBench:
         counters = {name: await self.read(name)
                     for name in registers_read(self.parameters.program.chip)}
         stored = np.array(self.sink.words, np.uint32)
-        count = output_words(self.parameters.program)
-        assert self.sink.lasts == [i == count - 1 for i in range(len(stored))], "tlast"
+        ends = np.cumsum(output_packets(self.parameters.program))
+        assert np.flatnonzero(self.sink.lasts).tolist() == (ends - 1).tolist(), "tlast"
         self.sink.words.clear()
         self.sink.lasts.clear()
         *codes, sums, written, layers = self.monitor.take()

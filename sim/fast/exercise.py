@@ -18,7 +18,7 @@ from golden.program import Calibration, Program
 from golden.timing import layer_clocks
 from golden.trace import LayerTrace
 from sim.compare import compare_image, tile_flags
-from sim.host import RegisterMap, image_writes, input_words, load_writes, output_words
+from sim.host import RegisterMap, image_writes, input_words, load_writes, output_packets
 from sim.record import RtlImage, registers_read
 
 from .bring_up import BringUpError, bring_up
@@ -262,7 +262,7 @@ def _compare(harness: Harness, expected: _Expected, alone: bool) -> None:
          for name in registers_read(chip)}, 0,
         rows=tuple(harness.rows(tile, chip.array.granules, tenant) for tile in tiles),
         masks=tuple(harness.masks(tile, chip.array.columns, tenant) for tile in tiles),
-        activity=harness.activity() if alone else {})
+        activity=harness.activity() if alone else {}, host_waits=harness.host_waits(tenant))
     cycles = None if expected.exercise.hindered else expected.cycles
     found = compare_image(program, expected.traces, 0, image, cycles).mismatches
     if found:
@@ -316,7 +316,7 @@ def _start(harness: Harness, exercise: Exercise, alone: bool,
     program, tenant = exercise.program, exercise.placement.tenant
     registers = RegisterMap(program.chip, tenant)
     harness.write(image_writes(program))
-    harness.begin(0, input_words(program, exercise.image[None])[0], output_words(program), tenant,
+    harness.begin(0, input_words(program, exercise.image[None])[0], output_packets(program), tenant,
                   program.used_tiles if alone else ())
     interrupts = registers.mask("interrupt", "done") | registers.mask("interrupt", "error")
     control = registers.mask("control", "start")

@@ -37,7 +37,8 @@ struct Mask {
 // A tenant's streams, and what its program has done since it began.
 struct Tenant {
     std::vector<uint32_t> input, outputs;
-    size_t sent = 0, expected = 0;      // of the input, of outputs
+    size_t sent = 0, packets = 0;       // words of the input, packets that have come out whole
+    std::vector<uint64_t> ends;         // outputs after each packet
     std::vector<Code> codes[TILES];
     std::vector<std::array<uint64_t, GRANULE_WORDS>> rows[TILES];   // of each product
     std::vector<Mask> masks[TILES];     // of the first conversions of each layer
@@ -46,6 +47,9 @@ struct Tenant {
     std::vector<Word> words;
     std::vector<Layer> layers;
     uint64_t layer_begin = 0;           // clock of the first word of the present one
+    uint64_t host_waits = 0;            // clocks in which its streams waited for their host
+
+    uint64_t expected() const { return ends.empty() ? 0 : ends.back(); }
 };
 
 class Harness {
@@ -147,10 +151,10 @@ public:
 
     // The next image of a tenant: its words wait at the stream, the macros take its index for
     // their draws. `tiles`: a bit for each that it uses, or 0 where other tenants' programs run.
-    void begin(int tenant, uint64_t image, const uint32_t* words, size_t count, size_t expected,
-               uint64_t tiles) {
+    void begin(int tenant, uint64_t image, const uint32_t* words, size_t count,
+               const uint64_t* ends, size_t packets, uint64_t tiles) {
         tenants_[tenant] = Tenant();
-        tenants_[tenant].expected = expected;
+        tenants_[tenant].ends.assign(ends, ends + packets);
         tenants_[tenant].input.assign(words, words + count);
         if (tiles) {
             activity_.clear();
@@ -207,15 +211,17 @@ public:
         if (its.sent != its.input.size())
             throw std::runtime_error("the program ended with " + std::to_string(its.sent) + " of "
                                      + std::to_string(its.input.size()) + " input words taken");
-        if (its.outputs.size() != its.expected)
+        if (its.packets != its.ends.size())
             throw std::runtime_error("the program ended with "
                                      + std::to_string(its.outputs.size()) + " of "
-                                     + std::to_string(its.expected) + " output words sent");
+                                     + std::to_string(its.expected()) + " output words sent");
     }
 
     uint64_t clocks() const { return clock_; }
 
     const Activity::Counts& counts() const { return activity_.counts(); }
+
+    uint64_t host_waits(int tenant) const { return tenants_[tenant].host_waits; }
 
     std::pair<const void*, size_t> records(int tenant, int kind) const {
         const Tenant& its = tenants_[tenant];
@@ -314,8 +320,10 @@ private:
         }
         uint32_t output;
         bool last;
-        if (gives_output<TENANT>(top_, output, last) && shown_.ready[TENANT])
-            take_output(its, output, last);
+        const bool gives = gives_output<TENANT>(top_, output, last);
+        if (gives && shown_.ready[TENANT]) take_output(its, output, last);
+        its.host_waits += (gives && !shown_.ready[TENANT])
+            || (takes_input<TENANT>(top_) && !shown_.input[TENANT]);
     }
 
     template <int... TENANT> void tenants_trace(std::integer_sequence<int, TENANT...>) {
@@ -377,10 +385,13 @@ private:
     void take_output(Tenant& its, uint32_t word, bool last) {
         its.outputs.push_back(word);
         last_event_ = clock_;
-        if (last != (its.outputs.size() == its.expected))
+        const bool ends = its.packets < its.ends.size()
+            && its.outputs.size() == its.ends[its.packets];
+        if (last != ends)
             throw std::runtime_error("m_axis_tlast is " + std::to_string(last)
                                      + " on output word " + std::to_string(its.outputs.size())
-                                     + " of " + std::to_string(its.expected));
+                                     + " of " + std::to_string(its.expected()));
+        its.packets += ends;
     }
 
     void evaluate() {
@@ -566,9 +577,9 @@ int harness_program(Handle* handle, uint32_t tenant, const crossloom::MacroSetti
 }
 
 int harness_begin(Handle* handle, int tenant, uint64_t image, const uint32_t* words, size_t count,
-                  size_t expected, uint64_t tiles) {
+                  const uint64_t* ends, size_t packets, uint64_t tiles) {
     return handle->guard([&] {
-        handle->harness->begin(tenant, image, words, count, expected, tiles);
+        handle->harness->begin(tenant, image, words, count, ends, packets, tiles);
         return 0;
     });
 }
@@ -599,6 +610,10 @@ void harness_activity(Handle* handle, uint64_t* counts) {
     counts[0] = counted.adder;
     counts[1] = counted.array;
     counts[2] = counted.contests;
+}
+
+uint64_t harness_host_waits(Handle* handle, int tenant) {
+    return handle->harness->host_waits(tenant);
 }
 
 uint64_t harness_clocks(Handle* handle) { return handle->harness->clocks(); }

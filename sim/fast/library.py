@@ -162,7 +162,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "read_response": ([handle, ctypes.c_uint32], ctypes.c_int),
         "program": ([handle, ctypes.c_uint32, ctypes.c_void_p], ctypes.c_int),
         "begin": ([handle, ctypes.c_int, number, ctypes.c_void_p, ctypes.c_size_t,
-                   ctypes.c_size_t, number], ctypes.c_int),
+                   ctypes.c_void_p, ctypes.c_size_t, number], ctypes.c_int),
         "watch": ([handle, ctypes.c_int], ctypes.c_int),
         "decide": ([handle, number], ctypes.c_int),
         "hinder": ([handle, number], ctypes.c_int),
@@ -170,6 +170,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "finish": ([handle, ctypes.c_int], ctypes.c_int),
         "clocks": ([handle], number),
         "activity": ([handle, ctypes.c_void_p], None),
+        "host_waits": ([handle, ctypes.c_int], number),
         "records": ([handle, *[ctypes.c_int] * 2, *[ctypes.c_void_p] * 2], ctypes.c_int),
     }
     for name, (arguments, result) in signatures.items():
@@ -250,17 +251,18 @@ class Harness:
         self._check(self._library.harness_program(
             self._handle, tenant, ctypes.byref(settings.structure)))
 
-    def begin(self, image: int, words: NDArray[np.uint32], expected: int, tenant: int = 0,
-              tiles: Sequence[int] = ()) -> None:
-        """Offer the ``words`` of image number ``image``; ``expected`` words are to come back.
+    def begin(self, image: int, words: NDArray[np.uint32], packets: Sequence[int],
+              tenant: int = 0, tiles: Sequence[int] = ()) -> None:
+        """Offer the ``words`` of image number ``image``; ``packets`` of words are to come back.
 
         Forgets what ``tenant`` did before. ``tiles`` are those that it uses, whose activity is
         counted; none where other tenants' programs run.
         """
         words = np.ascontiguousarray(words, np.uint32)
+        ends = np.cumsum(packets, dtype=np.uint64)
         self._check(self._library.harness_begin(
-            self._handle, tenant, image, words.ctypes.data, len(words), expected,
-            sum(1 << tile for tile in tiles)))
+            self._handle, tenant, image, words.ctypes.data, len(words), ends.ctypes.data,
+            len(ends), sum(1 << tile for tile in tiles)))
 
     def watch(self, looking: bool) -> None:
         """Whether macros and traces are looked at, where nothing is under way on any macro.
@@ -340,3 +342,7 @@ class Harness:
         counts = (ctypes.c_uint64 * 3)()
         self._library.harness_activity(self._handle, counts)
         return dict(zip(("adder", "array", "contests"), counts, strict=True))
+
+    def host_waits(self, tenant: int = 0) -> int:
+        """Clocks since `begin` in which the streams of ``tenant`` waited for their host."""
+        return self._library.harness_host_waits(self._handle, tenant)

@@ -20,7 +20,7 @@ from golden.macro import Macro
 from golden.physics import MacroPhysics
 from golden.program import Program
 from sim.compare import Comparison, compare_image
-from sim.host import RegisterMap, image_writes, input_words, load_writes, output_words
+from sim.host import RegisterMap, image_writes, input_words, load_writes, output_packets
 from sim.record import RtlImage, registers_read
 from sim.registers import RegisterModel
 
@@ -161,7 +161,7 @@ def start_image(harness: Harness, program: Program, words: NDArray[np.uint32], i
     """Offer image number ``image``, the stream ``words``, to a loaded chip and start it."""
     registers = RegisterMap(program.chip)
     harness.write(image_writes(program))
-    harness.begin(image, words, output_words(program), tiles=program.used_tiles)
+    harness.begin(image, words, output_packets(program), tiles=program.used_tiles)
     harness.write([(registers.address("control"), registers.mask("control", "start"))])
 
 
@@ -227,7 +227,8 @@ def _image_result(harness: Harness, program: Program, words: NDArray[np.uint32],
                     tuple(harness.rows(tile, program.chip.array.granules)
                           for tile in range(program.chip.tiles)),
                     tuple(harness.masks(tile, program.chip.array.columns)
-                          for tile in range(program.chip.tiles)), harness.activity())
+                          for tile in range(program.chip.tiles)), harness.activity(),
+                    harness.host_waits())
 
 
 def _worker(job: _Job, indices: Sequence[int], results: multiprocessing.Queue) -> None:

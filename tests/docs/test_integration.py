@@ -145,7 +145,7 @@ def test_bring_up():
                 continue
             if name == "control":
                 device.write(load_writes(program))
-                device.begin(0, words, len(words))
+                device.begin(0, words, [len(words)])
                 started = True
             device.write([(offset, value)])
             if name == "control":
