@@ -64,7 +64,7 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
     first groups a tenant is alone, and has the chip from one of its tiles on, each tile in turn the
     first, in several rounds where the memories hold few layers; then all tenants run, on tiles of
     their own and on tiles that they share. Brief ones follow, of a tenant alone, whose phases are
-    of any length and every other of which is hindered, and all tenants on shared tiles, hindered.
+    of any length and half of which are hindered, and all tenants on shared tiles, hindered.
     None for a chip whose memories would not hold a load, a layer and a store for each tenant.
     """
     memories = chip.memories
@@ -108,7 +108,8 @@ def exercises(chip: Chip) -> tuple[tuple[Exercise, ...], ...]:
     return (groups[0],
             *(tuple(replace(each, phases=_short_phases(number)) for each in group)
               for number, group in enumerate(groups[1:], 1)),
-            *(tuple(replace(each, phases=_any_phases(number), hindered=number % 2 == 0)
+            # Two and two: each of two tenants is hindered, and phases are bit by bit those before.
+            *(tuple(replace(each, phases=_any_phases(number), hindered=number % 4 < 2)
                     for each in group)
               for number, group in enumerate(brief)))
 

@@ -102,7 +102,14 @@ def test_every_bit_of_every_phase_is_set_and_unset_where_clocks_are_foretold():
 
 def test_some_are_hindered():
     hindered = [{each.hindered for each in group} for group in exercises(DEFAULT)]
-    assert hindered == [{False}] * 6 + [{True}, {False}] * 8 + [{True}]
+    assert hindered == [{False}] * 6 + [{True}, {True}, {False}, {False}] * 4 + [{True}]
+    alone = [each for group in exercises(DEFAULT) for each in group if len(group) == 1]
+    assert {each.placement.tenant for each in alone if each.hindered} == {0, 1}
+
+
+def test_each_tenant_stores_a_single_word():
+    assert {each.placement.tenant for each in everything() for layer in each.program.layers
+            if isinstance(layer, Transfer) and not layer.load and layer.count == 1} == {0, 1}
 
 
 def test_averages_are_rounded():
