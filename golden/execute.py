@@ -201,8 +201,7 @@ class _Run:
         outputs = _saturate(scaled, layer.relu)
         if self.trace:
             self._write(layer, outputs, conversions=recorder.conversions(), sums=sums,
-                        outputs=outputs, flagged=recorder.saturated.reshape(
-                            batch, positions, chip.tiles).any(axis=1))
+                        outputs=outputs, flagged=recorder.flagged())
         else:
             self._write(layer, outputs)
         if self.statistics:
@@ -236,9 +235,9 @@ class _Run:
         for name, values in after.items():
             values[:, tiles] = getattr(measured, name)
         self.settings = Settings(**after)
-        flagged = np.zeros((len(self.image), chip.tiles), bool)
-        flagged[:, tiles] = failed
         if self.trace:
+            flagged = np.zeros((len(self.image), chip.tiles), bool)
+            flagged[:, tiles] = failed
             self.traces.append(LayerTrace(
                 layer.name, np.zeros(0, np.int64), np.zeros((len(self.image), 0), np.uint32),
                 conversions=found, settings=self.settings, flagged=flagged))

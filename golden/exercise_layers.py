@@ -325,16 +325,10 @@ class _Builder:
         coefficients = np.broadcast_to(signs[None, :, :, None], shape).copy()
         coefficients[..., 1::2] *= -1
         coefficients[:, sorted(set(range(chip.tiles)) - set(self.tiles))] = 0
-        needed = self.memory_words(coefficients.astype(np.int8), "stream")
-        if kernels == 0 or target is None or needed > self.coefficients or words == 0:
+        coefficients = coefficients.astype(np.int8)
+        if target is None or words == 0 or not self.taken(coefficients, "stream"):
             return None
-        self.constants -= kernels
-        self.coefficients -= needed
-        zeros = np.zeros(kernels, np.int64)
-        return Convolution(
-            "full", Window(1, 1, 1, 1), self.loaded.start, target[0], chunks * words, target[1], 1,
-            chunks * words, words, False, True, chip.converter.bits, 1,
-            coefficients.astype(np.int8), zeros, zeros, zeros, np.zeros(kernels, bool))
+        return self.pixel("full", target, chunks * words, words, True, 1, coefficients)
 
     def long(self) -> Convolution | None:
         """Many positions along one axis, of one product and one conversion each."""
@@ -343,10 +337,8 @@ class _Builder:
         shape = 1, chip.tiles, array.columns, 1
         coefficients = np.zeros(shape, np.int8)
         coefficients[0, self.rng.choice(self.tiles), self.rng.integers(array.columns), 0] = 1
-        if self.constants == 0 or self.memory_words(coefficients, "merge") > self.coefficients:
+        if not self.taken(coefficients, "merge"):
             return None
-        self.constants -= 1
-        self.coefficients -= self.memory_words(coefficients, "merge")
         sizes = (out, 1) if self.integer(0, 1) else (1, out)
         none = np.zeros(1, np.int64)
         return Convolution(
@@ -361,16 +353,28 @@ class _Builder:
                      min(4095, len(self.loaded)) // array.row_words)
         target = self.written(self.convolved, 1, 1)
         coefficients = self.drawn((chunks, chip.tiles, array.columns, 1), "plain")
-        needed = self.memory_words(coefficients, "merge")
-        if self.constants == 0 or needed > self.coefficients or target is None:
+        if target is None or chunks == 0 or not self.taken(coefficients, "merge"):
             return None
-        self.constants -= 1
+        return self.pixel("deep", target, chunks * array.row_words, array.row_words, False,
+                          self.reference(), coefficients)
+
+    def taken(self, coefficients: NDArray[np.int8], mode: str) -> bool:
+        """Whether there was room for a layer's constants and coefficients, which it has now."""
+        kernels, needed = coefficients.shape[3], self.memory_words(coefficients, mode)
+        if not 0 < kernels <= self.constants or needed > self.coefficients:
+            return False
+        self.constants -= kernels
         self.coefficients -= needed
-        blocks, none = chunks * array.row_words, np.zeros(1, np.int64)
+        return True
+
+    def pixel(self, name: str, target: tuple[int, int], blocks: int, chunk_words: int,
+              stream: bool, reference: int, coefficients: NDArray[np.int8]) -> Convolution:
+        """One position over the first words loaded, in blocks of a word each."""
+        zeros = np.zeros(coefficients.shape[3], np.int64)
         return Convolution(
-            "deep", Window(1, 1, 1, 1), self.loaded.start, target[0], blocks, target[1], 1, blocks,
-            array.row_words, False, False, chip.converter.bits, self.reference(), coefficients,
-            none, none, none, np.zeros(1, bool))
+            name, Window(1, 1, 1, 1), self.loaded.start, target[0], blocks, target[1], 1, blocks,
+            chunk_words, False, stream, self.chip.converter.bits, reference, coefficients, zeros,
+            zeros, zeros, zeros.astype(bool))
 
     def requantized(self, program: Program, image: NDArray[np.int8], tenant: int) -> Program:
         """``program`` with constants that put outputs about the range of activations."""

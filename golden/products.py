@@ -77,7 +77,7 @@ class ProductEngine:
         if (settings.gains == 1 << GAIN_FRACTION_BITS).all():
             return totals.sum(axis=0).astype(np.int64)
         sums, saturated = scaled(totals.astype(np.int64), settings.gains.T[:, :, None], chip)
-        recorder.saturated[span] = saturated.any(axis=2).T
+        recorder.record_saturated(span, saturated.any(axis=2).T)
         return sums.sum(axis=0)
 
     def _codes(self, rows: NDArray, weights: NDArray, columns: NDArray, jobs: Jobs, tile: int,

@@ -32,8 +32,7 @@ class Recorder:
         self.code = np.zeros(shape, np.int16)
         self.compensated = np.zeros(shape, np.int16)
         self.stopped = np.zeros(shape, bool)
-        #: Of each (image, position): tiles of which a sum times its drift gain did not fit.
-        self.saturated = np.zeros((batch * layer.window.positions, len(jobs[0])), bool)
+        self.saturated = np.zeros((shape[0], len(jobs[0])), bool)
 
     def products(self) -> Iterator[tuple[int, int, int]]:
         """(chunk, group, tile) of a position, in order."""
@@ -57,6 +56,16 @@ class Recorder:
             half = self.histogram.size // 2
             self.histogram += np.bincount(finished.reshape(-1) + half,
                                           minlength=self.histogram.size)
+
+    def record_saturated(self, span: slice, saturated: NDArray[np.bool_]) -> None:
+        """Take whether a sum of each tile times its drift gain did not fit, [n, tiles]."""
+        if self.trace:
+            self.saturated[span] = saturated
+
+    def flagged(self) -> NDArray[np.bool_]:
+        """Of each image the tiles of which a sum did not fit, [batch, tiles]."""
+        shape = self.batch, self.layer.window.positions, self.saturated.shape[1]
+        return self.saturated.reshape(shape).any(axis=1)
 
     def conversions(self) -> ConversionTrace:
         """The trace, once every block has been recorded."""

@@ -1,6 +1,7 @@
 """Exercises: what they reach of a chip's ranges, where they lie; the same each time."""
 
 from dataclasses import astuple, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -25,8 +26,16 @@ def descriptors(chip):
                 yield decode(words[start:start + 16])
 
 
-def everything():
-    return [exercise for group in exercises(DEFAULT) for exercise in group]
+def everything(chip=DEFAULT):
+    return [exercise for group in exercises(chip) for exercise in group]
+
+
+@cache
+def traced(chip):
+    """What golden makes of each exercise, in order."""
+    return [execute(each.program, Macro(chip, PHYSICS, each.program.weights, SEED),
+                    each.image[None], SEED, tenant=each.placement.tenant, trace=True).layers
+            for each in everything(chip)]
 
 
 @pytest.mark.parametrize("chip", [*chips(), preset("tiny"), DEFAULT,
@@ -116,14 +125,14 @@ def test_averages_are_rounded():
     """Conversions of one sum differ: the codes of means are not those of single conversions."""
     differ = 0
     macro = Macro(DEFAULT, PHYSICS, everything()[0].program.weights, SEED)
-    for exercise in everything():
+    for exercise, means in zip(everything(), traced(DEFAULT), strict=True):
         program = exercise.program
         single = replace(program, layers=tuple(
             replace(layer, averaging=0) if isinstance(layer, Convolution) else layer
             for layer in program.layers))
-        for layer, mean, one in zip(program.layers, *(execute(
-                each, macro, exercise.image[None], SEED, tenant=exercise.placement.tenant,
-                trace=True).layers for each in (program, single)), strict=True):
+        ones = execute(single, macro, exercise.image[None], SEED,
+                       tenant=exercise.placement.tenant, trace=True).layers
+        for layer, mean, one in zip(program.layers, means, ones, strict=True):
             if isinstance(layer, Convolution) and layer.averaging:
                 differ += (mean.conversions.code != one.conversions.code).sum()
     assert differ > 1000
@@ -133,15 +142,10 @@ def test_averages_are_rounded():
 def test_each_tile_finds_no_gain_and_saturates(chip):
     """Where the memories hold two full layers beside each other: those of `default`."""
     flagged = {Calibration: set(), Convolution: set()}
-    for group in exercises(chip):
-        for exercise in group:
-            program = exercise.program
-            traces = execute(program, Macro(chip, PHYSICS, program.weights, SEED),
-                             exercise.image[None], SEED, tenant=exercise.placement.tenant,
-                             trace=True).layers
-            for layer, trace in zip(program.layers, traces, strict=True):
-                if trace.flagged is not None:
-                    flagged[type(layer)] |= set(np.flatnonzero(trace.flagged[0]))
+    for exercise, traces in zip(everything(chip), traced(chip), strict=True):
+        for layer, trace in zip(exercise.program.layers, traces, strict=True):
+            if trace.flagged is not None:
+                flagged[type(layer)] |= set(np.flatnonzero(trace.flagged[0]))
     tiles = set(range(chip.tiles))
     assert flagged[Calibration] == tiles
     assert flagged[Convolution] == (tiles if chip is DEFAULT else set())
@@ -171,11 +175,9 @@ def test_every_way_to_convert():
 
 
 def test_outputs_saturate_both_ways_and_lie_in_between():
-    macro = Macro(DEFAULT, PHYSICS, everything()[0].program.weights, SEED)
     outputs, sums = [], []
-    for exercise in everything():
-        for trace in execute(exercise.program, macro, exercise.image[None], SEED,
-                             tenant=exercise.placement.tenant, trace=True).layers:
+    for traces in traced(DEFAULT):
+        for trace in traces:
             if trace.outputs is not None:
                 outputs.append(trace.outputs.reshape(-1))
                 sums.append(trace.sums.reshape(-1))
@@ -195,6 +197,14 @@ def test_same_chip_same_exercises():
         for a, b in zip(one, other, strict=True):
             assert a.placement == b.placement and (a.image == b.image).all()
             assert (a.program.images().program == b.program.images().program).all()
+
+
+def test_rows_of_more_words_than_are_loaded():
+    """There is no layer that fills such a row."""
+    long_rows = replace(preset("tiny"), array=replace(preset("tiny").array, rows=1024))
+    assert long_rows.array.row_words >= long_rows.memories.activation_words
+    assert not any(layer.name == "deep" for each in everything(long_rows)
+                   for layer in each.program.layers)
 
 
 def test_a_chip_without_room_has_none():
